@@ -1,0 +1,50 @@
+//! The named errors of the contract.
+
+use zbus::DBusError;
+
+/// Every error a method of gemmad returns, as `org.gemmad1.Error.NAME`. The message says what
+/// happened, why, and what to do next; the name is what programs match on.
+#[derive(Debug, Clone, PartialEq, DBusError)]
+#[zbus(prefix = "org.gemmad1.Error")]
+pub enum Error {
+    /// The bus failed, or the error is not one of ours.
+    #[zbus(error)]
+    Bus(zbus::Error),
+    /// No model is loaded: it is still loading, or loading it failed.
+    ModelNotLoaded(String),
+    /// An argument or option is out of range or makes no sense.
+    InvalidArgument(String),
+    /// The sound cannot be used: not a known format, empty, too short or too long.
+    InvalidAudio(String),
+    /// Prompt and answer do not fit into the context.
+    PromptTooLong(String),
+    /// The loaded model cannot do this, such as hear.
+    NotSupported(String),
+    /// The queue is full; try again later.
+    Busy(String),
+    /// The request was cancelled.
+    Cancelled(String),
+    /// There is no microphone, or it does not work.
+    NoMicrophone(String),
+    /// Something inside failed.
+    Failed(String),
+}
+
+impl Error {
+    /// Builds the error from its D-Bus name (with or without prefix) and message. An unknown name
+    /// becomes [`Error::Failed`].
+    #[must_use]
+    pub fn from_name(name: &str, message: String) -> Self {
+        match name.rsplit('.').next().unwrap_or_default() {
+            "ModelNotLoaded" => Self::ModelNotLoaded(message),
+            "InvalidArgument" => Self::InvalidArgument(message),
+            "InvalidAudio" => Self::InvalidAudio(message),
+            "PromptTooLong" => Self::PromptTooLong(message),
+            "NotSupported" => Self::NotSupported(message),
+            "Busy" => Self::Busy(message),
+            "Cancelled" => Self::Cancelled(message),
+            "NoMicrophone" => Self::NoMicrophone(message),
+            _ => Self::Failed(message),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The D-Bus contract of gemmad: what the daemon serves and what every client relies on.
+//!
+//! The daemon owns the name [`SERVICE`] and serves two objects:
+//!
+//! | object | interface | proxy |
+//! |---|---|---|
+//! | [`MANAGER_PATH`] | `org.gemmad1.Manager` | [`ManagerProxy`] |
+//! | [`VOICE_PATH`] | `org.gemmad1.Voice` | [`VoiceProxy`] |
+//!
+//! This crate knows nothing of models or sound, so that a client built on it stays small. What is
+//! here is stable: names carry the version (`1`), options and statistics are dictionaries that may
+//! grow, and errors have names ([`Error`]).
+
+mod dict;
+mod error;
+mod event;
+mod manager;
+mod voice;
+
+pub use dict::{Dict, from_dict, to_dict};
+pub use error::Error;
+pub use event::{Event, Finish, Stats};
+pub use manager::{AskOptions, Health, ManagerProxy, ManagerState, TranscribeOptions};
+pub use voice::{
+    Failed, FailedStream, Reply, ReplyStream, SpeechEnded, SpeechEndedStream, SpeechStarted,
+    SpeechStartedStream, Transcript, TranscriptStream, VoiceProxy, VoiceState,
+};
+
+/// The well-known bus name of the daemon.
+pub const SERVICE: &str = "org.gemmad1";
+
+/// Object path of `org.gemmad1.Manager`.
+pub const MANAGER_PATH: &str = "/org/gemmad1";
+
+/// Object path of `org.gemmad1.Voice`.
+pub const VOICE_PATH: &str = "/org/gemmad1/voice";

@@ -1,0 +1,131 @@
+//! `org.gemmad1.Manager`: asking, transcribing, and how the daemon is.
+
+use serde::{Deserialize, Serialize};
+use zbus::{OwnedFd, OwnedVariant, Type, Variant, as_variant, proxy};
+
+use crate::{Dict, Error};
+
+/// Options of `Ask` and `Stream`. Every one may be left out; an unknown one is an error. Defaults
+/// come from the `[answer]` section of the daemon's configuration.
+#[derive(Debug, Default, Serialize, Deserialize, Type)]
+#[zbus(signature = "a{sv}")]
+#[serde(default, deny_unknown_fields)]
+pub struct AskOptions {
+    /// System prompt for this request, instead of the configured one.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// A sound file (WAV, FLAC, MP3 or Ogg Vorbis) that the question is about, to be read from its current position.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub audio: Option<OwnedFd>,
+    /// Most tokens to generate, from 1.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u32>,
+    /// Sampling temperature, 0 (greedy) to 2.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// Keep the k likeliest tokens, from 1.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<u32>,
+    /// Keep the likeliest tokens of this total probability, above 0, to 1.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f64>,
+    /// Seed of the sampler; the same seed gives the same answer.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u32>,
+    /// Let the model think before it answers. The thought is never shown.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub thinking: Option<bool>,
+}
+
+/// Options of `Transcribe`.
+#[derive(Debug, Default, Serialize, Deserialize, Type)]
+#[zbus(signature = "a{sv}")]
+#[serde(default, deny_unknown_fields)]
+pub struct TranscribeOptions {
+    /// Language of the speech and of the text, as an English word, such as `German`.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+}
+
+/// What the daemon is doing, as the lower-case word.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant, OwnedVariant,
+)]
+#[zbus(signature = "s", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum ManagerState {
+    /// Just started; nothing is loaded.
+    #[default]
+    Starting,
+    /// The model is being loaded.
+    Loading,
+    /// Questions are answered.
+    Ready,
+    /// Running, but something is missing; the property `Problem` says what.
+    Degraded,
+    /// Going away.
+    Stopping,
+}
+
+/// What the engine is carrying now; a snapshot. On the bus an `a{sv}` with these names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Health {
+    /// Requests being prefilled or decoded.
+    pub active: u32,
+    /// Requests waiting for a place.
+    pub queued: u32,
+    /// Cells of the KV cache in use, the system prompt's included.
+    pub cells_used: u32,
+    /// Cells of the KV cache.
+    pub cells_total: u32,
+    /// Cells that hold the system prompt, shared by every request.
+    pub prefix_cells: u32,
+    /// Requests finished since the model was loaded, cancelled ones included.
+    pub finished: u64,
+}
+
+/// The daemon as a whole.
+#[proxy(
+    interface = "org.gemmad1.Manager",
+    default_service = "org.gemmad1",
+    default_path = "/org/gemmad1",
+)]
+pub trait Manager {
+    /// Answers `prompt` and returns the whole text and its statistics. For anyone with `busctl`;
+    /// a call may take longer than the usual 25 s, so programs prefer `Stream`. The request is
+    /// cancelled when the caller leaves the bus.
+    fn ask(&self, prompt: &str, options: AskOptions) -> Result<(String, Dict), Error>;
+
+    /// Answers `prompt` as JSON lines ([`crate::Event`]) on `fd`, the write end of a pipe. Returns
+    /// the number of the request as soon as it has a place. Closing the read end cancels it; a
+    /// slow reader slows only itself.
+    fn stream(&self, prompt: &str, options: AskOptions, fd: zbus::Fd<'_>) -> Result<u64, Error>;
+
+    /// Transcribes the sound file behind `fd` (WAV, FLAC, MP3 or Ogg Vorbis, 30 s at most).
+    fn transcribe(
+        &self,
+        fd: zbus::Fd<'_>,
+        options: TranscribeOptions,
+    ) -> Result<(String, Dict), Error>;
+
+    /// Version of the daemon.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> zbus::Result<String>;
+
+    /// What the daemon is doing.
+    #[zbus(property)]
+    fn state(&self) -> zbus::Result<ManagerState>;
+
+    /// Name of the loaded model as its file gives it; empty while none is loaded.
+    #[zbus(property)]
+    fn model(&self) -> zbus::Result<String>;
+
+    /// Why the state is `degraded`, and what to do; empty otherwise.
+    #[zbus(property)]
+    fn problem(&self) -> zbus::Result<String>;
+
+    /// What the engine is carrying now, see [`Health`].
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn health(&self) -> zbus::Result<Dict>;
+}

@@ -1,0 +1,81 @@
+//! `org.gemmad1.Voice`: the microphone, and what is said into it.
+
+use serde::{Deserialize, Serialize};
+use zbus::{OwnedVariant, Type, Variant, proxy};
+
+use crate::{Dict, Error};
+
+/// What the voice is doing, as the lower-case word.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant, OwnedVariant,
+)]
+#[zbus(signature = "s", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum VoiceState {
+    /// Not listening: switched off, muted, or no microphone.
+    #[default]
+    Off,
+    /// Waiting for somebody to speak.
+    Waiting,
+    /// Somebody is speaking.
+    Listening,
+    /// The model is working on what was said.
+    Thinking,
+    /// The answer is being spoken.
+    Speaking,
+}
+
+/// The microphone and the spoken turn. An utterance is one stretch of speech; its number ties the
+/// signals of a turn together.
+#[proxy(
+    interface = "org.gemmad1.Voice",
+    default_service = "org.gemmad1",
+    default_path = "/org/gemmad1/voice",
+)]
+pub trait Voice {
+    /// Push to talk: hears one utterance, whatever the mode in the configuration, and answers it.
+    /// Returns at once.
+    fn listen(&self) -> Result<(), Error>;
+
+    /// Drops the utterance being heard and cancels the answers being made for spoken turns.
+    fn stop(&self) -> Result<(), Error>;
+
+    /// Whether the microphone is closed. Setting it closes or opens the device itself.
+    #[zbus(property)]
+    fn muted(&self) -> zbus::Result<bool>;
+    /// See [`Self::muted`].
+    #[zbus(property)]
+    fn set_muted(&self, muted: bool) -> zbus::Result<()>;
+
+    /// What the voice is doing.
+    #[zbus(property)]
+    fn state(&self) -> zbus::Result<VoiceState>;
+
+    /// Name of the microphone in use; empty when none is.
+    #[zbus(property)]
+    fn device(&self) -> zbus::Result<String>;
+
+    /// Why there is no microphone although there should be one, and what to do; empty otherwise.
+    #[zbus(property)]
+    fn problem(&self) -> zbus::Result<String>;
+
+    /// Somebody began to speak.
+    #[zbus(signal)]
+    fn speech_started(&self, utterance: u64) -> zbus::Result<()>;
+
+    /// They stopped. `milliseconds` is the length of the utterance, its pre-roll included.
+    #[zbus(signal)]
+    fn speech_ended(&self, utterance: u64, milliseconds: u32) -> zbus::Result<()>;
+
+    /// What was said.
+    #[zbus(signal)]
+    fn transcript(&self, utterance: u64, text: String) -> zbus::Result<()>;
+
+    /// The answer, with its statistics ([`crate::Stats`]).
+    #[zbus(signal)]
+    fn reply(&self, utterance: u64, text: String, stats: Dict) -> zbus::Result<()>;
+
+    /// The utterance got no answer. `error` is a D-Bus error name.
+    #[zbus(signal)]
+    fn failed(&self, utterance: u64, error: String, message: String) -> zbus::Result<()>;
+}

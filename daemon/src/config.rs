@@ -1,0 +1,431 @@
+//! The configuration: typed, with a default for every key, checked as it is read.
+//!
+//! A file that does not fit is refused as a whole, with the place and the key, because a daemon that
+//! ignores half of its configuration is worse than one that does not start. Ranges are part of the
+//! types ([`Bounded`], [`Fraction`]), so a value that was read is a value that can be used.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, de};
+
+/// Everything `gemmad.toml` may say. `configs/gemmad.toml` documents each key.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Which model, and where it runs.
+    pub model: Model,
+    /// How the engine shares the model among requests.
+    pub engine: Engine,
+    /// How answers are made unless a request says otherwise.
+    pub answer: Answer,
+    /// How sound becomes text.
+    pub transcribe: Transcribe,
+    /// The microphone and the spoken turn.
+    pub voice: Voice,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// `[model]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Model {
+    /// The text model, a GGUF file. A relative path starts at the configuration file's folder.
+    pub text: PathBuf,
+    /// Its multimodal projector with the audio encoder, a GGUF file; empty: the model is deaf.
+    pub mmproj: PathBuf,
+    /// Layers offloaded to a GPU, when built with one.
+    pub gpu_layers: u32,
+    /// Repack weights for this CPU's matrix kernels while loading: faster prefill, more memory.
+    pub repack: bool,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        let folder = Path::new("/usr/share/gemmad/models/nano");
+        Self {
+            text: folder.join("nano-f16.gguf"),
+            mmproj: folder.join("nano-f16.mmproj.gguf"),
+            gpu_layers: 999,
+            repack: true,
+        }
+    }
+}
+
+/// `[engine]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Engine {
+    /// Threads that compute; 0: one for each core the process may use, at most 4.
+    pub threads: Bounded<0, 256>,
+    /// Cells of the KV cache, shared by all requests, in tokens.
+    pub context: Bounded<256, 1_048_576>,
+    /// Questions answered at the same time; one more place is kept for speech.
+    pub parallel: Bounded<1, 16>,
+    /// Requests that may wait for a place; one more is told `Busy`.
+    pub queue: Bounded<0, 1024>,
+    /// Most prompt rows in one batch. Between two batches requests are cancelled and speech goes
+    /// first, so smaller means more prompt and larger faster prefill.
+    pub batch: Bounded<16, 4096>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self {
+            threads: Bounded(0),
+            context: Bounded(4096),
+            parallel: Bounded(2),
+            queue: Bounded(16),
+            batch: Bounded(128),
+        }
+    }
+}
+
+/// `[answer]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Answer {
+    /// System prompt of every request that brings none; empty: no system turn.
+    pub system: String,
+    /// Most tokens of an answer.
+    pub max_tokens: Bounded<1, 1_048_576>,
+    /// Sampling temperature; 0 is greedy.
+    pub temperature: Temperature,
+    /// Keep the k likeliest tokens.
+    pub top_k: Bounded<1, 1_048_576>,
+    /// Keep the likeliest tokens of this total probability.
+    pub top_p: Fraction,
+}
+
+impl Default for Answer {
+    /// Temperature, top-k and top-p are what Google recommends for Gemma 4.
+    fn default() -> Self {
+        Self {
+            system: String::new(),
+            max_tokens: Bounded(512),
+            temperature: Temperature(1.0),
+            top_k: Bounded(64),
+            top_p: Fraction(0.95),
+        }
+    }
+}
+
+/// `[transcribe]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Transcribe {
+    /// What the model is asked after the sound; `{language}` is replaced.
+    pub prompt: String,
+    /// Language of the speech and of the text, as an English word.
+    pub language: String,
+}
+
+impl Default for Transcribe {
+    /// The prompt is the one Gemma 4 was trained on (its model card, "Audio").
+    fn default() -> Self {
+        Self {
+            prompt: "Transcribe the following speech segment in {language} into {language} text.\n\
+                     \n\
+                     Follow these specific instructions for formatting the answer:\n\
+                     * Only output the transcription, with no newlines.\n\
+                     * When transcribing numbers, write the digits, i.e. write 1.7 and not one point seven, \
+                     and write 3 instead of three."
+                .into(),
+            language: "English".into(),
+        }
+    }
+}
+
+/// When the microphone listens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Whatever is said is heard and answered.
+    Always,
+    /// One utterance for each `Voice.Listen`.
+    #[default]
+    Push,
+    /// Never; no device is opened.
+    Off,
+}
+
+/// `[voice]`. Times are milliseconds.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Voice {
+    /// When the microphone listens.
+    pub mode: Mode,
+    /// Input device by id or name as the sound system gives it; empty: its default.
+    pub device: String,
+    /// Also transcribe what was said, besides answering it.
+    pub transcript: bool,
+    /// Probability of speech that opens an utterance. A 440 Hz tone scores up to 0.8.
+    pub open: Fraction,
+    /// Probability below which a frame counts as silence once an utterance is open.
+    pub close: Fraction,
+    /// Speech needed before an utterance opens.
+    pub onset_ms: Bounded<16, 2000>,
+    /// Sound kept from before the onset, so that the first syllable is not lost.
+    pub pre_roll_ms: Bounded<0, 2000>,
+    /// Silence that ends an utterance.
+    pub endpoint_ms: Bounded<100, 5000>,
+    /// Longest utterance; the model hears 30 s at most.
+    pub longest_ms: Bounded<1000, 30_000>,
+}
+
+impl Default for Voice {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Push,
+            device: String::new(),
+            transcript: true,
+            open: Fraction(0.8),
+            close: Fraction(0.5),
+            onset_ms: Bounded(96),
+            pre_roll_ms: Bounded(300),
+            endpoint_ms: Bounded(600),
+            longest_ms: Bounded(30_000),
+        }
+    }
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// Least important level that is logged.
+    pub level: Level,
+}
+
+/// A log level.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Something failed.
+    Error,
+    /// Something will fail unless somebody looks.
+    Warn,
+    /// What an operator wants to know.
+    #[default]
+    Info,
+    /// What a developer wants to know.
+    Debug,
+}
+
+impl From<Level> for log::LevelFilter {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Error => Self::Error,
+            Level::Warn => Self::Warn,
+            Level::Info => Self::Info,
+            Level::Debug => Self::Debug,
+        }
+    }
+}
+
+/// A whole number from `MIN` to `MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounded<const MIN: u32, const MAX: u32>(u32);
+
+impl<const MIN: u32, const MAX: u32> Bounded<MIN, MAX> {
+    /// The number, or `None` outside the range.
+    #[must_use]
+    pub fn new(value: u32) -> Option<Self> {
+        (MIN..=MAX).contains(&value).then_some(Self(value))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Bounded<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = i64::deserialize(deserializer)?;
+        u32::try_from(value).ok().and_then(Self::new).ok_or_else(|| {
+            de::Error::custom(format!("{value} is out of range: it must be {MIN} to {MAX}"))
+        })
+    }
+}
+
+/// A number above 0, to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fraction(f32);
+
+impl Fraction {
+    /// The number, or `None` outside the range.
+    #[must_use]
+    pub fn new(value: f32) -> Option<Self> {
+        (value > 0.0 && value <= 1.0).then_some(Self(value))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> f32 {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Fraction {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = f32::deserialize(deserializer)?;
+        Self::new(value).ok_or_else(|| {
+            de::Error::custom(format!("{value} is out of range: it must be above 0, to 1"))
+        })
+    }
+}
+
+/// A sampling temperature, 0 to 2; 0 is greedy.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Temperature(f32);
+
+impl Temperature {
+    /// Always the likeliest token.
+    pub const GREEDY: Self = Self(0.0);
+
+    /// The temperature, or `None` outside the range.
+    #[must_use]
+    pub fn new(value: f32) -> Option<Self> {
+        (0.0..=2.0).contains(&value).then_some(Self(value))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> f32 {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Temperature {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = f32::deserialize(deserializer)?;
+        Self::new(value).ok_or_else(|| {
+            de::Error::custom(format!("{value} is out of range: it must be 0 to 2"))
+        })
+    }
+}
+
+/// Why a configuration file was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It could not be read.
+    #[error("cannot read the configuration {}: {source}; name another one with --config", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A key is unknown, missing its type, or out of range.
+    #[error("{}:{line}: {key}{message}; see configs/gemmad.toml for every key and its default", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// `key: `, or nothing where the file is not even TOML.
+        key: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks `path`. Relative model paths are made absolute from its folder.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not TOML, or holds a key or value that does not fit.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.into(),
+            source,
+        })?;
+        let mut config = Self::parse(path, &text)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        config.model.text = folder.join(&config.model.text);
+        if !config.model.mmproj.as_os_str().is_empty() {
+            config.model.mmproj = folder.join(&config.model.mmproj);
+        }
+        Ok(config)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let invalid = |span: Option<std::ops::Range<usize>>, key: String, message: &str| {
+            ConfigError::Invalid {
+                path: path.into(),
+                line: span.map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count()),
+                key,
+                message: message.lines().collect::<Vec<_>>().join(" "),
+            }
+        };
+        let document = toml::Deserializer::parse(text)
+            .map_err(|error| invalid(error.span(), String::new(), error.message()))?;
+        serde_path_to_error::deserialize(document).map_err(|error| {
+            let key = match error.path().to_string().as_str() {
+                "." => String::new(),
+                path => format!("{path}: "),
+            };
+            invalid(error.inner().span(), key, error.inner().message())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refuse(text: &str) -> String {
+        Config::parse(Path::new("/etc/gemmad/gemmad.toml"), text)
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn the_shipped_file_says_exactly_the_defaults() {
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/gemmad.toml"));
+        assert_eq!(Config::load(path).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_shipped_file_mentions_every_key() {
+        let shipped = include_str!("../../configs/gemmad.toml");
+        let keys = shipped.lines().filter(|line| line.contains(" = ") && !line.starts_with('#'));
+        assert_eq!(keys.count(), 4 + 5 + 5 + 2 + 9 + 1);
+    }
+
+    #[test]
+    fn every_profile_loads() {
+        for profile in ["raspberry-pi-5", "jetson-orin-nano"] {
+            let path = format!("{}/../configs/{profile}.toml", env!("CARGO_MANIFEST_DIR"));
+            Config::load(Path::new(&path)).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_file_line_and_key() {
+        let message = refuse("[engine]\nthreads = 2\nthread = 3\n");
+        assert!(message.starts_with("/etc/gemmad/gemmad.toml:3: engine"), "{message}");
+        assert!(message.contains("unknown field `thread`"), "{message}");
+    }
+
+    #[test]
+    fn a_wrong_type_is_refused_with_file_line_and_key() {
+        let message = refuse("\n[engine]\nthreads = \"two\"\n");
+        assert!(message.starts_with("/etc/gemmad/gemmad.toml:3: engine.threads: invalid type"), "{message}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_with_its_range() {
+        let message = refuse("[voice]\nopen = 1.5\n");
+        assert!(message.starts_with("/etc/gemmad/gemmad.toml:2: voice.open: 1.5 is out of range"), "{message}");
+        assert!(refuse("[engine]\ncontext = -1\n").contains("256 to 1048576"));
+    }
+
+    #[test]
+    fn text_that_is_not_toml_is_refused_with_its_line() {
+        let message = refuse("[engine]\nthreads = = 2\n");
+        assert!(message.starts_with("/etc/gemmad/gemmad.toml:2: "), "{message}");
+    }
+}
