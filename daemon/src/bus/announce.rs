@@ -1,0 +1,127 @@
+//! Signals on the bus for what changes in other rooms.
+
+use gemmad_api::{MANAGER_PATH, VOICE_PATH, to_dict};
+use tokio::sync::{broadcast, watch};
+use zbus::Connection;
+use zbus::object_server::{InterfaceRef, SignalEmitter};
+
+use super::manager::Manager;
+use super::{refusal, voice};
+use crate::engine::Engine;
+use crate::voice::{Event, Voice};
+
+/// Starts the tasks that announce, for as long as the other rooms live. The first state is
+/// announced too, for whoever watched the name appear.
+///
+/// # Errors
+/// When the bus is gone already.
+pub(super) async fn start(
+    connection: &Connection,
+    engine: &Engine,
+    voice: &Voice,
+    stopping: watch::Receiver<bool>,
+) -> zbus::Result<()> {
+    manager_state(connection).await?;
+    let server = connection.object_server();
+    let manager = server.interface::<_, Manager>(MANAGER_PATH).await?;
+    let spoken = server.interface::<_, voice::Voice>(VOICE_PATH).await?;
+    tokio::spawn(phases(manager, engine.clone(), stopping));
+    tokio::spawn(statuses(spoken.clone(), voice.status()));
+    tokio::spawn(turns(spoken, voice.events()));
+    Ok(())
+}
+
+/// Announces what the manager's state is now.
+///
+/// # Errors
+/// When the bus is gone.
+pub(super) async fn manager_state(connection: &Connection) -> zbus::Result<()> {
+    let server = connection.object_server();
+    let manager = server.interface::<_, Manager>(MANAGER_PATH).await?;
+    manager.get().await.state_changed(manager.signal_emitter()).await
+}
+
+async fn phases(
+    manager: InterfaceRef<Manager>,
+    engine: Engine,
+    stopping: watch::Receiver<bool>,
+) {
+    let mut phase = engine.phase();
+    while phase.changed().await.is_ok() && !*stopping.borrow() {
+        let emitter = manager.signal_emitter();
+        let manager = manager.get().await;
+        let announced = async {
+            manager.model_changed(emitter).await?;
+            manager.problem_changed(emitter).await?;
+            manager.state_changed(emitter).await
+        };
+        log_failure(announced.await);
+    }
+}
+
+/// `Muted` is not here: its setter is its only source, and announces itself.
+async fn statuses(
+    object: InterfaceRef<voice::Voice>,
+    mut status: watch::Receiver<crate::voice::Status>,
+) {
+    let mut before = status.borrow_and_update().clone();
+    while status.changed().await.is_ok() {
+        let now = status.borrow_and_update().clone();
+        let emitter = object.signal_emitter();
+        let object = object.get().await;
+        let announced = async {
+            if now.device != before.device {
+                object.device_changed(emitter).await?;
+            }
+            if now.problem != before.problem {
+                object.problem_changed(emitter).await?;
+            }
+            if now.state != before.state {
+                object.state_changed(emitter).await?;
+            }
+            Ok(())
+        };
+        log_failure(announced.await);
+        before = now;
+    }
+}
+
+async fn turns(object: InterfaceRef<voice::Voice>, mut events: broadcast::Receiver<Event>) {
+    loop {
+        match events.recv().await {
+            Ok(event) => log_failure(signal(object.signal_emitter(), event).await),
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                log::warn!("{missed} signals of spoken turns were lost: the bus is too slow");
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::Result<()> {
+    match event {
+        Event::Started { utterance } => voice::Voice::speech_started(emitter, utterance).await,
+        Event::Ended {
+            utterance,
+            milliseconds,
+        } => voice::Voice::speech_ended(emitter, utterance, milliseconds).await,
+        Event::Transcript { utterance, text } => {
+            voice::Voice::transcript(emitter, utterance, &text).await
+        }
+        Event::Reply {
+            utterance,
+            text,
+            stats,
+        } => voice::Voice::reply(emitter, utterance, &text, to_dict(&stats)).await,
+        Event::Failed { utterance, error } => {
+            let (name, message) = refusal::name_and_message(&refusal::engine(error));
+            voice::Voice::failed(emitter, utterance, &name, &message).await
+        }
+    }
+}
+
+fn log_failure(announced: zbus::Result<()>) {
+    if let Err(error) = announced {
+        log::warn!("a signal could not be sent: {error}");
+    }
+}

@@ -1,0 +1,122 @@
+//! The D-Bus objects. This room translates between the contract (`gemmad-api`) and the other rooms,
+//! and nothing more.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `manager` | `org.gemmad1.Manager` |
+//! | `voice` | `org.gemmad1.Voice` |
+//! | `announce` | signals for what changes in other rooms |
+//! | `caller` | noticing that a caller left the bus |
+//! | `pipe` | answers as JSON lines on a client's descriptor |
+//! | `refusal` | errors of other rooms as errors of the contract |
+
+mod announce;
+mod caller;
+mod manager;
+mod pipe;
+mod refusal;
+mod voice;
+
+use gemmad_api::{MANAGER_PATH, SERVICE, VOICE_PATH};
+use tokio::sync::watch;
+use zbus::Connection;
+use zbus::connection::Builder;
+
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::voice::Voice;
+use manager::Manager;
+
+/// Which bus to serve on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// The system bus: one daemon for the machine.
+    System,
+    /// The session bus: a desktop, or a test.
+    Session,
+}
+
+/// Why the daemon could not be put on the bus.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// There is no bus, or it does not let us in.
+    #[error("cannot connect to the {which} bus: {source}; is dbus running?")]
+    Unreachable {
+        /// Which one.
+        which: &'static str,
+        /// Why.
+        source: zbus::Error,
+    },
+    /// Somebody else has the name.
+    #[error("the name {SERVICE} is taken on the {0} bus: gemmad is already running there")]
+    NameTaken(&'static str),
+    /// The name or the objects were refused.
+    #[error("cannot serve {SERVICE} on the {which} bus: {source}; does its policy allow this user to own the name?")]
+    Refused {
+        /// Which one.
+        which: &'static str,
+        /// Why.
+        source: zbus::Error,
+    },
+}
+
+/// The daemon's place on the bus.
+#[derive(Debug)]
+pub struct Bus {
+    connection: Connection,
+    stopping: watch::Sender<bool>,
+}
+
+impl Bus {
+    /// Serves the objects, then takes the name, so that whoever sees the name finds them.
+    ///
+    /// # Errors
+    /// When there is no bus, or the name is not to be had.
+    pub async fn serve(
+        which: Which,
+        config: &Config,
+        engine: Engine,
+        voice: Voice,
+    ) -> Result<Self, BusError> {
+        let (name, builder) = match which {
+            Which::System => ("system", Builder::system()),
+            Which::Session => ("session", Builder::session()),
+        };
+        let (stopping, stopping_seen) = watch::channel(false);
+        let manager = Manager::new(config, engine.clone(), stopping_seen.clone());
+        let connection = builder
+            .serve_at(MANAGER_PATH, manager)
+            .serve_at(VOICE_PATH, voice::Voice::new(voice.clone()))
+            .build()
+            .await
+            .map_err(|source| BusError::Unreachable { which: name, source })?;
+        connection
+            .request_name(SERVICE)
+            .await
+            .map_err(|source| match source {
+                zbus::Error::NameTaken => BusError::NameTaken(name),
+                source => BusError::Refused { which: name, source },
+            })?;
+        announce::start(&connection, &engine, &voice, stopping_seen)
+            .await
+            .map_err(|source| BusError::Refused { which: name, source })?;
+        log::info!(bus = name; "serving {SERVICE}");
+        Ok(Self {
+            connection,
+            stopping,
+        })
+    }
+
+    /// Waits until the bus is gone.
+    pub async fn closed(&self) {
+        self.connection.closed().await;
+    }
+
+    /// Tells everybody that the daemon is going away, and lets go of the name.
+    pub async fn stopping(&self) {
+        self.stopping.send_replace(true);
+        // A bus that is gone needs no telling.
+        let _ = announce::manager_state(&self.connection).await;
+        let _ = self.connection.release_name(SERVICE).await;
+    }
+}

@@ -1,0 +1,38 @@
+//! Errors of other rooms, as the named errors of the contract.
+
+use gemmad_api::Error;
+use zbus::DBusError;
+
+use crate::engine::EngineError;
+use crate::voice::{FileError, VoiceError};
+
+/// The contract's error for an engine's.
+pub(super) fn engine(error: EngineError) -> Error {
+    let message = error.to_string();
+    match error {
+        EngineError::ModelNotLoaded(_) => Error::ModelNotLoaded(message),
+        EngineError::EmptyPrompt => Error::InvalidArgument(message),
+        EngineError::PromptTooLong { .. } => Error::PromptTooLong(message),
+        EngineError::Deaf(_) => Error::NotSupported(message),
+        EngineError::ClipLength { .. } => Error::InvalidAudio(message),
+        EngineError::Busy { .. } => Error::Busy(message),
+        EngineError::Stopping => Error::Cancelled(message),
+        EngineError::Template(_) | EngineError::Llama { .. } => Error::Failed(message),
+    }
+}
+
+/// The contract's error for a sound file's.
+pub(super) fn file(error: &FileError) -> Error {
+    Error::InvalidAudio(error.to_string())
+}
+
+/// The contract's error for the voice's.
+pub(super) fn voice(error: &VoiceError) -> Error {
+    Error::NoMicrophone(error.to_string())
+}
+
+/// Name and message of an error, for those that travel in signals and JSON lines.
+pub(super) fn name_and_message(error: &Error) -> (String, String) {
+    let message = error.description().unwrap_or_default().to_owned();
+    (error.name().to_string(), message)
+}

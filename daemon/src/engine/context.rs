@@ -1,0 +1,228 @@
+//! One llama.cpp context: its KV cache, its threads, and the batches it decodes.
+//!
+//! llama-cpp-2's context has no batches of embeddings and no thread pool, so this one stands on
+//! llama-cpp-sys-2. The KV cache is unified: all sequences share its cells, and copying a prefix to
+//! another sequence only marks cells (llama-kv-cache.cpp, `seq_cp`). Sliding-window layers keep all
+//! cells (`swa_full`), because otherwise a prefix longer than the window could not be shared.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use llama_cpp_sys_2 as sys;
+
+use super::model::{Model, Token, raw_model};
+use super::{EngineError, backend};
+
+/// Number of a sequence in the KV cache.
+pub(super) type SequenceId = i32;
+
+/// One row of a batch of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Row {
+    /// The token.
+    pub token: Token,
+    /// Its position in the sequence, from 0.
+    pub position: i32,
+    /// The sequence.
+    pub sequence: SequenceId,
+    /// Whether the logits after it are wanted.
+    pub logits: bool,
+}
+
+/// What a context is made with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    /// Cells of the KV cache.
+    pub cells: u32,
+    /// Sequences.
+    pub sequences: u32,
+    /// Most rows in a batch.
+    pub batch: u32,
+    /// Threads that compute.
+    pub threads: i32,
+}
+
+/// A context. It belongs to the engine thread.
+#[derive(Debug)]
+pub(super) struct Context {
+    raw: NonNull<sys::llama_context>,
+    pool: NonNull<sys::ggml_threadpool>,
+    model: Arc<Model>,
+    batch: usize,
+    width: usize,
+}
+
+impl Context {
+    /// Makes a context on `model`.
+    ///
+    /// # Errors
+    /// When there is not enough memory, or the model does not allow the shape.
+    pub(super) fn new(model: &Arc<Model>, shape: Shape) -> Result<Self, EngineError> {
+        let failed = |why: String| EngineError::Llama {
+            doing: "making room for the KV cache",
+            why,
+        };
+        // SAFETY: plain default values.
+        let mut params = unsafe { sys::llama_context_default_params() };
+        params.n_ctx = shape.cells;
+        params.n_batch = shape.batch;
+        params.n_ubatch = shape.batch;
+        params.n_seq_max = shape.sequences;
+        params.n_threads = shape.threads;
+        params.n_threads_batch = shape.threads;
+        params.swa_full = true;
+        params.kv_unified = true;
+        params.no_perf = true;
+        backend::take_errors();
+        // SAFETY: the model lives as long as `self.model`.
+        let raw = unsafe { sys::llama_init_from_model(raw_model(model.llama()), params) };
+        let raw = NonNull::new(raw).ok_or_else(|| failed(backend::take_errors()))?;
+        // SAFETY: plain default values; a pool of `threads` workers, kept from batch to batch, which
+        // sleeps while there is nothing to compute.
+        let pool = unsafe {
+            let mut params = sys::ggml_threadpool_params_default(shape.threads);
+            sys::ggml_threadpool_new(&raw mut params)
+        };
+        let Some(pool) = NonNull::new(pool) else {
+            // SAFETY: made above, freed once.
+            unsafe { sys::llama_free(raw.as_ptr()) };
+            return Err(failed("no threads could be started".into()));
+        };
+        // SAFETY: both live; the context is freed before the pool.
+        unsafe { sys::llama_attach_threadpool(raw.as_ptr(), pool.as_ptr(), pool.as_ptr()) };
+        Ok(Self {
+            raw,
+            pool,
+            model: Arc::clone(model),
+            batch: shape.batch as usize,
+            width: usize::try_from(model.llama().n_embd()).unwrap_or(0),
+        })
+    }
+
+    /// Width of a soft token: floats in a row.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Cells of the KV cache; llama.cpp may round the number up.
+    pub(super) fn cells(&self) -> usize {
+        // SAFETY: the context lives.
+        unsafe { sys::llama_n_ctx(self.raw.as_ptr()) as usize }
+    }
+
+    /// Computes a batch of tokens, at most the shape's `batch`.
+    ///
+    /// # Errors
+    /// When llama.cpp fails, such as for want of cells.
+    pub(super) fn decode_tokens(&mut self, rows: &[Row]) -> Result<(), EngineError> {
+        debug_assert!(rows.len() <= self.batch);
+        let mut tokens: Vec<_> = rows.iter().map(|row| row.token).collect();
+        let positions = rows.iter().map(|row| row.position).collect();
+        let sequences = rows.iter().map(|row| row.sequence).collect();
+        let logits = rows.iter().map(|row| i8::from(row.logits)).collect();
+        self.decode(tokens.as_mut_ptr(), std::ptr::null_mut(), positions, sequences, logits)
+    }
+
+    /// Computes a batch of soft tokens (rows × width floats) of one sequence, the first at
+    /// `position`. No logits come of it.
+    ///
+    /// # Errors
+    /// When llama.cpp fails, such as for want of cells.
+    pub(super) fn decode_soft_tokens(
+        &mut self,
+        soft_tokens: &[f32],
+        position: i32,
+        sequence: SequenceId,
+    ) -> Result<(), EngineError> {
+        let rows = soft_tokens.len() / self.width;
+        debug_assert!(rows <= self.batch && rows * self.width == soft_tokens.len());
+        let positions = (position..).take(rows).collect();
+        // llama.cpp only reads the floats, though its struct says otherwise.
+        let embeddings = soft_tokens.as_ptr().cast_mut();
+        self.decode(std::ptr::null_mut(), embeddings, positions, vec![sequence; rows], vec![0; rows])
+    }
+
+    /// The logits after row `row` of the last batch of tokens, one for each token of the vocabulary.
+    ///
+    /// # Errors
+    /// When that row did not ask for logits.
+    pub(super) fn logits(&self, row: usize) -> Result<&[f32], EngineError> {
+        // SAFETY: llama.cpp returns null for a row without logits; else a row of the vocabulary's
+        // length that stays until the next batch, which needs `&mut self`.
+        unsafe {
+            let row = i32::try_from(row).unwrap_or(i32::MAX);
+            let logits = sys::llama_get_logits_ith(self.raw.as_ptr(), row);
+            NonNull::new(logits)
+                .map(|logits| std::slice::from_raw_parts(logits.as_ptr(), self.model.vocabulary()))
+                .ok_or_else(|| EngineError::Llama {
+                    doing: "reading logits",
+                    why: format!("row {row} has none"),
+                })
+        }
+    }
+
+    /// Makes `to` begin with the first `rows` rows of `from`. Costs no cells.
+    pub(super) fn share(&mut self, from: SequenceId, to: SequenceId, rows: usize) {
+        let end = i32::try_from(rows).unwrap_or(i32::MAX);
+        // SAFETY: both sequences are below the shape's number.
+        unsafe { sys::llama_memory_seq_cp(self.memory(), from, to, 0, end) }
+    }
+
+    /// Forgets a sequence and gives its cells back.
+    pub(super) fn forget(&mut self, sequence: SequenceId) {
+        // SAFETY: the sequence is below the shape's number; removing all of it cannot fail.
+        unsafe {
+            sys::llama_memory_seq_rm(self.memory(), sequence, -1, -1);
+        }
+    }
+
+    fn memory(&mut self) -> sys::llama_memory_t {
+        // SAFETY: the context lives.
+        unsafe { sys::llama_get_memory(self.raw.as_ptr()) }
+    }
+
+    fn decode(
+        &mut self,
+        token: *mut Token,
+        embd: *mut f32,
+        mut positions: Vec<i32>,
+        sequences: Vec<SequenceId>,
+        mut logits: Vec<i8>,
+    ) -> Result<(), EngineError> {
+        let mut sequences = sequences;
+        let mut lists: Vec<*mut SequenceId> = sequences.iter_mut().map(std::ptr::from_mut).collect();
+        let mut counts = vec![1; positions.len()];
+        let batch = sys::llama_batch {
+            n_tokens: i32::try_from(positions.len()).unwrap_or(i32::MAX),
+            token,
+            embd,
+            pos: positions.as_mut_ptr(),
+            n_seq_id: counts.as_mut_ptr(),
+            seq_id: lists.as_mut_ptr(),
+            logits: logits.as_mut_ptr(),
+        };
+        backend::take_errors();
+        // SAFETY: every array has `n_tokens` entries (`embd` that many rows of the model's width) and
+        // outlives the call; one of `token` and `embd` is null, as llama_batch wants.
+        match unsafe { sys::llama_decode(self.raw.as_ptr(), batch) } {
+            0 => Ok(()),
+            code => Err(EngineError::Llama {
+                doing: "computing a batch",
+                why: match code {
+                    1 => "no free cells in the KV cache".into(),
+                    code => format!("llama_decode returned {code}; {}", backend::take_errors()),
+                },
+            }),
+        }
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: both were made by `new` and are freed once, the context before its threads.
+        unsafe {
+            sys::llama_free(self.raw.as_ptr());
+            sys::ggml_threadpool_free(self.pool.as_ptr());
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A first look at a GGUF file, before llama.cpp is trusted with it.
+//!
+//! llama.cpp answers a wrong file with "failed to load" at best; this tells a missing file, a file
+//! that is no GGUF, and a GGUF of the wrong kind apart. It reads only the header.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use llama_cpp_2::gguf::GgufContext;
+use llama_cpp_sys_2 as sys;
+
+use super::{LoadError, backend};
+
+/// What a GGUF file is for, by its `general.architecture`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A text model of an architecture gemmad knows how to talk to.
+    Text,
+    /// A multimodal projector.
+    Projector,
+}
+
+impl Kind {
+    fn architecture(self) -> &'static str {
+        match self {
+            Self::Text => "gemma4",
+            Self::Projector => "clip",
+        }
+    }
+
+    fn key(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Projector => "mmproj",
+        }
+    }
+
+    fn wanted(self) -> &'static str {
+        match self {
+            Self::Text => "a Gemma 4 text model (architecture gemma4)",
+            Self::Projector => "a multimodal projector (architecture clip) with an audio encoder",
+        }
+    }
+}
+
+/// The metadata of a GGUF file of a known kind.
+pub(super) struct Header {
+    gguf: GgufContext,
+}
+
+impl Header {
+    /// Checks that `path` can be read, is GGUF, and is of `kind`.
+    ///
+    /// # Errors
+    /// The first of these that fails, naming the file.
+    pub(super) fn open(path: &Path, kind: Kind) -> Result<Self, LoadError> {
+        check_magic(path)?;
+        backend::start();
+        let gguf = GgufContext::from_file(path).ok_or_else(|| LoadError::Refused {
+            path: path.into(),
+            why: format!(
+                "its header is damaged or cut short ({}); download it again",
+                backend::take_errors()
+            ),
+        })?;
+        let header = Self { gguf };
+        let architecture = header.string("general.architecture").unwrap_or("unknown");
+        if architecture != kind.architecture() {
+            return Err(LoadError::WrongKind {
+                path: path.into(),
+                key: kind.key(),
+                found: format!("a file of architecture {architecture}"),
+                wanted: kind.wanted(),
+            });
+        }
+        Ok(header)
+    }
+
+    /// The text under `key`, if there is one.
+    pub(super) fn string(&self, key: &str) -> Option<&str> {
+        let index = self.index(key, sys::GGUF_TYPE_STRING)?;
+        self.gguf.val_str(index)
+    }
+
+    /// The `uint32` under `key`, if there is one.
+    pub(super) fn u32(&self, key: &str) -> Option<u32> {
+        let index = self.index(key, sys::GGUF_TYPE_UINT32)?;
+        Some(self.gguf.val_u32(index))
+    }
+
+    /// llama.cpp aborts the process when a value is read as another type than it has, so every
+    /// look-up checks the type.
+    fn index(&self, key: &str, kind: sys::gguf_type) -> Option<i64> {
+        let index = self.gguf.find_key(key);
+        (index >= 0 && self.gguf.kv_type(index) == kind).then_some(index)
+    }
+}
+
+fn check_magic(path: &Path) -> Result<(), LoadError> {
+    let mut magic = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    match read {
+        Ok(()) if magic == *b"GGUF" => Ok(()),
+        Err(source) if source.kind() != ErrorKind::UnexpectedEof => Err(LoadError::Unreadable {
+            path: path.into(),
+            source,
+        }),
+        _ => Err(LoadError::NotGguf { path: path.into() }),
+    }
+}

@@ -1,0 +1,206 @@
+//! The model files, loaded: weights, vocabulary, template, projector.
+//!
+//! A loaded model never changes, so every thread may look at it: requests are rendered and
+//! tokenised where they arrive, and only rows reach the engine thread.
+
+use std::ffi::CString;
+use std::path::Path;
+use std::ptr::NonNull;
+
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::token::LlamaToken;
+use llama_cpp_sys_2 as sys;
+
+use super::audio::Projector;
+use super::gguf::{Header, Kind};
+use super::template::Template;
+use super::{EngineError, LoadError, backend};
+use crate::config;
+
+/// A token id of the model's vocabulary.
+pub(super) type Token = i32;
+
+/// A loaded model.
+#[derive(Debug)]
+pub(super) struct Model {
+    // Declared before `llama`, which it points into, so that it is dropped first.
+    projector: Option<Projector>,
+    llama: LlamaModel,
+    template: Template,
+    name: String,
+    thought: Option<(Token, Token)>,
+    breakable: Vec<String>,
+}
+
+impl Model {
+    /// Loads the files `config` names, to compute with `threads` threads.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged, of the wrong kind, or the two do not belong together.
+    pub(super) fn load(config: &config::Model, threads: i32) -> Result<Self, LoadError> {
+        let header = Header::open(&config.text, Kind::Text)?;
+        let name = header
+            .string("general.name")
+            .map_or_else(|| file_name(&config.text), str::to_owned);
+        let source = header
+            .string("tokenizer.chat_template")
+            .ok_or_else(|| EngineError::Template("there is none".into()))?
+            .to_owned();
+        let llama = load_weights(config)?;
+        let projector = if config.mmproj.as_os_str().is_empty() {
+            None
+        } else {
+            let gpu = config.gpu_layers > 0;
+            Some(Projector::load(&config.mmproj, &llama, threads, gpu)?)
+        };
+        let vocab = llama.vocab();
+        let text = |token| String::from_utf8_lossy(&piece(&llama, token, true)).into_owned();
+        let template = Template::new(source, text(vocab.bos()), text(vocab.eos()))?;
+        let find = |text: &str| match vocab.tokenize(text.as_bytes(), false, true).as_slice() {
+            [token] => Some(token.0),
+            _ => None,
+        };
+        let thought = find("<|channel>").zip(find("<channel|>"));
+        let breakable = breakable(&llama);
+        Ok(Self {
+            projector,
+            llama,
+            template,
+            name,
+            thought,
+            breakable,
+        })
+    }
+
+    /// The model's name as its file gives it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The audio encoder, if the model can hear.
+    pub(super) fn projector(&self) -> Option<&Projector> {
+        self.projector.as_ref()
+    }
+
+    /// The chat template.
+    pub(super) fn template(&self) -> &Template {
+        &self.template
+    }
+
+    /// The weights, for making a context.
+    pub(super) fn llama(&self) -> &LlamaModel {
+        &self.llama
+    }
+
+    /// Number of tokens in the vocabulary.
+    pub(super) fn vocabulary(&self) -> usize {
+        usize::try_from(self.llama.n_vocab()).unwrap_or(0)
+    }
+
+    /// The tokens that open and close a channel (thought), if the vocabulary has them.
+    pub(super) fn thought(&self) -> Option<(Token, Token)> {
+        self.thought
+    }
+
+    /// The beginning-of-sequence token, when the file wants every prompt to start with it.
+    pub(super) fn bos(&self) -> Option<Token> {
+        let vocab = self.llama.vocab();
+        vocab.should_add_bos().then(|| vocab.bos().0)
+    }
+
+    /// Whether `token` ends the model's turn: any of the end tokens the file names.
+    pub(super) fn is_end(&self, token: Token) -> bool {
+        self.llama.vocab().is_eog(LlamaToken(token))
+    }
+
+    /// The bytes of `token` as an answer shows them: nothing for control tokens. A character may be
+    /// spread over several tokens.
+    pub(super) fn bytes(&self, token: Token) -> Vec<u8> {
+        piece(&self.llama, LlamaToken(token), false)
+    }
+
+    /// Tokens of a template's own text, control tokens included.
+    pub(super) fn tokenise_template(&self, text: &str) -> Vec<Token> {
+        tokenise(&self.llama, text, true)
+    }
+
+    /// Tokens of what somebody said: never a control token or a token of the tool protocol.
+    ///
+    /// llama.cpp finds "user-defined" tokens (such as `<|tool_call>` in Gemma 4 files) in any text,
+    /// so such a text is cut after its first character and tokenised in two.
+    pub(super) fn tokenise_said(&self, text: &str) -> Vec<Token> {
+        let mut tokens = Vec::new();
+        let mut start = 0;
+        for (at, _) in text.match_indices('<') {
+            if self
+                .breakable
+                .iter()
+                .any(|token| text[at..].starts_with(token.as_str()))
+            {
+                tokens.extend(tokenise(&self.llama, &text[start..=at], false));
+                start = at + 1;
+            }
+        }
+        tokens.extend(tokenise(&self.llama, &text[start..], false));
+        tokens
+    }
+}
+
+/// The raw pointer of a model, for calls that llama-cpp-2 does not wrap.
+pub(super) fn raw_model(model: &LlamaModel) -> *mut sys::llama_model {
+    // SAFETY: `LlamaModel` is `repr(transparent)` over a non-null pointer to `llama_model`
+    // (llama-cpp-2 0.1.160, model.rs:26 and ptr.rs:5; the version is pinned).
+    unsafe { std::mem::transmute_copy(model) }
+}
+
+fn load_weights(config: &config::Model) -> Result<LlamaModel, LoadError> {
+    let path = &config.text;
+    let refused = |why| LoadError::Refused {
+        path: path.clone(),
+        why,
+    };
+    let name = CString::new(path.as_os_str().as_encoded_bytes())
+        .map_err(|_| refused("its name contains a NUL byte".into()))?;
+    backend::take_errors();
+    // SAFETY: plain default values. llama-cpp-2's `LlamaModelParams` cannot set `use_extra_bufts`.
+    let mut params = unsafe { sys::llama_model_default_params() };
+    params.n_gpu_layers = i32::try_from(config.gpu_layers).unwrap_or(i32::MAX);
+    params.use_extra_bufts = config.repack;
+    // SAFETY: the name is NUL-terminated, the parameters point at nothing of ours.
+    let model = unsafe { sys::llama_model_load_from_file(name.as_ptr(), params) };
+    let model = NonNull::new(model).ok_or_else(|| {
+        refused(format!(
+            "{}; it is damaged or cut short: download it again",
+            backend::take_errors()
+        ))
+    })?;
+    // SAFETY: as for `raw_model`; the pointer is ours alone, and `LlamaModel` will free it.
+    Ok(unsafe { std::mem::transmute::<NonNull<sys::llama_model>, LlamaModel>(model) })
+}
+
+fn tokenise(llama: &LlamaModel, text: &str, special: bool) -> Vec<Token> {
+    let tokens = llama.vocab().tokenize(text.as_bytes(), false, special);
+    tokens.into_iter().map(|token| token.0).collect()
+}
+
+fn piece(llama: &LlamaModel, token: LlamaToken, special: bool) -> Vec<u8> {
+    llama.vocab().token_to_piece(token, special, None)
+}
+
+/// Texts of user-defined tokens that look like protocol (`<|tool_call>`, `<tool_call|>`, `<|"|>`).
+fn breakable(llama: &LlamaModel) -> Vec<String> {
+    let vocab = llama.vocab();
+    vocab
+        .tokens()
+        .filter(|token| !vocab.is_control(*token))
+        .filter_map(|token| vocab.text(token)?.to_str().ok().map(str::to_owned))
+        .filter(|text| text.starts_with('<') && text.contains('|') && text.ends_with('>'))
+        .collect()
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}

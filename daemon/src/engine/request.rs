@@ -1,0 +1,174 @@
+//! What is asked of the engine, and what comes back.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Instant;
+
+use gemmad_api::Stats;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::{Clip, EngineError, Piece};
+use crate::config::{self, Fraction, Temperature};
+
+/// Who is served first when both wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Somebody is standing in the room.
+    Speech,
+    /// Somebody typed, or a program asked.
+    Question,
+}
+
+/// How tokens are drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// Temperature; 0 is greedy and ignores the rest.
+    pub temperature: Temperature,
+    /// Keep the k likeliest.
+    pub top_k: u32,
+    /// Keep the likeliest of this total probability.
+    pub top_p: Fraction,
+    /// Seed of the draw.
+    pub seed: u32,
+}
+
+impl Sampling {
+    /// Always the likeliest token.
+    #[must_use]
+    pub fn greedy() -> Self {
+        Self {
+            temperature: Temperature::GREEDY,
+            ..Self::new(&config::Answer::default())
+        }
+    }
+
+    /// As configured, with a seed of its own.
+    #[must_use]
+    pub fn new(config: &config::Answer) -> Self {
+        Self {
+            temperature: config.temperature,
+            top_k: config.top_k.get(),
+            top_p: config.top_p,
+            seed: random_seed(),
+        }
+    }
+}
+
+/// The standard library's hasher keys come from the system's randomness, which is all a seed needs.
+fn random_seed() -> u32 {
+    let [a, b, c, d, ..] = RandomState::new().hash_one(0).to_ne_bytes();
+    u32::from_ne_bytes([a, b, c, d])
+}
+
+/// One turn to be answered.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// System prompt; empty: none.
+    pub system: String,
+    /// Sound the turn begins with.
+    pub clip: Option<Arc<Clip>>,
+    /// Text of the turn; may be empty when there is sound.
+    pub text: String,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Most tokens of the answer, from 1.
+    pub max_tokens: u32,
+    /// Whether the model may think first. The thought is never part of the answer.
+    pub thinking: bool,
+    /// Who is served first.
+    pub priority: Priority,
+    /// When the last sample of speech was heard, if it was.
+    pub heard: Option<Instant>,
+}
+
+impl Request {
+    /// A question with the configured defaults.
+    #[must_use]
+    pub fn question(config: &config::Answer, text: String) -> Self {
+        Self {
+            system: config.system.clone(),
+            clip: None,
+            text,
+            sampling: Sampling::new(config),
+            max_tokens: config.max_tokens.get(),
+            thinking: false,
+            priority: Priority::Question,
+            heard: None,
+        }
+    }
+
+    /// What was said in `clip`, answered.
+    #[must_use]
+    pub fn reply(config: &config::Answer, clip: Arc<Clip>) -> Self {
+        Self {
+            clip: Some(clip),
+            ..Self::question(config, String::new())
+        }
+    }
+
+    /// What was said in `clip`, written down. Greedy, without a system prompt, because that is what
+    /// the model was trained to transcribe with.
+    #[must_use]
+    pub fn transcript(config: &config::Transcribe, language: &str, clip: Arc<Clip>) -> Self {
+        let text = config.prompt.replace("{language}", language);
+        Self {
+            system: String::new(),
+            clip: Some(clip),
+            sampling: Sampling::greedy(),
+            ..Self::question(&config::Answer::default(), text)
+        }
+    }
+
+    /// The same, served before questions.
+    #[must_use]
+    pub fn spoken(self, heard: Instant) -> Self {
+        Self {
+            priority: Priority::Speech,
+            heard: Some(heard),
+            ..self
+        }
+    }
+}
+
+/// What an answer yields.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The next piece of text.
+    Text(Piece),
+    /// The end.
+    Done(Stats),
+    /// It failed; what came before stands.
+    Failed(EngineError),
+}
+
+/// An answer as it grows. Dropping it cancels the request.
+#[derive(Debug)]
+pub struct Answer {
+    /// Number of the request.
+    pub id: u64,
+    pub(super) events: UnboundedReceiver<Event>,
+}
+
+impl Answer {
+    /// The next event. After [`Event::Done`] or [`Event::Failed`] there is none worth waiting for.
+    pub async fn next(&mut self) -> Event {
+        // A channel closed without an end means that the engine thread is gone.
+        let event = self.events.recv().await;
+        event.unwrap_or(Event::Failed(EngineError::Stopping))
+    }
+
+    /// Waits for the end; the whole text and its statistics.
+    ///
+    /// # Errors
+    /// When the request fails.
+    pub async fn text(mut self) -> Result<(String, Stats), EngineError> {
+        let mut text = String::new();
+        loop {
+            match self.next().await {
+                Event::Text(piece) => text.push_str(&piece.text),
+                Event::Done(stats) => return Ok((text, stats)),
+                Event::Failed(error) => return Err(error),
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! gemmad: a daemon that understands speech and answers questions with Gemma 4, offline.
+//!
+//! | room | owns |
+//! |---|---|
+//! | [`config`] | typed configuration and its errors |
+//! | [`engine`] | everything llama.cpp, behind an async door |
+//! | [`voice`] | the microphone, utterances, the spoken turn |
+//! | [`bus`] | the D-Bus objects; translates and nothing more |
+//! | [`platform`] | logging and what else the system gives |
+//!
+//! `main` is the order of start and stop; nothing else.
+
+//pub mod bus;
+pub mod config;
+pub mod engine;
+pub mod platform;
+//pub mod voice;

@@ -1,0 +1,4 @@
+//! x
+pub mod resample;
+pub mod file;
+mod wav;

@@ -1,0 +1,227 @@
+//! From any rate and number of channels to what the model and the VAD hear: 16 kHz, one channel.
+//!
+//! One resampler serves files and microphones alike, so that the same sound gives the same samples
+//! whichever way it came.
+
+use rubato::audioadapter_buffers::direct::InterleavedSlice;
+use rubato::{Fft, FixedSync, Resampler as _};
+
+/// Samples per second after resampling; what Gemma 4's audio encoder was trained on.
+pub const RATE: u32 = 16_000;
+
+/// Frequency of the resampler's blocks, in hertz: 20 ms of sound each. Longer blocks come closer to
+/// the 8 kHz the output can carry (this one to 7.7 kHz) and answer later.
+const BLOCKS_PER_SECOND: u32 = 50;
+
+/// Turns interleaved samples into 16 kHz mono.
+///
+/// The output begins where the input begins, without the filter's delay, and after [`flush`] it is
+/// as long as the input, rounded up to a whole sample. How the input is cut makes no difference.
+///
+/// [`flush`]: Resampler::flush
+pub struct Resampler {
+    /// Input frames per second.
+    rate: u32,
+    /// Samples in an input frame.
+    channels: u16,
+    /// The frame being read: the sum of its first samples and how many they are.
+    frame: (f32, u16),
+    /// Mono samples at the input rate, waiting until they fill a block.
+    block: Vec<f32>,
+    /// Frames read so far.
+    read: u64,
+    /// Samples written so far.
+    written: u64,
+    /// Nothing to do when the input is 16 kHz already.
+    filter: Option<Filter>,
+}
+
+/// rubato's resampler with its output block.
+struct Filter {
+    inner: Fft<f32>,
+    output: Vec<f32>,
+    /// Samples of the filter's delay still to be dropped from the output.
+    delay: usize,
+}
+
+impl Resampler {
+    /// Resamples from `rate` frames of `channels` samples a second. 0 of either counts as 1.
+    #[must_use]
+    pub fn new(rate: u32, channels: u16) -> Self {
+        let rate = rate.max(1);
+        Self {
+            rate,
+            channels: channels.max(1),
+            frame: (0.0, 0),
+            block: Vec::new(),
+            read: 0,
+            written: 0,
+            filter: (rate != RATE).then(|| Filter::new(rate)),
+        }
+    }
+
+    /// Reads interleaved samples and appends what they complete to `output`.
+    ///
+    /// Channels are mixed to their mean. Samples beyond full scale are clipped and those that are
+    /// not numbers are silence, because one of them would poison everything downstream for ever.
+    pub fn push(&mut self, input: &[f32], output: &mut Vec<f32>) {
+        for sample in input {
+            if sample.is_finite() {
+                self.frame.0 += sample.clamp(-1.0, 1.0);
+            }
+            self.frame.1 += 1;
+            if self.frame.1 == self.channels {
+                self.push_mono(self.frame.0 / f32::from(self.channels), output);
+                self.frame = (0.0, 0);
+            }
+        }
+    }
+
+    /// Ends the input: appends what was still in the filter. An incomplete last frame is dropped.
+    pub fn flush(mut self, output: &mut Vec<f32>) {
+        let total = (self.read * u64::from(RATE)).div_ceil(u64::from(self.rate));
+        while self.written < total {
+            self.push_mono(0.0, output);
+        }
+        for _ in total..self.written {
+            output.pop();
+        }
+    }
+
+    fn push_mono(&mut self, sample: f32, output: &mut Vec<f32>) {
+        self.read += 1;
+        let before = output.len();
+        if let Some(filter) = &mut self.filter {
+            self.block.push(sample);
+            if self.block.len() == filter.inner.input_frames_next() {
+                filter.process(&self.block, output);
+                self.block.clear();
+            }
+        } else {
+            output.push(sample);
+        }
+        self.written += (output.len() - before) as u64;
+    }
+}
+
+impl Filter {
+    fn new(rate: u32) -> Self {
+        let build = |block| {
+            Fft::new(rate as usize, RATE as usize, block, 1, FixedSync::Both)
+                .expect("it refuses only rates and blocks of 0, and neither is")
+        };
+        let mut inner = build((rate / BLOCKS_PER_SECOND).max(1) as usize);
+        if inner.fft_size_in() % 2 == 1 {
+            // The filter is half a sample off the delay it states when its block has no middle.
+            inner = build(2 * inner.fft_size_in());
+        }
+        Self {
+            output: vec![0.0; inner.output_frames_max()],
+            delay: inner.output_delay(),
+            inner,
+        }
+    }
+
+    fn process(&mut self, block: &[f32], output: &mut Vec<f32>) {
+        let frames = self.output.len();
+        let fits = "the slice has exactly as many frames as are claimed";
+        let input = InterleavedSlice::new(block, 1, block.len()).expect(fits);
+        let mut room = InterleavedSlice::new_mut(&mut self.output, 1, frames).expect(fits);
+        let (_, made) = self
+            .inner
+            .process_into_buffer(&input, &mut room, None)
+            .expect("both buffers have the sizes it asked for");
+        let dropped = self.delay.min(made);
+        self.delay -= dropped;
+        output.extend_from_slice(&self.output[dropped..made]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::TAU;
+
+    use super::*;
+
+    /// One second of a 440 Hz sine at half of full scale on every channel, and half a second more.
+    fn sine(rate: u32, channels: u16) -> Vec<f32> {
+        (0..rate + rate / 2)
+            .map(|frame| (TAU * 440.0 * f64::from(frame) / f64::from(rate)).sin() * 0.5)
+            .flat_map(|sample| std::iter::repeat_n(sample as f32, channels.into()))
+            .collect()
+    }
+
+    fn resample(rate: u32, channels: u16, pieces: &[&[f32]]) -> Vec<f32> {
+        let mut resampler = Resampler::new(rate, channels);
+        let mut output = Vec::new();
+        for piece in pieces {
+            resampler.push(piece, &mut output);
+        }
+        resampler.flush(&mut output);
+        output
+    }
+
+    #[test]
+    fn a_sine_keeps_frequency_level_phase_and_length_from_every_rate_and_channel_count() {
+        let ideal = sine(RATE, 1);
+        for rate in [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 44_099] {
+            for channels in [1, 2, 8] {
+                let output = resample(rate, channels, &[&sine(rate, channels)]);
+                assert!(output.len().abs_diff(ideal.len()) <= 1, "{rate} Hz: {}", output.len());
+                // The ends ring, because a sine that begins is no pure sine.
+                let worst = (400..ideal.len() - 400)
+                    .map(|i| (output[i] - ideal[i]).abs())
+                    .fold(0.0, f32::max);
+                assert!(worst < 1e-3, "{rate} Hz, {channels} channels: off by {worst}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_16_khz_cannot_carry_does_not_come_back_as_another_tone() {
+        let hiss: Vec<f32> = (0..48_000)
+            .map(|i| (TAU * 9_500.0 * f64::from(i) / 48_000.0).sin() as f32)
+            .collect();
+        let output = resample(48_000, 1, &[&hiss]);
+        let loudest = output[400..15_600].iter().fold(0.0, |max: f32, s| max.max(s.abs()));
+        assert!(loudest < 1e-3, "{loudest}");
+    }
+
+    #[test]
+    fn sound_at_16_khz_mono_passes_through_unchanged() {
+        let input: Vec<f32> = (-500..500).map(|i| i as f32 / 500.0).collect();
+        assert_eq!(resample(RATE, 1, &[&input]), input);
+    }
+
+    #[test]
+    fn channels_are_mixed_to_their_mean() {
+        assert_eq!(resample(RATE, 2, &[&[0.5, 0.25, -1.0, 1.0, 0.9]]), [0.375, 0.0]);
+    }
+
+    #[test]
+    fn cutting_the_input_anywhere_changes_nothing() {
+        for (rate, channels) in [(44_100, 2), (48_000, 3), (RATE, 2)] {
+            let input = sine(rate, channels);
+            let whole = resample(rate, channels, &[&input]);
+            for size in [1, 7, 480, 9_999] {
+                let pieces: Vec<_> = input.chunks(size).collect();
+                assert_eq!(resample(rate, channels, &pieces), whole, "{rate} Hz in {size}s");
+            }
+        }
+    }
+
+    #[test]
+    fn samples_that_are_no_numbers_or_beyond_full_scale_do_no_lasting_harm() {
+        let input = [f32::NAN, f32::INFINITY, 1e30, -7.0];
+        assert_eq!(resample(RATE, 1, &[&input]), [0.0, 0.0, 1.0, -1.0]);
+        let mut input = sine(48_000, 1);
+        input[100] = f32::NAN;
+        assert!(resample(48_000, 1, &[&input]).iter().all(|sample| sample.abs() <= 1.1));
+    }
+
+    #[test]
+    fn no_input_makes_no_output() {
+        assert!(resample(44_100, 2, &[]).is_empty());
+        assert!(resample(44_100, 2, &[&[0.5]]).is_empty());
+    }
+}
