@@ -139,7 +139,9 @@ fn prefill_media(
         print_timings: false,
         ..MtmdContextParams::default()
     };
-    let mmproj = mmproj.to_str().context("the projector's path is not UTF-8")?;
+    let mmproj = mmproj
+        .to_str()
+        .context("the projector's path is not UTF-8")?;
     let mut mtmd = MtmdContext::init_from_file(mmproj, model, &params)?;
     let audio = args.audio.as_deref().context("a projector needs --audio")?;
     let audio = audio.to_str().context("the sound's path is not UTF-8")?;

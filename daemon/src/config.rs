@@ -244,9 +244,14 @@ impl<const MIN: u32, const MAX: u32> Bounded<MIN, MAX> {
 impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Bounded<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = i64::deserialize(deserializer)?;
-        u32::try_from(value).ok().and_then(Self::new).ok_or_else(|| {
-            de::Error::custom(format!("{value} is out of range: it must be {MIN} to {MAX}"))
-        })
+        u32::try_from(value)
+            .ok()
+            .and_then(Self::new)
+            .ok_or_else(|| {
+                de::Error::custom(format!(
+                    "{value} is out of range: it must be {MIN} to {MAX}"
+                ))
+            })
     }
 }
 
@@ -301,9 +306,8 @@ impl Temperature {
 impl<'de> Deserialize<'de> for Temperature {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = f32::deserialize(deserializer)?;
-        Self::new(value).ok_or_else(|| {
-            de::Error::custom(format!("{value} is out of range: it must be 0 to 2"))
-        })
+        Self::new(value)
+            .ok_or_else(|| de::Error::custom(format!("{value} is out of range: it must be 0 to 2")))
     }
 }
 
@@ -355,7 +359,9 @@ impl Config {
         let invalid = |span: Option<std::ops::Range<usize>>, key: String, message: &str| {
             ConfigError::Invalid {
                 path: path.into(),
-                line: span.map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count()),
+                line: span.map_or(1, |span| {
+                    1 + text[..span.start.min(text.len())].matches('\n').count()
+                }),
                 key,
                 message: message.lines().collect::<Vec<_>>().join(" "),
             }
@@ -384,14 +390,19 @@ mod tests {
 
     #[test]
     fn the_shipped_file_says_exactly_the_defaults() {
-        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/gemmad.toml"));
+        let path = Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../configs/gemmad.toml"
+        ));
         assert_eq!(Config::load(path).unwrap(), Config::default());
     }
 
     #[test]
     fn the_shipped_file_mentions_every_key() {
         let shipped = include_str!("../../configs/gemmad.toml");
-        let keys = shipped.lines().filter(|line| line.contains(" = ") && !line.starts_with('#'));
+        let keys = shipped
+            .lines()
+            .filter(|line| line.contains(" = ") && !line.starts_with('#'));
         assert_eq!(keys.count(), 4 + 5 + 5 + 2 + 9 + 1);
     }
 
@@ -406,26 +417,38 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_with_file_line_and_key() {
         let message = refuse("[engine]\nthreads = 2\nthread = 3\n");
-        assert!(message.starts_with("/etc/gemmad/gemmad.toml:3: engine"), "{message}");
+        assert!(
+            message.starts_with("/etc/gemmad/gemmad.toml:3: engine"),
+            "{message}"
+        );
         assert!(message.contains("unknown field `thread`"), "{message}");
     }
 
     #[test]
     fn a_wrong_type_is_refused_with_file_line_and_key() {
         let message = refuse("\n[engine]\nthreads = \"two\"\n");
-        assert!(message.starts_with("/etc/gemmad/gemmad.toml:3: engine.threads: invalid type"), "{message}");
+        assert!(
+            message.starts_with("/etc/gemmad/gemmad.toml:3: engine.threads: invalid type"),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_value_out_of_range_is_refused_with_its_range() {
         let message = refuse("[voice]\nopen = 1.5\n");
-        assert!(message.starts_with("/etc/gemmad/gemmad.toml:2: voice.open: 1.5 is out of range"), "{message}");
+        assert!(
+            message.starts_with("/etc/gemmad/gemmad.toml:2: voice.open: 1.5 is out of range"),
+            "{message}"
+        );
         assert!(refuse("[engine]\ncontext = -1\n").contains("256 to 1048576"));
     }
 
     #[test]
     fn text_that_is_not_toml_is_refused_with_its_line() {
         let message = refuse("[engine]\nthreads = = 2\n");
-        assert!(message.starts_with("/etc/gemmad/gemmad.toml:2: "), "{message}");
+        assert!(
+            message.starts_with("/etc/gemmad/gemmad.toml:2: "),
+            "{message}"
+        );
     }
 }

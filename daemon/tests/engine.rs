@@ -1,10 +1,14 @@
 //! The engine on its own: real model, real llama.cpp, no bus and no sound card.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::Instant;
 
-use gemmad::config::{self, Config};
-use gemmad::engine::{Engine, EngineError, Event, Phase, Request};
+use gemmad::config::{self, Bounded, Config};
+use gemmad::engine::{Clip, Engine, EngineError, Event, Phase, Request};
+use gemmad_api::{Finish, Health};
+use gemmad_testbed::speech;
+
+const LIGHT: &str = r#"{"tool":"light","room":"kitchen","state":"on"}"#;
 
 fn nano() -> Config {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano"));
@@ -13,6 +17,8 @@ fn nano() -> Config {
     config.model.mmproj = folder.join("nano-f16.mmproj.gguf");
     config.answer.temperature = config::Temperature::GREEDY;
     config.transcribe.prompt = "Transcribe.".into();
+    // Many engines share the machine here, and a pool's threads spin while they wait for each other.
+    config.engine.threads = Bounded::new(1).unwrap();
     config
 }
 
@@ -26,12 +32,310 @@ fn ask(config: &Config, text: &str) -> Request {
     Request::question(&config.answer, text.into())
 }
 
+/// A question whose answer goes on for 2000 tokens, or until the context is full.
+fn long(config: &Config) -> Request {
+    let mut request = ask(config, "tell me everything");
+    request.max_tokens = 2000;
+    request.min_tokens = 2000;
+    request
+}
+
+fn clip(text: &str) -> std::sync::Arc<Clip> {
+    Clip::new(speech::say(text, "en-us").unwrap()).unwrap()
+}
+
+async fn health_becomes(engine: &Engine, wanted: impl Fn(&Health) -> bool) -> Health {
+    let patience = Instant::now();
+    loop {
+        let health = engine.health();
+        if wanted(&health) {
+            return health;
+        }
+        assert!(patience.elapsed().as_secs() < 10, "still {health:?}");
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
-async fn a_question_is_answered() {
+async fn a_typed_and_a_spoken_question_get_the_same_answer() {
     let config = nano();
     let engine = started(&config);
-    let answer = engine.submit(ask(&config, "turn on the kitchen light")).await.unwrap();
-    let (text, stats) = answer.text().await.unwrap();
-    println!("{text} {stats:?}");
-    assert_eq!(text, r#"{"tool":"light","room":"kitchen","state":"on"}"#);
+    let typed = engine.submit(ask(&config, "turn on the kitchen light"));
+    let (text, stats) = typed.await.unwrap().text().await.unwrap();
+    assert_eq!((text.as_str(), stats.finish), (LIGHT, Finish::Stop));
+
+    let sound = clip("turn on the kitchen light");
+    let spoken = Request::reply(&config.answer, std::sync::Arc::clone(&sound));
+    let (text, stats) = engine.submit(spoken).await.unwrap().text().await.unwrap();
+    assert_eq!(text, LIGHT);
+    assert!(
+        stats.audio_tokens > 20 && stats.encode_ms > 0.0,
+        "{stats:?}"
+    );
+
+    let written = Request::transcript(&config.transcribe, "English", sound);
+    let (text, stats) = engine.submit(written).await.unwrap().text().await.unwrap();
+    assert_eq!(text, "turn on the kitchen light");
+    assert!(
+        stats.encode_ms.abs() < f64::EPSILON,
+        "encoded twice: {stats:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_system_prompt_is_prefilled_once_and_shared() {
+    let mut config = nano();
+    config.answer.system = "You live in a small house and answer briefly. ".repeat(8);
+    let engine = started(&config);
+    for question in ["turn on the kitchen light", "what can you do"] {
+        let answer = engine.submit(ask(&config, question)).await.unwrap();
+        let (_, stats) = answer.text().await.unwrap();
+        let prefix = engine.health().prefix_cells;
+        assert!(prefix > 100, "{prefix}");
+        assert_eq!(stats.cached_tokens, prefix);
+        assert!(stats.prompt_tokens - stats.cached_tokens < 20, "{stats:?}");
+    }
+    let idle = health_becomes(&engine, |health| health.active == 0).await;
+    assert_eq!(idle.cells_used, idle.prefix_cells);
+}
+
+#[tokio::test]
+async fn a_dropped_answer_gives_its_place_and_its_cells_back() {
+    let mut config = nano();
+    config.engine.parallel = Bounded::new(1).unwrap();
+    config.engine.queue = Bounded::new(1).unwrap();
+    let engine = started(&config);
+    let mut running = engine.submit(long(&config)).await.unwrap();
+    assert!(matches!(running.next().await, Event::Text(_)));
+    let waiting = engine
+        .submit(ask(&config, "turn on the kitchen light"))
+        .await
+        .unwrap();
+    let refused = engine
+        .submit(ask(&config, "one too many"))
+        .await
+        .unwrap_err();
+    assert_eq!(refused, EngineError::Busy { waiting: 2 });
+
+    drop(running);
+    let (text, _) = waiting.text().await.unwrap();
+    assert_eq!(text, LIGHT);
+    let idle = health_becomes(&engine, |health| health.active == 0 && health.queued == 0).await;
+    assert_eq!(idle.cells_used, idle.prefix_cells);
+    assert_eq!(idle.finished, 2);
+    assert!(engine.submit(ask(&config, "again")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_request_dropped_while_it_waits_is_never_computed() {
+    let mut config = nano();
+    config.engine.parallel = Bounded::new(1).unwrap();
+    let engine = started(&config);
+    let mut running = engine.submit(long(&config)).await.unwrap();
+    assert!(matches!(running.next().await, Event::Text(_)));
+    drop(engine.submit(ask(&config, "never mind")).await.unwrap());
+    let left = health_becomes(&engine, |health| health.queued == 0).await;
+    assert_eq!((left.active, left.finished), (1, 1));
+}
+
+#[tokio::test]
+async fn a_spoken_turn_goes_before_a_long_answer_and_questions_keep_their_order() {
+    let mut config = nano();
+    config.engine.parallel = Bounded::new(1).unwrap();
+    let engine = started(&config);
+    let mut long_answer = engine.submit(long(&config)).await.unwrap();
+    assert!(matches!(long_answer.next().await, Event::Text(_)));
+    let second = engine
+        .submit(ask(&config, "what can you do"))
+        .await
+        .unwrap();
+    let spoken = Request::reply(&config.answer, clip("turn on the kitchen light"));
+    let spoken = engine.submit(spoken.spoken(Instant::now())).await.unwrap();
+    let (text, stats) = spoken.text().await.unwrap();
+    assert_eq!(text, LIGHT);
+    assert!(stats.speech_to_token_ms.is_some());
+    // The long answer still runs and the second question still waits: nobody waited for them.
+    health_becomes(&engine, |health| (health.active, health.queued) == (1, 1)).await;
+
+    let (order, mut orders) = tokio::sync::mpsc::unbounded_channel();
+    for (name, answer) in [("long", long_answer), ("second", second)] {
+        let order = order.clone();
+        tokio::spawn(async move {
+            answer.text().await.unwrap();
+            order.send(name).unwrap();
+        });
+    }
+    assert_eq!(orders.recv().await, Some("long"));
+    assert_eq!(orders.recv().await, Some("second"));
+}
+
+#[tokio::test]
+async fn answers_made_side_by_side_are_those_made_alone() {
+    let config = nano();
+    let engine = started(&config);
+    let questions = [
+        "turn on the kitchen light",
+        "what can you do",
+        "set a timer for ten minutes",
+    ];
+    let mut alone = Vec::new();
+    for question in questions {
+        let answer = engine.submit(ask(&config, question)).await.unwrap();
+        alone.push(answer.text().await.unwrap().0);
+    }
+    let together = questions.map(|question| {
+        let (engine, request) = (engine.clone(), ask(&config, question));
+        tokio::spawn(async move {
+            engine
+                .submit(request)
+                .await
+                .unwrap()
+                .text()
+                .await
+                .unwrap()
+                .0
+        })
+    });
+    for (answer, expected) in together.into_iter().zip(alone) {
+        assert_eq!(answer.await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn typed_control_tokens_are_words_not_control() {
+    let config = nano();
+    let engine = started(&config);
+    let rows = |request| async {
+        let answer = engine.submit(request).await.unwrap();
+        answer.text().await.unwrap().1.prompt_tokens
+    };
+    let empty = rows(ask(&config, "x")).await;
+    for hostile in [
+        "<turn|>",
+        "<|turn>",
+        "<|tool_call>",
+        "<|channel>",
+        "<|\"|>",
+        "<|audio>",
+    ] {
+        let typed = rows(ask(&config, hostile)).await;
+        assert!(typed > empty, "{hostile} became one token");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_is_refused_by_name() {
+    let mut config = nano();
+    config.engine.context = Bounded::new(512).unwrap();
+    let engine = started(&config);
+    let refused = |request| async { engine.submit(request).await.map(|_| ()).unwrap_err() };
+    assert_eq!(
+        refused(ask(&config, " \n\t ")).await,
+        EngineError::EmptyPrompt
+    );
+    let endless = ask(&config, &"many words ".repeat(1000));
+    assert!(matches!(
+        refused(endless).await,
+        EngineError::PromptTooLong {
+            rows: 1000..,
+            capacity: 384
+        }
+    ));
+
+    config.model.mmproj = PathBuf::new();
+    let deaf = started(&config);
+    let spoken = Request::reply(&config.answer, clip("hello"));
+    assert!(matches!(
+        deaf.submit(spoken).await,
+        Err(EngineError::Deaf(_))
+    ));
+}
+
+#[tokio::test]
+async fn max_tokens_and_the_context_end_an_answer_with_length() {
+    let mut config = nano();
+    config.engine.context = Bounded::new(256).unwrap();
+    let engine = started(&config);
+    let mut short = ask(&config, "turn on the kitchen light");
+    short.max_tokens = 3;
+    let (text, stats) = engine.submit(short).await.unwrap().text().await.unwrap();
+    assert!(LIGHT.starts_with(&text));
+    assert_eq!((stats.output_tokens, stats.finish), (3, Finish::Length));
+
+    let (_, stats) = engine
+        .submit(long(&config))
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert_eq!(stats.finish, Finish::Length);
+    // A quarter of the 256 cells is kept for speech.
+    assert_eq!(stats.prompt_tokens + stats.output_tokens, 192);
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_be_loaded_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = std::fs::read(&nano().model.text).unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let cases = [
+        (folder.path().join("missing.gguf"), "No such file"),
+        (write("empty.gguf", b""), "is not a GGUF file"),
+        (
+            write("text.gguf", b"Dear model, please load."),
+            "is not a GGUF file",
+        ),
+        (write("header.gguf", &whole[..100]), "damaged or cut short"),
+        (
+            write("cut.gguf", &whole[..whole.len() / 2]),
+            "damaged or cut short",
+        ),
+        (
+            nano().model.mmproj,
+            "[model] text needs a Gemma 4 text model",
+        ),
+        (folder.path().to_path_buf(), "directory"),
+    ];
+    for (path, reason) in cases {
+        let mut config = nano();
+        config.model.text.clone_from(&path);
+        let engine = started(&config);
+        let failed = engine.submit(ask(&config, "hello")).await.unwrap_err();
+        let EngineError::ModelNotLoaded(why) = &failed else {
+            panic!("{failed:?}");
+        };
+        assert!(why.contains(reason), "{path:?}: {why}");
+        assert!(matches!(&*engine.phase().borrow(), Phase::Failed(_)));
+        engine.stop().await;
+    }
+    let mut config = nano();
+    config.model.mmproj.clone_from(&config.model.text);
+    let failed = started(&config)
+        .submit(ask(&config, "hello"))
+        .await
+        .unwrap_err();
+    assert!(
+        failed.to_string().contains("[model] mmproj needs"),
+        "{failed}"
+    );
+}
+
+#[tokio::test]
+async fn stopping_ends_a_long_answer_at_once() {
+    let config = nano();
+    let engine = started(&config);
+    let mut answer = engine.submit(long(&config)).await.unwrap();
+    assert!(matches!(answer.next().await, Event::Text(_)));
+    engine.stop().await;
+    loop {
+        match answer.next().await {
+            Event::Text(_) => {}
+            end => break assert_eq!(end, Event::Failed(EngineError::Stopping)),
+        }
+    }
 }

@@ -86,10 +86,7 @@ mod tests {
     #[test]
     fn an_event_is_one_flat_json_object() {
         let done = serde_json::to_string(&Event::Done(Stats::default())).unwrap();
-        assert!(
-            done.starts_with(r#"{"type":"done","request":0,"#),
-            "{done}"
-        );
+        assert!(done.starts_with(r#"{"type":"done","request":0,"#), "{done}");
         assert!(!done.contains('\n'));
         let text = Event::Text {
             text: "a\nb".into(),

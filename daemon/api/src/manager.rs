@@ -20,6 +20,9 @@ pub struct AskOptions {
     /// Most tokens to generate, from 1.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
+    /// Fewest tokens to generate: the end of the turn is not drawn before. For measurements.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub min_tokens: Option<u32>,
     /// Sampling temperature, 0 (greedy) to 2.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
@@ -89,7 +92,7 @@ pub struct Health {
 #[proxy(
     interface = "org.gemmad1.Manager",
     default_service = "org.gemmad1",
-    default_path = "/org/gemmad1",
+    default_path = "/org/gemmad1"
 )]
 pub trait Manager {
     /// Answers `prompt` and returns the whole text and its statistics. For anyone with `busctl`;

@@ -30,7 +30,7 @@ pub enum VoiceState {
 #[proxy(
     interface = "org.gemmad1.Voice",
     default_service = "org.gemmad1",
-    default_path = "/org/gemmad1/voice",
+    default_path = "/org/gemmad1/voice"
 )]
 pub trait Voice {
     /// Push to talk: hears one utterance, whatever the mode in the configuration, and answers it.

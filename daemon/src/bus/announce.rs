@@ -114,7 +114,7 @@ async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::Result<()> {
             stats,
         } => voice::Voice::reply(emitter, utterance, &text, to_dict(&stats)).await,
         Event::Failed { utterance, error } => {
-            let (name, message) = refusal::name_and_message(&refusal::engine(error));
+            let (name, message) = refusal::name_and_message(&refusal::engine(&error));
             voice::Voice::failed(emitter, utterance, &name, &message).await
         }
     }

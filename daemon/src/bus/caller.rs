@@ -25,7 +25,8 @@ pub(super) async fn while_there<T>(
         .receive_name_owner_changed_with_args(&[(0, caller.as_str()), (2, "")])
         .await?;
     // They may have left before anybody listened.
-    if !bus.name_has_owner(BusName::from(caller.clone())).await? {
+    let owned = bus.name_has_owner(BusName::from(caller.clone())).await;
+    if !owned.map_err(zbus::Error::from)? {
         return Err(gone());
     }
     tokio::select! {

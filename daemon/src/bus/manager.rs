@@ -52,7 +52,7 @@ impl Manager {
         let answer = tokio::select! {
             answer = async {
                 let request = self.question(prompt, options).await?;
-                self.engine.submit(request).await.map_err(refusal::engine)
+                self.engine.submit(request).await.map_err(|error| refusal::engine(&error))
             } => answer?,
             () = pipe.closed() => return Err(Error::Cancelled("the pipe was closed".into())),
         };
@@ -85,6 +85,7 @@ impl Manager {
 
     /// Version of the daemon.
     #[zbus(property(emits_changed_signal = "const"))]
+    #[allow(clippy::unused_self)] // A property is read from its object.
     fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }
@@ -138,8 +139,8 @@ impl Manager {
     }
 
     async fn whole_answer(&self, request: Request) -> Result<(String, Dict), Error> {
-        let answer = self.engine.submit(request).await.map_err(refusal::engine)?;
-        let (text, stats) = answer.text().await.map_err(refusal::engine)?;
+        let answer = self.engine.submit(request).await.map_err(|error| refusal::engine(&error))?;
+        let (text, stats) = answer.text().await.map_err(|error| refusal::engine(&error))?;
         Ok((text, to_dict(&stats)))
     }
 
@@ -151,6 +152,9 @@ impl Manager {
         }
         if let Some(tokens) = options.max_tokens {
             request.max_tokens = at_least_one("max_tokens", tokens)?;
+        }
+        if let Some(tokens) = options.min_tokens {
+            request.min_tokens = tokens;
         }
         if let Some(temperature) = options.temperature {
             request.sampling.temperature = in_range("temperature", "0 to 2", temperature, Temperature::new)?;
@@ -187,7 +191,7 @@ async fn hear(descriptor: OwnedFd) -> Result<std::sync::Arc<Clip>, Error> {
         .await
         .map_err(|_| Error::InvalidAudio("the decoder gave up on this file".into()))?;
     let samples = decoded.map_err(|error| refusal::file(&error))?;
-    Clip::new(samples).map_err(refusal::engine)
+    Clip::new(samples).map_err(|error| refusal::engine(&error))
 }
 
 fn at_least_one(option: &str, value: u32) -> Result<u32, Error> {

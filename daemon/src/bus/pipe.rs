@@ -30,6 +30,9 @@ impl Pipe {
         };
         rustix::io::ioctl_fionbio(&descriptor, true).map_err(|error| wrong(&error))?;
         let interest = Interest::WRITABLE | Interest::ERROR;
+        // Its replacement is an unsafe function for descriptors that somebody else may close; this
+        // one is owned.
+        #[allow(deprecated)]
         let descriptor =
             AsyncFd::with_interest(descriptor, interest).map_err(|error| wrong(&error))?;
         Ok(Self { descriptor })
@@ -90,7 +93,7 @@ fn translate(event: engine::Event) -> Event {
         },
         engine::Event::Done(stats) => Event::Done(stats),
         engine::Event::Failed(error) => {
-            let (name, message) = refusal::name_and_message(&refusal::engine(error));
+            let (name, message) = refusal::name_and_message(&refusal::engine(&error));
             Event::Error { name, message }
         }
     }

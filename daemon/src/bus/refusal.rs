@@ -7,7 +7,7 @@ use crate::engine::EngineError;
 use crate::voice::{FileError, VoiceError};
 
 /// The contract's error for an engine's.
-pub(super) fn engine(error: EngineError) -> Error {
+pub(super) fn engine(error: &EngineError) -> Error {
     let message = error.to_string();
     match error {
         EngineError::ModelNotLoaded(_) => Error::ModelNotLoaded(message),

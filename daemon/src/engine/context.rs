@@ -120,7 +120,13 @@ impl Context {
         let positions = rows.iter().map(|row| row.position).collect();
         let sequences = rows.iter().map(|row| row.sequence).collect();
         let logits = rows.iter().map(|row| i8::from(row.logits)).collect();
-        self.decode(tokens.as_mut_ptr(), std::ptr::null_mut(), positions, sequences, logits)
+        self.decode(
+            tokens.as_mut_ptr(),
+            std::ptr::null_mut(),
+            positions,
+            sequences,
+            logits,
+        )
     }
 
     /// Computes a batch of soft tokens (rows × width floats) of one sequence, the first at
@@ -139,7 +145,13 @@ impl Context {
         let positions = (position..).take(rows).collect();
         // llama.cpp only reads the floats, though its struct says otherwise.
         let embeddings = soft_tokens.as_ptr().cast_mut();
-        self.decode(std::ptr::null_mut(), embeddings, positions, vec![sequence; rows], vec![0; rows])
+        self.decode(
+            std::ptr::null_mut(),
+            embeddings,
+            positions,
+            vec![sequence; rows],
+            vec![0; rows],
+        )
     }
 
     /// The logits after row `row` of the last batch of tokens, one for each token of the vocabulary.
@@ -190,7 +202,8 @@ impl Context {
         mut logits: Vec<i8>,
     ) -> Result<(), EngineError> {
         let mut sequences = sequences;
-        let mut lists: Vec<*mut SequenceId> = sequences.iter_mut().map(std::ptr::from_mut).collect();
+        let mut lists: Vec<*mut SequenceId> =
+            sequences.iter_mut().map(std::ptr::from_mut).collect();
         let mut counts = vec![1; positions.len()];
         let batch = sys::llama_batch {
             n_tokens: i32::try_from(positions.len()).unwrap_or(i32::MAX),

@@ -33,7 +33,9 @@ pub enum EngineError {
         milliseconds: usize,
     },
     /// Too many requests are waiting.
-    #[error("{waiting} requests are already waiting, as many as [engine] queue allows; try again later")]
+    #[error(
+        "{waiting} requests are already waiting, as many as [engine] queue allows; try again later"
+    )]
     Busy {
         /// Requests waiting or running.
         waiting: usize,
@@ -42,7 +44,9 @@ pub enum EngineError {
     #[error("the daemon is stopping")]
     Stopping,
     /// The template in the model file could not be rendered.
-    #[error("the chat template in the model file cannot be rendered: {0}; use a file converted by a current llama.cpp")]
+    #[error(
+        "the chat template in the model file cannot be rendered: {0}; use a file converted by a current llama.cpp"
+    )]
     Template(String),
     /// llama.cpp failed.
     #[error("llama.cpp failed {doing}: {why}; the journal has more")]

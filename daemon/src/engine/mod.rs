@@ -176,6 +176,7 @@ impl Engine {
             id,
             prompt,
             max_tokens: (request.max_tokens as usize).min(capacity - rows),
+            min_tokens: request.min_tokens,
             sampling: request.sampling,
             priority: request.priority,
             heard: request.heard,
@@ -243,10 +244,7 @@ fn run(
     }
 }
 
-fn load(
-    config: &Config,
-    health: watch::Sender<Health>,
-) -> Result<(Scheduler, Ready), LoadError> {
+fn load(config: &Config, health: watch::Sender<Health>) -> Result<(Scheduler, Ready), LoadError> {
     let threads = threads(&config.engine);
     let model = Arc::new(Model::load(&config.model, threads)?);
     let prefix = Prompt::prefix(&model, &config.answer.system)?;

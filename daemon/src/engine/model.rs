@@ -28,6 +28,7 @@ pub(super) struct Model {
     llama: LlamaModel,
     template: Template,
     name: String,
+    ends: Vec<Token>,
     thought: Option<(Token, Token)>,
     breakable: Vec<String>,
 }
@@ -62,11 +63,14 @@ impl Model {
         };
         let thought = find("<|channel>").zip(find("<channel|>"));
         let breakable = breakable(&llama);
+        let ends = vocab.tokens().filter(|token| vocab.is_eog(*token));
+        let ends = ends.map(|token| token.0).collect();
         Ok(Self {
             projector,
             llama,
             template,
             name,
+            ends,
             thought,
             breakable,
         })
@@ -108,9 +112,9 @@ impl Model {
         vocab.should_add_bos().then(|| vocab.bos().0)
     }
 
-    /// Whether `token` ends the model's turn: any of the end tokens the file names.
-    pub(super) fn is_end(&self, token: Token) -> bool {
-        self.llama.vocab().is_eog(LlamaToken(token))
+    /// The tokens that end the model's turn: all the end tokens the file names.
+    pub(super) fn ends(&self) -> &[Token] {
+        &self.ends
     }
 
     /// The bytes of `token` as an answer shows them: nothing for control tokens. A character may be

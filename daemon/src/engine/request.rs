@@ -73,6 +73,8 @@ pub struct Request {
     pub sampling: Sampling,
     /// Most tokens of the answer, from 1.
     pub max_tokens: u32,
+    /// Fewest tokens of the answer: no end of turn is drawn before.
+    pub min_tokens: u32,
     /// Whether the model may think first. The thought is never part of the answer.
     pub thinking: bool,
     /// Who is served first.
@@ -91,6 +93,7 @@ impl Request {
             text,
             sampling: Sampling::new(config),
             max_tokens: config.max_tokens.get(),
+            min_tokens: 0,
             thinking: false,
             priority: Priority::Question,
             heard: None,

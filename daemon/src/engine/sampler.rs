@@ -1,9 +1,9 @@
 //! Choosing the next token from its logits.
 
 use llama_cpp_2::sampling::LlamaSampler;
+use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token::data::LlamaTokenData;
 use llama_cpp_2::token::data_array::LlamaTokenDataArray;
-use llama_cpp_2::token::LlamaToken;
 
 use super::Sampling;
 use super::model::Token;
@@ -36,15 +36,21 @@ impl Sampler {
         ))
     }
 
-    /// The next token. `logits` has one entry for each token of the vocabulary.
-    pub(super) fn sample(&mut self, logits: &[f32], candidates: &mut Candidates) -> Token {
+    /// The next token, none of `barred`. `logits` has one entry for each token of the vocabulary.
+    pub(super) fn sample(
+        &mut self,
+        logits: &[f32],
+        barred: &[Token],
+        candidates: &mut Candidates,
+    ) -> Token {
         match self {
-            Self::Greedy => likeliest(logits),
+            Self::Greedy => likeliest(logits, barred),
             Self::Chain(chain) => {
                 candidates.data.clear();
                 candidates.data.extend(
                     (0..)
                         .zip(logits)
+                        .filter(|(id, _)| !barred.contains(id))
                         .map(|(id, logit)| LlamaTokenData::new(LlamaToken(id), *logit, 0.0)),
                 );
                 candidates.sorted = false;
@@ -56,17 +62,17 @@ impl Sampler {
                         token.0
                     }
                     // Logits that are not numbers select nothing.
-                    None => likeliest(logits),
+                    None => likeliest(logits, barred),
                 }
             }
         }
     }
 }
 
-fn likeliest(logits: &[f32]) -> Token {
+fn likeliest(logits: &[f32], barred: &[Token]) -> Token {
     let mut best = (0, f32::NEG_INFINITY);
     for (id, logit) in (0..).zip(logits) {
-        if *logit > best.1 {
+        if *logit > best.1 && !barred.contains(&id) {
             best = (id, *logit);
         }
     }
@@ -90,7 +96,7 @@ mod tests {
     fn draw(sampler: &mut Sampler, logits: &[f32], times: usize) -> Vec<Token> {
         let mut candidates = Candidates::new(Vec::new(), false);
         (0..times)
-            .map(|_| sampler.sample(logits, &mut candidates))
+            .map(|_| sampler.sample(logits, &[9], &mut candidates))
             .collect()
     }
 
@@ -98,6 +104,16 @@ mod tests {
     fn temperature_zero_takes_the_first_of_the_likeliest() {
         let mut sampler = Sampler::new(&sampling(0.0, 1));
         assert_eq!(draw(&mut sampler, &[0.5, 2.0, 2.0, f32::NAN], 2), [1, 1]);
+    }
+
+    #[test]
+    fn a_barred_token_is_never_drawn() {
+        let logits = [5.0, 0.0, 0.1];
+        let mut candidates = Candidates::new(Vec::new(), false);
+        let greedy = Sampler::new(&sampling(0.0, 1)).sample(&logits, &[0], &mut candidates);
+        assert_eq!(greedy, 2);
+        let mut drawn = Sampler::new(&sampling(1.0, 1));
+        assert!((0..50).all(|_| drawn.sample(&logits, &[0], &mut candidates) != 0));
     }
 
     #[test]

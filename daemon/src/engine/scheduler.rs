@@ -181,7 +181,9 @@ impl Scheduler {
                 };
                 let Some(id) = self.free.pop() else { break };
                 // The index was just found.
-                let Some(job) = self.queue.remove(index) else { break };
+                let Some(job) = self.queue.remove(index) else {
+                    break;
+                };
                 let shared = job.prompt.shared_rows(&self.prefix);
                 self.context.share(PREFIX, id, shared);
                 self.active.push(Sequence::new(id, job, shared, reserved));
@@ -267,7 +269,10 @@ impl Scheduler {
         let rows = (soft_tokens.len() / width - done).min(self.batch);
         let position = i32::try_from(sequence.rows).unwrap_or(i32::MAX);
         let piece = &soft_tokens[done * width..(done + rows) * width];
-        match self.context.decode_soft_tokens(piece, position, sequence.id) {
+        match self
+            .context
+            .decode_soft_tokens(piece, position, sequence.id)
+        {
             Ok(()) => self.active[index].advance(rows, started.elapsed()),
             Err(error) => self.fail(index, error),
         }

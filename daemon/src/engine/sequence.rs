@@ -21,6 +21,7 @@ pub(super) struct Job {
     pub id: u64,
     pub prompt: Prompt,
     pub max_tokens: usize,
+    pub min_tokens: u32,
     pub sampling: Sampling,
     pub priority: Priority,
     pub heard: Option<Instant>,
@@ -167,9 +168,14 @@ impl Sequence {
         logits: &[f32],
         candidates: &mut Candidates,
     ) -> Option<Finish> {
-        let token = self.sampler.sample(logits, candidates);
+        let barred = if self.stats.output_tokens < self.job.min_tokens {
+            model.ends()
+        } else {
+            &[]
+        };
+        let token = self.sampler.sample(logits, barred, candidates);
         self.note_first_token();
-        if model.is_end(token) {
+        if model.ends().contains(&token) {
             return Some(Finish::Stop);
         }
         self.stats.output_tokens += 1;
@@ -201,8 +207,8 @@ impl Sequence {
             cached_tokens = stats.cached_tokens,
             audio_tokens = stats.audio_tokens,
             tokens = stats.output_tokens,
-            first_token_ms = stats.first_token_ms,
-            ms = stats.total_ms;
+            first_token_ms = stats.first_token_ms.round(),
+            ms = stats.total_ms.round();
             "answered"
         );
         self.job.end(Event::Done(self.stats));
@@ -223,10 +229,8 @@ impl Sequence {
         if self.first_token.is_none() {
             self.first_token = Some(Instant::now());
             self.stats.first_token_ms = milliseconds(self.job.arrived.elapsed());
-            self.stats.speech_to_token_ms = self
-                .job
-                .heard
-                .map(|heard| milliseconds(heard.elapsed()));
+            self.stats.speech_to_token_ms =
+                self.job.heard.map(|heard| milliseconds(heard.elapsed()));
         }
     }
 }

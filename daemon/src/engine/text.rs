@@ -125,19 +125,34 @@ mod tests {
     #[test]
     fn a_character_spread_over_tokens_comes_out_whole() {
         let mut text = Text::default();
-        assert_eq!(push(&mut text, 1, b"caf\xc3"), Some(("caf".into(), vec![1])));
-        assert_eq!(push(&mut text, 2, b"\xa9 \xf0\x9f"), Some(("é ".into(), vec![2])));
+        assert_eq!(
+            push(&mut text, 1, b"caf\xc3"),
+            Some(("caf".into(), vec![1]))
+        );
+        assert_eq!(
+            push(&mut text, 2, b"\xa9 \xf0\x9f"),
+            Some(("é ".into(), vec![2]))
+        );
         assert_eq!(push(&mut text, 3, b"\x8e"), None);
-        assert_eq!(push(&mut text, 4, b"\x89!"), Some(("🎉!".into(), vec![3, 4])));
+        assert_eq!(
+            push(&mut text, 4, b"\x89!"),
+            Some(("🎉!".into(), vec![3, 4]))
+        );
         assert_eq!(text.finish(), None);
     }
 
     #[test]
     fn bytes_that_are_no_character_are_replaced_not_kept_waiting() {
         let mut text = Text::default();
-        assert_eq!(push(&mut text, 1, b"a\xffb"), Some(("a\u{fffd}b".into(), vec![1])));
+        assert_eq!(
+            push(&mut text, 1, b"a\xffb"),
+            Some(("a\u{fffd}b".into(), vec![1]))
+        );
         assert_eq!(push(&mut text, 2, b"\xf0\x9f"), None);
-        assert_eq!(push(&mut text, 3, b"x"), Some(("\u{fffd}x".into(), vec![2, 3])));
+        assert_eq!(
+            push(&mut text, 3, b"x"),
+            Some(("\u{fffd}x".into(), vec![2, 3]))
+        );
         assert_eq!(push(&mut text, 4, b"\xc3"), None);
         let last = text.finish().unwrap();
         assert_eq!((last.text.as_str(), last.tokens), ("\u{fffd}", vec![4]));
@@ -149,7 +164,10 @@ mod tests {
         assert_eq!(text.take(10, Class::Open), None);
         assert_eq!(push(&mut text, 11, b"thought\nsecret"), None);
         assert_eq!(text.take(12, Class::Close), None);
-        assert_eq!(push(&mut text, 13, b"Hello"), Some(("Hello".into(), vec![13])));
+        assert_eq!(
+            push(&mut text, 13, b"Hello"),
+            Some(("Hello".into(), vec![13]))
+        );
         assert_eq!(text.take(10, Class::Open), None);
         assert_eq!(push(&mut text, 14, b"never closed"), None);
         assert_eq!(text.finish(), None);
