@@ -1,1 +1,70 @@
-fn main(){}
+//! `gemmactl`: gemmad from a terminal, over D-Bus and nothing else.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `args` | the command line |
+//! | `ask`, `question` | a typed question and its streamed answer |
+//! | `transcribe`, `sound` | sound files |
+//! | `listen`, `notice` | what is said into the microphone, live |
+//! | `voice` | mute, unmute, stop |
+//! | `status`, `statistics` | how the daemon is, and how an answer came about |
+//! | `bus`, `failure`, `interrupt`, `terminal` | the bus, errors and exit codes, signals, the screen |
+
+mod args;
+mod ask;
+mod bus;
+mod failure;
+mod interrupt;
+mod listen;
+mod notice;
+mod question;
+mod sound;
+mod statistics;
+mod status;
+mod terminal;
+mod transcribe;
+mod voice;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    args::{Arguments, Command},
+    bus::Bus,
+    failure::Failure,
+    interrupt::until_interrupted,
+};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let bus = arguments.bus();
+    match run(arguments.command, bus) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(bus),
+    }
+}
+
+fn run(command: Command, bus: Bus) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Failed(format!("cannot start: {error}; try again")))?;
+    let outcome = runtime.block_on(obey(command, bus));
+    // A read of standard input, or a write to somebody who does not read, may never end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn obey(command: Command, bus: Bus) -> Result<(), Failure> {
+    match command {
+        Command::Ask(options) => until_interrupted(ask::run(options, bus)).await,
+        Command::Transcribe(options) => until_interrupted(transcribe::run(options, bus)).await,
+        Command::Listen(options) if options.once => listen::once(&options, bus).await,
+        Command::Listen(options) => until_interrupted(listen::live(&options, bus)).await,
+        Command::Mute => until_interrupted(voice::set_muted(true, bus)).await,
+        Command::Unmute => until_interrupted(voice::set_muted(false, bus)).await,
+        Command::Stop => until_interrupted(voice::stop(bus)).await,
+        Command::Status(options) => until_interrupted(status::run(&options, bus)).await,
+    }
+}

@@ -10,8 +10,8 @@
 //!
 //! `main` is the order of start and stop; nothing else.
 
-//pub mod bus;
+pub mod bus;
 pub mod config;
 pub mod engine;
 pub mod platform;
-//pub mod voice;
+pub mod voice;

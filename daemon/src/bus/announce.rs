@@ -38,14 +38,14 @@ pub(super) async fn start(
 pub(super) async fn manager_state(connection: &Connection) -> zbus::Result<()> {
     let server = connection.object_server();
     let manager = server.interface::<_, Manager>(MANAGER_PATH).await?;
-    manager.get().await.state_changed(manager.signal_emitter()).await
+    manager
+        .get()
+        .await
+        .state_changed(manager.signal_emitter())
+        .await
 }
 
-async fn phases(
-    manager: InterfaceRef<Manager>,
-    engine: Engine,
-    stopping: watch::Receiver<bool>,
-) {
+async fn phases(manager: InterfaceRef<Manager>, engine: Engine, stopping: watch::Receiver<bool>) {
     let mut phase = engine.phase();
     while phase.changed().await.is_ok() && !*stopping.borrow() {
         let emitter = manager.signal_emitter();

@@ -2,10 +2,10 @@
 
 use futures_util::StreamExt;
 use gemmad_api::Error;
+use zbus::Connection;
 use zbus::fdo::DBusProxy;
 use zbus::message::Header;
 use zbus::names::BusName;
-use zbus::Connection;
 
 /// Runs `work` unless the caller of `header` leaves the bus first; then `work` is dropped.
 ///

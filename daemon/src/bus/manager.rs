@@ -2,9 +2,7 @@
 
 use std::fs::File;
 
-use gemmad_api::{
-    AskOptions, Dict, Error, ManagerState, TranscribeOptions, to_dict,
-};
+use gemmad_api::{AskOptions, Dict, Error, ManagerState, TranscribeOptions, to_dict};
 use tokio::sync::watch;
 use zbus::message::Header;
 use zbus::{Connection, OwnedFd, interface};
@@ -42,12 +40,7 @@ impl Manager {
 
     /// Answers `prompt` as JSON lines on `fd`; returns the number of the request.
     #[zbus(out_args("request"))]
-    async fn stream(
-        &self,
-        prompt: String,
-        options: AskOptions,
-        fd: OwnedFd,
-    ) -> Result<u64, Error> {
+    async fn stream(&self, prompt: String, options: AskOptions, fd: OwnedFd) -> Result<u64, Error> {
         let pipe = Pipe::new(fd.into())?;
         let answer = tokio::select! {
             answer = async {
@@ -139,8 +132,15 @@ impl Manager {
     }
 
     async fn whole_answer(&self, request: Request) -> Result<(String, Dict), Error> {
-        let answer = self.engine.submit(request).await.map_err(|error| refusal::engine(&error))?;
-        let (text, stats) = answer.text().await.map_err(|error| refusal::engine(&error))?;
+        let answer = self
+            .engine
+            .submit(request)
+            .await
+            .map_err(|error| refusal::engine(&error))?;
+        let (text, stats) = answer
+            .text()
+            .await
+            .map_err(|error| refusal::engine(&error))?;
         Ok((text, to_dict(&stats)))
     }
 
@@ -157,7 +157,8 @@ impl Manager {
             request.min_tokens = tokens;
         }
         if let Some(temperature) = options.temperature {
-            request.sampling.temperature = in_range("temperature", "0 to 2", temperature, Temperature::new)?;
+            request.sampling.temperature =
+                in_range("temperature", "0 to 2", temperature, Temperature::new)?;
         }
         if let Some(top_k) = options.top_k {
             request.sampling.top_k = at_least_one("top_k", top_k)?;
@@ -196,7 +197,9 @@ async fn hear(descriptor: OwnedFd) -> Result<std::sync::Arc<Clip>, Error> {
 
 fn at_least_one(option: &str, value: u32) -> Result<u32, Error> {
     match value {
-        0 => Err(Error::InvalidArgument(format!("{option} must be 1 or more"))),
+        0 => Err(Error::InvalidArgument(format!(
+            "{option} must be 1 or more"
+        ))),
         value => Ok(value),
     }
 }

@@ -21,6 +21,7 @@ use gemmad_api::{MANAGER_PATH, SERVICE, VOICE_PATH};
 use tokio::sync::watch;
 use zbus::Connection;
 use zbus::connection::Builder;
+use zbus::fdo::RequestNameFlags;
 
 use crate::config::Config;
 use crate::engine::Engine;
@@ -51,7 +52,9 @@ pub enum BusError {
     #[error("the name {SERVICE} is taken on the {0} bus: gemmad is already running there")]
     NameTaken(&'static str),
     /// The name or the objects were refused.
-    #[error("cannot serve {SERVICE} on the {which} bus: {source}; does its policy allow this user to own the name?")]
+    #[error(
+        "cannot serve {SERVICE} on the {which} bus: {source}; does its policy allow this user to own the name?"
+    )]
     Refused {
         /// Which one.
         which: &'static str,
@@ -89,17 +92,27 @@ impl Bus {
             .serve_at(VOICE_PATH, voice::Voice::new(voice.clone()))
             .build()
             .await
-            .map_err(|source| BusError::Unreachable { which: name, source })?;
+            .map_err(|source| BusError::Unreachable {
+                which: name,
+                source,
+            })?;
+        // Not queued: a second daemon says so instead of waiting for the first to end.
         connection
-            .request_name(SERVICE)
+            .request_name_with_flags(SERVICE, RequestNameFlags::DO_NOT_QUEUE)
             .await
             .map_err(|source| match source {
                 zbus::Error::NameTaken => BusError::NameTaken(name),
-                source => BusError::Refused { which: name, source },
+                source => BusError::Refused {
+                    which: name,
+                    source,
+                },
             })?;
         announce::start(&connection, &engine, &voice, stopping_seen)
             .await
-            .map_err(|source| BusError::Refused { which: name, source })?;
+            .map_err(|source| BusError::Refused {
+                which: name,
+                source,
+            })?;
         log::info!(bus = name; "serving {SERVICE}");
         Ok(Self {
             connection,

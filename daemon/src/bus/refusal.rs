@@ -16,7 +16,7 @@ pub(super) fn engine(error: &EngineError) -> Error {
         EngineError::Deaf(_) => Error::NotSupported(message),
         EngineError::ClipLength { .. } => Error::InvalidAudio(message),
         EngineError::Busy { .. } => Error::Busy(message),
-        EngineError::Stopping => Error::Cancelled(message),
+        EngineError::Cancelled | EngineError::Stopping => Error::Cancelled(message),
         EngineError::Template(_) | EngineError::Llama { .. } => Error::Failed(message),
     }
 }

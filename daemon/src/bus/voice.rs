@@ -1,8 +1,8 @@
 //! `org.gemmad1.Voice`.
 
 use gemmad_api::{Dict, Error, VoiceState};
-use zbus::object_server::SignalEmitter;
 use zbus::interface;
+use zbus::object_server::SignalEmitter;
 
 use super::refusal;
 use crate::voice::{self, Status};

@@ -40,6 +40,9 @@ pub enum EngineError {
         /// Requests waiting or running.
         waiting: usize,
     },
+    /// Somebody asked for an end before there was an answer.
+    #[error("it was cancelled")]
+    Cancelled,
     /// The engine is going away.
     #[error("the daemon is stopping")]
     Stopping,

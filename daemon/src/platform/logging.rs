@@ -4,6 +4,7 @@
 //! milliseconds); journald gets them as fields of their own. Prompts, transcripts and answers are
 //! never logged.
 
+use log::{LevelFilter, Log, Metadata, Record};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
 use crate::config::Level;
@@ -14,17 +15,55 @@ use crate::config::Level;
 /// When journald cannot be reached although standard error leads there, or logging was started
 /// before.
 pub fn start(level: Level) -> anyhow::Result<()> {
-    let level = log::LevelFilter::from(level);
-    if connected_to_journal() {
-        JournalLog::new()?
-            .with_syslog_identifier("gemmad".into())
-            .install()?;
-        log::set_max_level(level);
+    let level = LevelFilter::from(level);
+    let lines: Box<dyn Log> = if connected_to_journal() {
+        Box::new(JournalLog::new()?.with_syslog_identifier("gemmad".into()))
     } else {
-        env_logger::Builder::new()
-            .filter_level(level)
-            .format_target(false)
-            .try_init()?;
-    }
+        Box::new(
+            env_logger::Builder::new()
+                .filter_level(level)
+                .format_target(false)
+                .build(),
+        )
+    };
+    log::set_boxed_logger(Box::new(Ours { lines, level }))?;
+    log::set_max_level(level);
     Ok(())
+}
+
+/// Lets through what concerns an operator: our own lines and llama.cpp's at the configured level, of
+/// libraries only warnings, and nothing of the sound decoder, whose errors are the client's and
+/// reach it as such.
+struct Ours {
+    lines: Box<dyn Log>,
+    level: LevelFilter,
+}
+
+impl Ours {
+    fn most(&self, target: &str) -> LevelFilter {
+        let from = |name: &str| target.starts_with(name);
+        if from("gemmad") || from("llama.cpp") {
+            self.level
+        } else if from("symphonia") {
+            LevelFilter::Off
+        } else {
+            self.level.min(LevelFilter::Warn)
+        }
+    }
+}
+
+impl Log for Ours {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= self.most(metadata.target())
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.lines.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.lines.flush();
+    }
 }

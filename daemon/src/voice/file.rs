@@ -8,13 +8,16 @@ use std::io::{self, Cursor, Read};
 use std::ops::RangeInclusive;
 
 use symphonia::core::audio::GenericAudioBufferRef;
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder};
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as Fault;
-use symphonia::core::formats::{FormatReader, Track, TrackType};
-use symphonia::core::io::MediaSourceStream;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::meta::MetadataOptions;
 
 use super::resample::{RATE, Resampler};
-use super::wav;
+
+mod wav;
 
 /// Most bytes a file may have: 30 s of 8 channels of 32 bits at 48 kHz would be 44 MiB.
 const LARGEST: u64 = 64 << 20;
@@ -47,7 +50,9 @@ pub enum FileError {
     #[error("this is not a sound file ({0}); WAV, FLAC, MP3 and Ogg Vorbis are understood")]
     NotSound(String),
     /// A known container with something inside that we cannot decode.
-    #[error("the sound is encoded in a way that is not supported ({0}); convert it to WAV, FLAC, MP3 or Ogg Vorbis")]
+    #[error(
+        "the sound is encoded in a way that is not supported ({0}); convert it to WAV, FLAC, MP3 or Ogg Vorbis"
+    )]
     Unsupported(String),
     /// The sample rate makes no sense.
     #[error(
@@ -89,7 +94,9 @@ pub enum FileError {
 /// [`FileError`] says what is wrong with the file and what to do about it.
 pub fn decode(file: File) -> Result<Vec<f32>, FileError> {
     let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(FileError::Unreadable)?;
+    file.take(LARGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(FileError::Unreadable)?;
     if bytes.is_empty() {
         return Err(FileError::Empty);
     }
@@ -100,12 +107,18 @@ pub fn decode(file: File) -> Result<Vec<f32>, FileError> {
 }
 
 fn decode_bytes(mut bytes: Vec<u8>) -> Result<Vec<f32>, FileError> {
-    if let Some(shape) = wav::make_honest(&mut bytes) {
-        check(shape.rate, shape.channels.into())?;
-    }
-    let source = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+    wav::make_honest(&mut bytes)?;
+    let source = MediaSourceStream::new(
+        Box::new(Cursor::new(bytes)),
+        MediaSourceStreamOptions::default(),
+    );
     let mut reader = symphonia::default::get_probe()
-        .probe(&Default::default(), source, Default::default(), Default::default())
+        .probe(
+            &Hint::new(),
+            source,
+            FormatOptions::default(),
+            MetadataOptions::default(),
+        )
         .map_err(unrecognised)?;
     let track = reader
         .default_track(TrackType::Audio)
@@ -141,7 +154,7 @@ fn decoder(track: &Track) -> Result<Box<dyn AudioDecoder>, FileError> {
         check(*RATES.start(), channels.count())?;
     }
     symphonia::default::get_codecs()
-        .make_audio_decoder(parameters, &Default::default())
+        .make_audio_decoder(parameters, &AudioDecoderOptions::default())
         .map_err(|fault| FileError::Unsupported(fault.to_string()))
 }
 
@@ -179,7 +192,9 @@ fn decode_track(
         }
         if sound.samples.len() as u64 > LONGEST_SECONDS * u64::from(RATE) {
             let left = milliseconds_left(reader, track);
-            return Err(FileError::TooLong(milliseconds(sound.samples.len()).saturating_add(left)));
+            return Err(FileError::TooLong(
+                milliseconds(sound.samples.len()).saturating_add(left),
+            ));
         }
     };
     let samples = sound.finish();
@@ -201,8 +216,8 @@ fn milliseconds_left(reader: &mut dyn FormatReader, track: &Track) -> u64 {
             ticks = ticks.saturating_add(packet.dur.get());
         }
     }
-    let milliseconds = u128::from(ticks) * u128::from(base.numer.get()) * 1000
-        / u128::from(base.denom.get());
+    let milliseconds =
+        u128::from(ticks) * u128::from(base.numer.get()) * 1000 / u128::from(base.denom.get());
     u64::try_from(milliseconds).unwrap_or(u64::MAX)
 }
 
@@ -225,10 +240,16 @@ impl Sound {
         let (rate, channels) = (audio.spec().rate(), audio.spec().channels().count());
         check(rate, channels)?;
         let (resampler, first_rate, first_channels) = self.resampler.get_or_insert_with(|| {
-            (Resampler::new(rate, u16::try_from(channels).unwrap_or(1)), rate, channels)
+            (
+                Resampler::new(rate, u16::try_from(channels).unwrap_or(1)),
+                rate,
+                channels,
+            )
         });
         if (rate, channels) != (*first_rate, *first_channels) {
-            return Err(FileError::Damaged("rate or channels change in the middle".into()));
+            return Err(FileError::Damaged(
+                "rate or channels change in the middle".into(),
+            ));
         }
         audio.copy_to_vec_interleaved(&mut self.interleaved);
         resampler.push(&self.interleaved, &mut self.samples);
@@ -242,3 +263,6 @@ impl Sound {
         self.samples
     }
 }
+
+#[cfg(test)]
+mod tests;

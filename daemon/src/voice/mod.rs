@@ -1,4 +1,25 @@
-//! x
-pub mod resample;
-pub mod file;
-mod wav;
+//! From the microphone to utterances, and from sound files to samples: everything that is sound.
+//!
+//! ```text
+//! microphone ─ cpal ─► ring ─► resample ─► vad ─► utterance ─► Heard
+//!              (capture)       └────── ears: the voice thread ──────┘
+//! ```
+//!
+//! `turn` takes what was heard to the engine and back. Nothing else here knows the engine, and
+//! nothing at all llama.cpp or the bus.
+
+mod capture;
+mod device;
+mod ears;
+mod file;
+mod microphone;
+mod resample;
+#[cfg(test)]
+mod sounds;
+mod turn;
+mod utterance;
+mod vad;
+
+pub use ears::{Ears, Heard};
+pub use file::{FileError, decode};
+pub use turn::{Event, Status, Voice, VoiceError};

@@ -137,19 +137,16 @@ impl Filter {
     }
 }
 
+/// So many milliseconds in samples at [`RATE`].
+#[must_use]
+pub fn samples(milliseconds: u32) -> usize {
+    milliseconds as usize * RATE as usize / 1000
+}
+
 #[cfg(test)]
 mod tests {
-    use std::f64::consts::TAU;
-
     use super::*;
-
-    /// One second of a 440 Hz sine at half of full scale on every channel, and half a second more.
-    fn sine(rate: u32, channels: u16) -> Vec<f32> {
-        (0..rate + rate / 2)
-            .map(|frame| (TAU * 440.0 * f64::from(frame) / f64::from(rate)).sin() * 0.5)
-            .flat_map(|sample| std::iter::repeat_n(sample as f32, channels.into()))
-            .collect()
-    }
+    use crate::voice::sounds::sine;
 
     fn resample(rate: u32, channels: u16, pieces: &[&[f32]]) -> Vec<f32> {
         let mut resampler = Resampler::new(rate, channels);
@@ -163,49 +160,64 @@ mod tests {
 
     #[test]
     fn a_sine_keeps_frequency_level_phase_and_length_from_every_rate_and_channel_count() {
-        let ideal = sine(RATE, 1);
-        for rate in [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 44_099] {
+        let ideal = sine(440.0, RATE, 1, 1500);
+        for rate in [
+            8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 44_099,
+        ] {
             for channels in [1, 2, 8] {
-                let output = resample(rate, channels, &[&sine(rate, channels)]);
-                assert!(output.len().abs_diff(ideal.len()) <= 1, "{rate} Hz: {}", output.len());
+                let output = resample(rate, channels, &[&sine(440.0, rate, channels, 1500)]);
+                assert!(
+                    output.len().abs_diff(ideal.len()) <= 1,
+                    "{rate} Hz: {}",
+                    output.len()
+                );
                 // The ends ring, because a sine that begins is no pure sine.
                 let worst = (400..ideal.len() - 400)
                     .map(|i| (output[i] - ideal[i]).abs())
                     .fold(0.0, f32::max);
-                assert!(worst < 1e-3, "{rate} Hz, {channels} channels: off by {worst}");
+                assert!(
+                    worst < 1e-3,
+                    "{rate} Hz, {channels} channels: off by {worst}"
+                );
             }
         }
     }
 
     #[test]
     fn what_16_khz_cannot_carry_does_not_come_back_as_another_tone() {
-        let hiss: Vec<f32> = (0..48_000)
-            .map(|i| (TAU * 9_500.0 * f64::from(i) / 48_000.0).sin() as f32)
-            .collect();
-        let output = resample(48_000, 1, &[&hiss]);
-        let loudest = output[400..15_600].iter().fold(0.0, |max: f32, s| max.max(s.abs()));
+        let output = resample(48_000, 1, &[&sine(9_500.0, 48_000, 1, 1000)]);
+        let loudest = output[400..15_600]
+            .iter()
+            .fold(0.0, |max: f32, s| max.max(s.abs()));
         assert!(loudest < 1e-3, "{loudest}");
     }
 
     #[test]
     fn sound_at_16_khz_mono_passes_through_unchanged() {
-        let input: Vec<f32> = (-500..500).map(|i| i as f32 / 500.0).collect();
+        let input: Vec<f32> = (-500..500i16).map(|i| f32::from(i) / 500.0).collect();
         assert_eq!(resample(RATE, 1, &[&input]), input);
     }
 
     #[test]
     fn channels_are_mixed_to_their_mean() {
-        assert_eq!(resample(RATE, 2, &[&[0.5, 0.25, -1.0, 1.0, 0.9]]), [0.375, 0.0]);
+        assert_eq!(
+            resample(RATE, 2, &[&[0.5, 0.25, -1.0, 1.0, 0.9]]),
+            [0.375, 0.0]
+        );
     }
 
     #[test]
     fn cutting_the_input_anywhere_changes_nothing() {
         for (rate, channels) in [(44_100, 2), (48_000, 3), (RATE, 2)] {
-            let input = sine(rate, channels);
+            let input = sine(440.0, rate, channels, 1500);
             let whole = resample(rate, channels, &[&input]);
             for size in [1, 7, 480, 9_999] {
                 let pieces: Vec<_> = input.chunks(size).collect();
-                assert_eq!(resample(rate, channels, &pieces), whole, "{rate} Hz in {size}s");
+                assert_eq!(
+                    resample(rate, channels, &pieces),
+                    whole,
+                    "{rate} Hz in {size}s"
+                );
             }
         }
     }
@@ -214,9 +226,13 @@ mod tests {
     fn samples_that_are_no_numbers_or_beyond_full_scale_do_no_lasting_harm() {
         let input = [f32::NAN, f32::INFINITY, 1e30, -7.0];
         assert_eq!(resample(RATE, 1, &[&input]), [0.0, 0.0, 1.0, -1.0]);
-        let mut input = sine(48_000, 1);
+        let mut input = sine(440.0, 48_000, 1, 1500);
         input[100] = f32::NAN;
-        assert!(resample(48_000, 1, &[&input]).iter().all(|sample| sample.abs() <= 1.1));
+        assert!(
+            resample(48_000, 1, &[&input])
+                .iter()
+                .all(|sample| sample.abs() <= 1.1)
+        );
     }
 
     #[test]

@@ -3,12 +3,13 @@
 //! One task follows the ears, starts a reply (and, if configured, a transcript) for every utterance,
 //! and keeps the status. Stopping drops the answers under way, which cancels them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use gemmad_api::{Stats, VoiceState};
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::{Ears, Heard};
 use crate::config::{self, Config, Mode};
@@ -74,7 +75,9 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VoiceError {
     /// The configuration says so.
-    #[error("the microphone is switched off; set [voice] mode to \"push\" or \"always\" and restart gemmad")]
+    #[error(
+        "the microphone is switched off; set [voice] mode to \"push\" or \"always\" and restart gemmad"
+    )]
     Off,
     /// Somebody muted it.
     #[error("the microphone is muted; `gemmactl unmute` opens it")]
@@ -116,6 +119,7 @@ impl Voice {
             status,
             events: events.clone(),
             answers: JoinSet::new(),
+            unanswered: BTreeSet::new(),
             speaking: None,
             pushed: false,
         };
@@ -182,7 +186,10 @@ struct Turns {
     ears: Ears,
     status: watch::Sender<Status>,
     events: broadcast::Sender<Event>,
-    answers: JoinSet<()>,
+    /// Replies and transcripts under way; each yields its event, or nothing.
+    answers: JoinSet<Option<Event>>,
+    /// Utterances whose reply is under way.
+    unanswered: BTreeSet<u64>,
     speaking: Option<u64>,
     pushed: bool,
 }
@@ -197,7 +204,7 @@ impl Turns {
             tokio::select! {
                 Some(heard) = heard.recv() => self.hear(heard),
                 Some(order) = orders.recv() => self.obey(&order),
-                Some(_) = self.answers.join_next() => {}
+                Some(answer) = self.answers.join_next() => self.conclude(answer),
                 else => return,
             }
             self.update_state();
@@ -224,6 +231,7 @@ impl Turns {
                 self.speaking = None;
                 self.pushed = false;
                 log::info!(utterance = utterance; "utterance dropped");
+                self.cancelled(utterance);
             }
             Heard::Ended {
                 utterance,
@@ -251,6 +259,9 @@ impl Turns {
                 self.ears.stop();
                 self.pushed = false;
                 self.answers.abort_all();
+                for utterance in std::mem::take(&mut self.unanswered) {
+                    self.cancelled(utterance);
+                }
             }
         }
     }
@@ -275,28 +286,43 @@ impl Turns {
             Request::transcript(&self.config.transcribe, language, clip).spoken(at)
         });
         let reply = Request::reply(&self.config.answer, clip).spoken(at);
-        let (engine, events) = (self.engine.clone(), self.events.clone());
+        self.unanswered.insert(utterance);
+        let engine = self.engine.clone();
         self.answers.spawn(async move {
-            let event = match answer(&engine, reply).await {
+            Some(match answer(&engine, reply).await {
                 Ok((text, stats)) => Event::Reply {
                     utterance,
                     text,
                     stats,
                 },
                 Err(error) => Event::Failed { utterance, error },
-            };
-            let _ = events.send(event);
+            })
         });
         let Some(transcript) = transcript else { return };
-        let (engine, events) = (self.engine.clone(), self.events.clone());
+        let engine = self.engine.clone();
         self.answers.spawn(async move {
             match answer(&engine, transcript).await {
-                Ok((text, _)) => {
-                    let _ = events.send(Event::Transcript { utterance, text });
+                Ok((text, _)) => Some(Event::Transcript { utterance, text }),
+                Err(error) => {
+                    log::warn!(utterance = utterance; "no transcript: {error}");
+                    None
                 }
-                Err(error) => log::warn!(utterance = utterance; "no transcript: {error}"),
             }
         });
+    }
+
+    /// Tells what a finished reply or transcript yielded; an aborted one yields nothing.
+    fn conclude(&mut self, answer: Result<Option<Event>, JoinError>) {
+        let Ok(Some(event)) = answer else { return };
+        if let Event::Reply { utterance, .. } | Event::Failed { utterance, .. } = &event {
+            self.unanswered.remove(utterance);
+        }
+        self.tell(event);
+    }
+
+    fn cancelled(&self, utterance: u64) {
+        let error = EngineError::Cancelled;
+        self.tell(Event::Failed { utterance, error });
     }
 
     fn tell(&self, event: Event) {

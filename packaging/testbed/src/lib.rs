@@ -1,0 +1,29 @@
+//! Real stand-ins for a machine, for tests, the demo and the benchmarks.
+//!
+//! Nothing here imitates: the bus is a real `dbus-daemon`, the microphone is one that ALSA or
+//! `PulseAudio` offers to every program, the words are spoken by espeak-ng, and the daemon is the built
+//! `gemmad`. Everything is private to its owner (own sockets, own folders), so many can live side by
+//! side, and is gone when its owner drops it.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), gemmad_testbed::Error> {
+//! use gemmad_testbed::{Bus, Daemon, Microphone, speech};
+//!
+//! let bus = Bus::start().await?;
+//! let microphone = Microphone::alsa()?;
+//! let daemon = Daemon::setup(&bus).microphone(&microphone).start().await?;
+//! microphone.play(&speech::say("turn on the kitchen light", "en-us")?).await?;
+//! # Ok(()) }
+//! ```
+
+mod bus;
+mod daemon;
+mod error;
+mod microphone;
+mod process;
+pub mod speech;
+
+pub use bus::Bus;
+pub use daemon::{Binaries, Daemon, Model, Setup};
+pub use error::Error;
+pub use microphone::{Encoding, Microphone, no_microphone};

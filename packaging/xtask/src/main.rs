@@ -1,1 +1,72 @@
-fn main(){}
+//! The tasks of this repository, as `cargo xtask TASK`.
+//!
+//! Each works on a fresh machine with nothing but git and a Rust toolchain: it installs what is
+//! missing, and says what it is doing.
+
+mod bench;
+mod command;
+mod demo;
+mod say;
+mod setup;
+mod shape;
+mod test;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// Build, try, test and measure gemmad.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install what building and testing need and this machine lacks (Debian and Raspberry Pi OS).
+    Setup,
+    /// Speak a command to gemmad and ask it a question, with the embedded nano model.
+    Demo {
+        /// Use this machine's microphone instead of a virtual one, until Ctrl-C.
+        #[arg(long)]
+        mic: bool,
+    },
+    /// Check formatting and lints, and run every test.
+    Test,
+    /// Write a model with the shape of Gemma 4 E2B and random weights, to measure speed with.
+    Shape {
+        /// A few megabytes with the same kinds of tensors, to test with.
+        #[arg(long)]
+        tiny: bool,
+        /// Folder for the two files.
+        #[arg(long, default_value = "target/shape")]
+        out: PathBuf,
+    },
+    /// Measure gemmad beside plain llama.cpp, and write docs/performance.md.
+    Bench {
+        /// Only this benchmark.
+        name: Option<bench::Benchmark>,
+        /// Where the figures are kept.
+        #[arg(long, value_name = "FILE", default_value = "target/figures.json")]
+        json: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Setup => setup::run(),
+        Task::Demo { mic } => demo::run(mic),
+        Task::Test => test::run(),
+        Task::Shape { tiny, out } => shape::run(tiny, &out),
+        Task::Bench { name, json } => bench::run(name, &json),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say::failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

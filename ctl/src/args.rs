@@ -1,0 +1,183 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::bus::Bus;
+
+const AFTER_HELP: &str = "\
+Answers go to standard output, everything else to standard error.
+
+Exit codes:
+    0  done
+    1  failed
+    2  the command line, a named file or standard input is unusable
+    3  the daemon is not running, cannot be reached, or went away
+    4  the daemon refused: busy, no model, no microphone, not allowed, bad option or sound
+  130  cancelled, by Ctrl-C or in the daemon
+  143  cancelled by SIGTERM";
+
+/// Ask, talk to and look after gemmad, the Gemma daemon.
+#[derive(Debug, Parser)]
+#[command(version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Arguments {
+    /// Talk to the daemon on the session bus instead of the system bus
+    #[arg(long, global = true)]
+    session: bool,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Arguments {
+    /// The bus the daemon is looked for on.
+    pub fn bus(&self) -> Bus {
+        if self.session {
+            Bus::Session
+        } else {
+            Bus::System
+        }
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask a question; the answer appears as it is generated
+    Ask(Ask),
+    /// Write down what is said in a sound file
+    Transcribe(Transcribe),
+    /// Show what is heard and answered, until Ctrl-C
+    Listen(Listen),
+    /// Close the microphone
+    Mute,
+    /// Open the microphone
+    Unmute,
+    /// Drop what is being heard, and the spoken answer being made
+    Stop,
+    /// Show what the daemon is doing
+    Status(Status),
+}
+
+/// `gemmactl ask`.
+#[derive(Debug, Args)]
+pub struct Ask {
+    /// The question. `-`, or none at all: read it from standard input. With a pipe or a file on
+    /// standard input as well, that text follows after a blank line
+    pub text: Vec<String>,
+
+    /// Sound file the question is about (WAV, FLAC, MP3 or Ogg Vorbis)
+    #[arg(long, value_name = "FILE")]
+    pub audio: Option<PathBuf>,
+
+    /// System prompt, instead of the configured one
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+
+    /// Most tokens to generate
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<u32>,
+
+    /// Fewest tokens to generate: the model cannot end its turn before; for measuring
+    #[arg(long, value_name = "N")]
+    pub min_tokens: Option<u32>,
+
+    /// Sampling temperature, 0 (always the likeliest token) to 2
+    #[arg(long, value_name = "T")]
+    pub temperature: Option<f64>,
+
+    /// Keep the K likeliest tokens
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<u32>,
+
+    /// Keep the likeliest tokens of total probability P
+    #[arg(long, value_name = "P")]
+    pub top_p: Option<f64>,
+
+    /// Seed of the sampler; the same seed gives the same answer
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u32>,
+
+    /// Let the model think before it answers; the thought is not shown
+    #[arg(long)]
+    pub think: bool,
+
+    /// Print the daemon's events, one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+
+    /// Show tokens and times on standard error afterwards
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// `gemmactl transcribe`.
+#[derive(Debug, Args)]
+pub struct Transcribe {
+    /// Sound file (WAV, FLAC, MP3 or Ogg Vorbis), 30 s at most
+    pub file: PathBuf,
+
+    /// Language of the speech, as an English word, such as German
+    #[arg(long)]
+    pub language: Option<String>,
+
+    /// Print text and statistics as one JSON object
+    #[arg(long)]
+    pub json: bool,
+
+    /// Show tokens and times on standard error afterwards
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// `gemmactl listen`.
+#[derive(Debug, Args)]
+pub struct Listen {
+    /// Hear one utterance now, print its answer, and end
+    #[arg(long)]
+    pub once: bool,
+
+    /// Print events, one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+
+    /// Show tokens and times on standard error after each answer
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// `gemmactl status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn session_may_stand_before_or_after_the_command() {
+        for line in [
+            ["gemmactl", "--session", "mute"],
+            ["gemmactl", "mute", "--session"],
+        ] {
+            assert_eq!(Arguments::parse_from(line).bus(), Bus::Session);
+        }
+        assert_eq!(
+            Arguments::parse_from(["gemmactl", "mute"]).bus(),
+            Bus::System
+        );
+    }
+}

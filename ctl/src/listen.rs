@@ -1,0 +1,253 @@
+//! `gemmactl listen`: what is said into the microphone and what is answered, as it happens.
+
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use gemmad_api::{Error, VoiceProxy, VoiceState};
+use tokio::time::timeout;
+
+use crate::{
+    args::Listen,
+    bus::Bus,
+    failure::Failure,
+    interrupt::until_interrupted,
+    notice::{Notice, notices},
+    statistics::summary,
+    terminal::{self, Output},
+};
+
+/// How long a daemon that does not answer keeps an interrupted `listen --once` from ending.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Shows everything that is heard and answered, for ever.
+pub async fn live(options: &Listen, bus: Bus) -> Result<(), Failure> {
+    let voice = VoiceProxy::new(&bus.connect().await?).await?;
+    let mut notices = notices(&voice).await?;
+    let mut output = Output::new();
+    while let Some(notice) = notices.next().await {
+        show(&notice, options, &mut output).await?;
+        if notice == Notice::Gone {
+            break;
+        }
+    }
+    Err(Failure::WentAway)
+}
+
+async fn show(notice: &Notice, options: &Listen, output: &mut Output) -> Result<(), Failure> {
+    if options.json {
+        return output.line(&json(notice)?).await;
+    }
+    match notice {
+        Notice::Transcript { text, .. } => output.line(&labelled("heard: ", text)).await?,
+        Notice::Reply { text, stats, .. } => {
+            output.line(&labelled("answer: ", text)).await?;
+            if options.verbose {
+                terminal::note(&summary(stats));
+            }
+        }
+        other => remark(other),
+    }
+    Ok(())
+}
+
+/// What is neither transcript nor answer, for standard error.
+fn remark(notice: &Notice) {
+    match notice {
+        Notice::SpeechStarted { .. } => terminal::note("listening ..."),
+        Notice::SpeechEnded { milliseconds, .. } => {
+            terminal::note(&format!("thinking about {milliseconds} ms of speech ..."));
+        }
+        Notice::Failed { message, .. } => terminal::note(&format!("no answer: {message}")),
+        Notice::Device { name } if name.is_empty() => terminal::note("no microphone is open"),
+        Notice::Device { name } => terminal::note(&format!("microphone: {name}")),
+        Notice::Problem { message } if !message.is_empty() => {
+            terminal::note(&format!("problem: {message}"));
+        }
+        _ => {}
+    }
+}
+
+/// Further lines are indented, so that no answer can look like two.
+fn labelled(label: &str, text: &str) -> String {
+    let indent = format!("\n{}", " ".repeat(label.len()));
+    label.to_owned() + &text.trim_end().replace('\n', &indent)
+}
+
+fn json(notice: &Notice) -> Result<String, Failure> {
+    serde_json::to_string(notice)
+        .map_err(|error| Failure::Failed(format!("cannot show what was heard: {error}")))
+}
+
+/// Hears one utterance, prints its answer. Interrupted, it tells the daemon to stop listening.
+pub async fn once(options: &Listen, bus: Bus) -> Result<(), Failure> {
+    let voice =
+        until_interrupted(async { Ok(VoiceProxy::new(&bus.connect().await?).await?) }).await?;
+    let outcome = until_interrupted(push_to_talk(&voice, options)).await;
+    if matches!(outcome, Err(Failure::Interrupted | Failure::Terminated)) {
+        // Whether it hears us no longer matters: we are leaving.
+        let _ = timeout(PATIENCE, voice.stop()).await;
+    }
+    outcome
+}
+
+async fn push_to_talk(voice: &VoiceProxy<'static>, options: &Listen) -> Result<(), Failure> {
+    let notices = notices(voice).await?;
+    voice.listen().await?;
+    let mut output = Output::new();
+    match answer(notices, options.json).await? {
+        reply if options.json => output.line(&json(&reply)?).await,
+        Notice::Reply { text, stats, .. } => {
+            output.write(&text).await?;
+            output.end_line().await?;
+            if options.verbose {
+                terminal::note(&summary(&stats));
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Waits for the answer to the utterance that begins first; what else happens goes to standard error.
+async fn answer(
+    mut notices: impl Stream<Item = Notice> + Unpin,
+    quiet: bool,
+) -> Result<Notice, Failure> {
+    let mut ours = None;
+    let mut listening = false;
+    let mut heard = false;
+    while let Some(notice) = notices.next().await {
+        match &notice {
+            Notice::SpeechStarted { utterance } => {
+                ours.get_or_insert(*utterance);
+            }
+            Notice::SpeechEnded { utterance, .. } if ours == Some(*utterance) => heard = true,
+            Notice::Reply { utterance, .. } if *utterance == *ours.get_or_insert(*utterance) => {
+                return Ok(notice);
+            }
+            Notice::Failed {
+                utterance,
+                name,
+                message,
+            } if *utterance == *ours.get_or_insert(*utterance) => {
+                return Err(Error::from_name(name, message.clone()).into());
+            }
+            Notice::State { state } => {
+                // Off is also how it may be before `Listen` takes effect, and again once the sound
+                // is with the model.
+                let off = *state == VoiceState::Off;
+                if off && listening && !heard {
+                    return Err(unheard());
+                }
+                listening = !off;
+            }
+            Notice::Gone => break,
+            _ => {}
+        }
+        if !quiet {
+            match &notice {
+                Notice::Transcript { text, .. } => terminal::note(&labelled("heard: ", text)),
+                other => remark(other),
+            }
+        }
+    }
+    Err(Failure::WentAway)
+}
+
+fn unheard() -> Failure {
+    Failure::Cancelled(
+        "nothing was heard: listening was stopped, or the microphone was muted or went away. \
+         `gemmactl status` says how it is"
+            .into(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use gemmad_api::Stats;
+
+    use super::*;
+
+    fn reply(utterance: u64) -> Notice {
+        Notice::Reply {
+            utterance,
+            text: "Yes.".into(),
+            stats: Stats::default(),
+        }
+    }
+
+    #[test]
+    fn an_answer_of_several_lines_keeps_to_its_label() {
+        assert_eq!(labelled("heard: ", "a\nb\n"), "heard: a\n       b");
+    }
+
+    #[test]
+    fn a_notice_is_one_flat_json_line() {
+        let notice = Notice::SpeechEnded {
+            utterance: 3,
+            milliseconds: 1200,
+        };
+        let line = r#"{"type":"speech_ended","utterance":3,"milliseconds":1200}"#;
+        assert_eq!(json(&notice).unwrap(), line);
+        assert_eq!(json(&Notice::Gone).unwrap(), r#"{"type":"gone"}"#);
+    }
+
+    #[tokio::test]
+    async fn the_utterance_that_began_first_is_the_one_waited_for() {
+        let notices = [
+            Notice::SpeechStarted { utterance: 8 },
+            reply(7),
+            Notice::SpeechStarted { utterance: 9 },
+            reply(8),
+        ];
+        let answer = answer(stream::iter(notices), true).await.unwrap();
+        assert_eq!(answer, reply(8));
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_leaves_ends_the_wait() {
+        let outcome = answer(stream::iter([Notice::Gone]), true).await;
+        assert!(matches!(outcome, Err(Failure::WentAway)));
+    }
+
+    #[tokio::test]
+    async fn listening_that_is_stopped_before_the_end_of_speech_ends_the_wait() {
+        let state = |state| Notice::State { state };
+        for notices in [
+            vec![
+                state(VoiceState::Off),
+                state(VoiceState::Waiting),
+                state(VoiceState::Off),
+            ],
+            vec![
+                state(VoiceState::Waiting),
+                Notice::SpeechStarted { utterance: 1 },
+                state(VoiceState::Off),
+            ],
+        ] {
+            let outcome = answer(stream::iter(notices), true).await;
+            assert!(matches!(outcome, Err(Failure::Cancelled(_))), "{outcome:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_come_after_the_voice_is_off_again() {
+        let notices = [
+            Notice::State {
+                state: VoiceState::Thinking,
+            },
+            Notice::SpeechStarted { utterance: 1 },
+            Notice::SpeechEnded {
+                utterance: 1,
+                milliseconds: 900,
+            },
+            Notice::State {
+                state: VoiceState::Off,
+            },
+            reply(1),
+        ];
+        let answer = answer(stream::iter(notices), true).await.unwrap();
+        assert_eq!(answer, reply(1));
+    }
+}

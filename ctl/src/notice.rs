@@ -1,0 +1,137 @@
+//! What the voice reports, in the order it happened.
+
+use futures_util::{Stream, StreamExt, stream};
+use gemmad_api::{
+    Dict, Failed, Reply, SpeechEnded, SpeechStarted, Stats, Transcript, VoiceProxy, VoiceState,
+    from_dict,
+};
+use serde::Serialize;
+use zbus::Message;
+
+use crate::failure::Failure;
+
+/// One thing the voice reports; as JSON one object with a `type`.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Notice {
+    /// Somebody began to speak.
+    SpeechStarted { utterance: u64 },
+    /// They stopped.
+    SpeechEnded { utterance: u64, milliseconds: u32 },
+    /// What they said.
+    Transcript { utterance: u64, text: String },
+    /// The answer.
+    Reply {
+        utterance: u64,
+        text: String,
+        stats: Stats,
+    },
+    /// There is no answer, for this reason.
+    Failed {
+        utterance: u64,
+        name: String,
+        message: String,
+    },
+    /// What the voice is doing now.
+    State { state: VoiceState },
+    /// The microphone in use; empty: none.
+    Device { name: String },
+    /// What is wrong with the microphone; empty: nothing any more.
+    Problem { message: String },
+    /// The daemon left the bus.
+    Gone,
+}
+
+/// Everything the voice reports from now on, beginning with how it is now.
+pub async fn notices(
+    voice: &VoiceProxy<'static>,
+) -> Result<impl Stream<Item = Notice> + Unpin + use<>, Failure> {
+    // One stream for all signals, so that they come in the order they were sent.
+    let signals = voice.inner().receive_all_signals().await?;
+    let signals = signals
+        .filter_map(async |message| Notice::from_signal(&message))
+        .chain(stream::iter([Notice::Gone]));
+    let owners = voice.inner().receive_owner_changed().await?;
+    let gone = owners.filter_map(async |owner| owner.is_none().then_some(Notice::Gone));
+    // Reading one property fills the cache with which the streams of properties begin.
+    voice.state().await?;
+    let states = voice
+        .receive_state_changed()
+        .await
+        .filter_map(async |change| change.get().await.ok().map(|state| Notice::State { state }));
+    let devices = voice
+        .receive_device_changed()
+        .await
+        .filter_map(async |change| change.get().await.ok().map(|name| Notice::Device { name }));
+    let problems = voice
+        .receive_problem_changed()
+        .await
+        .filter_map(async |change| {
+            change
+                .get()
+                .await
+                .ok()
+                .map(|message| Notice::Problem { message })
+        });
+    let properties = stream::select_all([
+        states.boxed_local(),
+        devices.boxed_local(),
+        problems.boxed_local(),
+    ]);
+    // A change of state is told after the signals that came before it.
+    let signals = stream::select(signals, gone).boxed_local();
+    Ok(stream::select_with_strategy(
+        signals,
+        properties,
+        |(): &mut ()| stream::PollNext::Left,
+    ))
+}
+
+impl Notice {
+    fn from_signal(message: &Message) -> Option<Self> {
+        Self::from_speech(message).or_else(|| Self::from_answer(message))
+    }
+
+    fn from_speech(message: &Message) -> Option<Self> {
+        if let Some(signal) = SpeechStarted::from_message(message.clone()) {
+            let utterance = signal.args().ok()?.utterance;
+            return Some(Self::SpeechStarted { utterance });
+        }
+        let signal = SpeechEnded::from_message(message.clone())?;
+        let args = signal.args().ok()?;
+        Some(Self::SpeechEnded {
+            utterance: args.utterance,
+            milliseconds: args.milliseconds,
+        })
+    }
+
+    fn from_answer(message: &Message) -> Option<Self> {
+        if let Some(signal) = Transcript::from_message(message.clone()) {
+            let args = signal.args().ok()?;
+            return Some(Self::Transcript {
+                utterance: args.utterance,
+                text: args.text,
+            });
+        }
+        if let Some(signal) = Reply::from_message(message.clone()) {
+            let args = signal.args().ok()?;
+            return Some(Self::Reply {
+                utterance: args.utterance,
+                text: args.text,
+                stats: statistics(&args.stats),
+            });
+        }
+        let signal = Failed::from_message(message.clone())?;
+        let args = signal.args().ok()?;
+        Some(Self::Failed {
+            utterance: args.utterance,
+            name: args.error,
+            message: args.message,
+        })
+    }
+}
+
+/// What an older daemon does not count is 0.
+fn statistics(dict: &Dict) -> Stats {
+    from_dict(dict).unwrap_or_default()
+}

@@ -1,0 +1,91 @@
+//! How an answer came about, as one line for people.
+
+use gemmad_api::{Finish, Stats};
+
+/// Tokens, times and speed of an answer.
+pub fn summary(stats: &Stats) -> String {
+    let prompt = with_details(
+        stats.prompt_tokens,
+        &[
+            (stats.cached_tokens, "cached"),
+            (stats.audio_tokens, "sound"),
+        ],
+    );
+    let answer = with_details(stats.output_tokens, &[(stats.thought_tokens, "thought")]);
+    let mut parts = vec![
+        format!("{prompt} prompt + {answer} answer tokens"),
+        format!("first token after {:.0} ms", stats.first_token_ms),
+    ];
+    if let Some(latency) = stats.speech_to_token_ms {
+        parts.push(format!("{latency:.0} ms after the end of speech"));
+    }
+    if let Some(speed) = speed(stats) {
+        parts.push(format!("{speed:.1} tok/s"));
+    }
+    parts.push(format!("{:.0} ms in all", stats.total_ms));
+    if stats.finish == Finish::Length {
+        parts.push("cut off at the most tokens allowed".into());
+    }
+    parts.join(", ")
+}
+
+fn with_details(count: u32, details: &[(u32, &str)]) -> String {
+    let details: Vec<String> = details
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if details.is_empty() {
+        count.to_string()
+    } else {
+        format!("{count} ({})", details.join(", "))
+    }
+}
+
+/// Tokens a second while decoding; the clock starts with the first token.
+fn speed(stats: &Stats) -> Option<f64> {
+    let steps = stats
+        .output_tokens
+        .checked_sub(1)
+        .filter(|steps| *steps > 0)?;
+    (stats.decode_ms > 0.0).then(|| f64::from(steps) * 1000.0 / stats.decode_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_tokens_times_and_speed() {
+        let stats = Stats {
+            prompt_tokens: 64,
+            cached_tokens: 14,
+            audio_tokens: 50,
+            output_tokens: 21,
+            first_token_ms: 35.4,
+            decode_ms: 500.0,
+            total_ms: 535.4,
+            speech_to_token_ms: Some(812.0),
+            ..Stats::default()
+        };
+        assert_eq!(
+            summary(&stats),
+            "64 (14 cached, 50 sound) prompt + 21 answer tokens, first token after 35 ms, \
+             812 ms after the end of speech, 40.0 tok/s, 535 ms in all"
+        );
+    }
+
+    #[test]
+    fn one_token_has_no_speed() {
+        let stats = Stats {
+            output_tokens: 1,
+            finish: Finish::Length,
+            ..Stats::default()
+        };
+        assert_eq!(
+            summary(&stats),
+            "0 prompt + 1 answer tokens, first token after 0 ms, 0 ms in all, cut off at the most \
+             tokens allowed"
+        );
+    }
+}

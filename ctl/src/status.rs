@@ -1,0 +1,163 @@
+//! `gemmactl status`: what the daemon is doing, also while it loads.
+
+use gemmad_api::{Health, ManagerProxy, ManagerState, VoiceProxy, VoiceState, from_dict};
+use serde::Serialize;
+use zbus::{Connection, proxy::CacheProperties};
+
+use crate::{args, bus::Bus, failure::Failure, terminal::Output};
+
+/// Prints it.
+pub async fn run(options: &args::Status, bus: Bus) -> Result<(), Failure> {
+    let status = Status::read(&bus.connect().await?).await?;
+    let text = if options.json {
+        serde_json::to_string(&status)
+            .map_err(|error| Failure::Failed(format!("cannot show the status: {error}")))?
+    } else {
+        status.text()
+    };
+    Output::new().line(&text).await
+}
+
+/// The properties of both objects.
+#[derive(Debug, Serialize)]
+struct Status {
+    state: ManagerState,
+    version: String,
+    model: String,
+    problem: String,
+    voice: Voice,
+    health: Health,
+}
+
+#[derive(Debug, Serialize)]
+struct Voice {
+    state: VoiceState,
+    device: String,
+    muted: bool,
+    problem: String,
+}
+
+impl Status {
+    async fn read(connection: &Connection) -> Result<Self, Failure> {
+        let builder = ManagerProxy::builder(connection);
+        let manager = builder
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await?;
+        let builder = VoiceProxy::builder(connection);
+        let voice = builder
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await?;
+        Ok(Self {
+            state: manager.state().await?,
+            version: manager.version().await?,
+            model: manager.model().await?,
+            problem: manager.problem().await?,
+            voice: Voice {
+                state: voice.state().await?,
+                device: voice.device().await?,
+                muted: voice.muted().await?,
+                problem: voice.problem().await?,
+            },
+            // An older daemon may not count everything; what it does not count is 0.
+            health: from_dict(&manager.health().await?).unwrap_or_default(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let Health {
+            active,
+            queued,
+            cells_used,
+            cells_total,
+            prefix_cells,
+            finished,
+        } = self.health;
+        let muted = if self.voice.muted { ", muted" } else { "" };
+        let mut rows = vec![
+            ("state", word(&self.state)),
+            ("version", self.version.clone()),
+            ("model", or_none(&self.model)),
+            ("voice", word(&self.voice.state) + muted),
+            ("microphone", or_none(&self.voice.device)),
+            (
+                "requests",
+                format!("{active} active, {queued} waiting, {finished} finished"),
+            ),
+            (
+                "KV cache",
+                format!("{cells_used} of {cells_total} cells, system prompt {prefix_cells}"),
+            ),
+        ];
+        for problem in [&self.problem, &self.voice.problem] {
+            if !problem.is_empty() {
+                rows.push(("problem", problem.clone()));
+            }
+        }
+        let rows = rows
+            .iter()
+            .map(|(name, value)| format!("{name:<11} {value}"));
+        rows.collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn or_none(text: &str) -> String {
+    if text.is_empty() { "none" } else { text }.into()
+}
+
+/// The state as the bus spells it.
+fn word(state: &impl Serialize) -> String {
+    let word = serde_json::to_value(state).ok();
+    word.and_then(|word| Some(word.as_str()?.to_owned()))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> Status {
+        Status {
+            state: ManagerState::Degraded,
+            version: "0.1.0".into(),
+            model: "gemma-4-nano".into(),
+            problem: String::new(),
+            voice: Voice {
+                state: VoiceState::Off,
+                device: String::new(),
+                muted: true,
+                problem: "there is no microphone; plug one in".into(),
+            },
+            health: Health {
+                active: 1,
+                cells_used: 30,
+                cells_total: 4096,
+                prefix_cells: 12,
+                ..Health::default()
+            },
+        }
+    }
+
+    #[test]
+    fn people_get_a_table_with_only_the_problems_there_are() {
+        let expected = "\
+state       degraded
+version     0.1.0
+model       gemma-4-nano
+voice       off, muted
+microphone  none
+requests    1 active, 0 waiting, 0 finished
+KV cache    30 of 4096 cells, system prompt 12
+problem     there is no microphone; plug one in";
+        assert_eq!(status().text(), expected);
+    }
+
+    #[test]
+    fn programs_get_the_properties_as_json() {
+        let json = serde_json::to_value(status()).unwrap();
+        assert_eq!(json["state"], "degraded");
+        assert_eq!(json["voice"]["muted"], true);
+        assert_eq!(json["health"]["cells_total"], 4096);
+    }
+}

@@ -1,0 +1,113 @@
+//! A running `gemmactl`.
+
+use std::process::Stdio;
+
+use gemmad_testbed::Daemon;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    process::{Child, ChildStderr, ChildStdout, Command},
+};
+
+use crate::within;
+
+/// A running `gemmactl --session`; killed when dropped.
+pub struct Gemmactl {
+    child: Child,
+    stdout: Option<BufReader<ChildStdout>>,
+    stderr: BufReader<ChildStderr>,
+}
+
+/// What one did that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    /// Without what the test read while it ran.
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Gemmactl {
+    pub fn start(daemon: &Daemon, arguments: &[&str]) -> Self {
+        Self::spawn(daemon, arguments, Stdio::null())
+    }
+
+    fn spawn(daemon: &Daemon, arguments: &[&str], stdin: Stdio) -> Self {
+        let mut command = Command::from(daemon.gemmactl().unwrap());
+        let mut child = command
+            .args(arguments)
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self {
+            stdout: child.stdout.take().map(BufReader::new),
+            stderr: child.stderr.take().map(BufReader::new).unwrap(),
+            child,
+        }
+    }
+
+    /// Runs it to its end.
+    pub async fn run(daemon: &Daemon, arguments: &[&str]) -> Ended {
+        Self::start(daemon, arguments).end().await
+    }
+
+    /// Runs it to its end with `input` on standard input.
+    pub async fn run_with(daemon: &Daemon, arguments: &[&str], input: &[u8]) -> Ended {
+        let mut running = Self::spawn(daemon, arguments, Stdio::piped());
+        let mut stdin = running.child.stdin.take().unwrap();
+        stdin.write_all(input).await.unwrap();
+        drop(stdin);
+        running.end().await
+    }
+
+    /// Waits until it has ended.
+    pub async fn end(mut self) -> Ended {
+        let (mut out, mut err) = (String::new(), String::new());
+        within(async {
+            if let Some(stdout) = &mut self.stdout {
+                stdout.read_to_string(&mut out).await.unwrap();
+            }
+            self.stderr.read_to_string(&mut err).await.unwrap();
+            Ended {
+                code: self.child.wait().await.unwrap().code(),
+                stdout: out,
+                stderr: err,
+            }
+        })
+        .await
+    }
+
+    /// The next line on standard output.
+    pub async fn line(&mut self) -> String {
+        let mut line = String::new();
+        let stdout = self.stdout.as_mut().unwrap();
+        within(stdout.read_line(&mut line)).await.unwrap();
+        line
+    }
+
+    /// The next line on standard error.
+    pub async fn remark(&mut self) -> String {
+        let mut line = String::new();
+        within(self.stderr.read_line(&mut line)).await.unwrap();
+        line
+    }
+
+    /// Waits until something is on standard output, and leaves it there.
+    pub async fn begins_to_answer(&mut self) {
+        let stdout = self.stdout.as_mut().unwrap();
+        assert!(!within(stdout.fill_buf()).await.unwrap().is_empty());
+    }
+
+    /// Stops reading its standard output, as `head` does.
+    pub fn close_output(&mut self) {
+        self.stdout = None;
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+}

@@ -1,0 +1,183 @@
+//! `gemmactl transcribe`, `ask --audio`, `listen`, `mute` and `unmute`.
+
+use futures_util::StreamExt;
+use gemmad_api::VoiceState;
+use gemmad_testbed::{Bus, Daemon, Microphone, speech};
+use rustix::process::Signal;
+use tempfile::NamedTempFile;
+
+use crate::{ANSWER, COMMAND, gemmactl::Gemmactl, idle, setup, within};
+
+/// A sound file in which the command is said.
+fn recording() -> NamedTempFile {
+    let file = NamedTempFile::with_suffix(".wav").unwrap();
+    speech::write_wav(file.path(), &command()).unwrap();
+    file
+}
+
+fn command() -> Vec<f32> {
+    speech::say(COMMAND, "en-us").unwrap()
+}
+
+#[tokio::test]
+async fn a_sound_file_becomes_text() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = setup(&bus).start().await.unwrap();
+    let file = recording();
+    let path = file.path().to_str().unwrap();
+
+    let plain = Gemmactl::run(&daemon, &["transcribe", path]).await;
+    let text = format!("{COMMAND}\n");
+    assert_eq!(
+        (plain.code, &*plain.stdout, &*plain.stderr),
+        (Some(0), &*text, "")
+    );
+
+    let json = Gemmactl::run(&daemon, &["transcribe", path, "--json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["text"], COMMAND);
+    assert!(json["audio_tokens"].as_u64().unwrap() > 20, "{json}");
+}
+
+#[tokio::test]
+async fn a_sound_file_may_be_the_question() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = setup(&bus).start().await.unwrap();
+    let file = recording();
+    let path = file.path().to_str().unwrap();
+    let asked = Gemmactl::run(&daemon, &["ask", "--audio", path]).await;
+    assert_eq!(
+        (asked.code, &*asked.stdout, &*asked.stderr),
+        (Some(0), ANSWER, "")
+    );
+}
+
+#[tokio::test]
+async fn a_file_without_sound_is_refused() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = setup(&bus).start().await.unwrap();
+    let empty = NamedTempFile::new().unwrap();
+    let path = empty.path().to_str().unwrap();
+    for arguments in [
+        &["transcribe", path][..],
+        &["ask", "What?", "--audio", path],
+    ] {
+        let ended = Gemmactl::run(&daemon, arguments).await;
+        assert_eq!((ended.code, &*ended.stdout), (Some(4), ""), "{ended:?}");
+    }
+}
+
+/// A daemon that hears `microphone` when it is told to.
+async fn push_to_talk(bus: &Bus, microphone: &Microphone) -> Daemon {
+    let setup = setup(bus).microphone(microphone);
+    setup.set("voice", "mode", "push").start().await.unwrap()
+}
+
+async fn becomes(daemon: &Daemon, wanted: VoiceState) {
+    let mut changes = daemon.voice().receive_state_changed().await;
+    within(async {
+        while daemon.voice().state().await.unwrap() != wanted {
+            changes.next().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listening_once_prints_the_one_answer() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let daemon = push_to_talk(&bus, &microphone).await;
+    let once = Gemmactl::start(&daemon, &["listen", "--once"]);
+    becomes(&daemon, VoiceState::Waiting).await;
+    microphone.play(&command()).await.unwrap();
+    let ended = once.end().await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), ANSWER), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listening_shows_what_was_heard_and_answered_until_ctrl_c() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let daemon = setup(&bus).microphone(&microphone).start().await.unwrap();
+    let mut live = Gemmactl::start(&daemon, &["listen"]);
+    while !live.remark().await.starts_with("microphone: ") {}
+    becomes(&daemon, VoiceState::Waiting).await;
+    for _ in 0..3 {
+        microphone.play(&command()).await.unwrap();
+        let mut lines = [live.line().await, live.line().await];
+        lines.sort();
+        assert_eq!(
+            lines,
+            [format!("answer: {ANSWER}"), format!("heard: {COMMAND}\n")]
+        );
+    }
+    live.signal(Signal::INT);
+    let ended = live.end().await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(130), ""));
+    idle(&daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listening_once_that_is_interrupted_stops_the_daemon_listening() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let daemon = push_to_talk(&bus, &microphone).await;
+    let once = Gemmactl::start(&daemon, &["listen", "--once"]);
+    becomes(&daemon, VoiceState::Waiting).await;
+    once.signal(Signal::INT);
+    let ended = once.end().await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(130), ""));
+    becomes(&daemon, VoiceState::Off).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listening_once_ends_when_somebody_stops_it() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let daemon = push_to_talk(&bus, &microphone).await;
+    let once = Gemmactl::start(&daemon, &["listen", "--once"]);
+    becomes(&daemon, VoiceState::Waiting).await;
+    let stop = Gemmactl::run(&daemon, &["stop"]).await;
+    assert_eq!(stop.code, Some(0));
+    let ended = once.end().await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(130), ""));
+    assert!(ended.stderr.contains("nothing was heard"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn listening_without_a_microphone_is_refused() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = setup(&bus).start().await.unwrap();
+    let ended = Gemmactl::run(&daemon, &["listen", "--once"]).await;
+    assert_eq!((ended.code, &*ended.stdout), (Some(4), ""), "{ended:?}");
+}
+
+#[tokio::test]
+async fn listening_ends_when_the_daemon_does() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = setup(&bus).start().await.unwrap();
+    let mut live = Gemmactl::start(&daemon, &["listen"]);
+    assert_eq!(live.remark().await, "no microphone is open\n");
+    assert!(daemon.stop().await.unwrap().success());
+    let ended = live.end().await;
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.stderr.contains("the daemon went away"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn muting_closes_the_microphone_and_unmuting_opens_it() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let daemon = setup(&bus).microphone(&microphone).start().await.unwrap();
+    becomes(&daemon, VoiceState::Waiting).await;
+    for (word, state, muted) in [
+        ("mute", VoiceState::Off, "off, muted"),
+        ("unmute", VoiceState::Waiting, "waiting\n"),
+    ] {
+        assert_eq!(Gemmactl::run(&daemon, &[word]).await.code, Some(0));
+        becomes(&daemon, state).await;
+        let status = Gemmactl::run(&daemon, &["status"]).await.stdout;
+        assert!(status.contains(&format!("voice       {muted}")), "{status}");
+    }
+}

@@ -1,0 +1,170 @@
+//! What `gemmactl` does where no daemon runs: usage errors, and saying so.
+
+use std::{
+    fs::File,
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use gemmad_testbed::Bus;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+fn gemmactl(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gemmactl"));
+    // No bus but the one a test gives.
+    command
+        .args(arguments)
+        .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent/bus")
+        .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus")
+        .stdin(Stdio::null());
+    command
+}
+
+fn piped(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = gemmactl(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Checks the exit code and that nothing went to standard output; returns standard error.
+fn refused(output: &Output, code: i32) -> String {
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    stderr
+}
+
+#[test]
+fn help_names_every_command_and_exit_code() {
+    let output = gemmactl(&["--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    for word in [
+        "ask",
+        "transcribe",
+        "listen",
+        "mute",
+        "unmute",
+        "stop",
+        "status",
+        "--session",
+    ] {
+        assert!(help.contains(word), "{word} is missing:\n{help}");
+    }
+    for code in [0, 1, 2, 3, 4, 130, 143] {
+        assert!(
+            help.contains(&format!("{code:>5}  ")),
+            "{code} is missing:\n{help}"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_option_or_command_is_a_usage_error() {
+    for arguments in [
+        &["ask", "--loud", "Hello"][..],
+        &["dance"],
+        &[],
+        &["ask", "--top-k", "few"],
+    ] {
+        refused(&gemmactl(arguments).output().unwrap(), 2);
+    }
+}
+
+#[test]
+fn a_question_that_is_not_utf8_is_refused_with_the_place() {
+    let stderr = refused(&piped(&["ask"], b"caf\xe9 au lait"), 2);
+    assert!(
+        stderr.starts_with("gemmactl: standard input is not UTF-8 text: byte 3 "),
+        "{stderr}"
+    );
+    let stderr = refused(&piped(&["ask", "Translate:"], b"\xff\xfe"), 2);
+    assert!(stderr.contains("byte 0 is invalid"), "{stderr}");
+}
+
+#[test]
+fn a_question_longer_than_a_mebibyte_is_refused() {
+    let stderr = refused(&piped(&["ask", "-"], &vec![b'a'; (1 << 20) + 1]), 2);
+    assert!(stderr.contains("longer than 1 MiB"), "{stderr}");
+}
+
+#[test]
+fn no_question_at_a_terminal_is_a_usage_error() {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let stdin = File::open(name.to_str().unwrap()).unwrap();
+    let stderr = refused(&gemmactl(&["ask"]).stdin(stdin).output().unwrap(), 2);
+    assert!(stderr.contains("there is no question"), "{stderr}");
+}
+
+#[test]
+fn a_sound_file_that_cannot_be_read_is_named() {
+    for arguments in [
+        &["transcribe", "/nonexistent.wav"][..],
+        &["ask", "What?", "--audio", "/nonexistent.wav"],
+    ] {
+        let stderr = refused(&gemmactl(arguments).output().unwrap(), 2);
+        assert!(
+            stderr.contains("/nonexistent.wav: No such file"),
+            "{stderr}"
+        );
+    }
+    let stderr = refused(&gemmactl(&["transcribe", "/"]).output().unwrap(), 2);
+    assert!(stderr.contains("it is a folder"), "{stderr}");
+}
+
+#[test]
+fn a_bus_that_is_not_there_is_said_to_be_unreachable() {
+    let stderr = refused(&gemmactl(&["status"]).output().unwrap(), 3);
+    assert!(
+        stderr.starts_with("gemmactl: cannot reach the system bus: "),
+        "{stderr}"
+    );
+    let stderr = refused(
+        &gemmactl(&["--session", "ask", "Hello"]).output().unwrap(),
+        3,
+    );
+    assert!(
+        stderr.starts_with("gemmactl: cannot reach the session bus: "),
+        "{stderr}"
+    );
+}
+
+#[tokio::test]
+async fn every_command_says_that_the_daemon_is_not_running() {
+    let bus = Bus::start().await.unwrap();
+    for arguments in [
+        &["ask", "Hello"][..],
+        &["transcribe", "/dev/null"],
+        &["listen"],
+        &["listen", "--once"],
+        &["mute"],
+        &["unmute"],
+        &["stop"],
+        &["status"],
+    ] {
+        let output = gemmactl(arguments).envs(bus.env()).output().unwrap();
+        let stderr = refused(&output, 3);
+        assert!(
+            stderr.contains("is not running on the system bus"),
+            "{arguments:?}: {stderr}"
+        );
+        assert!(stderr.contains("add --session"), "{stderr}");
+    }
+    let output = gemmactl(&["--session", "status"])
+        .envs(bus.env())
+        .output()
+        .unwrap();
+    let stderr = refused(&output, 3);
+    assert!(
+        stderr.contains("gemmad --session --config FILE"),
+        "{stderr}"
+    );
+}

@@ -1,0 +1,404 @@
+//! The voice thread: microphone → 16 kHz → speech or not → utterances.
+
+use std::io;
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::capture::Capture;
+use super::microphone::{Change, Microphone};
+use super::resample::{RATE, Resampler};
+use super::utterance::{Segment, Segmenter};
+use crate::config::{self, Mode};
+
+/// What the ears report, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// This microphone is open and delivers sound; or, with `None`, it does no longer.
+    Device(Option<String>),
+    /// Why there is no microphone although there should be one, and what to do; empty when solved.
+    Problem(String),
+    /// Somebody began to speak.
+    Started {
+        /// The number of the utterance, from 1.
+        utterance: u64,
+    },
+    /// They stopped, or spoke for as long as an utterance may be.
+    Ended {
+        /// The number of the utterance.
+        utterance: u64,
+        /// The utterance with its pre-roll, 16 kHz mono.
+        samples: Vec<f32>,
+        /// When the last sample of speech, before the silence that ended it, was captured.
+        at: Instant,
+    },
+    /// The utterance was given up: stopped, muted, or the microphone was lost.
+    Dropped {
+        /// The number of the utterance.
+        utterance: u64,
+    },
+}
+
+enum Command {
+    Mute(bool),
+    Listen,
+    Stop,
+    End,
+}
+
+/// The handle of the voice thread, which ends when this is dropped.
+pub struct Ears {
+    commands: Sender<Command>,
+    /// Always there; an option only so that it can be joined.
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ears {
+    /// Starts the voice thread. In mode `always` it opens the microphone at once.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn spawn(config: &config::Voice) -> io::Result<(Self, UnboundedReceiver<Heard>)> {
+        let (commands, inbox) = mpsc::channel();
+        let (heard, reports) = unbounded_channel();
+        let config = config.clone();
+        let thread = thread::Builder::new()
+            .name("voice".into())
+            .spawn(move || Listener::new(config, inbox, heard).run())?;
+        let thread = Some(thread);
+        Ok((Self { commands, thread }, reports))
+    }
+
+    /// Closes the device and drops the utterance being heard, or allows it to be opened again.
+    pub fn mute(&self, muted: bool) {
+        self.send(Command::Mute(muted));
+    }
+
+    /// Push to talk: hears one utterance. Does nothing in mode `always`, where everything is heard
+    /// anyway, in mode `off`, and while muted.
+    pub fn listen(&self) {
+        self.send(Command::Listen);
+    }
+
+    /// Drops the utterance being heard, and no longer waits for the one [`Self::listen`] asked for.
+    pub fn stop(&self) {
+        self.send(Command::Stop);
+    }
+
+    fn send(&self, command: Command) {
+        // A thread that ended, because nobody takes its reports, needs no commands.
+        let _ = self.commands.send(command);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
+impl Drop for Ears {
+    fn drop(&mut self) {
+        self.send(Command::End);
+        if let Some(thread) = self.thread.take() {
+            // It never blocks, so this is quick. If it panicked, the panic was reported.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The voice thread's own state.
+struct Listener {
+    config: config::Voice,
+    commands: Receiver<Command>,
+    heard: UnboundedSender<Heard>,
+    microphone: Microphone,
+    /// Sound on its way from the open microphone.
+    stream: Option<Stream>,
+    muted: bool,
+    /// Push to talk was used. From then on the microphone stays open, because some devices are
+    /// "busy" when they are opened again and again; what it hears unasked is thrown away.
+    pushed: bool,
+    /// An utterance is wanted.
+    listening: bool,
+    /// The utterance being heard.
+    utterance: Option<u64>,
+    /// Utterances so far.
+    count: u64,
+}
+
+/// The way from one opened microphone to utterances.
+struct Stream {
+    resampler: Resampler,
+    segmenter: Segmenter,
+    rate: u32,
+    channels: u16,
+    /// Samples captured so far, of all channels.
+    captured: u64,
+    /// Losses of the microphone that were logged already.
+    losses: (u64, u64),
+    raw: Vec<f32>,
+    samples: Vec<f32>,
+}
+
+impl Listener {
+    fn new(
+        config: config::Voice,
+        commands: Receiver<Command>,
+        heard: UnboundedSender<Heard>,
+    ) -> Self {
+        Self {
+            microphone: Microphone::new(config.device.clone(), heard.clone()),
+            listening: config.mode == Mode::Always,
+            config,
+            commands,
+            heard,
+            stream: None,
+            muted: false,
+            pushed: false,
+            utterance: None,
+            count: 0,
+        }
+    }
+
+    /// Sleeps until a command, sound, or a deadline of the microphone wakes it: unparking a thread
+    /// that is awake makes its next sleep return at once, so nothing is missed.
+    fn run(mut self) {
+        while self.obey() && !self.heard.is_closed() {
+            self.attend();
+            match self.microphone.deadline() {
+                Some(deadline) => {
+                    thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
+                }
+                None => thread::park(),
+            }
+        }
+    }
+
+    /// Carries out the commands that came; `false` after the last one.
+    fn obey(&mut self) -> bool {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Mute(muted)) => {
+                    self.muted = muted;
+                    self.stop();
+                    self.pushed = false;
+                }
+                Ok(Command::Listen) if self.muted => {}
+                Ok(Command::Listen) => {
+                    self.pushed = true;
+                    self.listening = true;
+                }
+                Ok(Command::Stop) => self.stop(),
+                Ok(Command::End) | Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => return true,
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.drop_utterance();
+        if let Some(stream) = &mut self.stream {
+            stream.segmenter.skip(0);
+        }
+        self.listening = self.config.mode == Mode::Always;
+    }
+
+    fn attend(&mut self) {
+        if self.is_wanted() {
+            self.microphone.open();
+        } else {
+            self.microphone.close();
+            self.stream = None;
+        }
+        match self.microphone.look(Instant::now()) {
+            Some(Change::Opened) => {
+                let capture = self.microphone.capture();
+                self.stream = capture.map(|capture| Stream::new(&self.config, capture));
+            }
+            Some(Change::Lost) => {
+                self.drop_utterance();
+                self.stream = None;
+            }
+            None => {}
+        }
+        self.hear();
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.muted
+            && match self.config.mode {
+                Mode::Always => true,
+                Mode::Push => self.pushed,
+                Mode::Off => false,
+            }
+    }
+
+    fn hear(&mut self) {
+        let (Some(capture), Some(stream)) = (self.microphone.capture(), &mut self.stream) else {
+            return;
+        };
+        let heard = capture.heard();
+        stream.read(capture);
+        if !self.listening {
+            stream.segmenter.skip(stream.samples.len());
+            return;
+        }
+        for segment in stream.segmenter.push(&stream.samples) {
+            match segment {
+                Segment::Started => {
+                    self.count += 1;
+                    self.utterance = Some(self.count);
+                    let _ = self.heard.send(Heard::Started {
+                        utterance: self.count,
+                    });
+                }
+                Segment::Ended {
+                    samples,
+                    speech_end,
+                } => {
+                    stream.log_losses(capture);
+                    let at = stream.time_of(speech_end, heard);
+                    self.utterance = None;
+                    let _ = self.heard.send(Heard::Ended {
+                        utterance: self.count,
+                        samples,
+                        at,
+                    });
+                    if self.config.mode == Mode::Push {
+                        self.listening = false;
+                        stream.segmenter.skip(0);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn drop_utterance(&mut self) {
+        if let Some(utterance) = self.utterance.take() {
+            let _ = self.heard.send(Heard::Dropped { utterance });
+        }
+    }
+}
+
+impl Stream {
+    fn new(config: &config::Voice, capture: &Capture) -> Self {
+        Self {
+            resampler: Resampler::new(capture.rate, capture.channels),
+            segmenter: Segmenter::new(config),
+            rate: capture.rate,
+            channels: capture.channels,
+            captured: 0,
+            losses: (0, 0),
+            raw: Vec::new(),
+            samples: Vec::new(),
+        }
+    }
+
+    /// Takes what was captured, as 16 kHz mono in `samples`.
+    fn read(&mut self, capture: &mut Capture) {
+        self.raw.clear();
+        self.samples.clear();
+        capture.read(&mut self.raw);
+        self.captured += self.raw.len() as u64;
+        self.resampler.push(&self.raw, &mut self.samples);
+    }
+
+    /// When the 16 kHz sample at `position` was captured, if the last one that was read was
+    /// captured at `last`.
+    fn time_of(&self, position: u64, last: Instant) -> Instant {
+        let frames = self.captured / u64::from(self.channels.max(1));
+        let since = duration(frames, self.rate).saturating_sub(duration(position, RATE));
+        last.checked_sub(since).unwrap_or(last)
+    }
+
+    fn log_losses(&mut self, capture: &Capture) {
+        let losses = capture.losses();
+        if losses != self.losses {
+            log::warn!(
+                lost_samples = losses.0 - self.losses.0,
+                overruns = losses.1 - self.losses.1;
+                "sound was lost: the machine is too busy to listen"
+            );
+            self.losses = losses;
+        }
+    }
+}
+
+/// How long so many frames take.
+fn duration(frames: u64, rate: u32) -> Duration {
+    let rate = u64::from(rate.max(1));
+    Duration::from_secs(frames / rate) + Duration::from_nanos(frames % rate * 1_000_000_000 / rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn ears(mode: Mode, device: &str) -> (Ears, UnboundedReceiver<Heard>) {
+        let config = config::Voice {
+            mode,
+            device: device.into(),
+            ..config::Voice::default()
+        };
+        Ears::spawn(&config).unwrap()
+    }
+
+    async fn next(reports: &mut UnboundedReceiver<Heard>) -> Option<Heard> {
+        tokio::time::timeout(PATIENCE, reports.recv())
+            .await
+            .expect("a report in time")
+    }
+
+    #[tokio::test]
+    async fn ears_that_are_off_open_nothing_and_end_when_dropped() {
+        let (ears, mut reports) = ears(Mode::Off, "");
+        ears.listen();
+        ears.mute(false);
+        ears.stop();
+        drop(ears);
+        assert_eq!(next(&mut reports).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_microphone_that_is_not_there_is_a_problem_by_name_until_muted() {
+        let (ears, mut reports) = ears(Mode::Always, "no such microphone");
+        let Some(Heard::Problem(problem)) = next(&mut reports).await else {
+            panic!()
+        };
+        assert!(
+            problem.starts_with("there is no microphone \"no such microphone\";"),
+            "{problem}"
+        );
+        ears.mute(true);
+        assert_eq!(
+            next(&mut reports).await,
+            Some(Heard::Problem(String::new()))
+        );
+        ears.mute(false);
+        assert_eq!(next(&mut reports).await, Some(Heard::Problem(problem)));
+    }
+
+    #[tokio::test]
+    async fn in_push_mode_nothing_is_opened_until_somebody_asks() {
+        let (ears, mut reports) = ears(Mode::Push, "no such microphone");
+        ears.mute(true);
+        ears.listen();
+        ears.mute(false);
+        let early = tokio::time::timeout(Duration::from_millis(200), reports.recv()).await;
+        assert!(early.is_err(), "{early:?}");
+        ears.listen();
+        assert!(matches!(next(&mut reports).await, Some(Heard::Problem(_))));
+    }
+
+    #[test]
+    fn durations_do_not_drift_or_overflow() {
+        assert_eq!(duration(0, 44_100), Duration::ZERO);
+        assert_eq!(
+            duration(44_100 * 1_000_000_000 + 441, 44_100).as_millis(),
+            1_000_000_000_010
+        );
+    }
+}

@@ -1,0 +1,106 @@
+//! The daemon's answer is llama.cpp's: the same sound and prompt, the same build, greedy sampling.
+//!
+//! The other side is `examples/llama_cpp.rs`, which feeds the prompt to llama.cpp's own multimodal
+//! path, decodes the sound file with llama.cpp's own decoder, and uses nothing of gemmad.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use gemmad_api::{AskOptions, Event};
+use gemmad_testbed::{Bus, Daemon, Model, speech};
+
+/// The example beside this test's folder: cargo builds examples before it runs tests.
+fn reference() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().unwrap().parent().unwrap();
+    profile.join("examples/llama_cpp")
+}
+
+/// The tokens llama.cpp answers `prompt` with.
+fn llama_cpp(prompt: &str, sound: Option<&Path>) -> Vec<i32> {
+    let model = Model::nano();
+    let mut command = Command::new(reference());
+    command
+        .arg("--text")
+        .arg(&model.text)
+        .args(["--prompt", prompt, "--threads", "1"]);
+    if let Some(sound) = sound {
+        command
+            .arg("--mmproj")
+            .arg(&model.mmproj)
+            .arg("--audio")
+            .arg(sound);
+    }
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_value(line["tokens"].clone()).unwrap()
+}
+
+/// The tokens the daemon answers with, over the bus.
+async fn gemmad(daemon: &Daemon, prompt: &str, sound: Option<&Path>) -> Vec<i32> {
+    let audio = sound.map(|path| std::os::fd::OwnedFd::from(File::open(path).unwrap()).into());
+    let options = AskOptions {
+        audio,
+        ..AskOptions::default()
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    daemon
+        .manager()
+        .stream(prompt, options, (&writer).into())
+        .await
+        .unwrap();
+    drop(writer);
+    let text = std::io::read_to_string(reader).unwrap();
+    text.lines()
+        .flat_map(|line| match serde_json::from_str(line).unwrap() {
+            Event::Text { tokens, .. } => tokens,
+            Event::Done(_) => Vec::new(),
+            Event::Error { message, .. } => panic!("{message}"),
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn spoken_and_typed_turns_are_answered_token_for_token_as_llama_cpp_does() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let sentences = [
+        ("turn on the kitchen light", "en-us"),
+        ("set the temperature to twenty one degrees", "en-gb"),
+        (
+            "what is the meaning of life the universe and everything",
+            "en-us+f3",
+        ),
+        ("stop", "en-gb-scotland"),
+    ];
+    for (sentence, voice) in sentences {
+        let sound = folder.path().join("sound.wav");
+        speech::write_wav(&sound, &speech::say(sentence, voice).unwrap()).unwrap();
+        // What the nano model's template makes of each turn, with llama.cpp's mark for sound.
+        let turn = |said: &str| format!("<bos><|turn>user\n{said}<turn|>\n<|turn>model\n");
+        for (prompt, raw, sound) in [
+            ("", turn("<__media__>"), Some(sound.as_path())),
+            (
+                "Transcribe.",
+                turn("<__media__>Transcribe."),
+                Some(sound.as_path()),
+            ),
+            (sentence, turn(sentence), None),
+        ] {
+            let expected = llama_cpp(&raw, sound);
+            let answered = gemmad(&daemon, prompt, sound).await;
+            assert!(!expected.is_empty());
+            assert_eq!(
+                answered, expected,
+                "{sentence:?} in {voice}, asked {prompt:?}"
+            );
+        }
+    }
+}

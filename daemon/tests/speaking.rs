@@ -1,0 +1,266 @@
+//! Spoken turns: words synthesised here, played into a virtual microphone, heard through cpal by the
+//! real daemon, answered on a real bus.
+
+use std::io::Read;
+
+use futures_util::{Stream, StreamExt};
+use gemmad_api::{AskOptions, Error, Event, Stats, VoiceState, from_dict};
+use gemmad_testbed::{Bus, Daemon, Encoding, Microphone, speech};
+
+const SAID: &str = "turn on the kitchen light";
+const LIGHT: &str = r#"{"tool":"light","room":"kitchen","state":"on"}"#;
+
+/// A sentence with the silence around it that ends an utterance.
+fn utterance(text: &str) -> Vec<f32> {
+    let mut sound = speech::silence(400);
+    sound.extend(speech::say(text, "en-us").unwrap());
+    sound.extend(speech::silence(1200));
+    sound
+}
+
+/// Everything a spoken turn signals, in order of kind.
+struct Turn {
+    transcript: String,
+    reply: String,
+    stats: Stats,
+}
+
+/// Plays `text` into the microphone and follows the signals of the turn.
+async fn speak(daemon: &Daemon, microphone: &Microphone, text: &str) -> Turn {
+    let voice = daemon.voice();
+    let mut started = voice.receive_speech_started().await.unwrap();
+    let mut ended = voice.receive_speech_ended().await.unwrap();
+    let mut transcripts = voice.receive_transcript().await.unwrap();
+    let mut replies = voice.receive_reply().await.unwrap();
+    let sound = utterance(text);
+    let (played, number) = tokio::join!(microphone.play(&sound), async {
+        started.next().await.unwrap().args().unwrap().utterance
+    });
+    played.unwrap();
+    let ended = ended.next().await.unwrap();
+    let (ended, heard_ms) = (
+        ended.args().unwrap().utterance,
+        ended.args().unwrap().milliseconds,
+    );
+    assert!((500..4000).contains(&heard_ms), "{heard_ms} ms");
+    let transcript = transcripts.next().await.unwrap();
+    let reply = replies.next().await.unwrap();
+    let (transcript, reply) = (transcript.args().unwrap(), reply.args().unwrap());
+    assert_eq!([number, transcript.utterance, reply.utterance], [ended; 3]);
+    Turn {
+        transcript: transcript.text.clone(),
+        reply: reply.text.clone(),
+        stats: from_dict(&reply.stats).unwrap(),
+    }
+}
+
+async fn becomes<T: PartialEq>(mut changes: impl Stream<Item = T> + Unpin, wanted: T) {
+    while changes.next().await.expect("the daemon lives") != wanted {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_spoken_turns_through_alsa_are_transcribed_and_answered() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .start()
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        let turn = speak(&daemon, &microphone, SAID).await;
+        assert_eq!(
+            (turn.transcript.as_str(), turn.reply.as_str()),
+            (SAID, LIGHT)
+        );
+        assert!(
+            turn.stats.speech_to_token_ms.is_some_and(|ms| ms > 0.0),
+            "{:?}",
+            turn.stats
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stereo_microphone_of_48_khz_behind_pulseaudio_is_understood() {
+    let bus = Bus::start().await.unwrap();
+    let encoding = Encoding::of_16_bits(48_000, 2);
+    let microphone = Microphone::pulse(encoding).await.unwrap();
+    let daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .start()
+        .await
+        .unwrap();
+    let turn = speak(&daemon, &microphone, SAID).await;
+    assert_eq!(
+        (turn.transcript.as_str(), turn.reply.as_str()),
+        (SAID, LIGHT)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_spoken_during_a_long_typed_answer_is_answered_first() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .set("engine", "context", 8192)
+        .start()
+        .await
+        .unwrap();
+    let options = AskOptions {
+        max_tokens: Some(100_000),
+        min_tokens: Some(100_000),
+        ..AskOptions::default()
+    };
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    daemon
+        .manager()
+        .stream("tell me everything", options, (&writer).into())
+        .await
+        .unwrap();
+    drop(writer);
+    reader.read_exact(&mut [0]).unwrap();
+    let turn = speak(&daemon, &microphone, SAID).await;
+    assert_eq!(
+        (turn.transcript.as_str(), turn.reply.as_str()),
+        (SAID, LIGHT)
+    );
+    let text = std::io::read_to_string(reader).unwrap();
+    let last = text.lines().last().unwrap();
+    assert!(
+        matches!(serde_json::from_str(last), Ok(Event::Done(_))),
+        "{last}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn push_to_talk_hears_one_utterance_and_mute_none() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .set("voice", "mode", "push")
+        .start()
+        .await
+        .unwrap();
+    let voice = daemon.voice();
+    microphone.play(&utterance(SAID)).await.unwrap();
+    voice.listen().await.unwrap();
+    let turn = speak(&daemon, &microphone, SAID).await;
+    assert_eq!(turn.reply, LIGHT);
+    // The first one was not heard: this utterance is the first of all.
+    assert_eq!(turn.stats.request.min(2), turn.stats.request);
+
+    voice.set_muted(true).await.unwrap();
+    assert!(voice.muted().await.unwrap());
+    let refused = voice.listen().await.unwrap_err();
+    assert!(matches!(refused, Error::NoMicrophone(_)), "{refused:?}");
+    voice.set_muted(false).await.unwrap();
+    let devices = voice.receive_device_changed().await;
+    let labels = devices.filter_map(|change| async move { change.get().await.ok() });
+    let mut named = std::pin::pin!(labels.filter(|name| std::future::ready(!name.is_empty())));
+    named.next().await.unwrap();
+    voice.listen().await.unwrap();
+    assert_eq!(speak(&daemon, &microphone, SAID).await.reply, LIGHT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_drops_the_utterance_being_heard() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .start()
+        .await
+        .unwrap();
+    let voice = daemon.voice();
+    let mut started = voice.receive_speech_started().await.unwrap();
+    let mut ended = voice.receive_speech_ended().await.unwrap();
+    let mut failed = voice.receive_failed().await.unwrap();
+    let long = utterance("turn on the kitchen light and then turn it off again and then on again");
+    let (played, ()) = tokio::join!(microphone.play(&long), async {
+        started.next().await.unwrap();
+        voice.stop().await.unwrap();
+    });
+    played.unwrap();
+    let failed = failed.next().await.unwrap();
+    let failed = failed.args().unwrap();
+    assert_eq!(
+        (failed.utterance, failed.error.as_str()),
+        (1, "org.gemmad1.Error.Cancelled")
+    );
+    // What is heard next is another utterance; the stopped one never ended.
+    let turn = async {
+        microphone.play(&utterance(SAID)).await.unwrap();
+        ended.next().await.unwrap().args().unwrap().utterance
+    };
+    assert!(turn.await >= 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_microphone_the_daemon_says_so_and_answers_questions() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = Daemon::setup(&bus)
+        .set("voice", "mode", "always")
+        .start()
+        .await
+        .unwrap();
+    let voice = daemon.voice();
+    let problems = voice.receive_problem_changed().await;
+    let texts = problems.filter_map(|change| async move { change.get().await.ok() });
+    let mut told = std::pin::pin!(texts.filter(|text| std::future::ready(!text.is_empty())));
+    let problem = told.next().await.unwrap();
+    assert!(problem.contains("microphone"), "{problem}");
+    let refused = voice.listen().await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::NoMicrophone(why) if *why == problem),
+        "{refused:?}"
+    );
+    assert_eq!(voice.state().await.unwrap(), VoiceState::Off);
+    let (text, _) = daemon
+        .manager()
+        .ask(SAID, AskOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(text, LIGHT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_microphone_that_disappears_is_missed_and_heard_again_when_it_is_back() {
+    let bus = Bus::start().await.unwrap();
+    for mut microphone in [
+        Microphone::alsa().unwrap(),
+        Microphone::pulse(Encoding::default()).await.unwrap(),
+    ] {
+        let daemon = Daemon::setup(&bus)
+            .microphone(&microphone)
+            .start()
+            .await
+            .unwrap();
+        assert_eq!(speak(&daemon, &microphone, SAID).await.reply, LIGHT);
+        let devices = || async {
+            let changes = daemon.voice().receive_device_changed().await;
+            Box::pin(changes.filter_map(|change| async move {
+                change.get().await.ok().map(|name| !name.is_empty())
+            }))
+        };
+        let changes = devices().await;
+        microphone.unplug();
+        becomes(changes, false).await;
+        let problem = daemon.voice().problem().await.unwrap();
+        assert!(!problem.is_empty());
+        let (text, _) = daemon
+            .manager()
+            .ask(SAID, AskOptions::default())
+            .await
+            .unwrap();
+        assert_eq!(text, LIGHT);
+
+        let changes = devices().await;
+        microphone.plug_in().await.unwrap();
+        becomes(changes, true).await;
+        assert_eq!(speak(&daemon, &microphone, SAID).await.reply, LIGHT);
+        assert!(daemon.stop().await.unwrap().success());
+    }
+}

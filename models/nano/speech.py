@@ -1,0 +1,122 @@
+"""Synthesisers: espeak-ng and flite through their C libraries, festival as a program.
+
+Festival is never trained on: it stands for a voice the model has not been made with.
+"""
+
+import ctypes
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from scipy.io import wavfile
+from scipy.signal import resample_poly
+
+RATE = 16000
+ACCENTS = ["gmw/en-US", "gmw/en", "gmw/en-GB-x-rp", "gmw/en-US-nyc", "gmw/en-GB-scotland", "gmw/en-029", "gmw/en-GB-x-gbclan"]
+# Variants of espeak-ng that no training utterance uses: men, women, and the klatt synthesiser.
+HELD_OUT = ["f4", "m5", "Andrea", "Michael", "linda", "paul", "klatt3", "Alex"]
+TRAINED = (
+    "adam Alicia Andy Annie antonio aunty belinda benjamin boris caleb david Denis Diogo ed edward edward2 Gene Gene2 "
+    "gustave Henrique Hugo iven iven2 iven3 iven4 Jacky john kaukovalta Lee marcelo marco mario max michel miguel mike Mr "
+    "Nguyen pablo pedro quincy RicishayMax RicishayMax2 RicishayMax3 rob robert robosoft2 robosoft5 steph steph2 steph3 "
+    "Storm travis victor Zac anika f1 f2 f3 f5 grandma grandpa klatt klatt2 klatt4 klatt5 klatt6 m1 m2 m3 m4 m6 m7 m8 "
+    "norbert sandro shelby"
+).split()
+FLITE = ["kal16", "slt", "awb", "rms"]
+FESTIVAL = ["ked_diphone", "cmu_us_slt_arctic_hts"]
+
+
+class _Event(ctypes.Structure):
+    """espeak_EVENT of speak_lib.h."""
+
+    _fields_ = [
+        ("type", ctypes.c_int), ("unique", ctypes.c_uint), ("text", ctypes.c_int), ("length", ctypes.c_int),
+        ("position", ctypes.c_int), ("sample", ctypes.c_int), ("user", ctypes.c_void_p), ("id", ctypes.c_char * 8),
+    ]
+
+
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+_PHONEME = 7  # espeakEVENT_PHONEME
+
+
+class Espeak:
+    """espeak-ng; each utterance comes with its phonemes: [(seconds, name)]."""
+
+    def __init__(self):
+        self.library = ctypes.CDLL("libespeak-ng.so.1")
+        # AUDIO_OUTPUT_SYNCHRONOUS, espeakINITIALIZE_PHONEME_EVENTS.
+        self.rate = self.library.espeak_Initialize(2, 0, None, 1)
+        self.sound, self.phonemes = [], []
+        self.callback = _CALLBACK(self._take)
+        self.library.espeak_SetSynthCallback(self.callback)
+
+    def _take(self, sound, count, events):
+        if sound and count > 0:
+            self.sound.append(np.ctypeslib.as_array(sound, (count,)).copy())
+        at = 0
+        while events[at].type:
+            if events[at].type == _PHONEME:
+                self.phonemes.append((events[at].position / 1000, events[at].id.decode("utf-8", "replace")))
+            at += 1
+        return 0
+
+    def say(self, text, voice, speed=165, pitch=50, range_=50):
+        """`text` in voice "gmw/en-US+f4": 16 kHz samples in [-1, 1] and the phonemes."""
+        self.sound, self.phonemes = [], []
+        if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise ValueError(f"espeak-ng has no voice {voice}")
+        for parameter, value in ((1, speed), (3, pitch), (4, range_)):
+            self.library.espeak_SetParameter(parameter, value, 0)
+        raw = text.encode()
+        self.library.espeak_Synth(raw, len(raw) + 1, 0, 1, 0, 1, None, None)
+        sound = np.concatenate(self.sound).astype(np.float32) / 32768
+        return resample_poly(sound, 320, 441).astype(np.float32), self.phonemes
+
+
+class _Wave(ctypes.Structure):
+    """cst_wave of cst_wave.h."""
+
+    _fields_ = [("type", ctypes.c_char_p), ("rate", ctypes.c_int), ("samples", ctypes.c_int),
+                ("channels", ctypes.c_int), ("data", ctypes.POINTER(ctypes.c_short))]
+
+
+class Flite:
+    """flite; no phoneme times."""
+
+    def __init__(self):
+        self.library = ctypes.CDLL("libflite.so.1", ctypes.RTLD_GLOBAL)
+        self.library.flite_init()
+        for name in ("usenglish", "cmulex"):
+            ctypes.CDLL(f"libflite_{name}.so.1", ctypes.RTLD_GLOBAL)
+        self.voices = {}
+        for name in FLITE:
+            register = getattr(ctypes.CDLL(f"libflite_cmu_us_{name}.so.1", ctypes.RTLD_GLOBAL), f"register_cmu_us_{name}")
+            register.restype = ctypes.c_void_p
+            self.voices[name] = register(None)
+        self.library.flite_text_to_wave.restype = ctypes.POINTER(_Wave)
+
+    def say(self, text, voice):
+        """`text` at 16 kHz, samples in [-1, 1]."""
+        wave = self.library.flite_text_to_wave(text.encode(), ctypes.c_void_p(self.voices[voice]))
+        sound = np.ctypeslib.as_array(wave.contents.data, (wave.contents.samples,)).astype(np.float32) / 32768
+        rate = wave.contents.rate
+        self.library.delete_wave(wave)
+        return sound if rate == RATE else resample_poly(sound, RATE, rate).astype(np.float32)
+
+
+def festival(texts, voice):
+    """`texts` spoken by festival, one run of the program for all of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [f"(voice_{voice})"]
+        for at, text in enumerate(texts):
+            lines.append(f'(utt.save.wave (SayTextToWave "{text}") "{folder}/{at}.wav")')
+        define = '(define (SayTextToWave text) (utt.synth (eval (list \'Utterance \'Text text))))'
+        script = Path(folder, "say.scm")
+        script.write_text("\n".join([define, *lines]))
+        subprocess.run(["festival", "-b", script], check=True, capture_output=True)
+        sounds = []
+        for at in range(len(texts)):
+            rate, sound = wavfile.read(f"{folder}/{at}.wav")
+            sounds.append(resample_poly(sound.astype(np.float32) / 32768, RATE, rate).astype(np.float32))
+        return sounds

@@ -1,0 +1,102 @@
+//! A private message bus, configured like the system bus.
+
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use zbus::{Connection, connection};
+
+use crate::{Error, process::Process};
+
+/// A running `dbus-daemon` of its own. The socket and the process go when it is dropped.
+#[derive(Debug)]
+pub struct Bus {
+    address: String,
+    // Dropped in this order: the process before the folder of its socket.
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl Bus {
+    /// Starts it and waits until it takes connections.
+    ///
+    /// # Errors
+    /// When `dbus-daemon` is not installed or does not start.
+    pub async fn start() -> Result<Self, Error> {
+        let folder = tempfile::tempdir().map_err(Error::file(&std::env::temp_dir()))?;
+        let config = folder.path().join("bus.conf");
+        let socket = folder.path().join("bus");
+        std::fs::write(&config, configuration(&socket.display().to_string()))
+            .map_err(Error::file(&config))?;
+
+        let mut command = Command::new("dbus-daemon");
+        command
+            .arg(format!("--config-file={}", config.display()))
+            .args(["--nofork", "--nopidfile", "--print-address"])
+            .stdout(Stdio::piped());
+        let (mut process, _) = Process::start(command)?;
+        let address = match process.stdout() {
+            Some(stdout) => BufReader::new(stdout).lines().next_line().await,
+            None => Ok(None),
+        };
+        let Ok(Some(address)) = address else {
+            return Err(process.not_started());
+        };
+        Ok(Self {
+            address,
+            _process: process,
+            _folder: folder,
+        })
+    }
+
+    /// The D-Bus address, such as `unix:path=…,guid=…`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The variables that make any D-Bus program use this bus as its session and its system bus.
+    #[must_use]
+    pub fn env(&self) -> [(&'static str, &str); 2] {
+        [
+            ("DBUS_SESSION_BUS_ADDRESS", &self.address),
+            ("DBUS_SYSTEM_BUS_ADDRESS", &self.address),
+        ]
+    }
+
+    /// A new connection. Calls on it fail after `patience`, so that a lost reply fails a test instead
+    /// of hanging it.
+    ///
+    /// # Errors
+    /// When the bus has gone.
+    pub async fn connect(&self, patience: Duration) -> Result<Connection, Error> {
+        Ok(connection::Builder::address(self.address.as_str())
+            .method_timeout(patience)
+            .build()
+            .await?)
+    }
+}
+
+/// Of type `system`, so that names, limits and policy work as on a real one; here everybody may do
+/// everything.
+fn configuration(socket: &str) -> String {
+    format!(
+        r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path={socket}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <allow own="*"/>
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+  </policy>
+</busconfig>
+"#
+    )
+}

@@ -1,0 +1,380 @@
+//! The real `gemmad`, running on a private bus.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use gemmad_api::{ManagerProxy, ManagerState, SERVICE, VoiceProxy, VoiceState};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use zbus::{Connection, fdo::DBusProxy};
+
+use crate::{Bus, Error, Microphone, no_microphone, process::Process};
+
+/// Longest wait for a reply on the daemon's own connection: a full-size model on a slow machine
+/// answers within it, and a hang does not hold a test run for ever.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The built programs.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    folder: PathBuf,
+}
+
+impl Binaries {
+    /// The ones of the build that the running program belongs to: `target/PROFILE`.
+    ///
+    /// # Errors
+    /// When they are not built.
+    pub fn of_this_build() -> Result<Self, Error> {
+        let program = std::env::current_exe().map_err(Error::file(Path::new("this program")))?;
+        program
+            .ancestors()
+            .skip(1)
+            .find(|folder| folder.join("gemmad").is_file())
+            .map(|folder| Self {
+                folder: folder.into(),
+            })
+            .ok_or_else(|| Error::NotBuilt("gemmad".into()))
+    }
+
+    /// The ones in `folder`.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn in_folder(folder: &Path) -> Result<Self, Error> {
+        let binaries = Self {
+            folder: folder.into(),
+        };
+        binaries.path("gemmad").map(|_| binaries)
+    }
+
+    /// The path of a program.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn path(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.folder.join(name);
+        if path.is_file() {
+            Ok(path)
+        } else {
+            Err(Error::NotBuilt(path.display().to_string()))
+        }
+    }
+}
+
+/// The two files of a model.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The text model, a GGUF.
+    pub text: PathBuf,
+    /// Its multimodal projector, a GGUF.
+    pub mmproj: PathBuf,
+}
+
+impl Model {
+    /// The embedded nano model, which understands some spoken commands.
+    #[must_use]
+    pub fn nano() -> Self {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/nano"));
+        Self {
+            text: folder.join("nano-f16.gguf"),
+            mmproj: folder.join("nano-f16.mmproj.gguf"),
+        }
+    }
+}
+
+/// How a daemon is to be started.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    bus: &'a Bus,
+    binaries: Option<Binaries>,
+    config: toml::Table,
+    sound: Vec<(&'static str, OsString)>,
+    state: ManagerState,
+}
+
+impl Setup<'_> {
+    /// Lets it hear `microphone`, always. Without this the machine has no microphone and
+    /// `[voice] mode` is `off`.
+    #[must_use]
+    pub fn microphone(mut self, microphone: &Microphone) -> Self {
+        self.sound = microphone.env();
+        self.set("voice", "mode", "always")
+    }
+
+    /// Lets it hear the machine's own microphone, always.
+    #[must_use]
+    pub fn real_microphone(mut self) -> Self {
+        self.sound = Vec::new();
+        self.set("voice", "mode", "always")
+    }
+
+    /// Loads another model than the nano model, with the sampling and prompts of `gemmad.toml`.
+    #[must_use]
+    pub fn model(mut self, model: &Model) -> Self {
+        self.config.remove("answer");
+        self.config.remove("transcribe");
+        let text = model.text.display().to_string();
+        let mmproj = model.mmproj.display().to_string();
+        self.set("model", "text", text)
+            .set("model", "mmproj", mmproj)
+    }
+
+    /// Sets one key of the configuration.
+    #[must_use]
+    pub fn set(mut self, section: &str, key: &str, value: impl Into<toml::Value>) -> Self {
+        let entry = self.config.entry(section);
+        let section = entry.or_insert_with(|| toml::Table::new().into());
+        if let Some(section) = section.as_table_mut() {
+            section.insert(key.into(), value.into());
+        }
+        self
+    }
+
+    /// Takes the programs from elsewhere than this build.
+    #[must_use]
+    pub fn binaries(mut self, binaries: Binaries) -> Self {
+        self.binaries = Some(binaries);
+        self
+    }
+
+    /// Waits at the start for `state` instead of `ready`.
+    #[must_use]
+    pub fn until(mut self, state: ManagerState) -> Self {
+        self.state = state;
+        self
+    }
+
+    /// Starts it, and waits until its state is the wanted one.
+    ///
+    /// # Errors
+    /// When it is not built, ends, or becomes `ready` or `degraded` instead of the wanted state. What
+    /// it wrote on standard error is part of the error.
+    pub async fn start(self) -> Result<Daemon, Error> {
+        let binaries = match self.binaries {
+            Some(binaries) => binaries,
+            None => Binaries::of_this_build()?,
+        };
+        let folder = tempfile::tempdir().map_err(Error::file(&std::env::temp_dir()))?;
+        let config = folder.path().join("gemmad.toml");
+        std::fs::write(&config, self.config.to_string()).map_err(Error::file(&config))?;
+
+        let connection = self.bus.connect(PATIENCE).await?;
+        let mut command = Command::new(binaries.path("gemmad")?);
+        command
+            .arg("--config")
+            .arg(&config)
+            .arg("--session")
+            .envs(self.bus.env())
+            .envs(self.sound);
+        let mut appears = Appearance::watch(&connection).await?;
+        let (mut process, _) = Process::start(command)?;
+        tokio::select! {
+            appeared = appears.wait() => appeared?,
+            _ = process.wait() => return Err(process.not_started()),
+        }
+        let mut daemon = Daemon {
+            manager: ManagerProxy::new(&connection).await?,
+            voice: VoiceProxy::new(&connection).await?,
+            connection,
+            process,
+            binaries,
+            address: self.bus.address().into(),
+            _folder: folder,
+        };
+        daemon.until(self.state).await?;
+        Ok(daemon)
+    }
+}
+
+/// A running daemon. It is killed when dropped; [`Daemon::stop`] ends it in order.
+#[derive(Debug)]
+pub struct Daemon {
+    manager: ManagerProxy<'static>,
+    voice: VoiceProxy<'static>,
+    connection: Connection,
+    process: Process,
+    binaries: Binaries,
+    address: String,
+    _folder: TempDir,
+}
+
+impl Daemon {
+    /// A daemon on `bus` with the nano model, answering greedily, without a microphone.
+    #[must_use]
+    pub fn setup(bus: &Bus) -> Setup<'_> {
+        Setup {
+            bus,
+            binaries: None,
+            config: toml::Table::new(),
+            sound: no_microphone(),
+            state: ManagerState::Ready,
+        }
+        .model(&Model::nano())
+        .set("answer", "temperature", 0.0)
+        .set("transcribe", "prompt", "Transcribe.")
+        .set("voice", "mode", "off")
+    }
+
+    /// Its `org.gemmad1.Manager`.
+    #[must_use]
+    pub fn manager(&self) -> &ManagerProxy<'static> {
+        &self.manager
+    }
+
+    /// Its `org.gemmad1.Voice`.
+    #[must_use]
+    pub fn voice(&self) -> &VoiceProxy<'static> {
+        &self.voice
+    }
+
+    /// The connection these proxies use.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// `gemmactl --session`, to be given a subcommand.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn gemmactl(&self) -> Result<Command, Error> {
+        let mut command = Command::new(self.binaries.path("gemmactl")?);
+        command
+            .arg("--session")
+            .env("DBUS_SESSION_BUS_ADDRESS", &self.address);
+        Ok(command)
+    }
+
+    /// What it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.said()
+    }
+
+    /// Waits until its state is `wanted`.
+    ///
+    /// # Errors
+    /// When it ends, or settles in another state.
+    pub async fn until(&mut self, wanted: ManagerState) -> Result<(), Error> {
+        tokio::select! {
+            settled = settle(&self.manager, wanted) => {
+                let state = settled?;
+                if state == wanted {
+                    return Ok(());
+                }
+                Err(Error::State {
+                    state: format!("{state:?}").to_lowercase(),
+                    wanted: format!("{wanted:?}").to_lowercase(),
+                    problem: self.manager.problem().await?,
+                    said: self.process.said(),
+                })
+            }
+            _ = self.process.wait() => Err(self.process.not_started()),
+        }
+    }
+
+    /// Waits until its microphone is open and it waits for somebody to speak.
+    ///
+    /// # Errors
+    /// When it has no microphone, or ends.
+    pub async fn until_it_listens(&mut self) -> Result<(), Error> {
+        tokio::select! {
+            problem = listens(&self.voice) => match problem? {
+                None => Ok(()),
+                Some(problem) => Err(Error::State {
+                    state: "deaf".into(),
+                    wanted: "listening".into(),
+                    problem,
+                    said: self.process.said(),
+                }),
+            },
+            _ = self.process.wait() => Err(self.process.not_started()),
+        }
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When its status cannot be had.
+    pub async fn wait(&mut self) -> Result<ExitStatus, Error> {
+        self.process.wait().await
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    ///
+    /// # Errors
+    /// When its status cannot be had.
+    pub async fn stop(mut self) -> Result<ExitStatus, Error> {
+        self.process.signal(Signal::TERM);
+        self.process.wait().await
+    }
+}
+
+impl Drop for Daemon {
+    /// A test that fails wants to know what the daemon said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("gemmad said:\n{}", self.process.said());
+        }
+    }
+}
+
+/// The first state that is `wanted`, or that a daemon does not leave by itself.
+async fn settle(manager: &ManagerProxy<'_>, wanted: ManagerState) -> Result<ManagerState, Error> {
+    let mut changes = manager.receive_state_changed().await;
+    loop {
+        let state = manager.state().await?;
+        let moving = matches!(state, ManagerState::Starting | ManagerState::Loading);
+        if state == wanted || !moving {
+            return Ok(state);
+        }
+        changes.next().await;
+    }
+}
+
+/// Waits until the voice waits for speech; returns the problem if it has one instead.
+async fn listens(voice: &VoiceProxy<'_>) -> Result<Option<String>, Error> {
+    let mut states = voice.receive_state_changed().await;
+    let mut problems = voice.receive_problem_changed().await;
+    loop {
+        if voice.state().await? != VoiceState::Off {
+            return Ok(None);
+        }
+        let problem = voice.problem().await?;
+        if !problem.is_empty() {
+            return Ok(Some(problem));
+        }
+        tokio::select! {
+            _ = states.next() => {}
+            _ = problems.next() => {}
+        }
+    }
+}
+
+/// Waits for the daemon's name on the bus.
+struct Appearance(zbus::fdo::NameOwnerChangedStream);
+
+impl Appearance {
+    async fn watch(connection: &Connection) -> Result<Self, Error> {
+        let bus = DBusProxy::new(connection).await?;
+        let changes = bus.receive_name_owner_changed_with_args(&[(0, SERVICE)]);
+        Ok(Self(changes.await?))
+    }
+
+    async fn wait(&mut self) -> Result<(), Error> {
+        while let Some(change) = self.0.next().await {
+            if change.args()?.new_owner().is_some() {
+                return Ok(());
+            }
+        }
+        Err(
+            zbus::Error::InputOutput(std::sync::Arc::new(std::io::ErrorKind::BrokenPipe.into()))
+                .into(),
+        )
+    }
+}

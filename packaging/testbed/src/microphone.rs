@@ -1,0 +1,103 @@
+//! A virtual microphone that the sound system offers to every program.
+//!
+//! Two ways, because a daemon meets both: ALSA alone, as on a small board, and a sound server, as on a
+//! desktop. Both run in real time, can be unplugged while somebody listens, and need no sound card.
+
+mod alsa;
+mod encoding;
+mod pulse;
+
+use std::ffi::OsString;
+
+pub use encoding::Encoding;
+
+use crate::Error;
+
+/// Variables for a program that is to use a microphone.
+type Env = Vec<(&'static str, OsString)>;
+
+/// A microphone. It hears silence except while something is played into it, and is gone when dropped.
+/// A program that has it open must be gone before.
+#[derive(Debug)]
+pub struct Microphone(System);
+
+#[derive(Debug)]
+enum System {
+    Alsa(alsa::Microphone),
+    Pulse(pulse::Microphone),
+}
+
+impl Microphone {
+    /// ALSA's default device, without any sound server. It takes whatever rate, channels and sample
+    /// type the program asks for.
+    ///
+    /// # Errors
+    /// When the temporary folder cannot be used.
+    pub fn alsa() -> Result<Self, Error> {
+        alsa::Microphone::new().map(|it| Self(System::Alsa(it)))
+    }
+
+    /// The default source of a private `PulseAudio` server, with samples in `encoding` of its own.
+    ///
+    /// # Errors
+    /// When `pulseaudio` is not installed or does not start.
+    pub async fn pulse(encoding: Encoding) -> Result<Self, Error> {
+        let microphone = pulse::Microphone::new(encoding).await?;
+        Ok(Self(System::Pulse(microphone)))
+    }
+
+    /// The variables that make a program use this microphone, and no other, as its default.
+    #[must_use]
+    pub fn env(&self) -> Vec<(&'static str, OsString)> {
+        match &self.0 {
+            System::Alsa(it) => it.env(),
+            System::Pulse(it) => it.env(),
+        }
+    }
+
+    /// Plays mono samples at 16 kHz in -1 to 1 into the microphone, in real time, and returns when
+    /// the last one has been handed over. As with a real microphone, sound that is played while no
+    /// program records is lost.
+    ///
+    /// # Errors
+    /// When the microphone is unplugged, before or meanwhile, or is recorded in an encoding this
+    /// cannot write.
+    pub async fn play(&self, samples: &[f32]) -> Result<(), Error> {
+        match &self.0 {
+            System::Alsa(it) => it.play(samples).await,
+            System::Pulse(it) => it.play(samples).await,
+        }
+    }
+
+    /// Takes the microphone away, whether or not a program records it; it cannot be opened again. What
+    /// a program sees is what real ones do: under ALSA nothing comes any more, without a word; under
+    /// `PulseAudio` the server is gone.
+    pub fn unplug(&mut self) {
+        match &mut self.0 {
+            System::Alsa(it) => it.unplug(),
+            System::Pulse(it) => it.unplug(),
+        }
+    }
+
+    /// Puts the microphone back, under the same name. Does nothing when it is there.
+    ///
+    /// # Errors
+    /// As at its creation.
+    pub async fn plug_in(&mut self) -> Result<(), Error> {
+        match &mut self.0 {
+            System::Alsa(it) => it.plug_in(),
+            System::Pulse(it) => it.plug_in().await,
+        }
+    }
+}
+
+/// The variables that leave a program without any microphone, whatever the machine has.
+#[must_use]
+pub fn no_microphone() -> Vec<(&'static str, OsString)> {
+    vec![("ALSA_CONFIG_PATH", "/dev/null".into()), no_server()]
+}
+
+/// Keeps a program away from the machine's own sound server.
+fn no_server() -> (&'static str, OsString) {
+    ("PULSE_SERVER", "unix:/nonexistent".into())
+}

@@ -1,0 +1,109 @@
+//! An ALSA device that reads its sound from a FIFO.
+//!
+//! ALSA's `file` plugin over the `null` device hands a recording program whatever it reads from a
+//! file. With a FIFO for the file the writer sets the pace, so this device runs in real time. The
+//! plugin also copies what was recorded into a second file, whose name tells rate, channels and sample
+//! type; from that file the writer learns who records, and how.
+
+mod feeder;
+
+use std::{fs::File, path::PathBuf, sync::Arc};
+
+use rustix::{
+    fs::{CWD, FileType, Mode, OFlags, mknodat, open},
+    pipe::fcntl_setpipe_size,
+};
+use tempfile::TempDir;
+
+use super::{Env, no_server};
+use crate::Error;
+use feeder::Feeder;
+
+/// Capacity of the FIFO: most of what a slow program may leave unread. Linux gives anybody as much.
+const CAPACITY: usize = 1 << 20;
+
+/// See [`super::Microphone::alsa`].
+#[derive(Debug)]
+pub(super) struct Microphone {
+    feeder: Option<Feeder>,
+    /// The FIFOs so far. An unplugged one stays open: a program that still reads it waits for ever,
+    /// as with a dead device, instead of meeting its end.
+    fifos: Vec<Arc<File>>,
+    folder: TempDir,
+}
+
+impl Microphone {
+    pub(super) fn new() -> Result<Self, Error> {
+        let folder = tempfile::tempdir().map_err(Error::file(&std::env::temp_dir()))?;
+        let mut microphone = Self {
+            feeder: None,
+            fifos: Vec::new(),
+            folder,
+        };
+        let (config, copies) = (microphone.path("asound.conf"), microphone.path("copies"));
+        std::fs::write(&config, microphone.configuration()).map_err(Error::file(&config))?;
+        std::fs::create_dir(&copies).map_err(Error::file(&copies))?;
+        microphone.plug_in()?;
+        Ok(microphone)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn configuration(&self) -> String {
+        format!(
+            r#"pcm.null {{ type null }}
+pcm.!default {{
+    type file
+    slave.pcm null
+    infile "{}"
+    file "{}/%r %c %f"
+    format raw
+    hint {{ show on description "Virtual microphone" }}
+}}
+"#,
+            self.path("fifo").display(),
+            self.path("copies").display()
+        )
+    }
+
+    pub(super) fn env(&self) -> Env {
+        vec![
+            ("ALSA_CONFIG_PATH", self.path("asound.conf").into()),
+            no_server(),
+        ]
+    }
+
+    pub(super) async fn play(&self, samples: &[f32]) -> Result<(), Error> {
+        let feeder = self.feeder.as_ref().ok_or(Error::Unplugged)?;
+        feeder.play(samples).await
+    }
+
+    pub(super) fn unplug(&mut self) {
+        if self.feeder.take().is_some() {
+            // It was made with the feeder, so it is there.
+            let _ = std::fs::remove_file(self.path("fifo"));
+        }
+    }
+
+    pub(super) fn plug_in(&mut self) -> Result<(), Error> {
+        if self.feeder.is_some() {
+            return Ok(());
+        }
+        let path = self.path("fifo");
+        let make = || {
+            let mode = Mode::RUSR | Mode::WUSR;
+            mknodat(CWD, &path, FileType::Fifo, mode, 0)?;
+            // Open for reading too, so that neither end ever waits for the other to appear.
+            let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let fifo = open(&path, flags, Mode::empty())?;
+            fcntl_setpipe_size(&fifo, CAPACITY)?;
+            Ok(Arc::new(File::from(fifo)))
+        };
+        let fifo = make().map_err(|error: rustix::io::Errno| Error::file(&path)(error.into()))?;
+        self.fifos.push(Arc::clone(&fifo));
+        self.feeder = Some(Feeder::start(fifo, self.path("copies"))?);
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! How a microphone writes its samples.
+
+use crate::{Error, speech};
+
+/// Rate, channels and type of samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoding {
+    /// Frames a second.
+    pub rate: u32,
+    /// Channels, interleaved; each holds the same sound.
+    pub channels: u16,
+    pub(super) sample: Sample,
+}
+
+/// Type of a sample, little-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sample {
+    I16,
+    I32,
+    F32,
+}
+
+impl Sample {
+    /// By ALSA's name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "S16_LE" => Some(Self::I16),
+            "S32_LE" => Some(Self::I32),
+            "FLOAT_LE" => Some(Self::F32),
+            _ => None,
+        }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::I16 => 2,
+            Self::I32 | Self::F32 => 4,
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "clamped to the range")]
+    fn write(self, sample: f32, to: &mut Vec<u8>) {
+        match self {
+            Self::I16 => to.extend(speech::to_i16(sample).to_le_bytes()),
+            Self::I32 => {
+                let scaled = f64::from(sample.clamp(-1.0, 1.0)) * f64::from(i32::MAX);
+                to.extend((scaled.round() as i32).to_le_bytes());
+            }
+            Self::F32 => to.extend(sample.to_le_bytes()),
+        }
+    }
+}
+
+impl Default for Encoding {
+    /// 16 kHz mono: what is played is heard to the sample.
+    fn default() -> Self {
+        Self::of_16_bits(speech::RATE, 1)
+    }
+}
+
+impl Encoding {
+    /// 16-bit samples.
+    #[must_use]
+    pub fn of_16_bits(rate: u32, channels: u16) -> Self {
+        Self {
+            rate,
+            channels,
+            sample: Sample::I16,
+        }
+    }
+
+    /// Bytes of one frame.
+    pub(super) fn frame(self) -> usize {
+        usize::from(self.channels) * self.sample.bytes()
+    }
+
+    /// Encodes mono samples at 16 kHz in -1 to 1.
+    pub(super) fn encode(self, samples: &[f32]) -> Result<Vec<u8>, Error> {
+        let samples = speech::resample(samples, speech::RATE, self.rate)?;
+        let mut bytes = Vec::with_capacity(samples.len() * self.frame());
+        for sample in samples {
+            for _ in 0..self.channels {
+                self.sample.write(sample, &mut bytes);
+            }
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,138 @@
+//! Spoken words: text to 16 kHz sound with espeak-ng, and sound files.
+
+use std::{path::Path, process::Command};
+
+use rubato::{Fft, FixedSync, Resampler, audioadapter_buffers::direct::SequentialSlice};
+
+use crate::Error;
+
+/// Samples a second that a spoken word, and Gemma 4, has.
+pub const RATE: u32 = 16_000;
+
+/// Frames resampled at a time; any size gives the same sound.
+const CHUNK: usize = 1024;
+
+/// Speaks `text`: mono samples in -1 to 1 at [`RATE`]. `voice` is a voice of espeak-ng, with a variant
+/// if wanted, such as `en-us` or `en-gb+f3`. The same words in the same voice are the same samples.
+///
+/// # Errors
+/// When espeak-ng is not installed or does not know the voice.
+pub fn say(text: &str, voice: &str) -> Result<Vec<f32>, Error> {
+    let file = tempfile::NamedTempFile::new().map_err(Error::file(&std::env::temp_dir()))?;
+    let output = Command::new("espeak-ng")
+        .args(["-v", voice, "-w"])
+        .arg(file.path())
+        .args(["--", text])
+        .output()
+        .map_err(|source| Error::Program {
+            program: "espeak-ng".into(),
+            source,
+        })?;
+    if !output.status.success() {
+        return Err(Error::NotStarted {
+            program: "espeak-ng".into(),
+            said: String::from_utf8_lossy(&output.stderr).into_owned(),
+        });
+    }
+    let (samples, rate) = read_wav(file.path())?;
+    resample(&samples, rate, RATE)
+}
+
+/// `milliseconds` of silence at [`RATE`].
+#[must_use]
+pub fn silence(milliseconds: u32) -> Vec<f32> {
+    vec![0.0; (milliseconds * RATE / 1000) as usize]
+}
+
+/// Writes `samples` (mono, in -1 to 1) to `path` as a 16-bit WAV file at [`RATE`].
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_wav(path: &Path, samples: &[f32]) -> Result<(), Error> {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: RATE,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let write = || {
+        let mut writer = hound::WavWriter::create(path, spec)?;
+        for &sample in samples {
+            writer.write_sample(to_i16(sample))?;
+        }
+        writer.finalize()
+    };
+    write().map_err(|error: hound::Error| Error::Sound(error.to_string()))
+}
+
+/// The nearest 16-bit sample.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "clamped to the range of i16"
+)]
+pub(crate) fn to_i16(sample: f32) -> i16 {
+    (sample.clamp(-1.0, 1.0) * f32::from(i16::MAX)).round() as i16
+}
+
+/// Mono `samples` at rate `from` as the same sound at rate `to`.
+pub(crate) fn resample(samples: &[f32], from: u32, to: u32) -> Result<Vec<f32>, Error> {
+    if from == to {
+        return Ok(samples.to_vec());
+    }
+    let resampled = || -> Result<Vec<f32>, Box<dyn std::error::Error>> {
+        let mut resampler = Fft::new(from as usize, to as usize, CHUNK, 1, FixedSync::Both)?;
+        let input = SequentialSlice::new(samples, 1, samples.len())?;
+        let output = resampler.process_all(&input, samples.len(), None)?;
+        Ok(output.take_data())
+    };
+    resampled().map_err(|error| Error::Sound(error.to_string()))
+}
+
+/// The 16-bit mono samples of a WAV file and their rate.
+fn read_wav(path: &Path) -> Result<(Vec<f32>, u32), Error> {
+    let read = || -> Result<(Vec<f32>, u32), hound::Error> {
+        let mut reader = hound::WavReader::open(path)?;
+        let rate = reader.spec().sample_rate;
+        let samples = reader.samples::<i16>();
+        let samples = samples
+            .map(|sample| Ok(f32::from(sample?) / -f32::from(i16::MIN)))
+            .collect::<Result<_, hound::Error>>()?;
+        Ok((samples, rate))
+    };
+    read().map_err(|error| Error::Sound(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spoken_words_are_sound_of_a_plausible_length_and_always_the_same() {
+        let words = say("turn on the kitchen light", "en-us").unwrap();
+        assert!((16_000..48_000).contains(&words.len()), "{}", words.len());
+        let loudest = words.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        assert!((0.1..=1.0).contains(&loudest), "{loudest}");
+        assert_eq!(words, say("turn on the kitchen light", "en-us").unwrap());
+    }
+
+    #[test]
+    fn resampling_there_and_back_keeps_the_sound() {
+        let tone: Vec<f32> = (0_i16..1600)
+            .map(|i| (f32::from(i) * 0.1).sin() * 0.5)
+            .collect();
+        let back = resample(&resample(&tone, 16_000, 48_000).unwrap(), 48_000, 16_000).unwrap();
+        assert_eq!(back.len(), tone.len());
+        for (a, b) in tone[200..1400].iter().zip(&back[200..1400]) {
+            assert!((a - b).abs() < 0.01, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn a_written_sound_file_is_read_back_as_it_was() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let words = say("yes", "en-us").unwrap();
+        write_wav(file.path(), &words).unwrap();
+        let (back, rate) = read_wav(file.path()).unwrap();
+        assert_eq!((rate, back.len()), (RATE, words.len()));
+    }
+}

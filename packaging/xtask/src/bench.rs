@@ -1,0 +1,112 @@
+//! Measures gemmad, side by side with plain llama.cpp where both can do the same.
+//!
+//! Every benchmark yields named figures. They go into a JSON file, where a later run replaces those it
+//! measured again, and from there into `docs/performance.md`.
+
+mod ask;
+mod figure;
+mod overhead;
+mod speed;
+mod voice;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use gemmad_testbed::{Binaries, Model};
+
+use crate::{
+    command::{cargo, execute, root},
+    say, setup, shape,
+};
+use figure::{Figure, Figures};
+
+/// A group of figures that are measured together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Benchmark {
+    /// Prefill and decode over the bus, against llama.cpp in the same run.
+    Speed,
+    /// What bus, daemon and client add to the engine's own time.
+    Overhead,
+    /// From the end of speech to the first token of the answer.
+    Voice,
+}
+
+/// What a benchmark works with: release builds, and the models.
+struct Bench {
+    binaries: Binaries,
+    llama_cpp: PathBuf,
+    shape: Model,
+}
+
+/// Runs one benchmark, or all.
+pub fn run(only: Option<Benchmark>, json: &Path) -> Result<()> {
+    setup::run()?;
+    let bench = Bench::prepare()?;
+    let mut figures = Figures::load(json)?;
+    let chosen = Benchmark::value_variants().iter().copied();
+    let chosen = chosen.filter(|one| only.is_none_or(|only| only == *one));
+    tokio::runtime::Runtime::new()?.block_on(async {
+        for benchmark in chosen {
+            say::step(&format!("Measuring: {benchmark:?}"));
+            let measured = match benchmark {
+                Benchmark::Speed => speed::measure(&bench).await,
+                Benchmark::Overhead => overhead::measure(&bench).await,
+                Benchmark::Voice => voice::measure(&bench).await,
+            };
+            for figure in measured.with_context(|| format!("cannot measure {benchmark:?}"))? {
+                say::result(&figure.name, &figure.summary());
+                figures.put(figure);
+            }
+            figures.save(json)?;
+        }
+        anyhow::Ok(())
+    })?;
+    let page = root().join("docs/performance.md");
+    std::fs::write(&page, figures.page())?;
+    say::success(&format!(
+        "{} and {} are written",
+        json.display(),
+        page.display()
+    ));
+    Ok(())
+}
+
+impl Bench {
+    fn prepare() -> Result<Self> {
+        say::step(
+            "Building gemmad and plain llama.cpp for release (the first time about 10 minutes)",
+        );
+        let packages = ["--package", "gemmad", "--package", "gemmactl"];
+        execute(cargo(["build", "--release", "--bins", "--examples"]).args(packages))?;
+        // This program is `target/debug/xtask`.
+        let program = std::env::current_exe()?;
+        let target = program
+            .ancestors()
+            .nth(2)
+            .context("this program is in no target folder")?;
+        let release = target.join("release");
+        let folder = target.join("shape");
+        let shape = shape::files(false, &folder);
+        if !shape.mmproj.exists() {
+            shape::run(false, &folder)?;
+        }
+        Ok(Self {
+            binaries: Binaries::in_folder(&release)?,
+            llama_cpp: release.join("examples/llama_cpp"),
+            shape,
+        })
+    }
+}
+
+/// The middle one.
+fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let half = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) {
+        f64::midpoint(sorted[half - 1], sorted[half])
+    } else {
+        sorted[half]
+    }
+}

@@ -1,0 +1,59 @@
+//! One question over the bus, with what a client's clock says about it.
+
+use std::{
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use gemmad_api::{AskOptions, Event, Stats};
+use gemmad_testbed::Daemon;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::unix::pipe::Receiver,
+};
+
+/// An answer and its times.
+pub struct Answer {
+    /// The daemon's own statistics.
+    pub stats: Stats,
+    /// From the request to the first piece of text.
+    pub first: Duration,
+    /// From there to the last piece of text.
+    pub rest: Duration,
+}
+
+/// Asks `prompt`, greedily, for at most `max_tokens`.
+pub async fn ask(daemon: &Daemon, prompt: &str, max_tokens: u32) -> Result<Answer> {
+    let options = AskOptions {
+        max_tokens: Some(max_tokens),
+        temperature: Some(0.0),
+        ..AskOptions::default()
+    };
+    let (reader, writer) = std::io::pipe()?;
+    let mut lines = BufReader::new(Receiver::from_owned_fd(reader.into())?).lines();
+    let asked = Instant::now();
+    daemon
+        .manager()
+        .stream(prompt, options, writer.as_fd().into())
+        .await?;
+    drop(writer);
+    let (mut first, mut last) = (None, Duration::ZERO);
+    while let Some(line) = lines.next_line().await? {
+        match serde_json::from_str(&line)? {
+            Event::Text { .. } => {
+                last = asked.elapsed();
+                first.get_or_insert(last);
+            }
+            Event::Done(stats) => {
+                let Some(first) = first else {
+                    bail!("the answer to {prompt:?} is empty");
+                };
+                let rest = last.saturating_sub(first);
+                return Ok(Answer { stats, first, rest });
+            }
+            Event::Error { name, message } => bail!("{name}: {message}"),
+        }
+    }
+    bail!("the answer to {prompt:?} broke off");
+}

@@ -1,0 +1,200 @@
+//! Named figures: kept as JSON, shown as a page.
+
+use std::{fmt::Write, path::Path, process::Command};
+
+use anyhow::{Context, Result};
+use gemmad_testbed::Model;
+use serde::{Deserialize, Serialize};
+
+use super::median;
+use crate::command::root;
+
+/// One measured number, and under which circumstances.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Figure {
+    /// Unique name, such as `prefill_ratio`.
+    pub name: String,
+    /// What it says, in one sentence.
+    pub meaning: String,
+    /// Median of the samples.
+    pub value: f64,
+    /// Unit; empty for a ratio.
+    pub unit: String,
+    /// What it should be, where that is agreed.
+    pub goal: Option<String>,
+    /// Single measurements, in their order.
+    pub samples: Vec<f64>,
+    /// Name and size of the text model's file.
+    pub model: String,
+    /// Processor, cores and memory.
+    pub machine: String,
+    /// The measured commit; `+` when there were uncommitted changes.
+    pub commit: String,
+}
+
+impl Figure {
+    /// A figure of `model`, measured now on this machine.
+    pub fn new(name: &str, unit: &str, samples: Vec<f64>, model: &Model) -> Result<Self> {
+        let size = std::fs::metadata(&model.text)?.len();
+        let file = model.text.file_name().unwrap_or_default().to_string_lossy();
+        #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+        let megabytes = size as f64 / 1e6;
+        Ok(Self {
+            name: name.into(),
+            meaning: String::new(),
+            value: median(&samples),
+            unit: unit.into(),
+            goal: None,
+            samples,
+            model: format!("{file} ({megabytes:.1} MB)"),
+            machine: machine()?,
+            commit: commit()?,
+        })
+    }
+
+    /// Says what it means.
+    pub fn meaning(mut self, meaning: &str) -> Self {
+        self.meaning = meaning.into();
+        self
+    }
+
+    /// Says what it should be.
+    pub fn goal(mut self, goal: &str) -> Self {
+        self.goal = Some(goal.into());
+        self
+    }
+
+    /// The value with its unit, and the range it came from.
+    pub fn summary(&self) -> String {
+        let (least, most) = self.range();
+        let goal = self.goal.as_ref().map(|goal| format!("; goal {goal}"));
+        let [value, least, most] = [self.value, least, most].map(|number| self.format(number));
+        format!("{value} ({least} to {most}){}", goal.unwrap_or_default())
+    }
+
+    fn range(&self) -> (f64, f64) {
+        let fold = |pick: fn(f64, f64) -> f64| self.samples.iter().copied().reduce(pick);
+        let or_value = |bound: Option<f64>| bound.unwrap_or(self.value);
+        (or_value(fold(f64::min)), or_value(fold(f64::max)))
+    }
+
+    fn format(&self, number: f64) -> String {
+        match self.unit.as_str() {
+            "" => format!("{number:.2}"),
+            unit if number < 10.0 => format!("{number:.2} {unit}"),
+            unit => format!("{number:.0} {unit}"),
+        }
+    }
+}
+
+/// All figures, by name.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Figures {
+    figures: Vec<Figure>,
+}
+
+impl Figures {
+    /// The figures in `path`; none when there is no such file yet.
+    pub fn load(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        let text = std::fs::read_to_string(path)?;
+        serde_json::from_str(&text).with_context(|| {
+            format!(
+                "{} does not hold figures; name another file",
+                path.display()
+            )
+        })
+    }
+
+    /// Adds `figure`, in place of an older one of its name.
+    pub fn put(&mut self, figure: Figure) {
+        match self.figures.iter_mut().find(|old| old.name == figure.name) {
+            Some(old) => *old = figure,
+            None => self.figures.push(figure),
+        }
+    }
+
+    /// Writes them to `path`.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(path, serde_json::to_string_pretty(self)? + "\n")?;
+        Ok(())
+    }
+
+    /// The page for people.
+    pub fn page(&self) -> String {
+        let mut page = String::from(PREFACE);
+        for figure in &self.figures {
+            let (least, most) = figure.range();
+            // Writing to a string cannot fail.
+            let _ = write!(
+                page,
+                "\n## `{}`: {}\n\n{}\n\n| goal | lowest | highest | samples | model | machine | commit |\n\
+                 |---|---|---|---|---|---|---|\n| {} | {} | {} | {} | {} | {} | {} |\n",
+                figure.name,
+                figure.format(figure.value),
+                figure.meaning,
+                figure.goal.as_deref().unwrap_or("-"),
+                figure.format(least),
+                figure.format(most),
+                figure.samples.len(),
+                figure.model,
+                figure.machine,
+                figure.commit,
+            );
+        }
+        page
+    }
+}
+
+const PREFACE: &str = "# Performance
+
+Written by `cargo xtask bench`; do not edit. Each figure is the median of its samples.
+
+Plain llama.cpp is the same build of llama.cpp, driven by `daemon/examples/llama_cpp.rs` in its own
+way, on the same file, in the same run, in turns with gemmad. gemmad is asked over the bus, and timed by
+the client. The file `e2b-q4_0.gguf` has the shape of Gemma 4 E2B and random weights (`cargo xtask
+shape`): its speed is that of the real one, its answers are noise. On a busy machine absolute figures
+vary; ratios hardly do.
+";
+
+fn machine() -> Result<String> {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo")?;
+    let field = |name: &str| {
+        let line = cpus.lines().find(|line| line.starts_with(name))?;
+        line.split_once(": ").map(|(_, value)| value.to_owned())
+    };
+    // A board names itself; a PC names its processor.
+    let name = std::fs::read_to_string("/proc/device-tree/model")
+        .ok()
+        .map(|model| model.trim_end_matches('\0').to_owned())
+        .or_else(|| field("model name"))
+        .unwrap_or_else(|| std::env::consts::ARCH.into());
+    let memory = std::fs::read_to_string("/proc/meminfo")?;
+    let kilobytes = memory.split_whitespace().nth(1).context("no memory size")?;
+    let gigabytes = kilobytes.parse::<u64>()?.div_ceil(1 << 20);
+    let cores = std::thread::available_parallelism()?;
+    Ok(format!("{name}, {cores} cores, {gigabytes} GiB"))
+}
+
+fn commit() -> Result<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git")
+            .args(arguments)
+            .current_dir(root())
+            .output()?;
+        anyhow::Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short", "HEAD"])?;
+    // The page itself is rewritten by every run.
+    let changes = git(&["status", "--porcelain", "--", ":!docs/performance.md"])?;
+    Ok(if changes.is_empty() {
+        commit
+    } else {
+        commit + "+"
+    })
+}

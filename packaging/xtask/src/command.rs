@@ -1,0 +1,58 @@
+//! Cargo, and other programs that work on this repository.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // This crate is two folders below it.
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+/// `cargo` with `arguments`, at the root, with ccache for llama.cpp's C++, so that it is compiled once
+/// and not again for each profile and each clean build.
+pub fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(arguments)
+        .current_dir(root())
+        .env("CMAKE_C_COMPILER_LAUNCHER", "ccache")
+        .env("CMAKE_CXX_COMPILER_LAUNCHER", "ccache");
+    command
+}
+
+/// Runs a program that shares this one's terminal, to its end.
+pub fn execute(command: &mut Command) -> Result<()> {
+    let line = line(command);
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run `{line}`"))?;
+    ensure!(status.success(), "`{line}` failed");
+    Ok(())
+}
+
+/// Whether a program runs and succeeds; what it prints is dropped.
+pub fn works(command: &mut Command) -> bool {
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// What somebody would type.
+fn line(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    let words = std::iter::once(name).chain(command.get_args());
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,85 @@
+//! Installs what this machine lacks.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    command::{cargo, execute, works},
+    say,
+};
+
+/// Debian's packages, and what each is for.
+const PACKAGES: [(&str, &str); 15] = [
+    ("alsa-utils", "records in the tests"),
+    ("ccache", "keeps llama.cpp from being compiled again"),
+    ("clang", "reads llama.cpp's headers"),
+    ("cmake", "builds llama.cpp"),
+    ("dbus-daemon", "is the private bus of tests and demo"),
+    ("espeak-ng", "speaks to the virtual microphone"),
+    ("g++", "compiles llama.cpp"),
+    ("libasound2-dev", "opens microphones"),
+    (
+        "libasound2-plugins",
+        "opens microphones behind a sound server",
+    ),
+    ("libclang-dev", "reads llama.cpp's headers"),
+    ("make", "builds llama.cpp"),
+    ("pkg-config", "finds libraries"),
+    ("pulseaudio", "is the sound server of the tests"),
+    ("pulseaudio-utils", "plays to the sound server"),
+    ("python3-venv", "writes models to measure with"),
+];
+
+/// Installs the packages that are missing. Silent and quick when none is.
+pub fn run() -> Result<()> {
+    let missing: Vec<_> = PACKAGES
+        .into_iter()
+        .filter(|(package, _)| !is_installed(package))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    say::step("Installing what this machine lacks, with apt-get");
+    for (package, reason) in &missing {
+        say::result(package, reason);
+    }
+    let names: Vec<_> = missing.iter().map(|(package, _)| *package).collect();
+    ensure!(
+        works(Command::new("apt-get").arg("--version")),
+        "this system has no apt-get; install what corresponds to Debian's {}",
+        names.join(", ")
+    );
+    execute(apt_get().arg("update"))?;
+    let options = ["install", "--yes", "--no-install-recommends"];
+    execute(apt_get().args(options).args(names))
+}
+
+/// Adds the formatter and the linter to the Rust toolchain when it lacks them.
+pub fn rust_components() -> Result<()> {
+    let has = |component| works(&mut cargo([component, "--version"]));
+    if has("fmt") && has("clippy") {
+        return Ok(());
+    }
+    say::step("Adding rustfmt and clippy to the Rust toolchain");
+    execute(Command::new("rustup").args(["component", "add", "rustfmt", "clippy"]))
+}
+
+fn is_installed(package: &str) -> bool {
+    let query = ["--show", "--showformat=${db:Status-Status}", package];
+    Command::new("dpkg-query")
+        .args(query)
+        .output()
+        .is_ok_and(|output| output.stdout == b"installed")
+}
+
+fn apt_get() -> Command {
+    let unattended = ["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"];
+    let root = rustix::process::geteuid().is_root();
+    let mut command = Command::new(if root { "env" } else { "sudo" });
+    if !root {
+        command.arg("env");
+    }
+    command.args(unattended);
+    command
+}
