@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
 use gemmad_api::{AskOptions, Error, Event, Stats, VoiceState, from_dict};
 use gemmad_testbed::{Bus, Daemon, Encoding, Microphone, speech};
 
@@ -54,8 +54,26 @@ async fn speak(daemon: &Daemon, microphone: &Microphone, text: &str) -> Turn {
     }
 }
 
-async fn becomes<T: PartialEq>(mut changes: impl Stream<Item = T> + Unpin, wanted: T) {
-    while changes.next().await.expect("the daemon lives") != wanted {}
+/// Waits until the voice is doing `wanted`.
+async fn voice_is(daemon: &Daemon, wanted: VoiceState) {
+    let mut changes = daemon.voice().receive_state_changed().await;
+    while daemon.voice().state().await.unwrap() != wanted {
+        changes.next().await.expect("the daemon lives");
+    }
+}
+
+/// Asks for one utterance and waits until the microphone is open for it.
+async fn push_to_talk(daemon: &Daemon) {
+    daemon.voice().listen().await.unwrap();
+    voice_is(daemon, VoiceState::Waiting).await;
+}
+
+/// Waits until there is a microphone, or none.
+async fn microphone_is(daemon: &Daemon, there: bool) {
+    let mut changes = daemon.voice().receive_device_changed().await;
+    while daemon.voice().device().await.unwrap().is_empty() == there {
+        changes.next().await.expect("the daemon lives");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,22 +164,19 @@ async fn push_to_talk_hears_one_utterance_and_mute_none() {
         .unwrap();
     let voice = daemon.voice();
     microphone.play(&utterance(SAID)).await.unwrap();
-    voice.listen().await.unwrap();
+    push_to_talk(&daemon).await;
     let turn = speak(&daemon, &microphone, SAID).await;
     assert_eq!(turn.reply, LIGHT);
-    // The first one was not heard: this utterance is the first of all.
-    assert_eq!(turn.stats.request.min(2), turn.stats.request);
+    // What was said before was not heard: this turn's two requests are the first.
+    assert!(turn.stats.request <= 2, "{:?}", turn.stats);
+    voice_is(&daemon, VoiceState::Off).await;
 
     voice.set_muted(true).await.unwrap();
     assert!(voice.muted().await.unwrap());
     let refused = voice.listen().await.unwrap_err();
     assert!(matches!(refused, Error::NoMicrophone(_)), "{refused:?}");
     voice.set_muted(false).await.unwrap();
-    let devices = voice.receive_device_changed().await;
-    let labels = devices.filter_map(|change| async move { change.get().await.ok() });
-    let mut named = std::pin::pin!(labels.filter(|name| std::future::ready(!name.is_empty())));
-    named.next().await.unwrap();
-    voice.listen().await.unwrap();
+    push_to_talk(&daemon).await;
     assert_eq!(speak(&daemon, &microphone, SAID).await.reply, LIGHT);
 }
 
@@ -239,17 +254,12 @@ async fn a_microphone_that_disappears_is_missed_and_heard_again_when_it_is_back(
             .await
             .unwrap();
         assert_eq!(speak(&daemon, &microphone, SAID).await.reply, LIGHT);
-        let devices = || async {
-            let changes = daemon.voice().receive_device_changed().await;
-            Box::pin(changes.filter_map(|change| async move {
-                change.get().await.ok().map(|name| !name.is_empty())
-            }))
-        };
-        let changes = devices().await;
         microphone.unplug();
-        becomes(changes, false).await;
-        let problem = daemon.voice().problem().await.unwrap();
-        assert!(!problem.is_empty());
+        microphone_is(&daemon, false).await;
+        let mut problems = daemon.voice().receive_problem_changed().await;
+        while daemon.voice().problem().await.unwrap().is_empty() {
+            problems.next().await.expect("the daemon lives");
+        }
         let (text, _) = daemon
             .manager()
             .ask(SAID, AskOptions::default())
@@ -257,9 +267,8 @@ async fn a_microphone_that_disappears_is_missed_and_heard_again_when_it_is_back(
             .unwrap();
         assert_eq!(text, LIGHT);
 
-        let changes = devices().await;
         microphone.plug_in().await.unwrap();
-        becomes(changes, true).await;
+        microphone_is(&daemon, true).await;
         assert_eq!(speak(&daemon, &microphone, SAID).await.reply, LIGHT);
         assert!(daemon.stop().await.unwrap().success());
     }

@@ -98,7 +98,7 @@ enum Order {
 pub struct Voice {
     mode: Mode,
     orders: mpsc::UnboundedSender<Order>,
-    status: watch::Receiver<Status>,
+    status: watch::Sender<Status>,
     events: broadcast::Sender<Event>,
 }
 
@@ -110,13 +110,13 @@ impl Voice {
     pub fn start(config: &Config, engine: Engine) -> std::io::Result<Self> {
         let (ears, heard) = Ears::spawn(&config.voice)?;
         let (orders, received) = mpsc::unbounded_channel();
-        let (status, status_seen) = watch::channel(Status::default());
+        let status = watch::Sender::new(Status::default());
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let turns = Turns {
             config: Arc::new(config.clone()),
             engine,
             ears,
-            status,
+            status: status.clone(),
             events: events.clone(),
             answers: JoinSet::new(),
             unanswered: BTreeSet::new(),
@@ -127,7 +127,7 @@ impl Voice {
         Ok(Self {
             mode: config.voice.mode,
             orders,
-            status: status_seen,
+            status,
             events,
         })
     }
@@ -156,15 +156,16 @@ impl Voice {
         self.order(Order::Stop);
     }
 
-    /// Closes the microphone, or opens it again.
+    /// Closes the microphone, or opens it again. The status says so at once.
     pub fn mute(&self, muted: bool) {
+        self.status.send_modify(|status| status.muted = muted);
         self.order(Order::Mute(muted));
     }
 
     /// How the voice is, now and whenever it changes.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
-        self.status.clone()
+        self.status.subscribe()
     }
 
     /// What happens from now on.
@@ -249,7 +250,7 @@ impl Turns {
         match order {
             Order::Mute(muted) => {
                 self.ears.mute(*muted);
-                self.status.send_modify(|status| status.muted = *muted);
+                self.pushed = false;
             }
             Order::Listen => {
                 self.ears.listen();
