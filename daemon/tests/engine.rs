@@ -115,7 +115,7 @@ async fn a_dropped_answer_gives_its_place_and_its_cells_back() {
         .submit(ask(&config, "one too many"))
         .await
         .unwrap_err();
-    assert_eq!(refused, EngineError::Busy { waiting: 2 });
+    assert_eq!(refused, EngineError::Busy { requests: 2 });
 
     drop(running);
     let (text, _) = waiting.text().await.unwrap();
@@ -233,6 +233,9 @@ async fn what_cannot_be_answered_is_refused_by_name() {
         refused(ask(&config, " \n\t ")).await,
         EngineError::EmptyPrompt
     );
+    let bytes = 2 << 20;
+    let book = ask(&config, &"a".repeat(bytes));
+    assert_eq!(refused(book).await, EngineError::TextTooLong { bytes });
     let endless = ask(&config, &"many words ".repeat(1000));
     assert!(matches!(
         refused(endless).await,
@@ -309,20 +312,44 @@ async fn a_model_that_cannot_be_loaded_says_why() {
         let EngineError::ModelNotLoaded(why) = &failed else {
             panic!("{failed:?}");
         };
-        assert!(why.contains(reason), "{path:?}: {why}");
+        assert!(why.contains(reason), "{}: {why}", path.display());
         assert!(matches!(&*engine.phase().borrow(), Phase::Failed(_)));
         engine.stop().await;
     }
-    let mut config = nano();
-    config.model.mmproj.clone_from(&config.model.text);
-    let failed = started(&config)
-        .submit(ask(&config, "hello"))
-        .await
-        .unwrap_err();
-    assert!(
-        failed.to_string().contains("[model] mmproj needs"),
-        "{failed}"
-    );
+}
+
+#[tokio::test]
+async fn a_projector_that_does_not_fit_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = std::fs::read(nano().model.mmproj).unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    // What E2B's projector says of itself: rows of 1536.
+    let mut wider = whole.clone();
+    let key = b"clip.audio.projection_dim";
+    let at = wider.windows(key.len()).position(|w| w == key).unwrap() + key.len();
+    assert_eq!(wider[at..at + 8], [4, 0, 0, 0, 160, 0, 0, 0]);
+    wider[at + 4..at + 8].copy_from_slice(&1536_u32.to_le_bytes());
+    let cases = [
+        (nano().model.text, "[model] mmproj needs"),
+        (write("other.gguf", &wider), "belong to different models"),
+        (write("header.gguf", &whole[..200]), "damaged or cut short"),
+        (write("cut.gguf", &whole[..whole.len() / 2]), "cannot load"),
+        (folder.path().join("missing.gguf"), "No such file"),
+    ];
+    for (path, reason) in cases {
+        let mut config = nano();
+        config.model.mmproj.clone_from(&path);
+        let engine = started(&config);
+        let failed = engine.submit(ask(&config, "hello")).await.unwrap_err();
+        let EngineError::ModelNotLoaded(why) = &failed else {
+            panic!("{failed:?}");
+        };
+        assert!(why.contains(reason), "{}: {why}", path.display());
+    }
 }
 
 #[tokio::test]

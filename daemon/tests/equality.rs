@@ -104,3 +104,20 @@ async fn spoken_and_typed_turns_are_answered_token_for_token_as_llama_cpp_does()
         }
     }
 }
+
+#[tokio::test]
+async fn a_clip_of_more_rows_than_a_batch_is_answered_as_llama_cpp_does() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let sound = folder.path().join("long.wav");
+    let mut samples = speech::say("turn on the kitchen light", "en-us")
+        .unwrap()
+        .repeat(20);
+    // 26 s are 650 rows: more than llama.cpp's own batch of 512, and five of the daemon's.
+    samples.truncate(26 * 16_000);
+    speech::write_wav(&sound, &samples).unwrap();
+    let raw = "<bos><|turn>user\n<__media__>Transcribe.<turn|>\n<|turn>model\n";
+    let expected = llama_cpp(raw, Some(&sound));
+    assert_eq!(gemmad(&daemon, "Transcribe.", Some(&sound)).await, expected);
+}

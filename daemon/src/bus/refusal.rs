@@ -12,7 +12,9 @@ pub(super) fn engine(error: &EngineError) -> Error {
     match error {
         EngineError::ModelNotLoaded(_) => Error::ModelNotLoaded(message),
         EngineError::EmptyPrompt => Error::InvalidArgument(message),
-        EngineError::PromptTooLong { .. } => Error::PromptTooLong(message),
+        EngineError::PromptTooLong { .. } | EngineError::TextTooLong { .. } => {
+            Error::PromptTooLong(message)
+        }
         EngineError::Deaf(_) => Error::NotSupported(message),
         EngineError::ClipLength { .. } => Error::InvalidAudio(message),
         EngineError::Busy { .. } => Error::Busy(message),

@@ -32,13 +32,20 @@ pub enum EngineError {
         /// Its length.
         milliseconds: usize,
     },
-    /// Too many requests are waiting.
+    /// The text is so long that it is not even tokenised.
+    #[error("the text has {bytes} bytes, but more than 1 MiB is not looked at; shorten it")]
+    TextTooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Too many requests are under way.
     #[error(
-        "{waiting} requests are already waiting, as many as [engine] queue allows; try again later"
+        "{requests} requests are under way or waiting, as many as [engine] parallel and queue allow; \
+         try again later"
     )]
     Busy {
         /// Requests waiting or running.
-        waiting: usize,
+        requests: u32,
     },
     /// Somebody asked for an end before there was an answer.
     #[error("it was cancelled")]

@@ -59,9 +59,7 @@ impl Places {
                 places: Arc::clone(places),
                 priority,
             }),
-            Err(taken) => Err(EngineError::Busy {
-                waiting: taken as usize,
-            }),
+            Err(requests) => Err(EngineError::Busy { requests }),
         }
     }
 
@@ -102,7 +100,7 @@ mod tests {
         let first = take(Priority::Question).unwrap();
         let _second = take(Priority::Question).unwrap();
         let refused = take(Priority::Question).unwrap_err();
-        assert_eq!(refused, EngineError::Busy { waiting: 2 });
+        assert_eq!(refused, EngineError::Busy { requests: 2 });
         let _speech = take(Priority::Speech).unwrap();
         drop(first);
         assert!(take(Priority::Question).is_ok());

@@ -7,6 +7,10 @@ use super::model::{Model, Token};
 use super::template::{Content, Message, Piece, Role};
 use super::{EngineError, Request};
 
+/// Longest text in bytes, system prompt included: 1 MiB is several times what Gemma 4's longest
+/// context holds, and takes a fraction of a second to tokenise.
+const LONGEST_TEXT: usize = 1 << 20;
+
 /// Rows of one kind that follow each other.
 #[derive(Debug)]
 pub(super) enum Span {
@@ -39,6 +43,10 @@ impl Prompt {
     /// # Errors
     /// When there is nothing to answer, the template refuses, or the model cannot hear.
     pub(super) fn new(model: &Model, request: &Request) -> Result<Self, EngineError> {
+        let bytes = request.text.len() + request.system.len();
+        if bytes > LONGEST_TEXT {
+            return Err(EngineError::TextTooLong { bytes });
+        }
         if request.clip.is_none() && request.text.trim().is_empty() {
             return Err(EngineError::EmptyPrompt);
         }
