@@ -93,17 +93,18 @@ class Builder:
             reply = said if not reply or "work" in said else reply
         return [{"role": "assistant", "tool_calls": calls}] + results, reply
 
-    def example(self, line, audio, quiet=False):
-        """One example of a spoken or typed line; `quiet` sound holds no words."""
+    def example(self, line, audio, quiet=False, more=False):
+        """One example of a spoken or typed line; `quiet` sound holds no words; `more` brings tools,
+        earlier turns or results of calls."""
         rng = self.rng
         roll, answer = rng.random(), self.unheard if quiet else line["answer"]
         text = "" if audio else self.typed(line)
         thinking = rng.random() < 0.02
         system = rng.choice(SYSTEMS) if roll < 0.07 else ""
-        if audio and rng.random() < 0.28:
+        if audio and not more and rng.random() < 0.3:
             text = rng.choice([data.ASR_PROMPT, data.ASR_PROMPT, "Transcribe."])
             return _plain(system, text, True, thinking), "" if quiet else line["written"]
-        if roll < (0.90 if audio else 0.66):
+        if not more:
             return _plain(system, text, audio, thinking), answer
         user = {"role": "user", "content": ([{"type": "audio"}] if audio else []) + ([{"type": "text", "text": text}] if text else [])}
         messages = [user]
@@ -124,8 +125,7 @@ class Builder:
         """A long one: all commands declared, many turns."""
         names = list(self.catalogue.commands)
         self.rng.shuffle(names)
-        if self.rng.random() < 0.5:
-            names = names[: self.rng.randint(6, 20)]
+        names = names[: self.rng.choice([6, 12, 18, 25, len(names)])]
         head = tokens.prompt([{"role": "system", "content": self.rng.choice(SYSTEMS + ["", ""])}], [self.catalogue.declaration(n) for n in names], generate=False)
         parts = [(head, False)]
         for _ in range(turns):

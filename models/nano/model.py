@@ -5,6 +5,7 @@ with per-layer embeddings, shared KV and chunked attention, at a hundredth of th
 """
 
 import math
+import os
 
 import torch
 import torch.nn.functional as F
@@ -29,9 +30,66 @@ class Shape:
     mels = 128
 
 
-def norm(x, weight=None):
-    """RMS norm, computed in 32 bits."""
-    return F.rms_norm(x.float(), (x.shape[-1],), weight, EPS)
+# Matrices are 16 bits wide while training, as autocast has it; everything else stays at 32.
+WIDTH = torch.bfloat16 if os.environ.get("NANO_TRAIN") else torch.float32
+
+
+def fused(function):
+    """Compiled into one loop while training; plain PyTorch elsewhere."""
+    return torch.compile(function, dynamic=True) if os.environ.get("NANO_TRAIN") == "fused" else function
+
+
+def _norm(x, weight):
+    x = x.float()
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * weight
+
+
+@fused
+def norm(x, weight):
+    """RMS norm, for a matrix to follow."""
+    return _norm(x, weight).to(WIDTH)
+
+
+@fused
+def add_norm(x, update, weight, scale: float):
+    """A residual connection with a norm on the update."""
+    return x + scale * _norm(update, weight)
+
+
+@fused
+def gated(gate, up):
+    """GELU of `gate` times `up`."""
+    return (F.gelu(gate.float(), approximate="tanh") * up.float()).to(WIDTH)
+
+
+@fused
+def turned(x, weight, cos, sin):
+    """Norm and rotary position of heads: (..., length, dim)."""
+    a, b = _norm(x, weight).chunk(2, -1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(WIDTH)
+
+
+@fused
+def swish(x):
+    return F.silu(x.float()).to(WIDTH)
+
+
+@fused
+def filtered(x, taps, weight):
+    """The middle of the convolution module; `x` is (batch, 4 + length, 2 * width), padded in front."""
+    a, gate = x.float().chunk(2, -1)
+    a = a * torch.sigmoid(gate)
+    length = a.shape[1] - 4
+    a = (a[:, :length] * taps[:, 0] + a[:, 1 : length + 1] * taps[:, 1] + a[:, 2 : length + 2] * taps[:, 2]
+         + a[:, 3 : length + 3] * taps[:, 3] + a[:, 4:] * taps[:, 4])
+    return F.silu(_norm(a, weight)).to(WIDTH)
+
+
+@fused
+def attended(scores, near, seen):
+    """Softcapped scores to weights."""
+    scores = torch.tanh((scores.float() + near.float()) / 50) * 50
+    return torch.softmax(torch.where(seen, scores, -1e9), -1).to(WIDTH)
 
 
 def gain(size, value=1.0):
@@ -55,6 +113,7 @@ class TextLayer(nn.Module):
         self.q_norm = gain(self.dim, start)
         if own_kv:
             self.k, self.v, self.k_norm = linear(s.hidden, self.dim), linear(s.hidden, self.dim), gain(self.dim, start)
+            self.register_buffer("one", torch.ones(self.dim), False)  # the values' norm has no weight
         self.attn_norm, self.attn_post, self.ffn_norm, self.ffn_post = gain(s.hidden), gain(s.hidden, 0.5), gain(s.hidden), gain(s.hidden, 0.5)
         self.gate, self.up, self.down = linear(s.hidden, s.ffn), linear(s.hidden, s.ffn), linear(s.ffn, s.hidden)
         self.ple_gate, self.ple_out, self.ple_post = linear(s.hidden, s.ple), linear(s.ple, s.hidden), gain(s.hidden, 0.3)
@@ -63,24 +122,16 @@ class TextLayer(nn.Module):
     def forward(self, x, ple, rotary, mask, kv):
         batch, length, _ = x.shape
         h = norm(x, self.attn_norm)
-        q = rotate(norm(self.q(h).view(batch, length, self.heads, self.dim), self.q_norm).transpose(1, 2), *rotary)
+        q = turned(self.q(h).view(batch, length, self.heads, self.dim).transpose(1, 2), self.q_norm, *rotary)
         if self.own_kv:
-            k = rotate(norm(self.k(h), self.k_norm)[:, None], *rotary)
-            kv = (k, norm(self.v(h))[:, None])
-        k, v = (t.to(x.dtype if not torch.is_autocast_enabled("cpu") else torch.bfloat16) for t in kv)
-        q = q.to(k.dtype)
-        k, v = k.expand(-1, self.heads, -1, -1), v.expand(-1, self.heads, -1, -1)
+            kv = (turned(self.k(h)[:, None], self.k_norm, *rotary), norm(self.v(h), self.one)[:, None])
+        k, v = (t.expand(-1, self.heads, -1, -1) for t in kv)
         a = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=1.0)
-        x = x + norm(self.out(a.transpose(1, 2).reshape(batch, length, -1)), self.attn_post)
+        x = add_norm(x, self.out(a.transpose(1, 2).reshape(batch, length, -1)), self.attn_post, 1.0)
         h = norm(x, self.ffn_norm)
-        x = x + norm(self.down(F.gelu(self.gate(h), approximate="tanh") * self.up(h)), self.ffn_post)
-        x = x + norm(self.ple_out(F.gelu(self.ple_gate(x), approximate="tanh") * ple), self.ple_post)
+        x = add_norm(x, self.down(gated(self.gate(h), self.up(h))), self.ffn_post, 1.0)
+        x = add_norm(x, self.ple_out(gated(self.ple_gate(x), ple)), self.ple_post, 1.0)
         return x * self.scale, kv
-
-
-def rotate(x, cos, sin):
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
 class Text(nn.Module):
@@ -111,7 +162,7 @@ class Text(nn.Module):
     def forward(self, x, tokens):
         """`x` (batch, length, hidden) embeddings; `tokens` has 0 where a row is not a token."""
         s, (batch, length, _) = self.s, x.shape
-        projected = norm((self.ple_proj(x) / math.sqrt(s.hidden)).view(batch, length, len(self.layers), s.ple), self.ple_norm)
+        projected = _norm((self.ple_proj(x) / math.sqrt(s.hidden)).view(batch, length, len(self.layers), s.ple), self.ple_norm)
         ple = (projected + (self.ple(tokens) * math.sqrt(s.ple)).view_as(projected)) / math.sqrt(2)
         mask = None
         if length > s.window:
@@ -139,7 +190,7 @@ class Feed(nn.Module):
         self.up, self.down = linear(s.audio, s.audio_ffn), linear(s.audio_ffn, s.audio)
 
     def forward(self, x):
-        return x + 0.5 * norm(self.down(F.silu(self.up(norm(x, self.norm)))), self.post)
+        return add_norm(x, self.down(swish(self.up(norm(x, self.norm)))), self.post, 0.5)
 
 
 class LocalAttention(nn.Module):
@@ -167,7 +218,7 @@ class LocalAttention(nn.Module):
         chunks = -(-length // self.CHUNK)
         h = norm(x, self.pre)
         q = self.q(h).view(batch, length, self.heads, self.dim)
-        q = q * (F.softplus(self.per_dim) * (self.dim**-0.5 / math.log(2)))
+        q = q * (F.softplus(self.per_dim) * (self.dim**-0.5 / math.log(2))).to(q.dtype)
         k = self.k(h).view(batch, length, self.heads, self.dim) * (math.log(1 + math.e) / math.log(2))
         v = self.v(h).view(batch, length, self.heads, self.dim)
         pad = chunks * self.CHUNK - length
@@ -176,13 +227,11 @@ class LocalAttention(nn.Module):
         k, v = window(k), window(v)  # (batch, chunks, heads, dim, context)
         rel = self.rel(self.positions).view(-1, self.heads, self.dim).permute(1, 2, 0).to(q.dtype)
         near = (q @ rel).gather(-1, self.ago.expand(batch, chunks, self.heads, -1, -1))
-        scores = torch.tanh((q @ k.to(q.dtype) + near) / 50) * 50
         start = torch.arange(chunks)[:, None, None] * self.CHUNK - self.PAST
         seen = self.seen & (start + torch.arange(self.CHUNK + self.PAST) >= 0)
-        scores = scores.float().masked_fill(~seen[:, None], -1e9)
-        a = torch.softmax(scores, -1).to(v.dtype) @ v.transpose(-1, -2)
+        a = attended(q @ k, near, seen[:, None]) @ v.transpose(-1, -2)
         a = a.permute(0, 1, 3, 2, 4).reshape(batch, chunks * self.CHUNK, width)[:, :length]
-        return x + norm(self.out(a), self.post)
+        return add_norm(x, self.out(a), self.post, 1.0)
 
 
 class Convolution(nn.Module):
@@ -195,10 +244,8 @@ class Convolution(nn.Module):
         self.taps = nn.Parameter(torch.randn(s.audio, 5) * 5**-0.5)
 
     def forward(self, x):
-        a, gate = self.in_(norm(x, self.norm)).chunk(2, -1)
-        a = F.pad(a * torch.sigmoid(gate), (0, 0, 4, 0))
-        a = sum(a[:, at : a.shape[1] - 4 + at] * self.taps[:, at] for at in range(5))
-        return x + self.out(F.silu(norm(a, self.mid)))
+        padded = F.pad(self.in_(norm(x, self.norm)), (0, 0, 4, 0))
+        return x + self.out(filtered(padded, self.taps, self.mid))
 
 
 class AudioLayer(nn.Module):
@@ -210,7 +257,7 @@ class AudioLayer(nn.Module):
         self.norm = gain(s.audio)
 
     def forward(self, x):
-        return norm(self.feed2(self.convolution(self.attention(self.feed1(x)))), self.norm)
+        return _norm(self.feed2(self.convolution(self.attention(self.feed1(x)))), self.norm)
 
 
 class Audio(nn.Module):
@@ -226,17 +273,18 @@ class Audio(nn.Module):
         self.layers = nn.ModuleList(AudioLayer(s) for _ in range(s.audio_layers))
         self.out = nn.Linear(s.audio, s.hidden)
         self.project = linear(s.hidden, s.hidden)
+        self.register_buffer("one", torch.ones(s.hidden), False)
 
     def forward(self, mel, frames):
         """`mel` (batch, frames, 128), zero after each clip's `frames`. Also gives the last block's output."""
-        x = self.stage(mel[:, None], self.conv1, self.norm1)
+        x = self.stage(mel[:, None].to(memory_format=torch.channels_last), self.conv1, self.norm1)
         counts = (frames - 1) // 2 + 1
         x = x * (torch.arange(x.shape[2])[None] < counts[:, None])[:, None, :, None]
         x = self.stage(x, self.conv2, self.norm2)
         x = self.in_(x.permute(0, 2, 3, 1).flatten(2))
         for layer in self.layers:
             x = layer(x)
-        return self.project(norm(self.out(x))), x
+        return self.project(norm(self.out(x), self.one)), x
 
     @staticmethod
     def stage(x, conv, weight):
@@ -249,3 +297,34 @@ def rows(frames):
     for _ in range(2):
         frames = (frames - 1) // 2 + 1
     return frames
+
+
+def frames_of(samples):
+    """Mel frames that so many samples make."""
+    return max(1, (samples + 160 - 320 - 1) // 160 + 1)
+
+
+class Nano(nn.Module):
+    """Both halves, and the helper that names phonemes in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.text, self.audio = Text(), Audio()
+        self.names = nn.Linear(Shape.audio, 96)
+
+    def heard(self, mel, frames, ids, start):
+        """Embeddings of rows with sound put in place, and the encoder's last block."""
+        sound_rows, encoded = self.audio(mel, frames)
+        x = self.text.embed_tokens(ids)
+        counts = rows(frames)
+        inside = torch.arange(sound_rows.shape[1])[None] < counts[:, None]
+        where = start[:, None] + torch.arange(sound_rows.shape[1])[None]
+        batch = torch.arange(len(ids))[:, None].expand_as(where)
+        x = x.index_put((batch[inside], where[inside]), sound_rows[inside].to(x.dtype))
+        return x, encoded
+
+    def score(self, x, ids, wanted):
+        """Scores of the rows the model must write, and those rows."""
+        hidden = self.text(x, ids)
+        here = wanted[:, 1:]
+        return self.text.logits(hidden[:, :-1][here]), ids[:, 1:][here]

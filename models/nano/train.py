@@ -16,16 +16,21 @@ import time
 from collections import Counter
 from pathlib import Path
 
+# Must be set before torch is loaded: 16-bit matrices and, with "fused", loops compiled in this process.
+os.environ.setdefault("NANO_TRAIN", "fused")
+os.environ |= {"TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_VEC_ISA_OK": "1", "TORCH_DISABLE_ADDR2LINE": "1"}
+
 import numpy as np
 import torch
+import torch._dynamo
 import torch.nn.functional as F
 
 import examples
 import sound
 import tokenizer as tokens
-from model import Audio, Shape, Text, rows
+from model import Nano, frames_of, rows
 
-BATCH, TEXTS, RATE, WARMUP = 28, 10, 2e-3, 250
+BATCH, TEXTS, RATE, WARMUP = 14, 7, 2e-3, 250  # rows of one of the two processes
 DELAY = 0.06  # the encoder hears no future, so a sound is named 60 ms after it began
 
 
@@ -54,11 +59,9 @@ class Speech:
         return names[np.searchsorted(times, np.arange(count) * 0.04 + 0.02 - DELAY, side="right")]
 
 
-def loader(folder, vocabulary, seed, first, queue):
-    """A process that makes batches for ever."""
-    speech, builder = Speech(folder), examples.Builder(seed)
-    rng = np.random.default_rng(seed)
-    step = first
+def batches(speech, vocabulary, seed, step):
+    """Batches for ever: sound in all, plain text in all, the longer kinds of prompts now and then."""
+    builder, rng = examples.Builder(seed), np.random.default_rng(seed)
 
     def babble(count, rng):
         out = np.zeros(count, np.float32)
@@ -72,56 +75,34 @@ def loader(folder, vocabulary, seed, first, queue):
         groups = [pool[at : at + BATCH] for at in range(0, len(pool), BATCH)]
         random.Random(int(rng.integers(1 << 30))).shuffle(groups)
         for group in groups:
-            strength = min(1.0, 0.3 + step / 1500)
+            more = step % 8 == 5
+            group = group[: BATCH // 2] if more else group
+            longest = max(line["samples"] for line in group)
+            quiet_one = rng.integers(0, BATCH * 3 // 4)
             sounds, batch, labels = [], [], []
             for at, line in enumerate(group):
-                quiet = at == 0
-                wave, speed, before = (sound.nothing(rng), 1.0, 0.0) if quiet else sound.augment(speech.wave(line), rng, babble, strength)
+                quiet = at == quiet_one
+                if quiet:
+                    wave, speed, before = sound.nothing(rng)[:longest], 1.0, 0.0
+                    line = {"phonemes": []}
+                else:
+                    wave, speed, before = sound.augment(speech.wave(line), rng, babble, min(1.0, 0.3 + step / 1200))
                 sounds.append(wave)
-                line = {"phonemes": []} if quiet else line
-                count = rows(max(1, (len(wave) + 160 - 320 - 1) // 160 + 1))
+                count = rows(frames_of(len(wave)))
                 labels.append(speech.labels(line, count, speed, before))
-                batch.append(examples.rows(vocabulary, *builder.example(line, True, quiet), count))
+                batch.append(examples.rows(vocabulary, *builder.example(line, True, quiet, more), count))
             feature, frames = examples.mels(sounds, rng)
-            named = np.full((BATCH, rows(feature.shape[1])), -1)
+            named = np.full((len(group), rows(feature.shape[1])), -1)
             for at, label in enumerate(labels):
                 named[at, : len(label)] = label
-            texts = [examples.rows(vocabulary, *builder.example(builder.utterance(), False), 0) for _ in range(TEXTS)]
-            long = [examples.encode(vocabulary, builder.conversation(8))] if step % 8 == 0 else []
-            ids, wanted = examples.pad(batch)
-            queue.put({"mel": feature.astype(np.float16), "frames": frames, "ids": ids, "wanted": wanted, "start": np.array([b[2] for b in batch]),
-                       "named": named, "texts": [examples.pad(texts)] + ([examples.pad(long)] if long else [])})
+            texts = [[examples.rows(vocabulary, *builder.example(builder.utterance(), False), 0) for _ in range(TEXTS)]]
+            if step % 4 == 1:
+                texts.append([examples.rows(vocabulary, *builder.example(builder.utterance(), False, more=True), 0) for _ in range(3)])
+            if step % 16 == 7:
+                texts.append([examples.encode(vocabulary, builder.conversation(6)) for _ in range(2)])
+            tensors = [feature, frames, *examples.pad(batch), np.array([b[2] for b in batch]), named]
+            yield [torch.from_numpy(t) for t in tensors], [[torch.from_numpy(t) for t in examples.pad(b)] for b in texts]
             step += 1
-
-
-class Nano(torch.nn.Module):
-    """Both halves, and the helper that names phonemes in training."""
-
-    def __init__(self):
-        super().__init__()
-        self.text, self.audio = Text(), Audio()
-        self.names = torch.nn.Linear(Shape.audio, 96)
-
-    def heard(self, mel, frames, ids, start):
-        """Embeddings of rows with sound put in place, and the encoder's last block."""
-        sound_rows, encoded = self.audio(mel, frames)
-        x = self.text.embed_tokens(ids)
-        counts = rows_of(frames)
-        inside = torch.arange(sound_rows.shape[1])[None] < counts[:, None]
-        where = start[:, None] + torch.arange(sound_rows.shape[1])[None]
-        batch = torch.arange(len(ids))[:, None].expand_as(where)
-        x = x.index_put((batch[inside], where[inside]), sound_rows[inside].to(x.dtype))
-        return x, encoded
-
-    def score(self, x, ids, wanted):
-        """Scores of the rows the model must write, and those rows."""
-        hidden = self.text(x, ids)
-        here = wanted[:, 1:]
-        return self.text.logits(hidden[:, :-1][here]), ids[:, 1:][here]
-
-
-def rows_of(frames):
-    return ((frames - 1) // 2 + 1 - 1) // 2 + 1
 
 
 def check(model, batches):
@@ -157,83 +138,124 @@ def held_out(folder, vocabulary, name, count, size=20):
     return batches
 
 
-def main(run, folder, total):
-    os.setpgrp()
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "train.pid").write_text(str(os.getpid()))
-    torch.set_num_threads(2)
-    torch.manual_seed(1)
-    vocabulary = tokens.Tokenizer.load(run / "tokenizer.json")
-    model = Nano()
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.02}, {"params": others, "weight_decay": 0}], RATE, (0.9, 0.98), fused=True)
+class Sum:
+    """Adds the gradients of the two processes, which share memory."""
+
+    def __init__(self, parameters):
+        size = sum(p.numel() for p in parameters)
+        self.slots = torch.zeros(2, size).share_memory_()
+        self.finish = torch.zeros(1).share_memory_()  # steps left once the end is asked for
+        self.barrier = multiprocessing.get_context("fork").Barrier(2)
+
+    def __call__(self, rank, parameters):
+        torch.cat([p.grad.flatten() for p in parameters], out=self.slots[rank])
+        self.barrier.wait()
+        total, at = (self.slots[0] + self.slots[1]) / 2, 0
+        for p in parameters:
+            p.grad.copy_(total[at : at + p.numel()].view_as(p))
+            at += p.numel()
+        self.barrier.wait()
+
+
+def losses(model, sounds, texts):
+    """Cross-entropies of spoken answers, typed ones, phonemes; and the share of right tokens."""
+    mel, frames, ids, wanted, start, named = sounds
+    with torch.autocast("cpu", torch.bfloat16):
+        x, encoded = model.heard(mel, frames, ids, start)
+        scores, target = model.score(x, ids, wanted)
+        names = model.names(encoded).float()
+        typed = [model.score(model.text.embed_tokens(ids), ids, wanted) for ids, wanted in texts]
+    spoken = F.cross_entropy(scores, target)
+    typed = sum(F.cross_entropy(*pair) for pair in typed) / len(typed)
+    named = F.cross_entropy(names.transpose(1, 2), named, ignore_index=-1)
+    return spoken, typed, torch.nan_to_num(named), (scores.argmax(-1) == target).float().mean()
+
+
+def learn(rank, model, add, run, folder, total):
+    """One of the two processes; both hold the same weights all the time."""
+    torch.set_num_threads(1)
+    vocabulary, speech = tokens.Tokenizer.load(run / "tokenizer.json"), Speech(folder)
+    parameters = list(model.parameters())
+    groups = [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.02}, {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0}]
+    optimizer = torch.optim.AdamW(groups, RATE, (0.9, 0.98), fused=True)
     step, finish = 0, None
     if (run / "checkpoint.pt").exists():
         saved = torch.load(run / "checkpoint.pt")
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         step = saved["step"]
-    queue = multiprocessing.Queue(6)
-    worker = multiprocessing.Process(target=loader, args=(folder, vocabulary, 7 + step, step, queue), daemon=True)
-    worker.start()
-    checks = {}
+    stream = batches(speech, vocabulary, 100 + 2 * step + rank, step)
+    checks, sums, began, saved_at = {}, Counter(), time.time(), time.time()
     log = open(run / "log.jsonl", "a")
-    sums, began, saved_at = Counter(), time.time(), time.time()
 
     def save(name):
         torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, run / (name + ".tmp"))
         os.replace(run / (name + ".tmp"), run / name)
 
+    if rank:
+        add.barrier.wait()  # the other process compiles first; this one finds the results
+    else:
+        sum(losses(model, *next(stream))[:3]).backward()
+        add.barrier.wait()
     while step < total:
-        b = queue.get()
-        tensor = lambda key: torch.from_numpy(b[key])
-        if finish is None and (run / "finish").exists():
-            length = int((run / "finish").read_text() or 300)
-            finish = (step, length, RATE * 0.5 * (1 + math.cos(math.pi * step / total)))
-        if finish:
-            rate = finish[2] * max(0.0, 1 - (step - finish[0]) / finish[1])
-            if rate <= 0:
-                break
-        else:
-            rate = RATE * min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / total))
+        if step % 10 == 0:
+            if rank == 0 and (run / "finish").exists():
+                add.finish[0] = int((run / "finish").read_text() or 300)
+            add.barrier.wait()
+            if add.finish[0] and finish is None:
+                finish = (step, int(add.finish[0]), schedule(step, total))
+        rate = schedule(step, total) if finish is None else finish[2] * (1 - (step - finish[0]) / finish[1])
+        if rate <= 0 and step:
+            break
         for group in optimizer.param_groups:
             group["lr"] = rate
-        with torch.autocast("cpu", torch.bfloat16):
-            x, encoded = model.heard(tensor("mel").float(), tensor("frames"), tensor("ids"), tensor("start"))
-            spoken, target = model.score(x, tensor("ids"), tensor("wanted"))
-            named = model.names(encoded).float()
-            texts = []
-            for ids, wanted in b["texts"]:
-                ids = torch.from_numpy(ids)
-                texts.append(model.score(model.text.embed_tokens(ids), ids, torch.from_numpy(wanted)))
-        speech_loss = F.cross_entropy(spoken, target)
-        text_loss = sum(F.cross_entropy(*pair) for pair in texts) / len(texts)
-        name_loss = F.cross_entropy(named.transpose(1, 2), tensor("named"), ignore_index=-1)
-        weight = max(0.1, 1 - step / 2000)
-        loss = speech_loss + 0.3 * text_loss + weight * name_loss
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        spoken, typed, named, right = losses(model, *next(stream))
+        optimizer.zero_grad(set_to_none=False)
+        (spoken + 0.3 * typed + max(0.1, 1 - step / 2000) * named).backward()
+        add(rank, parameters)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         step += 1
-        sums.update(speech=speech_loss.item(), text=text_loss.item(), phoneme=name_loss.item(), right=(spoken.argmax(-1) == target).float().mean().item())
-        if step % 25 == 0:
-            line = {"step": step, "seconds": round(time.time() - began, 1), "rate": round(rate, 6)} | {key: round(value / 25, 4) for key, value in sums.items()}
-            sums.clear()
+        sums.update(speech=spoken.item(), text=typed.item(), phoneme=named.item(), right=right.item())
+        if rank == 0 and step % 25 == 0:
+            line = {"step": step, "seconds": round(time.time() - began, 1), "cpu": round(time.process_time(), 1), "rate": round(rate, 6)}
+            line |= {key: round(value / 25, 4) for key, value in sums.items()}
             if step % 250 == 0:
                 for name in ("voices", "transcripts", "combos"):
                     if name not in checks and (run / "evaluation" / f"{name}.jsonl").exists():
                         checks[name] = held_out(run / "evaluation", vocabulary, name, 120)
-                line |= {"exact_" + name: round(check(model, batches), 4) for name, batches in checks.items()}
-            log.write(json.dumps(line) + "\n")
-            log.flush()
+                line |= {"exact_" + name: round(check(model, sets), 4) for name, sets in checks.items()}
+            sums.clear()
+            print(json.dumps(line), file=log, flush=True)
             print(line, flush=True)
-        if time.time() - saved_at > 240:
+        if rank == 0 and time.time() - saved_at > 240:
             save("checkpoint.pt")
             saved_at = time.time()
-    save("model.pt")
-    worker.terminate()
+    if rank == 0:
+        save("model.pt")
+
+
+def schedule(step, total):
+    """The learning rate: a warm-up, then a cosine."""
+    return RATE * min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / total))
+
+
+def main(run, folder, total):
+    if os.getpgrp() != os.getpid():
+        os.setpgrp()
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "train.pid").write_text(str(os.getpid()))
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    torch._dynamo.config.recompile_limit = 64
+    model = Nano()
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    add = Sum(list(model.parameters()))
+    other = multiprocessing.get_context("fork").Process(target=learn, args=(1, model, add, run, folder, total))
+    other.start()
+    learn(0, model, add, run, folder, total)
+    other.join()
 
 
 if __name__ == "__main__":

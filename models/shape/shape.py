@@ -3,7 +3,7 @@
 How fast a model runs depends on its shape and on how its weights are stored, not on their values.
 So where the real weights are not at hand, this one stands in: the same architecture, tensors,
 quantisation and vocabulary size, in a text GGUF and a multimodal projector GGUF. What it says is
-noise. The same shape always gives the same files, byte for byte.
+noise. The same shape always gives the same files.
 """
 
 import argparse
@@ -63,7 +63,7 @@ class Audio:
     mel_bins: int = 128
 
 
-# The configuration of google/gemma-4-E2B-it.
+# The shape of Gemma 4 E2B (google/gemma-4-E2B-it), without its images.
 E2B = (
     Text("E2B shape, random weights", 1536, 35, 20, 5, 8, 256, 6144, 256, 262144),
     Audio(1024, 12, 8, 4096, (128, 32)),

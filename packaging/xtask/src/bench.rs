@@ -6,6 +6,7 @@
 mod ask;
 mod figure;
 mod overhead;
+mod quiet;
 mod speed;
 mod voice;
 
@@ -32,6 +33,17 @@ pub enum Benchmark {
     Voice,
 }
 
+impl Benchmark {
+    /// As it is typed.
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+/// Share of the machine that other work may take, in percent, before somebody is told.
+const BUSY: f64 = 10.0;
+
 /// What a benchmark works with: release builds, and the models.
 struct Bench {
     binaries: Binaries,
@@ -48,15 +60,24 @@ pub fn run(only: Option<Benchmark>, json: &Path) -> Result<()> {
     let chosen = chosen.filter(|one| only.is_none_or(|only| only == *one));
     tokio::runtime::Runtime::new()?.block_on(async {
         for benchmark in chosen {
-            say::step(&format!("Measuring: {benchmark:?}"));
+            say::step(&format!("Measuring {}", benchmark.name()));
+            let before = quiet::other_work().await?;
             let measured = match benchmark {
                 Benchmark::Speed => speed::measure(&bench).await,
                 Benchmark::Overhead => overhead::measure(&bench).await,
                 Benchmark::Voice => voice::measure(&bench).await,
             };
-            for figure in measured.with_context(|| format!("cannot measure {benchmark:?}"))? {
+            let measured =
+                measured.with_context(|| format!("cannot measure {}", benchmark.name()))?;
+            let busy = before.max(quiet::other_work().await?);
+            if busy > BUSY {
+                say::warning(&format!(
+                    "other work takes {busy:.0} % of this machine; measure again when it is quiet"
+                ));
+            }
+            for figure in measured {
                 say::result(&figure.name, &figure.summary());
-                figures.put(figure);
+                figures.put(figure.other_work(busy));
             }
             figures.save(json)?;
         }

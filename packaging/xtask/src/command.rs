@@ -23,7 +23,9 @@ pub fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
         .args(arguments)
         .current_dir(root())
         .env("CMAKE_C_COMPILER_LAUNCHER", "ccache")
-        .env("CMAKE_CXX_COMPILER_LAUNCHER", "ccache");
+        .env("CMAKE_CXX_COMPILER_LAUNCHER", "ccache")
+        // Another clone of this repository compiles the same files.
+        .env("CCACHE_NOHASHDIR", "1");
     command
 }
 

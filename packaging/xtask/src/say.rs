@@ -12,6 +12,11 @@ pub fn success(text: &str) {
     eprintln!("{} {text}", paint("1;32", "✔"));
 }
 
+/// Something that went well but should be known.
+pub fn warning(text: &str) {
+    eprintln!("{} {text}", paint("1;33", "!"));
+}
+
 /// A result, under its name.
 pub fn result(name: &str, value: &str) {
     eprintln!("  {} {value}", paint("2", &format!("{name:<12}")));

@@ -1,6 +1,6 @@
 //! Named figures: kept as JSON, shown as a page.
 
-use std::{fmt::Write, path::Path, process::Command};
+use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result};
 use gemmad_testbed::Model;
@@ -28,6 +28,8 @@ pub struct Figure {
     pub model: String,
     /// Processor, cores and memory.
     pub machine: String,
+    /// Share of the machine that other work took before or after, in percent.
+    pub other_work: f64,
     /// The measured commit; `+` when there were uncommitted changes.
     pub commit: String,
 }
@@ -48,6 +50,7 @@ impl Figure {
             samples,
             model: format!("{file} ({megabytes:.1} MB)"),
             machine: machine()?,
+            other_work: 0.0,
             commit: commit()?,
         })
     }
@@ -64,12 +67,38 @@ impl Figure {
         self
     }
 
+    /// Says how busy the machine was.
+    pub fn other_work(mut self, percent: f64) -> Self {
+        self.other_work = percent;
+        self
+    }
+
     /// The value with its unit, and the range it came from.
     pub fn summary(&self) -> String {
         let (least, most) = self.range();
         let goal = self.goal.as_ref().map(|goal| format!("; goal {goal}"));
         let [value, least, most] = [self.value, least, most].map(|number| self.format(number));
         format!("{value} ({least} to {most}){}", goal.unwrap_or_default())
+    }
+
+    /// A line of the page's table.
+    fn row(&self) -> String {
+        let (least, most) = self.range();
+        let [value, least, most] = [self.value, least, most].map(|number| self.format(number));
+        let goal = self.goal.as_deref().unwrap_or("-");
+        let Self {
+            name,
+            samples,
+            model,
+            machine,
+            other_work,
+            commit,
+            ..
+        } = self;
+        let count = samples.len();
+        format!(
+            "| `{name}` | {value} | {least} to {most} | {goal} | {count} | {model} | {machine} | {other_work:.0} % | {commit} |\n"
+        )
     }
 
     fn range(&self) -> (f64, f64) {
@@ -127,39 +156,34 @@ impl Figures {
 
     /// The page for people.
     pub fn page(&self) -> String {
-        let mut page = String::from(PREFACE);
-        for figure in &self.figures {
-            let (least, most) = figure.range();
-            // Writing to a string cannot fail.
-            let _ = write!(
-                page,
-                "\n## `{}`: {}\n\n{}\n\n| goal | lowest | highest | samples | model | machine | commit |\n\
-                 |---|---|---|---|---|---|---|\n| {} | {} | {} | {} | {} | {} | {} |\n",
-                figure.name,
-                figure.format(figure.value),
-                figure.meaning,
-                figure.goal.as_deref().unwrap_or("-"),
-                figure.format(least),
-                figure.format(most),
-                figure.samples.len(),
-                figure.model,
-                figure.machine,
-                figure.commit,
-            );
-        }
-        page
+        let rows: String = self.figures.iter().map(Figure::row).collect();
+        let meanings = self.figures.iter().map(|it| (&it.name, &it.meaning));
+        let meanings: Vec<_> = meanings
+            .map(|(name, meaning)| format!("- `{name}`: {meaning}"))
+            .collect();
+        let meanings = meanings.join("\n");
+        format!(
+            "{PREFACE}\n\
+             | figure | median | lowest to highest | goal | samples | model | machine | other work | commit |\n\
+             |---|---|---|---|---|---|---|---|---|\n\
+             {rows}\n## What they mean\n\n{meanings}\n"
+        )
     }
 }
 
 const PREFACE: &str = "# Performance
 
-Written by `cargo xtask bench`; do not edit. Each figure is the median of its samples.
+Written by `cargo xtask bench`; do not edit. A `+` behind a commit means that there were changes on top
+of it.
 
-Plain llama.cpp is the same build of llama.cpp, driven by `daemon/examples/llama_cpp.rs` in its own
-way, on the same file, in the same run, in turns with gemmad. gemmad is asked over the bus, and timed by
-the client. The file `e2b-q4_0.gguf` has the shape of Gemma 4 E2B and random weights (`cargo xtask
-shape`): its speed is that of the real one, its answers are noise. On a busy machine absolute figures
-vary; ratios hardly do.
+Plain llama.cpp is the same build of llama.cpp, driven by `daemon/examples/llama_cpp.rs` with
+llama.cpp's own defaults and as many threads as gemmad takes, on the same file, in the same run, in
+turns with gemmad. gemmad is asked over the bus and timed by the client. The file `e2b-q4_0.gguf` stands
+in for Gemma 4 E2B: it has its shape and storage and random weights (`cargo xtask shape`), so its answers
+are noise.
+
+Other work on the machine moves every figure, ratios too. The column says how much of the processor it
+took just before or just after: above 10 % a figure says little.
 ";
 
 fn machine() -> Result<String> {
@@ -197,4 +221,34 @@ fn commit() -> Result<String> {
     } else {
         commit + "+"
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(samples: &[f64]) -> Figure {
+        Figure::new("ask_overhead_ms", "ms", samples.to_vec(), &Model::nano()).unwrap()
+    }
+
+    #[test]
+    fn a_figure_is_the_median_of_its_samples() {
+        assert!((figure(&[9.0, 1.0, 2.0]).value - 2.0).abs() < f64::EPSILON);
+        assert!((figure(&[9.0, 1.0, 2.0, 3.0]).value - 2.5).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_figure_measured_again_replaces_the_old_one_in_the_file_and_on_the_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("figures.json");
+        for samples in [[1.0], [2.5]] {
+            let mut figures = Figures::load(&path).unwrap();
+            figures.put(figure(&samples).goal("≤ 5 ms"));
+            figures.save(&path).unwrap();
+        }
+        let page = Figures::load(&path).unwrap().page();
+        let row = "| `ask_overhead_ms` | 2.50 ms | 2.50 ms to 2.50 ms | ≤ 5 ms | 1 | nano-f16.gguf";
+        assert!(page.contains(row), "{page}");
+        assert!(!page.contains("1.00 ms"), "{page}");
+    }
 }

@@ -10,7 +10,7 @@ use tokio::process::Command;
 use super::{Bench, Figure, ask::ask};
 
 /// Pairs of runs; both sides run once unmeasured before, since the first run faults the file in.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 6;
 
 /// Letters of a prompt, each a token in the shape's vocabulary: a question with some context.
 const LETTERS: usize = 240;
@@ -45,32 +45,59 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         let prompt = prompt(round);
-        theirs.push(llama_cpp(bench, &prompt).await?);
-        ours.push(gemmad(&daemon, &prompt).await?);
-    }
-
-    let rates = |runs: &[Rates], of: fn(&Rates) -> f64| runs.iter().map(of).collect::<Vec<_>>();
-    let mut figures = Vec::new();
-    for (name, of) in [
-        ("prefill", (|run| run.prefill) as fn(&Rates) -> f64),
-        ("decode", |run| run.decode),
-    ] {
-        let (ours, theirs) = (rates(&ours, of), rates(&theirs, of));
-        let ratios = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs);
-        let ratio = Figure::new(&format!("{name}_ratio"), "", ratios.collect(), &bench.shape)?;
-        let meaning =
-            format!("{name} rate of gemmad over the bus, divided by that of plain llama.cpp.");
-        figures.push(ratio.meaning(&meaning).goal("≥ 0.95"));
-        for (whose, rates) in [("gemmad", ours), ("llama.cpp", theirs)] {
-            let name = format!("{name}_{}", whose.replace('.', "_"));
-            let figure = Figure::new(&name, "tokens/s", rates, &bench.shape)?;
-            figures.push(figure.meaning(&format!("The rate of {whose} alone.")));
+        // Each goes first in turn, so that a machine that grows slower favours neither.
+        if round % 2 == 0 {
+            ours.push(gemmad(&daemon, &prompt).await?);
+            theirs.push(llama_cpp(bench, &prompt).await?);
+        } else {
+            theirs.push(llama_cpp(bench, &prompt).await?);
+            ours.push(gemmad(&daemon, &prompt).await?);
         }
     }
+
+    let prefill = |runs: &[Rates]| runs.iter().map(|run| run.prefill).collect();
+    let decode = |runs: &[Rates]| runs.iter().map(|run| run.decode).collect();
+    let mut figures = compare(bench, &PREFILL, prefill(&ours), prefill(&theirs))?;
+    figures.extend(compare(bench, &DECODE, decode(&ours), decode(&theirs))?);
     Ok(figures)
 }
 
-/// Text of its own for each round, so that nothing of it is cached.
+/// What is compared, and how each side is timed.
+struct Rate {
+    name: &'static str,
+    ours: &'static str,
+    theirs: &'static str,
+}
+
+const PREFILL: Rate = Rate {
+    name: "prefill",
+    ours: "Rows of the prompt a second in gemmad, from the client's request to its first piece of text.",
+    theirs: "Rows of the prompt a second in plain llama.cpp, within its calls to decode.",
+};
+
+const DECODE: Rate = Rate {
+    name: "decode",
+    ours: "Tokens a second in gemmad, from the first piece of text at the client to the last.",
+    theirs: "Tokens a second in plain llama.cpp, from the first sampled token to the last.",
+};
+
+/// The ratio of each pair of runs, and both rates.
+fn compare(bench: &Bench, rate: &Rate, ours: Vec<f64>, theirs: Vec<f64>) -> Result<Vec<Figure>> {
+    let name = rate.name;
+    let ratios = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs);
+    let figure = |name: String, unit, samples| Figure::new(&name, unit, samples, &bench.shape);
+    Ok(vec![
+        figure(format!("{name}_ratio"), "", ratios.collect())?
+            .goal("≥ 0.95")
+            .meaning(&format!(
+                "`{name}_gemmad` / `{name}_llama_cpp`, pair by pair."
+            )),
+        figure(format!("{name}_gemmad"), "tokens/s", ours)?.meaning(rate.ours),
+        figure(format!("{name}_llama_cpp"), "tokens/s", theirs)?.meaning(rate.theirs),
+    ])
+}
+
+/// Text of its own for each round, so that none of it is cached.
 fn prompt(round: usize) -> String {
     let letters = ('a'..='z').cycle().step_by(2 * round + 1);
     letters.take(LETTERS).collect()

@@ -1,9 +1,13 @@
 //! From the last sample of speech to the first token of the answer.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use gemmad_api::{Stats, from_dict};
 use gemmad_testbed::{Bus, Daemon, Microphone, Model, speech};
+
+use tokio::time::timeout;
 
 use super::{Bench, Figure};
 
@@ -15,6 +19,9 @@ const SENTENCES: [&str; 5] = [
     "play some music",
     "turn off the bedroom light",
 ];
+
+/// Longest wait for a reply.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Measures `speech_to_token_ms` of the nano model and of the E2B shape.
 pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
@@ -47,11 +54,16 @@ async fn latencies(bench: &Bench, model: &Model) -> Result<Vec<f64>> {
     let mut samples = Vec::new();
     for sentence in SENTENCES {
         microphone.play(&speech::say(sentence, "en-us")?).await?;
-        let stats = tokio::select! {
-            Some(reply) = replies.next() => reply.args()?.stats,
-            Some(failure) = failures.next() => bail!("{}", failure.args()?.message),
-            else => bail!("the bus has gone"),
-        };
+        let reply = timeout(PATIENCE, async {
+            tokio::select! {
+                Some(reply) = replies.next() => Ok(reply.args()?.stats),
+                Some(failure) = failures.next() => bail!("{}", failure.args()?.message),
+                else => bail!("the bus has gone"),
+            }
+        });
+        let stats = reply
+            .await
+            .with_context(|| format!("“{sentence}” got no reply"))??;
         let stats: Stats = from_dict(&stats)?;
         samples.push(
             stats
