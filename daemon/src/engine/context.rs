@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
 
+use super::kv_only::KvOnly;
 use super::model::{Model, Token, raw_model};
 use super::{EngineError, backend};
 
@@ -47,6 +48,7 @@ pub(super) struct Shape {
 pub(super) struct Context {
     raw: NonNull<sys::llama_context>,
     pool: NonNull<sys::ggml_threadpool>,
+    kv_only: Box<KvOnly>,
     model: Arc<Model>,
     batch: usize,
     width: usize,
@@ -73,6 +75,9 @@ impl Context {
         params.swa_full = true;
         params.kv_unified = true;
         params.no_perf = true;
+        let kv_only = KvOnly::new(model.llama().n_layer(), model.shared_kv_layers());
+        params.cb_eval = KvOnly::callback();
+        params.cb_eval_user_data = std::ptr::from_ref(kv_only.as_ref()).cast_mut().cast();
         backend::take_errors();
         // SAFETY: the model lives as long as `self.model`.
         let raw = unsafe { sys::llama_init_from_model(raw_model(model.llama()), params) };
@@ -93,6 +98,7 @@ impl Context {
         Ok(Self {
             raw,
             pool,
+            kv_only,
             model: Arc::clone(model),
             batch: shape.batch as usize,
             width: usize::try_from(model.llama().n_embd()).unwrap_or(0),
@@ -120,6 +126,7 @@ impl Context {
         let positions = rows.iter().map(|row| row.position).collect();
         let sequences = rows.iter().map(|row| row.sequence).collect();
         let logits = rows.iter().map(|row| i8::from(row.logits)).collect();
+        self.kv_only.arm(rows.iter().any(|row| row.logits));
         self.decode(
             tokens.as_mut_ptr(),
             std::ptr::null_mut(),
@@ -145,6 +152,7 @@ impl Context {
         let positions = (position..).take(rows).collect();
         // llama.cpp only reads the floats, though its struct says otherwise.
         let embeddings = soft_tokens.as_ptr().cast_mut();
+        self.kv_only.arm(false);
         self.decode(
             std::ptr::null_mut(),
             embeddings,
@@ -218,7 +226,10 @@ impl Context {
         // SAFETY: every array has `n_tokens` entries (`embd` that many rows of the model's width) and
         // outlives the call; one of `token` and `embd` is null, as llama_batch wants.
         match unsafe { sys::llama_decode(self.raw.as_ptr(), batch) } {
-            0 => Ok(()),
+            0 => {
+                self.kv_only.check();
+                Ok(())
+            }
             code => Err(EngineError::Llama {
                 doing: "computing a batch",
                 why: match code {
@@ -237,5 +248,89 @@ impl Drop for Context {
             sys::llama_free(self.raw.as_ptr());
             sys::ggml_threadpool_free(self.pool.as_ptr());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config;
+    use crate::engine::audio::{Clip, Encoder};
+
+    const SEQUENCE: SequenceId = 0;
+
+    fn nano() -> Arc<Model> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/nano");
+        let config = config::Model {
+            text: folder.join("nano-f16.gguf"),
+            mmproj: folder.join("nano-f16.mmproj.gguf"),
+            ..config::Model::default()
+        };
+        Arc::new(Model::load(&config, 1).unwrap())
+    }
+
+    fn context(model: &Arc<Model>) -> Context {
+        let shape = Shape {
+            cells: 512,
+            sequences: 1,
+            batch: 64,
+            threads: 1,
+        };
+        Context::new(model, shape).unwrap()
+    }
+
+    /// The logits after some text, some sound, and some text.
+    fn logits_after_a_prompt(context: &mut Context, soft_tokens: &[f32]) -> Vec<f32> {
+        let model = Arc::clone(&context.model);
+        let text = model.tokenise_template("<bos><|turn>user\nturn on the kitchen light");
+        let row = |(position, token): (i32, &Token), logits| Row {
+            token: *token,
+            position,
+            sequence: SEQUENCE,
+            logits,
+        };
+        let rows: Vec<_> = (0..).zip(&text).map(|it| row(it, false)).collect();
+        context.decode_tokens(&rows).unwrap();
+        let position = i32::try_from(text.len()).unwrap();
+        context
+            .decode_soft_tokens(soft_tokens, position, SEQUENCE)
+            .unwrap();
+        let position = position + i32::try_from(soft_tokens.len() / context.width()).unwrap();
+        let closing = model.tokenise_template("<turn|>\n<|turn>model\n");
+        let rows: Vec<_> = (position..)
+            .zip(&closing)
+            .map(|it| row(it, false))
+            .collect();
+        let (last, rows) = rows.split_last().unwrap();
+        context.decode_tokens(rows).unwrap();
+        context
+            .decode_tokens(&[Row {
+                logits: true,
+                ..*last
+            }])
+            .unwrap();
+        context.logits(0).unwrap().to_vec()
+    }
+
+    #[test]
+    fn a_prompt_prefilled_kv_only_gives_the_same_logits_to_the_bit() {
+        let model = nano();
+        let clip = Clip::new(vec![0.01; 16_000]).unwrap();
+        clip.encode(&mut Encoder::new(&model).unwrap()).unwrap();
+        let soft_tokens = clip.soft_tokens().unwrap();
+
+        let mut plain = context(&model);
+        plain.kv_only.give_up();
+        let expected = logits_after_a_prompt(&mut plain, soft_tokens);
+        assert!(!plain.kv_only.saved_anything());
+
+        let mut kv_only = context(&model);
+        let logits = logits_after_a_prompt(&mut kv_only, soft_tokens);
+        assert!(kv_only.kv_only.saved_anything());
+        assert!(expected.iter().any(|logit| *logit != 0.0));
+        let bits = |logits: &[f32]| logits.iter().map(|it| it.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&logits), bits(&expected));
     }
 }

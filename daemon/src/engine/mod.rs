@@ -13,6 +13,7 @@
 //! | `template`, `prompt` | messages → rows |
 //! | `audio` | samples → soft tokens |
 //! | `context` | the KV cache and its batches |
+//! | `kv_only` | prefill that stops where the prompt is in the cache |
 //! | `scheduler`, `sequence` | who computes next |
 //! | `sampler`, `text` | logits → tokens → text |
 //! | `backend` | the llama.cpp library itself |
@@ -22,6 +23,7 @@ mod backend;
 mod context;
 mod error;
 mod gguf;
+mod kv_only;
 mod model;
 mod places;
 mod prompt;

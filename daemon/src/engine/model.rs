@@ -28,6 +28,7 @@ pub(super) struct Model {
     llama: LlamaModel,
     template: Template,
     name: String,
+    shared_kv_layers: u32,
     ends: Vec<Token>,
     thought: Option<(Token, Token)>,
     breakable: Vec<String>,
@@ -47,6 +48,9 @@ impl Model {
             .string("tokenizer.chat_template")
             .ok_or_else(|| EngineError::Template("there is none".into()))?
             .to_owned();
+        let shared_kv_layers = header
+            .u32("gemma4.attention.shared_kv_layers")
+            .unwrap_or(0);
         let llama = load_weights(config)?;
         let projector = if config.mmproj.as_os_str().is_empty() {
             None
@@ -70,6 +74,7 @@ impl Model {
             llama,
             template,
             name,
+            shared_kv_layers,
             ends,
             thought,
             breakable,
@@ -79,6 +84,11 @@ impl Model {
     /// The model's name as its file gives it.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How many layers, the last ones, only read the KV of earlier layers.
+    pub(super) fn shared_kv_layers(&self) -> u32 {
+        self.shared_kv_layers
     }
 
     /// The audio encoder, if the model can hear.

@@ -53,7 +53,7 @@ pub(super) struct Scheduler {
     active: Vec<Sequence>,
     free: Vec<SequenceId>,
     candidates: Candidates,
-    sound_had_its_turn: bool,
+    prompts_had_their_turn: bool,
     finished: u64,
     health: watch::Sender<Health>,
 }
@@ -93,7 +93,7 @@ impl Scheduler {
             // Sequence numbers are small: their count fits where their limit came from.
             free: (PREFIX + 1..).take(sequences as usize - 1).collect(),
             candidates: Candidates::new(Vec::new(), false),
-            sound_had_its_turn: false,
+            prompts_had_their_turn: false,
             finished: 0,
             health,
         };
@@ -224,25 +224,30 @@ impl Scheduler {
     }
 
     /// Computes one batch, or encodes one clip, for the most urgent class.
+    ///
+    /// Rows that want logits and rows that do not never share a batch, because one that wants them
+    /// makes all of them dear (`kv_only`); they take turns.
     fn step(&mut self) {
         let Some(priority) = self.active.iter().map(|s| s.job.priority).min() else {
             return;
         };
         let class: Vec<_> = self.of(priority).collect();
-        let sound = class
+        let (generating, reading): (Vec<usize>, Vec<usize>) = class
             .iter()
-            .copied()
-            .find(|index| matches!(self.active[*index].next(), Next::Sound(..)));
-        let others = class.len() > usize::from(sound.is_some());
-        match sound {
-            // Sound and tokens cannot share a batch, so they take turns.
-            Some(index) if !(others && self.sound_had_its_turn) => {
-                self.sound_had_its_turn = true;
-                self.step_sound(index);
+            .partition(|index| matches!(self.active[**index].next(), Next::Token(_)));
+        let first = reading.first().copied();
+        match first {
+            Some(first) if generating.is_empty() || !self.prompts_had_their_turn => {
+                self.prompts_had_their_turn = true;
+                if matches!(self.active[first].next(), Next::Sound(..)) {
+                    self.step_sound(first);
+                } else {
+                    self.step_tokens(&reading);
+                }
             }
             _ => {
-                self.sound_had_its_turn = false;
-                self.step_tokens(&class);
+                self.prompts_had_their_turn = false;
+                self.step_tokens(&generating);
             }
         }
     }
@@ -278,14 +283,11 @@ impl Scheduler {
         }
     }
 
-    fn step_tokens(&mut self, class: &[usize]) {
+    fn step_tokens(&mut self, sequences: &[usize]) {
         let started = Instant::now();
-        let (generating, reading): (Vec<usize>, Vec<usize>) = class
-            .iter()
-            .partition(|index| matches!(self.active[**index].next(), Next::Token(_)));
         let mut rows = Vec::new();
         let mut parts = Vec::new();
-        for index in generating.into_iter().chain(reading) {
+        for index in sequences.iter().copied() {
             let part = self.active[index].token_rows(self.batch - rows.len());
             if !part.is_empty() {
                 parts.push((index, part.len()));
@@ -294,7 +296,6 @@ impl Scheduler {
         }
         if let Err(error) = self.context.decode_tokens(&rows) {
             // From the last, because failing one moves those after it.
-            parts.sort_unstable();
             for (index, _) in parts.into_iter().rev() {
                 self.fail(index, error.clone());
             }
@@ -312,7 +313,6 @@ impl Scheduler {
                 ended.push((index, finish));
             }
         }
-        ended.sort_unstable_by_key(|(index, _)| *index);
         for (index, finish) in ended.into_iter().rev() {
             match finish {
                 Ok(finish) => self.release(index).finish(finish),

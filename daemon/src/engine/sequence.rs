@@ -46,11 +46,11 @@ impl Job {
 
 /// What a sequence feeds the model next.
 pub(super) enum Next<'a> {
-    /// Tokens of the prompt; the flag says that they are its last.
-    Prompt(&'a [Token], bool),
+    /// Tokens of the prompt whose logits nobody wants: all but its last.
+    Prompt(&'a [Token]),
     /// Soft tokens of the prompt: the clip, and how many of its rows are done.
     Sound(&'a Arc<Clip>, usize),
-    /// The token it generated last.
+    /// A token whose logits are wanted: the prompt's last, or the one generated last.
     Token(Token),
 }
 
@@ -109,36 +109,36 @@ impl Sequence {
             return Next::Token(token);
         }
         match &self.job.prompt.spans[self.span] {
-            Span::Tokens(tokens) => {
-                let last = self.span + 1 == self.job.prompt.spans.len();
-                Next::Prompt(&tokens[self.offset..], last)
-            }
             Span::Audio(clip, _) => Next::Sound(clip, self.offset),
+            Span::Tokens(tokens) => {
+                let rest = &tokens[self.offset..];
+                let is_last_span = self.span + 1 == self.job.prompt.spans.len();
+                match rest {
+                    [last] if is_last_span => Next::Token(*last),
+                    [rest @ .., _] if is_last_span => Next::Prompt(rest),
+                    rest => Next::Prompt(rest),
+                }
+            }
         }
     }
 
-    /// The rows of a batch for up to `budget` of its next tokens. Only the last row of the prompt
-    /// and generated tokens want logits.
+    /// The rows of a batch for up to `budget` of its next tokens.
     pub(super) fn token_rows(&self, budget: usize) -> Vec<Row> {
-        let (tokens, wants_logits) = match self.next() {
-            Next::Token(token) => (vec![token], true),
-            Next::Prompt(tokens, last) => {
-                let take = tokens.len().min(budget);
-                (tokens[..take].to_vec(), last && take == tokens.len())
-            }
-            Next::Sound(..) => (Vec::new(), false),
+        let (tokens, logits) = match self.next() {
+            Next::Token(token) => (&[token][..], true),
+            Next::Prompt(tokens) => (&tokens[..tokens.len().min(budget)], false),
+            Next::Sound(..) => (&[][..], false),
         };
-        let count = tokens.len();
-        let position = |nth: usize| i32::try_from(self.rows + nth).unwrap_or(i32::MAX);
+        let row = |nth: usize, token: &Token| Row {
+            token: *token,
+            position: i32::try_from(self.rows + nth).unwrap_or(i32::MAX),
+            sequence: self.id,
+            logits,
+        };
         tokens
-            .into_iter()
+            .iter()
             .enumerate()
-            .map(|(nth, token)| Row {
-                token,
-                position: position(nth),
-                sequence: self.id,
-                logits: wants_logits && nth + 1 == count,
-            })
+            .map(|(nth, token)| row(nth, token))
             .collect()
     }
 
