@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
 
-use super::kv_only::KvOnly;
+use super::kv_only::{self, KvOnly};
 use super::model::{Model, Token, raw_model};
 use super::{EngineError, backend};
 
@@ -75,8 +75,12 @@ impl Context {
         params.swa_full = true;
         params.kv_unified = true;
         params.no_perf = true;
-        let kv_only = KvOnly::new(model.llama().n_layer(), model.shared_kv_layers());
-        params.cb_eval = KvOnly::callback();
+        // In a box, because llama.cpp keeps its address.
+        let kv_only = Box::new(KvOnly::new(
+            model.llama().n_layer(),
+            model.shared_kv_layers(),
+        ));
+        params.cb_eval = Some(kv_only::observe);
         params.cb_eval_user_data = std::ptr::from_ref(kv_only.as_ref()).cast_mut().cast();
         backend::take_errors();
         // SAFETY: the model lives as long as `self.model`.

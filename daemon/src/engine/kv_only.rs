@@ -13,7 +13,7 @@ use std::ffi::{CStr, c_void};
 
 use llama_cpp_sys_2 as sys;
 
-/// Ends batches early. A context holds it for as long as it lives, and calls [`Self::callback`].
+/// Ends batches early. A context holds it for as long as it lives, as the user data of [`observe`].
 #[derive(Debug)]
 pub(super) struct KvOnly {
     /// Name of the last value cache. What stores into it is a view named after it
@@ -29,19 +29,14 @@ pub(super) struct KvOnly {
 
 impl KvOnly {
     /// For a model of `layers` layers of which the last `shared` only read the KV of earlier ones.
-    pub(super) fn new(layers: u32, shared: u32) -> Box<Self> {
+    pub(super) fn new(layers: u32, shared: u32) -> Self {
         let last = layers.saturating_sub(shared).saturating_sub(1);
-        Box::new(Self {
+        Self {
             last: format!("cache_v_l{last} "),
             armed: Cell::new(false),
             reached: Cell::new(false),
             works: Cell::new(true),
-        })
-    }
-
-    /// The evaluation callback of llama.cpp; its user data is this.
-    pub(super) fn callback() -> sys::ggml_backend_sched_eval_callback {
-        Some(observe)
+        }
     }
 
     /// Before a batch: whether it may end early.
@@ -81,9 +76,13 @@ impl KvOnly {
     }
 }
 
-/// llama.cpp asks first (`ask`) whether anybody wants to see a node once it is computed, and if so
+/// The evaluation callback for llama.cpp. It asks first (`ask`) whether anybody wants to see a node once it is computed, and if so
 /// calls again when it is; the answer then says whether to go on.
-unsafe extern "C" fn observe(node: *mut sys::ggml_tensor, ask: bool, user: *mut c_void) -> bool {
+pub(super) unsafe extern "C" fn observe(
+    node: *mut sys::ggml_tensor,
+    ask: bool,
+    user: *mut c_void,
+) -> bool {
     // SAFETY: the user data is the `KvOnly` of the context that computes, which outlives it, on the
     // one thread that uses either.
     let kv_only = unsafe { &*user.cast::<KvOnly>() };

@@ -48,9 +48,7 @@ impl Model {
             .string("tokenizer.chat_template")
             .ok_or_else(|| EngineError::Template("there is none".into()))?
             .to_owned();
-        let shared_kv_layers = header
-            .u32("gemma4.attention.shared_kv_layers")
-            .unwrap_or(0);
+        let shared_kv_layers = header.u32("gemma4.attention.shared_kv_layers").unwrap_or(0);
         let llama = load_weights(config)?;
         let projector = if config.mmproj.as_os_str().is_empty() {
             None

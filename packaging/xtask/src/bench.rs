@@ -98,8 +98,13 @@ impl Bench {
         say::step(
             "Building gemmad and plain llama.cpp for release (the first time about 10 minutes)",
         );
-        let packages = ["--package", "gemmad", "--package", "gemmactl"];
-        execute(cargo(["build", "--release", "--bins", "--examples"]).args(packages))?;
+        execute(&mut cargo([
+            "build",
+            "--release",
+            "--workspace",
+            "--bins",
+            "--examples",
+        ]))?;
         // This program is `target/debug/xtask`.
         let program = std::env::current_exe()?;
         let target = program

@@ -24,14 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub fn run(mic: bool) -> Result<()> {
     setup::run()?;
     say::step("Building gemmad and gemmactl (the first time with llama.cpp, about 5 minutes)");
-    execute(&mut cargo([
-        "build",
-        "--package",
-        "gemmad",
-        "--package",
-        "gemmactl",
-        "--bins",
-    ]))?;
+    // The whole workspace, as `test` does, so that neither builds anything the other has built.
+    execute(&mut cargo(["build", "--workspace", "--bins"]))?;
     tokio::runtime::Runtime::new()?.block_on(async {
         let shown = async { if mic { listen().await } else { show().await } };
         tokio::select! {

@@ -9,7 +9,8 @@ use tokio::process::Command;
 
 use super::{Bench, Figure, ask::ask};
 
-/// Pairs of runs; both sides run once unmeasured before, since the first run faults the file in.
+/// Pairs of runs; in each, both sides run once unmeasured before, since the first run faults the file
+/// in.
 const ROUNDS: usize = 6;
 
 /// Letters of a prompt, each a token in the shape's vocabulary: a question with some context.
@@ -39,11 +40,13 @@ struct Rates {
 /// Measures `prefill_ratio`, `decode_ratio` and the rates they come from.
 pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let bus = Bus::start().await?;
-    let setup = Daemon::setup(&bus).binaries(bench.binaries.clone());
-    let daemon = setup.model(&bench.shape).start().await?;
-    gemmad(&daemon, &prompt(0)).await?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
+        // A process is a few per cent faster or slower than the next, by where its memory lies: both
+        // sides get a new one each round.
+        let setup = Daemon::setup(&bus).binaries(bench.binaries.clone());
+        let daemon = setup.model(&bench.shape).start().await?;
+        gemmad(&daemon, &prompt(0)).await?;
         let prompt = prompt(round);
         // Each goes first in turn, so that a machine that grows slower favours neither.
         if round % 2 == 0 {
@@ -53,6 +56,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
             theirs.push(llama_cpp(bench, &prompt).await?);
             ours.push(gemmad(&daemon, &prompt).await?);
         }
+        daemon.stop().await?;
     }
 
     let prefill = |runs: &[Rates]| runs.iter().map(|run| run.prefill).collect();
