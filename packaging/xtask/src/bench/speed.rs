@@ -42,21 +42,15 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let bus = Bus::start().await?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
-        // A process is a few per cent faster or slower than the next, by where its memory lies: both
-        // sides get a new one each round.
-        let setup = Daemon::setup(&bus).binaries(bench.binaries.clone());
-        let daemon = setup.model(&bench.shape).start().await?;
-        gemmad(&daemon, &prompt(0)).await?;
         let prompt = prompt(round);
         // Each goes first in turn, so that a machine that grows slower favours neither.
         if round % 2 == 0 {
-            ours.push(gemmad(&daemon, &prompt).await?);
+            ours.push(gemmad(bench, &bus, &prompt).await?);
             theirs.push(llama_cpp(bench, &prompt).await?);
         } else {
             theirs.push(llama_cpp(bench, &prompt).await?);
-            ours.push(gemmad(&daemon, &prompt).await?);
+            ours.push(gemmad(bench, &bus, &prompt).await?);
         }
-        daemon.stop().await?;
     }
 
     let prefill = |runs: &[Rates]| runs.iter().map(|run| run.prefill).collect();
@@ -108,8 +102,16 @@ fn prompt(round: usize) -> String {
 }
 
 /// Prefill counts from the request to the first text, decode from there to the last.
-async fn gemmad(daemon: &Daemon, prompt: &str) -> Result<Rates> {
-    let answer = ask(daemon, prompt, TOKENS).await?;
+///
+/// The daemon is started for it and stopped after it. A process is a tenth faster or slower by which
+/// pages of the machine's memory its weights got, and of two that live side by side each would always
+/// get its own kind.
+async fn gemmad(bench: &Bench, bus: &Bus, prompt: &str) -> Result<Rates> {
+    let setup = Daemon::setup(bus).binaries(bench.binaries.clone());
+    let daemon = setup.model(&bench.shape).start().await?;
+    ask(&daemon, &self::prompt(0), TOKENS).await?;
+    let answer = ask(&daemon, prompt, TOKENS).await?;
+    daemon.stop().await?;
     let stats = &answer.stats;
     let rows = stats.prompt_tokens - stats.cached_tokens;
     ensure!(stats.output_tokens > 1, "the answer has only one token");
