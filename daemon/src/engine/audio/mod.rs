@@ -4,7 +4,15 @@
 //! comes first, and shared by every other request on the same clip (a spoken turn is both answered
 //! and transcribed). Today the encoder is llama.cpp's own [`mtmd`], which takes whole clips.
 
+mod conformer;
+mod encoder;
+mod ggml;
+mod graph;
+mod mel;
 mod mtmd;
+mod stream;
+mod waveform;
+mod weights;
 
 use std::sync::{Arc, OnceLock};
 

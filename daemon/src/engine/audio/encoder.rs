@@ -1,0 +1,392 @@
+//! The audio encoder of a projector file: loaded once, shared by every utterance.
+//!
+//! There are two kinds. `gemma4a` (E2B, E4B) is a conformer over the log-mel spectrogram; `gemma4ua`
+//! (12B) has no encoder: 640 samples are one row, and one matrix makes a soft token of it. Both
+//! compute an utterance in pieces of the sizes in [`PIECES`], each with a graph that is made when
+//! such a piece comes first and kept.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::conformer::{Conformer, Sizes};
+use super::ggml::{Arena, Buffer, Device, Graph, Tensor};
+use super::graph::{self, EPSILON};
+use super::mel::{BANDS, Floor, LogMel, Tables};
+use super::waveform::{FRAME, Waveform};
+use super::weights::{Linear, Reader, Weights};
+use crate::engine::gguf::{Header, Kind};
+use crate::engine::{EngineError, LoadError, backend};
+
+/// Rows that one graph computes, the most first. Anything can be put together of them.
+pub(in crate::engine) const PIECES: [usize; 7] = [48, 24, 12, 6, 3, 2, 1];
+
+/// A loaded audio encoder.
+#[derive(Debug)]
+pub(in crate::engine) struct Encoder {
+    kind: Architecture,
+    width: usize,
+    state: usize,
+    machine: Mutex<Machine>,
+}
+
+/// What lies between samples and soft tokens.
+#[derive(Debug)]
+enum Architecture {
+    Conformer {
+        conformer: Box<Conformer>,
+        mel: Arc<Tables>,
+    },
+    Projection {
+        matrix: Linear,
+        _weights: Weights,
+    },
+}
+
+/// Samples to the encoder's frames.
+#[derive(Debug, Clone)]
+pub(super) enum Front {
+    Mel(LogMel),
+    Waveform(Waveform),
+}
+
+/// What computes, one piece at a time.
+#[derive(Debug)]
+struct Machine {
+    graphs: [Option<Piece>; PIECES.len()],
+    /// State of the utterance whose piece is being computed, where the graphs look for it.
+    state: Tensor,
+    _state_in: (Buffer, Arena),
+    device: Device,
+}
+
+/// The graph for one size of pieces.
+#[derive(Debug)]
+struct Piece {
+    graph: Graph,
+    inputs: Inputs,
+    soft_tokens: Tensor,
+    multiply_adds: u64,
+    _arena: Arena,
+}
+
+#[derive(Debug)]
+struct Inputs {
+    frames: Tensor,
+    /// Only of the conformer: which outputs of the first convolution there are, and the mask.
+    conformer: Option<(Tensor, Tensor)>,
+}
+
+impl Encoder {
+    /// Loads the encoder in the projector file at `path` for a text model of `width`, to compute
+    /// with `threads` threads.
+    ///
+    /// # Errors
+    /// When the file is missing, damaged, no projector, deaf, or made for another text model.
+    pub(in crate::engine) fn load(
+        path: &Path,
+        width: usize,
+        threads: i32,
+        floor: Floor,
+    ) -> Result<Arc<Self>, LoadError> {
+        let header = Header::open(path, Kind::Projector)?;
+        backend::take_errors();
+        let refused = |why: String| LoadError::Refused {
+            path: path.into(),
+            why: match backend::take_errors() {
+                lines if lines.is_empty() => why,
+                lines => format!("{why}; {lines}"),
+            },
+        };
+        let mut device = Device::new(threads).map_err(refused)?;
+        let kind = header
+            .string("clip.audio.projector_type")
+            .or_else(|| header.string("clip.projector_type"));
+        let kind = match kind {
+            Some("gemma4a") => Architecture::conformer(path, &header, floor, &mut device),
+            Some("gemma4ua") => Architecture::projection(path, &device),
+            Some(other) => Err(format!("its audio encoder is {other}, not Gemma 4's")),
+            None => Err("it has no audio encoder".into()),
+        }
+        .map_err(refused)?;
+        if kind.width() != width {
+            return Err(LoadError::Mismatch {
+                path: path.into(),
+                projector: kind.width(),
+                text: width,
+            });
+        }
+        let state = kind.state();
+        Ok(Arc::new(Self {
+            kind,
+            width,
+            state,
+            machine: Mutex::new(Machine::new(state, device).map_err(refused)?),
+        }))
+    }
+
+    /// Width of a soft token.
+    pub(in crate::engine) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Multiply-adds of a piece of `rows`, one of [`PIECES`].
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub(in crate::engine) fn multiply_adds(&self, rows: usize) -> Result<u64, EngineError> {
+        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let (piece, _) = machine.piece(&self.kind, rows).map_err(failed)?;
+        Ok(piece.multiply_adds)
+    }
+
+    /// Numbers that an utterance carries from piece to piece.
+    pub(super) fn state(&self) -> usize {
+        self.state
+    }
+
+    /// Frames of the front in a soft token.
+    pub(super) fn frames_in_row(&self) -> usize {
+        match self.kind {
+            Architecture::Conformer { .. } => 4,
+            Architecture::Projection { .. } => 1,
+        }
+    }
+
+    /// Numbers in a frame of the front.
+    pub(super) fn frame(&self) -> usize {
+        match self.kind {
+            Architecture::Conformer { .. } => BANDS,
+            Architecture::Projection { .. } => FRAME,
+        }
+    }
+
+    /// The front for a new utterance.
+    pub(super) fn front(&self) -> Front {
+        match &self.kind {
+            Architecture::Conformer { mel, .. } => Front::Mel(LogMel::new(mel)),
+            Architecture::Projection { .. } => Front::Waveform(Waveform::default()),
+        }
+    }
+
+    /// Computes `rows` soft tokens, one of [`PIECES`], of an utterance of which `heard` rows were
+    /// computed before and which has come to `state`. There are as many `frames` as the rows need;
+    /// of them `there` belong to the utterance and the rest is zero.
+    ///
+    /// # Errors
+    /// When ggml fails.
+    pub(super) fn compute(
+        &self,
+        rows: usize,
+        frames: &[f32],
+        there: usize,
+        heard: usize,
+        state: &mut [f32],
+    ) -> Result<Vec<f32>, EngineError> {
+        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut soft_tokens = vec![0.0; rows * self.width];
+        machine
+            .compute(
+                &self.kind,
+                rows,
+                |inputs| inputs.write(frames, there, heard),
+                state,
+                &mut soft_tokens,
+            )
+            .map_err(failed)?;
+        Ok(soft_tokens)
+    }
+}
+
+impl Architecture {
+    fn conformer(
+        path: &Path,
+        header: &Header,
+        floor: Floor,
+        device: &mut Device,
+    ) -> Result<Self, String> {
+        let size = |key: &str| {
+            let value = header.u32(&format!("clip.audio.{key}"));
+            value
+                .filter(|value| *value > 0)
+                .ok_or_else(|| format!("its header has no clip.audio.{key}"))
+        };
+        let layers = size("block_count")? as usize;
+        let sizes = Sizes {
+            hidden: size("embedding_length")?.into(),
+            feed_forward: size("feed_forward_length")?.into(),
+            layers,
+            heads: size("attention.head_count")?.into(),
+            width: size("projection_dim")?.into(),
+        };
+        if size("num_mel_bins")? as usize != BANDS || sizes.hidden % (2 * sizes.heads) != 0 {
+            return Err("the sizes in its header are not a Gemma 4 encoder's".into());
+        }
+        let reader = Reader::open(path, Conformer::tensors(layers))?;
+        let relative = Reader::open(path, layers)?;
+        Ok(Self::Conformer {
+            conformer: Box::new(Conformer::load(reader, relative, sizes, device)?),
+            mel: Tables::new(floor),
+        })
+    }
+
+    fn projection(path: &Path, device: &Device) -> Result<Self, String> {
+        let mut reader = Reader::open(path, 1)?;
+        let name = "mm.a.input_projection";
+        let [inputs, width, ..] = reader
+            .shape(&format!("{name}.weight"))
+            .ok_or_else(|| format!("it has no tensor {name}.weight"))?;
+        if usize::try_from(inputs) != Ok(FRAME) {
+            return Err(format!("it projects {inputs} samples instead of {FRAME}"));
+        }
+        Ok(Self::Projection {
+            matrix: reader.linear(name, inputs, width)?,
+            _weights: reader.load(device)?,
+        })
+    }
+
+    fn width(&self) -> usize {
+        usize::try_from(match self {
+            Self::Conformer { conformer, .. } => conformer.sizes.width,
+            Self::Projection { matrix, .. } => matrix.weight.shape()[1],
+        })
+        .unwrap_or(0)
+    }
+
+    fn state(&self) -> usize {
+        match self {
+            Self::Conformer { conformer, .. } => {
+                usize::try_from(graph::state(conformer)).unwrap_or(0)
+            }
+            Self::Projection { .. } => 0,
+        }
+    }
+
+    fn piece(&self, device: &Device, state: Tensor, rows: usize) -> Result<Piece, String> {
+        let length = i64::try_from(rows).map_err(|error| error.to_string())?;
+        let operations = match self {
+            Self::Conformer { conformer, .. } => graph::operations(conformer),
+            Self::Projection { .. } => 16,
+        };
+        let arena = Arena::new(operations)?;
+        let (inputs, results) = match self {
+            Self::Conformer { conformer, .. } => {
+                let plan = graph::plan(&arena, conformer, state, length);
+                let mut results = vec![plan.soft_tokens];
+                results.extend(plan.carried);
+                let inputs = Inputs {
+                    frames: plan.frames,
+                    conformer: Some((plan.alive, plan.mask)),
+                };
+                (inputs, results)
+            }
+            Self::Projection { matrix, .. } => {
+                let frames = arena.input(&[matrix.weight.shape()[0], length]);
+                let soft_tokens = matrix.apply(&arena, arena.rms_norm(frames, EPSILON));
+                arena.keep(soft_tokens);
+                let conformer = None;
+                (Inputs { frames, conformer }, vec![soft_tokens])
+            }
+        };
+        let graph = device.graph(&arena, operations, &results)?;
+        Ok(Piece {
+            multiply_adds: graph.multiply_adds(),
+            graph,
+            inputs,
+            soft_tokens: results[0],
+            _arena: arena,
+        })
+    }
+}
+
+impl Machine {
+    fn new(state: usize, device: Device) -> Result<Self, String> {
+        let arena = Arena::new(1)?;
+        // ggml wants something to place even where there is no state.
+        let tensor = arena.floats(&[i64::try_from(state.max(1)).unwrap_or(1)]);
+        let buffer = device.place(&arena)?;
+        Ok(Self {
+            graphs: [const { None }; PIECES.len()],
+            state: tensor,
+            _state_in: (buffer, arena),
+            device,
+        })
+    }
+
+    /// The graph for pieces of `rows`, made if this is the first, and the device.
+    fn piece(
+        &mut self,
+        kind: &Architecture,
+        rows: usize,
+    ) -> Result<(&mut Piece, &mut Device), String> {
+        let nth = PIECES.iter().position(|piece| *piece == rows);
+        let place = &mut self.graphs[nth.ok_or_else(|| format!("no pieces of {rows} rows"))?];
+        let piece = match place {
+            Some(piece) => piece,
+            None => place.insert(kind.piece(&self.device, self.state, rows)?),
+        };
+        Ok((piece, &mut self.device))
+    }
+
+    fn compute(
+        &mut self,
+        kind: &Architecture,
+        rows: usize,
+        write: impl FnOnce(&Inputs),
+        state: &mut [f32],
+        soft_tokens: &mut [f32],
+    ) -> Result<(), String> {
+        let state_place = self.state;
+        let (piece, device) = self.piece(kind, rows)?;
+        write(&piece.inputs);
+        if !state.is_empty() {
+            state_place.write(state);
+        }
+        device.compute(&mut piece.graph)?;
+        piece.soft_tokens.read(soft_tokens);
+        if !state.is_empty() {
+            state_place.read(state);
+        }
+        Ok(())
+    }
+}
+
+impl Inputs {
+    fn write(&self, frames: &[f32], there: usize, heard: usize) {
+        self.frames.write(frames);
+        if let Some((alive, mask)) = self.conformer {
+            // A frame of the first convolution is there if the first of its own two frames is.
+            let [bands, columns, ..] = alive.shape().map(|n| usize::try_from(n).unwrap_or(0));
+            let column = |nth: usize| if 2 * nth < there { 1.0 } else { 0.0 };
+            let alive_values: Vec<f32> = (0..columns)
+                .flat_map(|nth| std::iter::repeat_n(column(nth), bands))
+                .collect();
+            alive.write(&alive_values);
+            graph::write_mask(mask, heard);
+        }
+    }
+}
+
+impl Front {
+    /// Takes samples and appends the frames they complete to `frames`.
+    pub(super) fn push(&mut self, samples: &[f32], frames: &mut Vec<f32>) {
+        match self {
+            Self::Mel(mel) => mel.push(samples, frames),
+            Self::Waveform(waveform) => waveform.push(samples, frames),
+        }
+    }
+
+    /// Appends the frame that only the end completes, if there is one.
+    pub(super) fn finish(&mut self, frames: &mut Vec<f32>) {
+        match self {
+            Self::Mel(mel) => mel.finish(frames),
+            Self::Waveform(waveform) => waveform.finish(frames),
+        }
+    }
+}
+
+fn failed(why: String) -> EngineError {
+    EngineError::Llama {
+        doing: "encoding sound",
+        why,
+    }
+}

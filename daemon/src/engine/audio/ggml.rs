@@ -1,0 +1,460 @@
+//! ggml, as far as the encoder needs it: tensors, arenas that hold them, a device that computes.
+//!
+//! A [`Tensor`] is a plain handle, valid as long as its [`Arena`]; whoever holds handles holds the
+//! arena too, or something that outlives it. ggml checks shapes and aborts on a wrong one, so what
+//! comes from a file is checked where it is read (`weights`).
+
+use std::ffi::{CString, c_void};
+use std::ptr::NonNull;
+
+use llama_cpp_sys_2 as sys;
+
+/// A handle on a tensor: up to four dimensions, the fastest first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tensor(NonNull<sys::ggml_tensor>);
+
+/// Memory for descriptions of tensors and graphs; the data lie on a device.
+#[derive(Debug)]
+pub(super) struct Arena(NonNull<sys::ggml_context>);
+
+/// Data of all the tensors of an arena, on a device.
+#[derive(Debug)]
+pub(super) struct Buffer(NonNull<sys::ggml_backend_buffer>);
+
+/// What computes: a ggml backend and its threads.
+#[derive(Debug)]
+pub(super) struct Device {
+    backend: NonNull<sys::ggml_backend>,
+    pool: NonNull<sys::ggml_threadpool>,
+}
+
+/// Operations in the order they are computed, with memory for what lies between them.
+#[derive(Debug)]
+pub(super) struct Graph {
+    raw: NonNull<sys::ggml_cgraph>,
+    allocator: NonNull<sys::ggml_gallocr>,
+}
+
+// SAFETY: none of these is tied to a thread; ggml keeps no thread-local state about them.
+unsafe impl Send for Tensor {}
+// SAFETY: through `&Tensor` only its description is read, which nothing changes once its graph or
+// buffer is made; data are read and written under the encoder's lock.
+unsafe impl Sync for Tensor {}
+// SAFETY: as for `Tensor`.
+unsafe impl Send for Arena {}
+// SAFETY: tensors are added only while an encoder is made, on one thread.
+unsafe impl Sync for Arena {}
+// SAFETY: as for `Tensor`.
+unsafe impl Send for Buffer {}
+// SAFETY: nothing can be done with `&Buffer`.
+unsafe impl Sync for Buffer {}
+// SAFETY: as for `Tensor`.
+unsafe impl Send for Device {}
+// SAFETY: as for `Tensor`.
+unsafe impl Send for Graph {}
+
+impl Tensor {
+    /// Elements along each dimension.
+    pub(super) fn shape(self) -> [i64; 4] {
+        // SAFETY: the handle is valid (module documentation).
+        unsafe { self.0.as_ref().ne }
+    }
+
+    /// Bytes from one element to the next along each dimension.
+    pub(super) fn strides(self) -> [usize; 4] {
+        // SAFETY: the handle is valid.
+        unsafe { self.0.as_ref().nb }
+    }
+
+    /// Bytes of its data.
+    pub(super) fn bytes(self) -> usize {
+        // SAFETY: the handle is valid.
+        unsafe { sys::ggml_nbytes(self.0.as_ptr()) }
+    }
+
+    /// Overwrites all its data, which have a place on a device.
+    pub(super) fn write_bytes(self, data: &[u8]) {
+        assert_eq!(data.len(), self.bytes());
+        // SAFETY: the handle is valid, the length fits, and the device copies before it returns.
+        unsafe {
+            sys::ggml_backend_tensor_set(
+                self.0.as_ptr(),
+                data.as_ptr().cast::<c_void>(),
+                0,
+                data.len(),
+            );
+        }
+    }
+
+    /// Overwrites all its floats.
+    pub(super) fn write(self, data: &[f32]) {
+        assert_eq!(size_of_val(data), self.bytes());
+        // SAFETY: as for `write_bytes`.
+        unsafe {
+            sys::ggml_backend_tensor_set(
+                self.0.as_ptr(),
+                data.as_ptr().cast::<c_void>(),
+                0,
+                size_of_val(data),
+            );
+        }
+    }
+
+    /// Reads all its floats.
+    pub(super) fn read(self, data: &mut [f32]) {
+        assert_eq!(size_of_val(data), self.bytes());
+        // SAFETY: as for `write_bytes`; any bytes are floats.
+        unsafe {
+            sys::ggml_backend_tensor_get(
+                self.0.as_ptr(),
+                data.as_mut_ptr().cast::<c_void>(),
+                0,
+                size_of_val(data),
+            );
+        }
+    }
+}
+
+/// Operations that ggml only records. Each returns the tensor that will hold its result.
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident ($($operand:ident),*) ($($number:ident : $type:ty),*) = $ggml:ident;)*) => {
+        $(
+            $(#[$doc])*
+            pub(super) fn $name(&self, $($operand: Tensor,)* $($number: $type),*) -> Tensor {
+                // SAFETY: arena and operands are valid; ggml checks that their shapes agree and
+                // reads no data yet.
+                let made = unsafe {
+                    sys::$ggml(self.0.as_ptr(), $($operand.0.as_ptr(),)* $($number),*)
+                };
+                made_tensor(made)
+            }
+        )*
+    };
+}
+
+impl Arena {
+    /// Room for `tensors` tensors and graphs of as many operations.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub(super) fn new(tensors: usize) -> Result<Self, String> {
+        // SAFETY: `no_alloc` without a buffer: ggml allocates its own for the descriptions alone.
+        let raw = unsafe {
+            sys::ggml_init(sys::ggml_init_params {
+                mem_size: tensors * sys::ggml_tensor_overhead()
+                    + sys::ggml_graph_overhead_custom(tensors, false),
+                mem_buffer: std::ptr::null_mut(),
+                no_alloc: true,
+            })
+        };
+        NonNull::new(raw).map(Self).ok_or_else(no_memory)
+    }
+
+    /// A tensor of element type `kind`, at most 4 dimensions.
+    pub(super) fn tensor(&self, kind: sys::ggml_type, shape: &[i64]) -> Tensor {
+        let dimensions = i32::try_from(shape.len()).unwrap_or(i32::MAX);
+        // SAFETY: ggml reads `dimensions` numbers, and checks that they are at most four.
+        made_tensor(unsafe {
+            sys::ggml_new_tensor(self.0.as_ptr(), kind, dimensions, shape.as_ptr())
+        })
+    }
+
+    /// A tensor of floats.
+    pub(super) fn floats(&self, shape: &[i64]) -> Tensor {
+        self.tensor(sys::GGML_TYPE_F32, shape)
+    }
+
+    /// A tensor of floats that is written before each run of a graph.
+    pub(super) fn input(&self, shape: &[i64]) -> Tensor {
+        let tensor = self.floats(shape);
+        // SAFETY: the tensor is valid.
+        unsafe { sys::ggml_set_input(tensor.0.as_ptr()) }
+        tensor
+    }
+
+    /// Keeps a result's memory from being reused within its graph, so that it can be read.
+    pub(super) fn keep(&self, result: Tensor) {
+        // SAFETY: the tensor is valid.
+        unsafe { sys::ggml_set_output(result.0.as_ptr()) }
+    }
+
+    operations! {
+        /// `weight`ᵀ · `x`: the inner dimension is the first of both.
+        mul_mat(weight, x)() = ggml_mul_mat;
+        /// Sum; `b` is repeated where it is smaller.
+        add(a, b)() = ggml_add;
+        /// Product of elements; `b` is repeated where it is smaller.
+        mul(a, b)() = ggml_mul;
+        /// Times a number.
+        scale(a)(factor: f32) = ggml_scale;
+        /// To mean 0 and variance 1 along the first dimension.
+        norm(a)(epsilon: f32) = ggml_norm;
+        /// To mean square 1 along the first dimension.
+        rms_norm(a)(epsilon: f32) = ggml_rms_norm;
+        /// Negative numbers to 0.
+        relu(a)() = ggml_relu;
+        /// x · sigmoid(x).
+        silu(a)() = ggml_silu;
+        /// 1 / (1 + e⁻ˣ).
+        sigmoid(a)() = ggml_sigmoid;
+        /// Hyperbolic tangent.
+        tanh(a)() = ggml_tanh;
+        /// Softmax along the first dimension.
+        soft_max(a)() = ggml_soft_max;
+        /// Into a range.
+        clamp(a)(least: f32, most: f32) = ggml_clamp;
+        /// `a` and then `b` along a dimension.
+        concat(a, b)(dimension: i32) = ggml_concat;
+        /// A copy whose elements lie one after the other.
+        cont(a)() = ggml_cont;
+        /// The first two dimensions exchanged, without a copy.
+        transpose(a)() = ggml_transpose;
+        /// Dimension i becomes dimension `axis_i`, without a copy.
+        permute(a)(axis_0: i32, axis_1: i32, axis_2: i32, axis_3: i32) = ggml_permute;
+        /// Another shape of the same elements, without a copy.
+        reshape_2d(a)(ne0: i64, ne1: i64) = ggml_reshape_2d;
+        /// Another shape of the same elements, without a copy.
+        reshape_3d(a)(ne0: i64, ne1: i64, ne2: i64) = ggml_reshape_3d;
+        /// Another shape of the same elements, without a copy.
+        reshape_4d(a)(ne0: i64, ne1: i64, ne2: i64, ne3: i64) = ggml_reshape_4d;
+        /// Some elements of `a`, without a copy; strides and offset in bytes.
+        view_3d(a)(ne0: i64, ne1: i64, ne2: i64, nb1: usize, nb2: usize, offset: usize) = ggml_view_3d;
+        /// Some elements of `a`, without a copy; strides and offset in bytes.
+        view_4d(a)(ne0: i64, ne1: i64, ne2: i64, ne3: i64, nb1: usize, nb2: usize, nb3: usize, offset: usize) = ggml_view_4d;
+        /// Zeros after each dimension.
+        pad(a)(p0: i32, p1: i32, p2: i32, p3: i32) = ggml_pad;
+        /// Two-dimensional convolution: strides, zeros at both ends, dilations.
+        conv_2d(kernel, x)(s0: i32, s1: i32, p0: i32, p1: i32, d0: i32, d1: i32) = ggml_conv_2d;
+        /// Convolution of each row of `x` with its row of `kernel`, without padding, transposed.
+        ssm_conv(x, kernel)() = ggml_ssm_conv;
+        /// Copies `a` into `to`; the result is `to`.
+        copy(a, to)() = ggml_cpy;
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: made by `ggml_init`, freed once.
+        unsafe { sys::ggml_free(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: made by `ggml_backend_alloc_ctx_tensors`, freed once; it outlives its device only
+        // in the sense that a buffer does not refer to one.
+        unsafe { sys::ggml_backend_buffer_free(self.0.as_ptr()) }
+    }
+}
+
+impl Device {
+    /// The CPU with `threads` threads, which sleep between two runs. The choice of a device is made
+    /// here and nowhere else.
+    ///
+    /// # Errors
+    /// When there is no memory or there are no threads.
+    pub(super) fn new(threads: i32) -> Result<Self, String> {
+        // SAFETY: no preconditions.
+        let backend =
+            NonNull::new(unsafe { sys::ggml_backend_cpu_init() }).ok_or_else(no_memory)?;
+        // SAFETY: plain default values; `poll` 0: workers wait for work asleep.
+        let pool = unsafe {
+            let mut params = sys::ggml_threadpool_params_default(threads);
+            params.poll = 0;
+            sys::ggml_threadpool_new(&raw mut params)
+        };
+        let Some(pool) = NonNull::new(pool) else {
+            // SAFETY: made above, freed once.
+            unsafe { sys::ggml_backend_free(backend.as_ptr()) };
+            return Err("no threads could be started".into());
+        };
+        // SAFETY: both live, the backend is the CPU's, and the pool is freed after it.
+        unsafe {
+            sys::ggml_backend_cpu_set_n_threads(backend.as_ptr(), threads);
+            sys::ggml_backend_cpu_set_threadpool(backend.as_ptr(), pool.as_ptr());
+        }
+        Ok(Self { backend, pool })
+    }
+
+    /// Gives every tensor of `arena` its place.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub(super) fn place(&self, arena: &Arena) -> Result<Buffer, String> {
+        // SAFETY: both are valid.
+        let raw =
+            unsafe { sys::ggml_backend_alloc_ctx_tensors(arena.0.as_ptr(), self.backend.as_ptr()) };
+        NonNull::new(raw).map(Buffer).ok_or_else(no_memory)
+    }
+
+    /// A graph in `arena` that computes `results`, in that order, with all the memory it needs.
+    ///
+    /// # Errors
+    /// When there is no memory.
+    pub(super) fn graph(
+        &self,
+        arena: &Arena,
+        most: usize,
+        results: &[Tensor],
+    ) -> Result<Graph, String> {
+        // SAFETY: the arena was made with room for a graph of `most` operations; ggml aborts if not.
+        let raw = unsafe { sys::ggml_new_graph_custom(arena.0.as_ptr(), most, false) };
+        let raw = NonNull::new(raw).ok_or_else(no_memory)?;
+        for result in results {
+            // SAFETY: both are valid.
+            unsafe { sys::ggml_build_forward_expand(raw.as_ptr(), result.0.as_ptr()) }
+        }
+        // SAFETY: the backend is valid.
+        let allocator = unsafe {
+            sys::ggml_gallocr_new(sys::ggml_backend_get_default_buffer_type(
+                self.backend.as_ptr(),
+            ))
+        };
+        let allocator = NonNull::new(allocator).ok_or_else(no_memory)?;
+        let graph = Graph { raw, allocator };
+        // SAFETY: both are valid.
+        if unsafe { sys::ggml_gallocr_alloc_graph(allocator.as_ptr(), raw.as_ptr()) } {
+            Ok(graph)
+        } else {
+            Err(no_memory())
+        }
+    }
+
+    /// Computes a graph. Its inputs are written; its arena and all it refers to are alive.
+    ///
+    /// # Errors
+    /// When ggml fails.
+    pub(super) fn compute(&mut self, graph: &mut Graph) -> Result<(), String> {
+        // SAFETY: all are valid, and `&mut` makes this the only run of both.
+        match unsafe { sys::ggml_backend_graph_compute(self.backend.as_ptr(), graph.raw.as_ptr()) }
+        {
+            sys::GGML_STATUS_SUCCESS => Ok(()),
+            code => Err(format!("ggml_backend_graph_compute returned {code}")),
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, freed once, the backend before its threads.
+        unsafe {
+            sys::ggml_backend_free(self.backend.as_ptr());
+            sys::ggml_threadpool_free(self.pool.as_ptr());
+        }
+    }
+}
+
+impl Graph {
+    /// Multiply-adds of its matrix products and convolutions: what a run costs.
+    pub(super) fn multiply_adds(&self) -> u64 {
+        // SAFETY: the graph is valid; indices are below its number of nodes.
+        let nodes = unsafe { sys::ggml_graph_n_nodes(self.raw.as_ptr()) };
+        (0..nodes)
+            // SAFETY: as above.
+            .map(|node| unsafe { multiply_adds(sys::ggml_graph_node(self.raw.as_ptr(), node)) })
+            .sum()
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // SAFETY: made by `Device::graph`, freed once; the graph itself lies in its arena.
+        unsafe { sys::ggml_gallocr_free(self.allocator.as_ptr()) }
+    }
+}
+
+/// Multiply-adds of one operation.
+///
+/// # Safety
+/// `node` and its operands are valid.
+pub(super) unsafe fn multiply_adds(node: *const sys::ggml_tensor) -> u64 {
+    // SAFETY: promised by the caller; these two operations have two operands.
+    let inner = unsafe {
+        match (*node).op {
+            sys::GGML_OP_MUL_MAT => (*(*node).src[0]).ne[0],
+            sys::GGML_OP_SSM_CONV => (*(*node).src[1]).ne[0],
+            _ => 0,
+        }
+    };
+    // SAFETY: promised by the caller.
+    let elements: i64 = unsafe { (*node).ne.iter().product() };
+    u64::try_from(elements * inner).unwrap_or(0)
+}
+
+fn made_tensor(raw: *mut sys::ggml_tensor) -> Tensor {
+    // ggml aborts instead of returning null when an arena is full.
+    Tensor(NonNull::new(raw).expect("ggml returns a tensor"))
+}
+
+fn no_memory() -> String {
+    "out of memory".into()
+}
+
+/// Where the data of the tensors of a GGUF file lie.
+#[derive(Debug)]
+pub(super) struct Directory {
+    gguf: NonNull<sys::gguf_context>,
+    described: Arena,
+}
+
+impl Directory {
+    /// Reads the directory of the file at `path`.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub(super) fn open(path: &std::path::Path) -> Result<Self, String> {
+        let name = CString::new(path.as_os_str().as_encoded_bytes())
+            .map_err(|_| "its name contains a NUL byte".to_owned())?;
+        let mut described = std::ptr::null_mut();
+        let params = sys::gguf_init_params {
+            no_alloc: true,
+            ctx: &raw mut described,
+        };
+        // SAFETY: the name is NUL-terminated; `described` is written before the call returns.
+        let gguf = unsafe { sys::gguf_init_from_file(name.as_ptr(), params) };
+        let gguf = NonNull::new(gguf).ok_or_else(|| "its header is damaged".to_owned())?;
+        let Some(described) = NonNull::new(described) else {
+            // SAFETY: made above, freed once.
+            unsafe { sys::gguf_free(gguf.as_ptr()) };
+            return Err("it describes no tensors".into());
+        };
+        let described = Arena(described);
+        Ok(Self { gguf, described })
+    }
+
+    /// Element type, shape, and place of the data in the file: offset and bytes.
+    pub(super) fn find(&self, name: &str) -> Option<Entry> {
+        let name = CString::new(name).ok()?;
+        // SAFETY: both contexts are valid, the name is NUL-terminated, the index comes from the
+        // file's own directory, and so does the tensor.
+        unsafe {
+            let index = sys::gguf_find_tensor(self.gguf.as_ptr(), name.as_ptr());
+            let tensor = sys::ggml_get_tensor(self.described.0.as_ptr(), name.as_ptr());
+            let tensor = Tensor(NonNull::new(tensor)?);
+            (index >= 0).then(|| Entry {
+                kind: tensor.0.as_ref().type_,
+                shape: tensor.shape(),
+                offset: (sys::gguf_get_data_offset(self.gguf.as_ptr())
+                    + sys::gguf_get_tensor_offset(self.gguf.as_ptr(), index))
+                    as u64,
+                bytes: tensor.bytes(),
+            })
+        }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // SAFETY: made by `gguf_init_from_file`, freed once.
+        unsafe { sys::gguf_free(self.gguf.as_ptr()) }
+    }
+}
+
+/// One tensor of a GGUF file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub kind: sys::ggml_type,
+    pub shape: [i64; 4],
+    pub offset: u64,
+    pub bytes: usize,
+}
