@@ -390,3 +390,6 @@ fn failed(why: String) -> EngineError {
         why,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,13 @@ mod ggml;
 mod graph;
 mod mel;
 mod mtmd;
+#[cfg(test)]
+mod reference;
 mod stream;
 mod waveform;
 mod weights;
+#[cfg(test)]
+mod written;
 
 use std::sync::{Arc, OnceLock};
 

@@ -56,6 +56,20 @@ impl Projector {
         threads: i32,
         gpu: bool,
     ) -> Result<Self, LoadError> {
+        // SAFETY: plain default values.
+        let mut params = unsafe { sys::mtmd_context_params_default() };
+        params.use_gpu = gpu;
+        params.print_timings = false;
+        params.n_threads = threads;
+        Self::with(path, text, params)
+    }
+
+    /// Loads `path` for `text` with these parameters.
+    pub(super) fn with(
+        path: &Path,
+        text: &LlamaModel,
+        params: sys::mtmd_context_params,
+    ) -> Result<Self, LoadError> {
         let header = Header::open(path, Kind::Projector)?;
         let refused = |why| LoadError::Refused {
             path: path.into(),
@@ -75,11 +89,6 @@ impl Projector {
         let name = CString::new(path.as_os_str().as_encoded_bytes())
             .map_err(|_| refused("its name contains a NUL byte".into()))?;
         backend::take_errors();
-        // SAFETY: plain default values.
-        let mut params = unsafe { sys::mtmd_context_params_default() };
-        params.use_gpu = gpu;
-        params.print_timings = false;
-        params.n_threads = threads;
         // SAFETY: the name is NUL-terminated and the model lives: `Model` drops its projector first.
         let context = unsafe { sys::mtmd_init_from_file(name.as_ptr(), raw_model(text), params) };
         let context = NonNull::new(context).ok_or_else(|| refused(backend::take_errors()))?;
@@ -187,9 +196,15 @@ impl Encoder {
     /// Runs the encoder: rows × width floats, row by row. Takes about 0.1 s a second of sound on
     /// two desktop cores at E2B's size.
     pub(super) fn encode(&mut self, mel: &Mel) -> Result<Vec<f32>, EngineError> {
-        let projector = self.projector();
-        // SAFETY: `&mut self` and the one `Encoder` for each context make this the only call that
-        // encodes; the chunk was made by this context's library and lives.
+        self.projector().encode(mel)
+    }
+}
+
+impl Projector {
+    /// Runs the encoder. The caller makes sure that nobody else does.
+    pub(super) fn encode(&self, mel: &Mel) -> Result<Vec<f32>, EngineError> {
+        let projector = self;
+        // SAFETY: the caller makes this the only call that encodes; the chunk was made by this context's library and lives.
         let code =
             unsafe { sys::mtmd_encode_chunk(projector.context.as_ptr(), mel.audio.as_ptr()) };
         if code != 0 {

@@ -1,0 +1,102 @@
+//! Files of other kinds than the embedded one, against mtmd; and what is counted.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::engine::audio::reference::{Both, NANO, compare, nano, sound};
+use crate::engine::audio::written;
+
+/// Checks clips and pieces of some sizes within an error.
+fn check(both: &Both, most_error: f32) {
+    for (seed, samples) in [(1, 1600), (2, 12_345), (3, 160_000)] {
+        let samples = sound(samples, seed);
+        let whole = both.whole(&samples);
+        for rows in PIECES {
+            let ours = both.streamed(&samples, &[samples.len()], &[rows]);
+            let (cosine, error) = compare(&ours, &whole, both.stream.width());
+            println!(
+                "{} samples in pieces of {rows}: {cosine} {error}",
+                samples.len()
+            );
+            assert!(cosine >= 0.9999, "cosine {cosine}");
+            assert!(error <= most_error, "error {error}");
+        }
+    }
+}
+
+/// Half-precision matrices round what they are multiplied with, which hides differences below 1e-3.
+#[test]
+fn with_matrices_of_floats_the_difference_is_that_of_floats() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("floats.gguf");
+    written::as_floats(&nano("mmproj.gguf"), &file, &[]);
+    check(&Both::load(&nano("gguf"), &file, 1), 1e-4);
+}
+
+#[test]
+fn the_ranges_of_clippable_layers_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("clamped.gguf");
+    let scalars: Vec<_> = [
+        ("a.blk.0.ffn_up.input_max", 0.4),
+        ("a.blk.0.ffn_up.output_min", -0.3),
+        ("a.blk.1.attn_q.output_max", 0.5),
+        ("a.blk.1.conv_pw1.input_min", -0.6),
+        ("a.blk.2.attn_out.output_max", 0.2),
+        ("a.input_projection.output_max", 0.9),
+        ("mm.a.input_projection.output_min", -0.7),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    written::as_floats(&nano("mmproj.gguf"), &file, &scalars);
+    let clamped = Both::load(&nano("gguf"), &file, 1);
+    check(&clamped, 1e-4);
+    let samples = sound(32_000, 4);
+    let (without, with) = (NANO.whole(&samples), clamped.whole(&samples));
+    let (cosine, _) = compare(&with, &without, NANO.stream.width());
+    assert!(cosine < 0.99, "the ranges change nothing: {cosine}");
+}
+
+#[test]
+fn an_encoder_free_projector_goes_through_the_same_door() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("encoder-free.gguf");
+    let width = NANO.stream.width();
+    written::encoder_free(&file, u32::try_from(width).unwrap());
+    check(&Both::load(&nano("gguf"), &file, 1), 1e-4);
+}
+
+#[test]
+fn a_text_model_or_another_width_is_refused() {
+    let load = |path: PathBuf, width| Encoder::load(&path, width, 1, Floor::Added).unwrap_err();
+    let error = load(nano("gguf"), 160);
+    assert!(matches!(error, LoadError::WrongKind { .. }), "{error}");
+    let error = load(nano("mmproj.gguf"), 1536);
+    assert!(matches!(error, LoadError::Mismatch { .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_ends_early_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("short.gguf");
+    let bytes = std::fs::read(nano("mmproj.gguf")).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let error = Encoder::load(&file, 160, 1, Floor::Added).unwrap_err();
+    assert!(matches!(error, LoadError::Refused { .. }), "{error}");
+}
+
+/// As many multiply-adds as mtmd spends on the whole clip, counted in its graph and in ours.
+#[test]
+fn no_work_is_done_twice() {
+    let samples = sound(480_000, 5);
+    let whole = NANO.count(&samples);
+    let rows = samples.len() as u64 / 640;
+    for piece in PIECES {
+        let each = NANO.stream.multiply_adds(piece).unwrap();
+        let streamed = each * rows / piece as u64;
+        #[expect(clippy::cast_precision_loss)]
+        let ratio = streamed as f64 / whole as f64;
+        println!("pieces of {piece}: {ratio}");
+        assert!(ratio <= 1.05, "{ratio} in pieces of {piece}");
+    }
+}

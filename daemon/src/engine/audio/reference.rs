@@ -1,0 +1,163 @@
+//! What the streaming encoder is measured against: mtmd on whole clips.
+
+use std::ffi::c_void;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use llama_cpp_sys_2 as sys;
+
+use super::encoder::Encoder;
+use super::ggml::multiply_adds;
+use super::mel::Floor;
+use super::stream::Stream;
+use super::{Clip, mtmd};
+use crate::config;
+use crate::engine::model::Model;
+
+/// A model's encoder twice: as a stream, and as mtmd computes it, which is the truth here.
+pub(super) struct Both {
+    pub stream: Arc<Encoder>,
+    whole: Mutex<mtmd::Encoder>,
+    model: Arc<Model>,
+    mmproj: PathBuf,
+}
+
+/// The embedded model. One thread, because tests run side by side.
+pub(super) static NANO: LazyLock<Both> =
+    LazyLock::new(|| Both::load(&nano("gguf"), &nano("mmproj.gguf"), 1));
+
+pub(super) fn nano(kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../models/nano/nano-f16.{kind}"))
+}
+
+impl Both {
+    pub(super) fn load(text: &Path, mmproj: &Path, threads: i32) -> Self {
+        let config = config::Model {
+            text: text.into(),
+            mmproj: mmproj.into(),
+            gpu_layers: 0,
+            repack: false,
+        };
+        let model = Arc::new(Model::load(&config, threads).unwrap());
+        let width = usize::try_from(model.llama().n_embd()).unwrap();
+        Self {
+            stream: Encoder::load(mmproj, width, threads, Floor::Least).unwrap(),
+            whole: Mutex::new(mtmd::Encoder::new(&model).unwrap()),
+            model,
+            mmproj: mmproj.into(),
+        }
+    }
+
+    pub(super) fn whole(&self, samples: &[f32]) -> Vec<f32> {
+        let clip = Clip::new(samples.to_vec()).unwrap();
+        let mut encoder = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        clip.encode(&mut encoder).unwrap();
+        clip.soft_tokens().unwrap().to_vec()
+    }
+
+    /// Multiply-adds that mtmd spends on the whole clip.
+    pub(super) fn count(&self, samples: &[f32]) -> u64 {
+        /// Asked about each operation before it is computed; wants to see none of them.
+        unsafe extern "C" fn add(node: *mut sys::ggml_tensor, _: bool, sum: *mut c_void) -> bool {
+            // SAFETY: `sum` is the counter below, and the node is part of a graph.
+            unsafe { *sum.cast::<u64>() += multiply_adds(node) };
+            false
+        }
+        let mut sum = 0u64;
+        // SAFETY: plain default values.
+        let mut params = unsafe { sys::mtmd_context_params_default() };
+        params.use_gpu = false;
+        params.warmup = false;
+        params.n_threads = 1;
+        params.cb_eval = Some(add);
+        params.cb_eval_user_data = (&raw mut sum).cast();
+        let projector = mtmd::Projector::with(&self.mmproj, self.model.llama(), params).unwrap();
+        let mel = projector.mel(samples).unwrap();
+        projector.encode(&mel).unwrap();
+        drop(projector);
+        sum
+    }
+
+    /// Pushes `samples` in parts of the given sizes and takes at most so many rows after each, both
+    /// over and over.
+    pub(super) fn streamed(&self, samples: &[f32], parts: &[usize], most: &[usize]) -> Vec<f32> {
+        let mut stream = Stream::new(&self.stream);
+        let mut most = most.iter().copied().cycle();
+        let mut take = |stream: &mut Stream| stream.take(most.next().unwrap()).unwrap();
+        let mut soft_tokens = Vec::new();
+        let mut left = samples;
+        for part in parts.iter().copied().cycle() {
+            let (now, later) = left.split_at(part.min(left.len()));
+            stream.push(now);
+            left = later;
+            if left.is_empty() {
+                break;
+            }
+            soft_tokens.extend(take(&mut stream).unwrap_or_default());
+        }
+        stream.finish();
+        while let Some(rows) = take(&mut stream) {
+            soft_tokens.extend(rows);
+        }
+        assert_eq!(stream.ready(), 0);
+        assert_eq!(stream.heard() * self.stream.width(), soft_tokens.len());
+        soft_tokens
+    }
+
+    /// Checks one way of hearing `samples` against mtmd.
+    pub(super) fn check(&self, samples: &[f32], parts: &[usize], most: &[usize]) {
+        let streamed = self.streamed(samples, parts, most);
+        let (cosine, error) = compare(&streamed, &self.whole(samples), self.stream.width());
+        let length = samples.len();
+        assert!(cosine >= 0.9999, "cosine {cosine} for {length} samples");
+        assert!(error <= 1e-3, "error {error} for {length} samples");
+    }
+}
+
+/// Something like speech: voiced stretches of gliding pitch, noise, and pauses.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss
+)]
+pub(super) fn sound(samples: usize, seed: u32) -> Vec<f32> {
+    let mut noise = seed.wrapping_mul(2_654_435_761) | 1;
+    let mut phase = 0f32;
+    (0..samples)
+        .map(|nth| {
+            noise ^= noise << 13;
+            noise ^= noise >> 17;
+            noise ^= noise << 5;
+            let hiss = noise as f32 / u32::MAX as f32 - 0.5;
+            let time = nth as f32 / 16_000.0 + (seed % 7) as f32;
+            phase += 0.05 * (1.0 + 0.3 * (time * 5.1).sin());
+            let voice: f32 = (1..20).map(|k| (phase * k as f32).sin() / k as f32).sum();
+            match ((time * 6.0) as u32 + seed) % 5 {
+                0 => 0.0,
+                1 => 0.2 * hiss,
+                _ => 0.2 * voice * (time * 9.0).sin() + 0.003 * hiss,
+            }
+        })
+        .collect()
+}
+
+/// Least cosine, and greatest difference as a part of the row's greatest number, over all rows.
+#[expect(clippy::cast_possible_truncation)]
+pub(super) fn compare(ours: &[f32], theirs: &[f32], width: usize) -> (f32, f32) {
+    assert_eq!(ours.len() / width, theirs.len() / width, "rows");
+    let rows = ours.chunks(width).zip(theirs.chunks(width));
+    rows.fold((1f32, 0f32), |(cosine, error), (ours, theirs)| {
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            let products = a.iter().zip(b);
+            products.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        let norm = (dot(ours, ours) * dot(theirs, theirs)).sqrt();
+        let most = theirs.iter().fold(0f32, |most, x| most.max(x.abs()));
+        let off = ours.iter().zip(theirs);
+        let off = off.fold(0f32, |off, (a, b)| off.max((a - b).abs()));
+        (
+            cosine.min((dot(ours, theirs) / norm) as f32),
+            error.max(off / most),
+        )
+    })
+}
