@@ -12,6 +12,8 @@ mod mel;
 mod mtmd;
 #[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod spectrogram;
 mod stream;
 mod waveform;
 mod weights;

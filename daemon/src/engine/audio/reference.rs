@@ -10,7 +10,7 @@ use super::encoder::Encoder;
 use super::ggml::multiply_adds;
 use super::mel::Floor;
 use super::stream::Stream;
-use super::{Clip, mtmd};
+use super::{Clip, mtmd, spectrogram};
 use crate::config;
 use crate::engine::model::Model;
 
@@ -102,6 +102,14 @@ impl Both {
         assert_eq!(stream.ready(), 0);
         assert_eq!(stream.heard() * self.stream.width(), soft_tokens.len());
         soft_tokens
+    }
+
+    /// Takes pieces of at most `rows` from llama.cpp's own spectrogram of the clip.
+    pub(super) fn streamed_from_their_spectrogram(&self, samples: &[f32], rows: usize) -> Vec<f32> {
+        let mut stream = Stream::with_frames(&self.stream, spectrogram::whole(samples));
+        std::iter::from_fn(|| stream.take(rows).unwrap())
+            .flatten()
+            .collect()
     }
 
     /// Checks one way of hearing `samples` against mtmd.

@@ -37,6 +37,15 @@ impl Stream {
         }
     }
 
+    /// An utterance that has ended and of which all frames are there.
+    #[cfg(test)]
+    pub(super) fn with_frames(encoder: &Arc<Encoder>, frames: Vec<f32>) -> Self {
+        let mut stream = Self::new(encoder);
+        stream.frames = frames;
+        stream.ended = true;
+        stream
+    }
+
     /// Takes samples: 16 kHz, mono, in -1..1, as many as there are. After [`Stream::finish`] they
     /// are ignored.
     pub(in crate::engine) fn push(&mut self, samples: &[f32]) {
