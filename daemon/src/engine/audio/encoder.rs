@@ -282,7 +282,7 @@ impl Architecture {
             Self::Projection { matrix, .. } => {
                 let frames = arena.input(&[matrix.weight.shape()[0], length]);
                 let soft_tokens = matrix.apply(&arena, arena.rms_norm(frames, EPSILON));
-                arena.keep(soft_tokens);
+                soft_tokens.keep();
                 let conformer = None;
                 (Inputs { frames, conformer }, vec![soft_tokens])
             }

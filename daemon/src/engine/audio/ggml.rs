@@ -72,6 +72,12 @@ impl Tensor {
         unsafe { sys::ggml_nbytes(self.0.as_ptr()) }
     }
 
+    /// Keeps a result's memory from being reused within its graph, so that it can be read.
+    pub(super) fn keep(self) {
+        // SAFETY: the handle is valid.
+        unsafe { sys::ggml_set_output(self.0.as_ptr()) }
+    }
+
     /// Overwrites all its data, which have a place on a device.
     pub(super) fn write_bytes(self, data: &[u8]) {
         assert_eq!(data.len(), self.bytes());
@@ -120,6 +126,7 @@ macro_rules! operations {
     ($($(#[$doc:meta])* $name:ident ($($operand:ident),*) ($($number:ident : $type:ty),*) = $ggml:ident;)*) => {
         $(
             $(#[$doc])*
+            #[allow(clippy::too_many_arguments, reason = "they are ggml's")]
             pub(super) fn $name(&self, $($operand: Tensor,)* $($number: $type),*) -> Tensor {
                 // SAFETY: arena and operands are valid; ggml checks that their shapes agree and
                 // reads no data yet.
@@ -170,12 +177,6 @@ impl Arena {
         // SAFETY: the tensor is valid.
         unsafe { sys::ggml_set_input(tensor.0.as_ptr()) }
         tensor
-    }
-
-    /// Keeps a result's memory from being reused within its graph, so that it can be read.
-    pub(super) fn keep(&self, result: Tensor) {
-        // SAFETY: the tensor is valid.
-        unsafe { sys::ggml_set_output(result.0.as_ptr()) }
     }
 
     operations! {
@@ -241,8 +242,8 @@ impl Drop for Arena {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: made by `ggml_backend_alloc_ctx_tensors`, freed once; it outlives its device only
-        // in the sense that a buffer does not refer to one.
+        // SAFETY: made by `ggml_backend_alloc_ctx_tensors`, freed once; a buffer does not refer to
+        // the backend that made it.
         unsafe { sys::ggml_backend_buffer_free(self.0.as_ptr()) }
     }
 }

@@ -31,6 +31,7 @@ const SOFTCAP: f32 = 50.0;
 const BLOCK: i64 = PAST;
 
 /// Bands of the spectrogram, as ggml counts.
+#[expect(clippy::cast_possible_wrap, reason = "it is 128")]
 const MEL: i64 = BANDS as i64;
 
 /// Operations of a graph outside of layers, and in each layer; rounded up.
@@ -86,7 +87,7 @@ pub(super) fn plan(arena: &Arena, conformer: &Conformer, state: Tensor, rows: i6
     }
     let soft_tokens = planner.embedder(x);
     debug_assert_eq!(planner.offset, state.bytes());
-    arena.keep(soft_tokens);
+    soft_tokens.keep();
     Plan {
         frames,
         alive,

@@ -195,3 +195,56 @@ fn as_f64(count: usize) -> f64 {
 fn narrow(number: f64) -> f32 {
     number as f32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::audio::reference::sound;
+    use crate::engine::audio::spectrogram;
+
+    fn heard(samples: &[f32], part: usize, floor: Floor) -> Vec<f32> {
+        let mut mel = LogMel::new(&Tables::new(floor));
+        let mut frames = Vec::new();
+        samples
+            .chunks(part)
+            .for_each(|part| mel.push(part, &mut frames));
+        mel.finish(&mut frames);
+        frames
+    }
+
+    #[test]
+    fn the_spectrogram_is_llama_cpps() {
+        let samples = sound(50_000, 1);
+        let ours = heard(&samples, samples.len(), Floor::Least);
+        let theirs = spectrogram::whole(&samples);
+        assert_eq!(ours.len(), theirs.len());
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            assert!((ours - theirs).abs() < 2e-3, "{ours} {theirs}");
+        }
+    }
+
+    #[test]
+    fn pushes_of_any_size_give_the_same_bits() {
+        let samples = sound(20_000, 2);
+        let whole = heard(&samples, samples.len(), Floor::Added);
+        for part in [1, 159, 160, 161, 320, 5000] {
+            assert_eq!(heard(&samples, part, Floor::Added), whole, "{part}");
+        }
+    }
+
+    #[test]
+    fn the_reference_adds_the_floor_and_llama_cpp_does_not_go_below_it() {
+        let samples = sound(20_000, 3);
+        let added = heard(&samples, 1000, Floor::Added);
+        let least = heard(&samples, 1000, Floor::Least);
+        for (added, least) in added.iter().zip(&least) {
+            assert!((-1e-6..=2f32.ln() + 1e-6).contains(&(added - least)));
+        }
+        let silence = heard(&[0.0; 1600], 1600, Floor::Added);
+        assert!(
+            silence
+                .iter()
+                .all(|number| (number - 1e-3f32.ln()).abs() < 1e-6)
+        );
+    }
+}

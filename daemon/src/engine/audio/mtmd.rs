@@ -196,17 +196,20 @@ impl Encoder {
     /// Runs the encoder: rows × width floats, row by row. Takes about 0.1 s a second of sound on
     /// two desktop cores at E2B's size.
     pub(super) fn encode(&mut self, mel: &Mel) -> Result<Vec<f32>, EngineError> {
-        self.projector().encode(mel)
+        // SAFETY: there is one `Encoder` for each projector, and it is borrowed mutably.
+        unsafe { self.projector().encode(mel) }
     }
 }
 
 impl Projector {
-    /// Runs the encoder. The caller makes sure that nobody else does.
-    pub(super) fn encode(&self, mel: &Mel) -> Result<Vec<f32>, EngineError> {
-        let projector = self;
-        // SAFETY: the caller makes this the only call that encodes; the chunk was made by this context's library and lives.
-        let code =
-            unsafe { sys::mtmd_encode_chunk(projector.context.as_ptr(), mel.audio.as_ptr()) };
+    /// Runs the encoder.
+    ///
+    /// # Safety
+    /// Nobody else encodes with this projector meanwhile.
+    pub(super) unsafe fn encode(&self, mel: &Mel) -> Result<Vec<f32>, EngineError> {
+        // SAFETY: the caller makes this the only call that encodes; the chunk was made by this
+        // context's library and lives.
+        let code = unsafe { sys::mtmd_encode_chunk(self.context.as_ptr(), mel.audio.as_ptr()) };
         if code != 0 {
             return Err(EngineError::Llama {
                 doing: "encoding sound",
@@ -217,8 +220,8 @@ impl Projector {
         // the next.
         let soft_tokens = unsafe {
             std::slice::from_raw_parts(
-                sys::mtmd_get_output_embd(projector.context.as_ptr()),
-                mel.rows() * projector.width,
+                sys::mtmd_get_output_embd(self.context.as_ptr()),
+                mel.rows() * self.width,
             )
         };
         Ok(soft_tokens.to_vec())

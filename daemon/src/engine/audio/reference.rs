@@ -73,7 +73,8 @@ impl Both {
         params.cb_eval_user_data = (&raw mut sum).cast();
         let projector = mtmd::Projector::with(&self.mmproj, self.model.llama(), params).unwrap();
         let mel = projector.mel(samples).unwrap();
-        projector.encode(&mel).unwrap();
+        // SAFETY: nobody else knows this projector.
+        unsafe { projector.encode(&mel) }.unwrap();
         drop(projector);
         sum
     }
