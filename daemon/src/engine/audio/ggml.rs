@@ -4,7 +4,7 @@
 //! arena too, or something that outlives it. ggml checks shapes and aborts on a wrong one, so what
 //! comes from a file is checked where it is read (`weights`).
 
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, c_void};
 use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
@@ -54,6 +54,12 @@ unsafe impl Send for Device {}
 unsafe impl Send for Graph {}
 
 impl Tensor {
+    /// Type of its elements.
+    pub(super) fn kind(self) -> sys::ggml_type {
+        // SAFETY: the handle is valid (module documentation).
+        unsafe { self.0.as_ref().type_ }
+    }
+
     /// Elements along each dimension.
     pub(super) fn shape(self) -> [i64; 4] {
         // SAFETY: the handle is valid (module documentation).
@@ -155,6 +161,20 @@ impl Arena {
             })
         };
         NonNull::new(raw).map(Self).ok_or_else(no_memory)
+    }
+
+    /// Takes over an arena that ggml made.
+    ///
+    /// # Safety
+    /// `raw` is a context that nobody else will free.
+    pub(super) unsafe fn from_raw(raw: NonNull<sys::ggml_context>) -> Self {
+        Self(raw)
+    }
+
+    /// The tensor of that name.
+    pub(super) fn find(&self, name: &CStr) -> Option<Tensor> {
+        // SAFETY: the arena is valid and the name NUL-terminated.
+        NonNull::new(unsafe { sys::ggml_get_tensor(self.0.as_ptr(), name.as_ptr()) }).map(Tensor)
     }
 
     /// A tensor of element type `kind`, at most 4 dimensions.
@@ -389,73 +409,4 @@ fn made_tensor(raw: *mut sys::ggml_tensor) -> Tensor {
 
 fn no_memory() -> String {
     "out of memory".into()
-}
-
-/// Where the data of the tensors of a GGUF file lie.
-#[derive(Debug)]
-pub(super) struct Directory {
-    gguf: NonNull<sys::gguf_context>,
-    described: Arena,
-}
-
-impl Directory {
-    /// Reads the directory of the file at `path`.
-    ///
-    /// # Errors
-    /// When it is damaged.
-    pub(super) fn open(path: &std::path::Path) -> Result<Self, String> {
-        let name = CString::new(path.as_os_str().as_encoded_bytes())
-            .map_err(|_| "its name contains a NUL byte".to_owned())?;
-        let mut described = std::ptr::null_mut();
-        let params = sys::gguf_init_params {
-            no_alloc: true,
-            ctx: &raw mut described,
-        };
-        // SAFETY: the name is NUL-terminated; `described` is written before the call returns.
-        let gguf = unsafe { sys::gguf_init_from_file(name.as_ptr(), params) };
-        let gguf = NonNull::new(gguf).ok_or_else(|| "its header is damaged".to_owned())?;
-        let Some(described) = NonNull::new(described) else {
-            // SAFETY: made above, freed once.
-            unsafe { sys::gguf_free(gguf.as_ptr()) };
-            return Err("it describes no tensors".into());
-        };
-        let described = Arena(described);
-        Ok(Self { gguf, described })
-    }
-
-    /// Element type, shape, and place of the data in the file: offset and bytes.
-    pub(super) fn find(&self, name: &str) -> Option<Entry> {
-        let name = CString::new(name).ok()?;
-        // SAFETY: both contexts are valid, the name is NUL-terminated, the index comes from the
-        // file's own directory, and so does the tensor.
-        unsafe {
-            let index = sys::gguf_find_tensor(self.gguf.as_ptr(), name.as_ptr());
-            let tensor = sys::ggml_get_tensor(self.described.0.as_ptr(), name.as_ptr());
-            let tensor = Tensor(NonNull::new(tensor)?);
-            (index >= 0).then(|| Entry {
-                kind: tensor.0.as_ref().type_,
-                shape: tensor.shape(),
-                offset: (sys::gguf_get_data_offset(self.gguf.as_ptr())
-                    + sys::gguf_get_tensor_offset(self.gguf.as_ptr(), index))
-                    as u64,
-                bytes: tensor.bytes(),
-            })
-        }
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        // SAFETY: made by `gguf_init_from_file`, freed once.
-        unsafe { sys::gguf_free(self.gguf.as_ptr()) }
-    }
-}
-
-/// One tensor of a GGUF file.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
-    pub kind: sys::ggml_type,
-    pub shape: [i64; 4],
-    pub offset: u64,
-    pub bytes: usize,
 }

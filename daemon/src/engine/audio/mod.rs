@@ -5,6 +5,7 @@
 //! and transcribed). Today the encoder is llama.cpp's own [`mtmd`], which takes whole clips.
 
 mod conformer;
+mod directory;
 mod encoder;
 mod ggml;
 mod graph;

@@ -10,7 +10,7 @@ use super::encoder::Encoder;
 use super::ggml::multiply_adds;
 use super::mel::Floor;
 use super::stream::Stream;
-use super::{Clip, mtmd, spectrogram};
+use super::{Clip, mtmd, spectrogram, written};
 use crate::config;
 use crate::engine::model::Model;
 
@@ -25,6 +25,15 @@ pub(super) struct Both {
 /// The embedded model. One thread, because tests run side by side.
 pub(super) static NANO: LazyLock<Both> =
     LazyLock::new(|| Both::load(&nano("gguf"), &nano("mmproj.gguf"), 1));
+
+/// The embedded model with matrices of floats. F16 rounds what it is multiplied with, so that a
+/// float's last bit can move a soft token by a thousandth; here nothing hides behind that.
+pub(super) static FLOATS: LazyLock<Both> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("floats.gguf");
+    written::as_floats(&nano("mmproj.gguf"), &file, &[]);
+    Both::load(&nano("gguf"), &file, 1)
+});
 
 pub(super) fn nano(kind: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../models/nano/nano-f16.{kind}"))

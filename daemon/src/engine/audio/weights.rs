@@ -6,7 +6,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::ggml::{Arena, Buffer, Device, Directory, Entry, Tensor};
+use super::directory::{Directory, Entry};
+use super::ggml::{Arena, Buffer, Device, Tensor};
 
 /// Range that a "clippable" linear layer keeps its input and its output in.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::engine::audio::reference::{Both, NANO, compare, nano, sound};
+use crate::engine::audio::reference::{Both, FLOATS, NANO, compare, nano, sound};
 use crate::engine::audio::written;
 
 /// Checks clips and pieces of some sizes within an error.
@@ -24,13 +24,9 @@ fn check(both: &Both, most_error: f32) {
     }
 }
 
-/// Half-precision matrices round what they are multiplied with, which hides differences below 1e-3.
 #[test]
 fn with_matrices_of_floats_the_difference_is_that_of_floats() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("floats.gguf");
-    written::as_floats(&nano("mmproj.gguf"), &file, &[]);
-    check(&Both::load(&nano("gguf"), &file, 1), 1e-4);
+    check(&FLOATS, 3e-4);
 }
 
 #[test]
@@ -50,7 +46,7 @@ fn the_ranges_of_clippable_layers_are_kept() {
     .into();
     written::as_floats(&nano("mmproj.gguf"), &file, &scalars);
     let clamped = Both::load(&nano("gguf"), &file, 1);
-    check(&clamped, 1e-4);
+    check(&clamped, 3e-4);
     let samples = sound(32_000, 4);
     let (without, with) = (NANO.whole(&samples), clamped.whole(&samples));
     let (cosine, _) = compare(&with, &without, NANO.stream.width());
@@ -63,7 +59,7 @@ fn an_encoder_free_projector_goes_through_the_same_door() {
     let file = folder.path().join("encoder-free.gguf");
     let width = NANO.stream.width();
     written::encoder_free(&file, u32::try_from(width).unwrap());
-    check(&Both::load(&nano("gguf"), &file, 1), 1e-4);
+    check(&Both::load(&nano("gguf"), &file, 1), 3e-4);
 }
 
 #[test]
