@@ -20,7 +20,7 @@
 
 #[cfg_attr(
     not(test),
-    expect(dead_code, reason = "the scheduler takes it over in the next commit")
+    expect(dead_code, reason = "the scheduler does not feed streams yet")
 )]
 mod audio;
 mod backend;

@@ -2,7 +2,10 @@
 //!
 //! A [`Clip`] is a finished stretch of sound. Its soft tokens are made once, by whichever request
 //! comes first, and shared by every other request on the same clip (a spoken turn is both answered
-//! and transcribed). Today the encoder is llama.cpp's own [`mtmd`], which takes whole clips.
+//! and transcribed). What makes them is llama.cpp's own [`mtmd`], which takes whole clips.
+//!
+//! [`stream`] makes the same soft tokens while somebody is still speaking; the scheduler does not feed
+//! it yet.
 
 mod conformer;
 mod directory;
