@@ -45,7 +45,7 @@ use std::time::Instant;
 use gemmad_api::Health;
 use tokio::sync::{mpsc as channel, watch};
 
-pub use audio::{Clip, SAMPLE_RATE};
+pub use audio::{Clip, LONGEST_SECONDS, SAMPLE_RATE, SHORTEST_MS};
 pub use error::{EngineError, LoadError};
 pub use request::{Answer, Event, Priority, Request, Sampling};
 pub use text::Piece;

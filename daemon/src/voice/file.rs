@@ -16,17 +16,12 @@ use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
 use super::resample::{RATE, Resampler};
+use crate::engine::{LONGEST_SECONDS, SHORTEST_MS};
 
 mod wav;
 
 /// Most bytes a file may have: 30 s of 8 channels of 32 bits at 48 kHz would be 44 MiB.
 const LARGEST: u64 = 64 << 20;
-
-/// Most seconds the model hears (Gemma 4 model card, "Audio").
-pub const LONGEST_SECONDS: u64 = 30;
-
-/// Fewest milliseconds that can be speech.
-const SHORTEST_MS: u64 = 100;
 
 /// Sample rates that are believed: from below telephony to what studio cards do.
 const RATES: RangeInclusive<u32> = 4_000..=384_000;
@@ -127,7 +122,7 @@ fn decode_bytes(mut bytes: Vec<u8>) -> Result<Vec<f32>, FileError> {
     let mut decoder = decoder(&track)?;
     let samples = decode_track(reader.as_mut(), &track, decoder.as_mut())?;
     let milliseconds = milliseconds(samples.len());
-    if milliseconds < SHORTEST_MS {
+    if milliseconds < u64::from(SHORTEST_MS) {
         return Err(FileError::TooShort(milliseconds));
     }
     Ok(samples)
@@ -190,7 +185,7 @@ fn decode_track(
             Err(Fault::DecodeError(_)) => {}
             Err(fault) => break Some(fault),
         }
-        if sound.samples.len() as u64 > LONGEST_SECONDS * u64::from(RATE) {
+        if sound.samples.len() as u64 > u64::from(LONGEST_SECONDS) * u64::from(RATE) {
             let left = milliseconds_left(reader, track);
             return Err(FileError::TooLong(
                 milliseconds(sound.samples.len()).saturating_add(left),

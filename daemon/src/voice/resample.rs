@@ -7,7 +7,7 @@ use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler as _};
 
 /// Samples per second after resampling; what Gemma 4's audio encoder was trained on.
-pub const RATE: u32 = 16_000;
+pub const RATE: u32 = crate::engine::SAMPLE_RATE;
 
 /// Frequency of the resampler's blocks, in hertz: 20 ms of sound each. Longer blocks come closer to
 /// the 8 kHz the output can carry (this one to 7.7 kHz) and answer later.

@@ -33,13 +33,19 @@ use super::EngineError;
 /// Sample rate of everything the model hears, in Hz (Gemma 4 model card).
 pub const SAMPLE_RATE: u32 = 16_000;
 
-/// Shortest clip in samples: 100 ms. llama.cpp aborts on a clip of one sample (mtmd.cpp:1600), and
+/// Shortest clip in milliseconds. llama.cpp aborts on a clip of one sample (mtmd.cpp:1600), and
 /// nothing shorter carries a word.
-const SHORTEST: usize = SAMPLE_RATE as usize / 10;
+pub const SHORTEST_MS: u32 = 100;
 
-/// Longest clip in samples: 30 s, what Gemma 4 was trained on. llama.cpp restarts its encoder there
-/// (mtmd-audio.cpp, `chunk_samples`).
-const LONGEST: usize = SAMPLE_RATE as usize * 30;
+/// Longest clip in seconds: what Gemma 4 was trained on (model card, "Audio"). llama.cpp restarts its
+/// encoder there (mtmd-audio.cpp, `chunk_samples`).
+pub const LONGEST_SECONDS: u32 = 30;
+
+/// The same in samples.
+const SHORTEST: usize = (SAMPLE_RATE * SHORTEST_MS / 1000) as usize;
+
+/// The same in samples.
+const LONGEST: usize = (SAMPLE_RATE * LONGEST_SECONDS) as usize;
 
 /// A finished stretch of mono sound at [`SAMPLE_RATE`], samples in -1..1.
 #[derive(Debug)]
