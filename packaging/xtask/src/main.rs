@@ -6,6 +6,7 @@
 mod bench;
 mod command;
 mod demo;
+mod python;
 mod say;
 mod setup;
 mod shape;

@@ -1,0 +1,47 @@
+//! Python programs of this repository, each group with packages of its own.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::Result;
+
+use crate::command::{execute, root};
+
+/// A Python in a virtual environment, and the programs of one folder.
+pub struct Python {
+    program: PathBuf,
+    scripts: PathBuf,
+}
+
+impl Python {
+    /// For the programs in `models/NAME`, with the packages that the file `requirements` there lists.
+    /// The environment is `target/NAME-python`; what it has already is not installed again.
+    pub fn of(name: &str, requirements: &str) -> Result<Self> {
+        let scripts = root().join("models").join(name);
+        let environment = root().join(format!("target/{name}-python"));
+        let program = environment.join("bin/python");
+        if !program.exists() {
+            let venv = ["-m", "venv"];
+            execute(Command::new("python3").args(venv).arg(&environment))?;
+        }
+        let install = [
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+        ];
+        let requirements = scripts.join(requirements);
+        execute(Command::new(&program).args(install).arg(requirements))?;
+        Ok(Self { program, scripts })
+    }
+
+    /// The command that runs `script`, to be given arguments.
+    pub fn script(&self, script: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .arg(self.scripts.join(script))
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        command
+    }
+}
