@@ -1,10 +1,11 @@
-//! Measures gemmad, side by side with plain llama.cpp where both can do the same.
+//! Measures gemmad, side by side with plain llama.cpp where both can do the same, and the nano model.
 //!
 //! Every benchmark yields named figures. They go into a JSON file, where a later run replaces those it
 //! measured again, and from there into `docs/performance.md`.
 
 mod ask;
 mod figure;
+pub mod nano;
 mod overhead;
 mod quiet;
 mod speed;
@@ -31,6 +32,8 @@ pub enum Benchmark {
     Overhead,
     /// From the end of speech to the first token of the answer.
     Voice,
+    /// How much the nano model understands, in its card too.
+    Nano,
 }
 
 impl Benchmark {
@@ -39,25 +42,39 @@ impl Benchmark {
         let value = self.to_possible_value();
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
+
+    /// Whether it measures the model with the shape of E2B, which takes gigabytes.
+    fn needs_shape(self) -> bool {
+        matches!(self, Self::Speed | Self::Voice)
+    }
+
+    /// Whether it measures times, which other work on the machine makes longer.
+    fn is_timed(self) -> bool {
+        self != Self::Nano
+    }
 }
 
 /// Share of the machine that other work may take, in percent, before somebody is told.
 const BUSY: f64 = 10.0;
 
-/// What a benchmark works with: release builds, and the models.
+/// What a benchmark works with: release builds, the models, and the run of the nano model that has the
+/// held-out sets.
 struct Bench {
     binaries: Binaries,
     llama_cpp: PathBuf,
     shape: Model,
+    run: PathBuf,
 }
 
-/// Runs one benchmark, or all.
-pub fn run(only: Option<Benchmark>, json: &Path) -> Result<()> {
+/// Runs one benchmark, or all. `run` is the folder of the nano model's held-out sets.
+pub fn run(only: Option<Benchmark>, json: &Path, run: PathBuf) -> Result<()> {
     setup::run()?;
-    let bench = Bench::prepare()?;
-    let mut figures = Figures::load(json)?;
     let chosen = Benchmark::value_variants().iter().copied();
-    let chosen = chosen.filter(|one| only.is_none_or(|only| only == *one));
+    let chosen: Vec<_> = chosen
+        .filter(|one| only.is_none_or(|only| only == *one))
+        .collect();
+    let bench = Bench::prepare(&chosen, run)?;
+    let mut figures = Figures::load(json)?;
     tokio::runtime::Runtime::new()?.block_on(async {
         for benchmark in chosen {
             say::step(&format!("Measuring {}", benchmark.name()));
@@ -66,17 +83,18 @@ pub fn run(only: Option<Benchmark>, json: &Path) -> Result<()> {
                 Benchmark::Speed => speed::measure(&bench).await,
                 Benchmark::Overhead => overhead::measure(&bench).await,
                 Benchmark::Voice => voice::measure(&bench).await,
+                Benchmark::Nano => nano::measure(&bench).await,
             };
             let measured =
                 measured.with_context(|| format!("cannot measure {}", benchmark.name()))?;
             let busy = before.max(quiet::other_work().await?);
-            if busy > BUSY {
+            if busy > BUSY && benchmark.is_timed() {
                 say::warning(&format!(
                     "other work takes {busy:.0} % of this machine; measure again when it is quiet"
                 ));
             }
+            figure::show(&measured);
             for figure in measured {
-                say::result(&figure.name, &figure.summary());
                 figures.put(figure.other_work(busy));
             }
             figures.save(json)?;
@@ -94,35 +112,41 @@ pub fn run(only: Option<Benchmark>, json: &Path) -> Result<()> {
 }
 
 impl Bench {
-    fn prepare() -> Result<Self> {
-        say::step(
-            "Building gemmad and plain llama.cpp for release (the first time about 10 minutes)",
-        );
-        execute(&mut cargo([
-            "build",
-            "--release",
-            "--workspace",
-            "--bins",
-            "--examples",
-        ]))?;
-        // This program is `target/debug/xtask`.
-        let program = std::env::current_exe()?;
-        let target = program
-            .ancestors()
-            .nth(2)
-            .context("this program is in no target folder")?;
-        let release = target.join("release");
-        let folder = target.join("shape");
+    /// Builds gemmad and whatever the chosen benchmarks need.
+    fn prepare(chosen: &[Benchmark], run: PathBuf) -> Result<Self> {
+        let release = release()?;
+        let folder = release.with_file_name("shape");
         let shape = shape::files(false, &folder);
-        if !shape.mmproj.exists() {
+        if chosen.iter().any(|one| one.needs_shape()) && !shape.mmproj.exists() {
             shape::run(false, &folder)?;
+        }
+        if chosen.contains(&Benchmark::Nano) {
+            crate::nano::held_out_sets(&run)?;
         }
         Ok(Self {
             binaries: Binaries::in_folder(&release)?,
             llama_cpp: release.join("examples/llama_cpp"),
             shape,
+            run,
         })
     }
+}
+
+/// Builds everything for release; the folder it is in.
+fn release() -> Result<PathBuf> {
+    say::step("Building gemmad and plain llama.cpp for release (the first time about 10 minutes)");
+    execute(&mut cargo([
+        "build",
+        "--release",
+        "--workspace",
+        "--bins",
+        "--examples",
+    ]))?;
+    // This program is `target/debug/xtask`.
+    let program = std::env::current_exe()?;
+    let target = program.ancestors().nth(2);
+    let target = target.context("this program is in no target folder")?;
+    Ok(target.join("release"))
 }
 
 /// The middle one.

@@ -6,6 +6,7 @@
 mod bench;
 mod command;
 mod demo;
+mod nano;
 mod python;
 mod say;
 mod setup;
@@ -45,6 +46,11 @@ enum Task {
         #[arg(long, default_value = "target/shape")]
         out: PathBuf,
     },
+    /// Train, export or examine the nano model.
+    Nano {
+        #[command(subcommand)]
+        task: nano::Task,
+    },
     /// Measure gemmad beside plain llama.cpp, and write docs/performance.md.
     Bench {
         /// Only this benchmark.
@@ -52,6 +58,8 @@ enum Task {
         /// Where the figures are kept.
         #[arg(long, value_name = "FILE", default_value = "target/figures.json")]
         json: PathBuf,
+        #[command(flatten)]
+        run: nano::Run,
     },
 }
 
@@ -61,7 +69,8 @@ fn main() -> ExitCode {
         Task::Demo { mic } => demo::run(mic),
         Task::Test => test::run(),
         Task::Shape { tiny, out } => shape::run(tiny, &out),
-        Task::Bench { name, json } => bench::run(name, &json),
+        Task::Nano { task } => nano::run(task),
+        Task::Bench { name, json, run } => bench::run(name, &json, run.folder),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,6 +22,15 @@ pub fn result(name: &str, value: &str) {
     eprintln!("  {} {value}", paint("2", &format!("{name:<12}")));
 }
 
+/// Results under each other, each under its name.
+pub fn results(rows: &[(String, String)]) {
+    let lengths = rows.iter().map(|(name, _)| name.chars().count());
+    let width = lengths.max().unwrap_or_default();
+    for (name, value) in rows {
+        result(&format!("{name:<width$}"), value);
+    }
+}
+
 /// Why a task failed, with everything that led to it.
 pub fn failure(error: &anyhow::Error) {
     eprintln!("{} {error:#}", paint("1;31", "✘"));

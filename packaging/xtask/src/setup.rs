@@ -9,8 +9,11 @@ use crate::{
     say,
 };
 
-/// Debian's packages, and what each is for.
-const PACKAGES: [(&str, &str); 15] = [
+/// One of Debian's packages, and what it is for.
+type Package = (&'static str, &'static str);
+
+/// What building and testing need.
+const PACKAGES: [Package; 15] = [
     ("alsa-utils", "records in the tests"),
     ("ccache", "keeps llama.cpp from being compiled again"),
     ("clang", "reads llama.cpp's headers"),
@@ -31,10 +34,30 @@ const PACKAGES: [(&str, &str); 15] = [
     ("python3-venv", "writes models to measure with"),
 ];
 
-/// Installs the packages that are missing. Silent and quick when none is.
+/// What the speech of the nano model needs besides.
+const VOICES: [Package; 4] = [
+    (
+        "festival",
+        "speaks to the nano model, which never learnt it",
+    ),
+    ("festvox-kdlpc16k", "is a voice of festival"),
+    ("festvox-us-slt-hts", "is a voice of festival"),
+    ("flite", "speaks to the nano model as it learns"),
+];
+
+/// Installs what building and testing need. Silent and quick when nothing is missing.
 pub fn run() -> Result<()> {
-    let missing: Vec<_> = PACKAGES
-        .into_iter()
+    install(&PACKAGES)
+}
+
+/// Installs the voices that the nano model is made and examined with.
+pub fn voices() -> Result<()> {
+    install(&VOICES)
+}
+
+fn install(packages: &[Package]) -> Result<()> {
+    let missing: Vec<_> = packages
+        .iter()
         .filter(|(package, _)| !is_installed(package))
         .collect();
     if missing.is_empty() {

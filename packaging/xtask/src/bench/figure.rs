@@ -7,7 +7,7 @@ use gemmad_testbed::Model;
 use serde::{Deserialize, Serialize};
 
 use super::median;
-use crate::command::root;
+use crate::{command::root, say};
 
 /// One measured number, and under which circumstances.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,12 +73,21 @@ impl Figure {
         self
     }
 
-    /// The value with its unit, and the range it came from.
-    pub fn summary(&self) -> String {
+    /// The value with its unit.
+    pub fn measured(&self) -> String {
+        self.format(self.value)
+    }
+
+    /// The value, the range it came from, and the goal.
+    fn summary(&self) -> String {
         let (least, most) = self.range();
+        let [least, most] = [least, most].map(|number| self.format(number));
+        let range = (self.samples.len() > 1).then(|| format!(" ({least} to {most})"));
         let goal = self.goal.as_ref().map(|goal| format!("; goal {goal}"));
-        let [value, least, most] = [self.value, least, most].map(|number| self.format(number));
-        format!("{value} ({least} to {most}){}", goal.unwrap_or_default())
+        [Some(self.measured()), range, goal]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// A line of the page's table.
@@ -109,11 +118,17 @@ impl Figure {
 
     fn format(&self, number: f64) -> String {
         match self.unit.as_str() {
-            "" => format!("{number:.2}"),
+            "" => format!("{number:.3}"),
             unit if number < 10.0 => format!("{number:.2} {unit}"),
             unit => format!("{number:.0} {unit}"),
         }
     }
+}
+
+/// Tells the user.
+pub fn show(figures: &[Figure]) {
+    let rows = figures.iter().map(|it| (it.name.clone(), it.summary()));
+    say::results(&rows.collect::<Vec<_>>());
 }
 
 /// All figures, by name.
@@ -183,7 +198,7 @@ in for Gemma 4 E2B: it has its shape and storage and random weights (`cargo xtas
 are noise.
 
 Other work on the machine moves every figure, ratios too. The column says how much of the processor it
-took just before or just after: above 10 % a figure says little.
+took just before or just after: above 10 % a time says little. Shares of right and wrong answers stay the same.
 ";
 
 fn machine() -> Result<String> {
@@ -205,7 +220,8 @@ fn machine() -> Result<String> {
     Ok(format!("{name}, {cores} cores, {gigabytes} GiB"))
 }
 
-fn commit() -> Result<String> {
+/// The commit that is checked out; `+` when there are changes on top of it.
+pub fn commit() -> Result<String> {
     let git = |arguments: &[&str]| {
         let output = Command::new("git")
             .args(arguments)
@@ -214,8 +230,9 @@ fn commit() -> Result<String> {
         anyhow::Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "--short", "HEAD"])?;
-    // The page itself is rewritten by every run.
-    let changes = git(&["status", "--porcelain", "--", ":!docs/performance.md"])?;
+    // The pages themselves are rewritten by every run.
+    let pages = [":!docs/performance.md", ":!models/nano/README.md"];
+    let changes = git(&[&["status", "--porcelain", "--"], &pages[..]].concat())?;
     Ok(if changes.is_empty() {
         commit
     } else {

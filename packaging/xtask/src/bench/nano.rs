@@ -1,0 +1,130 @@
+//! How much the nano model understands: the held-out sets of its recipe, asked of gemmad over the bus.
+//!
+//! What the sets hold and how each figure is defined stands in `models/nano/README.md`. Questions are
+//! asked one at a time and answered greedily, so that the same files give the same figures.
+
+mod card;
+mod report;
+mod score;
+mod set;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use gemmad_testbed::{Binaries, Bus, Daemon, Model};
+
+use super::{Bench, Figure, figure, release};
+use crate::{nano, say, setup};
+use report::{File, Report};
+use score::Score;
+
+/// The held-out sets.
+const SETS: [&str; 9] = [
+    "voices",
+    "voices_10db",
+    "combos",
+    "other_engine",
+    "text",
+    "out_of_domain",
+    "no_speech",
+    "transcripts",
+    "transcripts_other",
+];
+
+/// The set that `Q8_0` is compared with F16 on.
+const COMPARED: &str = "voices";
+
+/// Measures the GGUF files of a run; with `limit`, on the first questions of each set only.
+pub fn evaluate(run: &Path, limit: Option<usize>) -> Result<()> {
+    let model = nano::files(run);
+    ensure!(
+        model.text.exists() && model.mmproj.exists(),
+        "there are no GGUF files in {folder}; `cargo xtask nano export --run {folder}` writes them",
+        folder = run.display()
+    );
+    setup::run()?;
+    let binaries = Binaries::in_folder(&release()?)?;
+    nano::held_out_sets(run)?;
+    say::step("Asking the held-out sets");
+    let examined = examine(&binaries, &model, run, limit);
+    let report = tokio::runtime::Runtime::new()?.block_on(examined)?;
+    let figures = report.figures(&model)?;
+    figure::show(&figures);
+    report.show();
+    report.save(run)
+}
+
+/// Measures the model that comes with gemmad, and writes its card.
+pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
+    let model = Model::nano();
+    let report = examine(&bench.binaries, &model, &bench.run, None).await?;
+    report.show();
+    report.save(&bench.run)?;
+    let figures = report.figures(&model)?;
+    card::write(&report, &figures)?;
+    Ok(figures)
+}
+
+/// Asks everything.
+async fn examine(
+    binaries: &Binaries,
+    model: &Model,
+    run: &Path,
+    limit: Option<usize>,
+) -> Result<Report> {
+    let bus = Bus::start().await?;
+    let setup = |model: &Model| {
+        let setup = Daemon::setup(&bus).binaries(binaries.clone()).model(model);
+        // Threads that wait for each other take long for so small a model where other work runs.
+        setup.set("engine", "threads", 1)
+    };
+    let evaluation = run.join("evaluation");
+    let mut files = vec![File::read(&model.text)?, File::read(&model.mmproj)?];
+    let mut sets = Vec::new();
+    let daemon = setup(model).start().await?;
+    for name in SETS {
+        let score = score(&daemon, &evaluation, name, limit).await?;
+        say::result(&format!("{name:<17}"), &score.summary());
+        sets.push(score);
+    }
+    daemon.stop().await?;
+
+    let mut q8_0 = None;
+    if let Some(text) = quantised(run, model, &files[0])? {
+        files.push(File::read(&text)?);
+        let mmproj = model.mmproj.clone();
+        // Repacked Q8_0 crashes in ggml's AMX kernels on some processors.
+        let setup = setup(&Model { text, mmproj }).set("model", "repack", false);
+        let daemon = setup.start().await?;
+        let score = score(&daemon, &evaluation, COMPARED, limit).await?;
+        say::result(&format!("{COMPARED}, Q8_0     "), &score.summary());
+        q8_0 = Some(score);
+        daemon.stop().await?;
+    }
+    Report::new(files, sets, q8_0)
+}
+
+/// Asks one set.
+async fn score(
+    daemon: &Daemon,
+    evaluation: &Path,
+    name: &str,
+    limit: Option<usize>,
+) -> Result<Score> {
+    let mut answers = Vec::new();
+    for question in set::load(evaluation, name, limit)? {
+        answers.push(set::ask(daemon, evaluation, question).await?);
+    }
+    Ok(Score::of(name, &answers))
+}
+
+/// The same text model as `Q8_0`: beside it, or in the run that it was installed from.
+fn quantised(run: &Path, model: &Model, text: &File) -> Result<Option<PathBuf>> {
+    for folder in [model.text.parent().unwrap_or(run), run] {
+        let (f16, q8_0) = (nano::files(folder).text, folder.join("nano-q8_0.gguf"));
+        if q8_0.exists() && f16.exists() && File::read(&f16)?.sha256 == text.sha256 {
+            return Ok(Some(q8_0));
+        }
+    }
+    Ok(None)
+}

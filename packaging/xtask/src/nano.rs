@@ -1,0 +1,165 @@
+//! Makes the nano model: the steps of the recipe in `models/nano`, in their order.
+//!
+//! The recipe itself is Python and each step of it can be run alone; here is what each needs, and
+//! what is made already. Everything of one training lives in one folder, the run's.
+
+mod training;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Subcommand;
+use gemmad_testbed::Model;
+
+use crate::{
+    bench,
+    command::{execute, root},
+    python::Python,
+    say, setup,
+};
+
+/// A step that somebody asks for.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Train it in the background (some hours on two cores), or go on where it was stopped.
+    Train {
+        #[command(flatten)]
+        run: Run,
+        /// Batches to learn from, at most.
+        #[arg(long, default_value_t = 3500)]
+        steps: u32,
+    },
+    /// Write what was trained as GGUF files.
+    Export {
+        #[command(flatten)]
+        run: Run,
+        /// Also make it the model that comes with gemmad.
+        #[arg(long)]
+        install: bool,
+    },
+    /// Ask gemmad the held-out sets, with the GGUF files of the run.
+    Evaluate {
+        #[command(flatten)]
+        run: Run,
+        /// Only the first N questions of each set: a quick look, not a measurement.
+        #[arg(long, value_name = "N", hide = true)]
+        limit: Option<usize>,
+    },
+}
+
+/// Where a training keeps its files.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// Folder of the nano model's training: speech, held-out sets, checkpoints, GGUF files, results.
+    // Absolute, because a daemon takes paths from its configuration's folder.
+    #[arg(
+        long = "run",
+        value_name = "FOLDER",
+        default_value = "target/nano",
+        value_parser = |path: &str| std::path::absolute(path)
+    )]
+    pub folder: PathBuf,
+}
+
+/// Python packages that make speech, and those that train as well.
+const SPEECH: &str = "requirements.txt";
+const TRAINING: &str = "requirements-train.txt";
+
+/// Spoken sentences to learn from; a training of 3500 steps hears each about twice.
+const SENTENCES: &str = "48000";
+
+/// Does one step.
+pub fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Train { run, steps } => train(&run.folder, steps),
+        Task::Export { run, install } => export(&run.folder, install),
+        Task::Evaluate { run, limit } => bench::nano::evaluate(&run.folder, limit),
+    }
+}
+
+/// The files that [`export`] writes into the folder of a run.
+pub fn files(run: &Path) -> Model {
+    Model {
+        text: run.join("nano-f16.gguf"),
+        mmproj: run.join("nano-f16.mmproj.gguf"),
+    }
+}
+
+/// Makes the held-out sets in the folder of a run, unless they are there.
+pub fn held_out_sets(run: &Path) -> Result<()> {
+    // The recipe writes this one last.
+    if run.join("evaluation/text.jsonl").exists() {
+        return Ok(());
+    }
+    setup::voices()?;
+    say::step("Speaking the held-out sets (about 2 minutes)");
+    let python = Python::of("nano", SPEECH)?;
+    execute(python.script("data.py").arg("evaluate").arg(run))
+}
+
+fn train(run: &Path, steps: u32) -> Result<()> {
+    if training::is_running(run) {
+        return Ok(());
+    }
+    setup::run()?;
+    setup::voices()?;
+    std::fs::create_dir_all(run)?;
+    held_out_sets(run)?;
+    let python = Python::of("nano", TRAINING)?;
+    speech(&python, run)?;
+    tokenizer(&python, run)?;
+    training::start(&python, run, steps)
+}
+
+/// Speaks the sentences to learn from, unless they are there.
+fn speech(python: &Python, run: &Path) -> Result<()> {
+    let (whole, part) = (run.join("speech"), run.join("speech.part"));
+    if whole.exists() {
+        return Ok(());
+    }
+    say::step(&format!(
+        "Speaking {SENTENCES} sentences to learn from (about 20 minutes)"
+    ));
+    let mut data = python.script("data.py");
+    execute(data.arg("train").arg(&part).arg(SENTENCES))?;
+    std::fs::rename(&part, &whole).with_context(|| format!("cannot rename {}", part.display()))
+}
+
+/// Makes the tokenizer, unless it is there.
+fn tokenizer(python: &Python, run: &Path) -> Result<()> {
+    let file = run.join("tokenizer.json");
+    if file.exists() {
+        return Ok(());
+    }
+    say::step("Making the tokenizer");
+    execute(python.script("vocabulary.py").arg(file))
+}
+
+fn export(run: &Path, install: bool) -> Result<()> {
+    ensure!(
+        run.join("model.pt").exists(),
+        "there is no model.pt in {folder}, because no training has ended there; \
+         `cargo xtask nano train --run {folder}` trains, and says how to end it early",
+        folder = run.display()
+    );
+    setup::run()?;
+    let python = Python::of("nano", TRAINING)?;
+    say::step("Writing the GGUF files");
+    execute(python.script("export.py").arg(run).arg("--q8"))?;
+    if install {
+        self::install(&python, run)?;
+    }
+    Ok(())
+}
+
+/// Puts the run's model and its learning curve where everybody gets them.
+fn install(python: &Python, run: &Path) -> Result<()> {
+    execute(python.script("plot.py").arg(run))?;
+    let home = root().join("models/nano");
+    for file in ["nano-f16.gguf", "nano-f16.mmproj.gguf", "curve.svg"] {
+        std::fs::copy(run.join(file), home.join(file))
+            .with_context(|| format!("cannot copy {file} to {}", home.display()))?;
+    }
+    say::success("This is now the model in models/nano; `cargo xtask bench nano` measures it");
+    Ok(())
+}
