@@ -38,6 +38,20 @@ pub struct Model {
     pub gpu_layers: u32,
     /// Repack weights for this CPU's matrix kernels while loading: faster prefill, more memory.
     pub repack: bool,
+    /// How silence is heard.
+    pub mel: Mel,
+}
+
+/// How the logarithm in the mel spectrogram treats silence.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum Mel {
+    /// As the published reference, on which Gemma 4 was trained.
+    #[default]
+    #[serde(rename = "gemma")]
+    Gemma,
+    /// As llama.cpp, for comparing with it.
+    #[serde(rename = "llama.cpp")]
+    LlamaCpp,
 }
 
 impl Default for Model {
@@ -48,6 +62,7 @@ impl Default for Model {
             mmproj: folder.join("nano-f16.mmproj.gguf"),
             gpu_layers: 999,
             repack: true,
+            mel: Mel::Gemma,
         }
     }
 }
@@ -169,8 +184,10 @@ pub struct Voice {
     pub pre_roll_ms: Bounded<0, 2000>,
     /// Silence that ends an utterance.
     pub endpoint_ms: Bounded<100, 5000>,
-    /// Longest utterance; the model hears 30 s at most.
-    pub longest_ms: Bounded<1000, 30_000>,
+    /// Begin the answer at a pause that may be the end; drop it if the person goes on.
+    pub speculative: bool,
+    /// Longest utterance. The model hears 25 rows of the context a second, in spans of 30 s at most.
+    pub longest_ms: Bounded<1000, 120_000>,
 }
 
 impl Default for Voice {
@@ -184,6 +201,7 @@ impl Default for Voice {
             onset_ms: Bounded(96),
             pre_roll_ms: Bounded(300),
             endpoint_ms: Bounded(600),
+            speculative: true,
             longest_ms: Bounded(30_000),
         }
     }
@@ -403,7 +421,7 @@ mod tests {
         let keys = shipped
             .lines()
             .filter(|line| line.contains(" = ") && !line.starts_with('#'));
-        assert_eq!(keys.count(), 4 + 5 + 5 + 2 + 9 + 1);
+        assert_eq!(keys.count(), 5 + 5 + 5 + 2 + 10 + 1);
     }
 
     #[test]

@@ -35,6 +35,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
+    let mut stop = signals::Stop::listen().context("cannot wait for signals")?;
     let config = Config::load(&args.config)?;
     logging::start(config.log.level)?;
     let which = if args.session {
@@ -49,7 +50,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     engine.load();
 
     tokio::select! {
-        stopped = signals::stop() => stopped.context("cannot wait for signals")?,
+        () = stop.asked() => {}
         () = bus.closed() => anyhow::bail!("the bus closed the connection; start it and gemmad again"),
     }
     log::info!("stopping");

@@ -65,7 +65,7 @@ async fn a_typed_and_a_spoken_question_get_the_same_answer() {
     assert_eq!((text.as_str(), stats.finish), (LIGHT, Finish::Stop));
 
     let sound = clip("turn on the kitchen light");
-    let spoken = Request::reply(&config.answer, std::sync::Arc::clone(&sound));
+    let spoken = Request::reply(&config.answer).about(std::sync::Arc::clone(&sound));
     let (text, stats) = engine.submit(spoken).await.unwrap().text().await.unwrap();
     assert_eq!(text, LIGHT);
     assert!(
@@ -73,13 +73,9 @@ async fn a_typed_and_a_spoken_question_get_the_same_answer() {
         "{stats:?}"
     );
 
-    let written = Request::transcript(&config.transcribe, "English", sound);
-    let (text, stats) = engine.submit(written).await.unwrap().text().await.unwrap();
+    let written = Request::transcript(&config.transcribe, "English").about(sound);
+    let (text, _) = engine.submit(written).await.unwrap().text().await.unwrap();
     assert_eq!(text, "turn on the kitchen light");
-    assert!(
-        stats.encode_ms.abs() < f64::EPSILON,
-        "encoded twice: {stats:?}"
-    );
 }
 
 #[tokio::test]
@@ -149,8 +145,11 @@ async fn a_spoken_turn_goes_before_a_long_answer_and_questions_keep_their_order(
         .submit(ask(&config, "what can you do"))
         .await
         .unwrap();
-    let spoken = Request::reply(&config.answer, clip("turn on the kitchen light"));
-    let spoken = engine.submit(spoken.spoken(Instant::now())).await.unwrap();
+    let turn = engine.listen("").await.unwrap();
+    turn.push(speech::say("turn on the kitchen light", "en-us").unwrap());
+    let spoken = Request::reply(&config.answer).heard(Instant::now());
+    let spoken = turn.ask(&[spoken]).unwrap().remove(0);
+    drop(turn);
     let (text, stats) = spoken.text().await.unwrap();
     assert_eq!(text, LIGHT);
     assert!(stats.speech_to_token_ms.is_some());
@@ -247,11 +246,12 @@ async fn what_cannot_be_answered_is_refused_by_name() {
 
     config.model.mmproj = PathBuf::new();
     let deaf = started(&config);
-    let spoken = Request::reply(&config.answer, clip("hello"));
+    let spoken = Request::reply(&config.answer).about(clip("hello"));
     assert!(matches!(
         deaf.submit(spoken).await,
         Err(EngineError::Deaf(_))
     ));
+    assert!(matches!(deaf.listen("").await, Err(EngineError::Deaf(_))));
 }
 
 #[tokio::test]

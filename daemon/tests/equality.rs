@@ -69,7 +69,11 @@ async fn gemmad(daemon: &Daemon, prompt: &str, sound: Option<&Path>) -> Vec<i32>
 #[tokio::test]
 async fn spoken_and_typed_turns_are_answered_token_for_token_as_llama_cpp_does() {
     let bus = Bus::start().await.unwrap();
-    let daemon = Daemon::setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus)
+        .set("model", "mel", "llama.cpp")
+        .start()
+        .await
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let sentences = [
         ("turn on the kitchen light", "en-us"),
@@ -108,7 +112,11 @@ async fn spoken_and_typed_turns_are_answered_token_for_token_as_llama_cpp_does()
 #[tokio::test]
 async fn a_clip_of_more_rows_than_a_batch_is_answered_as_llama_cpp_does() {
     let bus = Bus::start().await.unwrap();
-    let daemon = Daemon::setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus)
+        .set("model", "mel", "llama.cpp")
+        .start()
+        .await
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let sound = folder.path().join("long.wav");
     let mut samples = speech::say("turn on the kitchen light", "en-us")

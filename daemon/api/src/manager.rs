@@ -78,6 +78,11 @@ pub struct Health {
     pub active: u32,
     /// Requests waiting for a place.
     pub queued: u32,
+    /// Turns being spoken.
+    pub turns: u32,
+    /// Sound of those turns that is not in the KV cache yet, in milliseconds. More than half a second
+    /// means that the machine does not keep up.
+    pub backlog_ms: u32,
     /// Cells of the KV cache in use, the system prompt's included.
     pub cells_used: u32,
     /// Cells of the KV cache.

@@ -70,7 +70,7 @@ impl Manager {
                 None => &config.language,
             };
             let clip = hear(fd).await?;
-            self.whole_answer(Request::transcript(config, language, clip))
+            self.whole_answer(Request::transcript(config, language).about(clip))
                 .await
         })
         .await

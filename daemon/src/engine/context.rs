@@ -12,6 +12,7 @@ use llama_cpp_sys_2 as sys;
 
 use super::kv_only::{self, KvOnly};
 use super::model::{Model, Token, raw_model};
+use super::threads::Threads;
 use super::{EngineError, backend};
 
 /// Number of a sequence in the KV cache.
@@ -30,6 +31,26 @@ pub(super) struct Row {
     pub logits: bool,
 }
 
+impl Row {
+    /// Rows for `tokens` of a sequence, the first at position `start`, all with logits or none.
+    pub(super) fn of(
+        tokens: &[Token],
+        start: usize,
+        sequence: SequenceId,
+        logits: bool,
+    ) -> Vec<Self> {
+        // Positions are below the number of cells, which is an `i32` of llama.cpp's.
+        let start = i32::try_from(start).unwrap_or(i32::MAX);
+        let row = |(position, token): (i32, &Token)| Self {
+            token: *token,
+            position,
+            sequence,
+            logits,
+        };
+        (start..).zip(tokens).map(row).collect()
+    }
+}
+
 /// What a context is made with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
@@ -39,15 +60,13 @@ pub(super) struct Shape {
     pub sequences: u32,
     /// Most rows in a batch.
     pub batch: u32,
-    /// Threads that compute.
-    pub threads: i32,
 }
 
 /// A context. It belongs to the engine thread.
 #[derive(Debug)]
 pub(super) struct Context {
     raw: NonNull<sys::llama_context>,
-    pool: NonNull<sys::ggml_threadpool>,
+    _threads: Arc<Threads>,
     kv_only: Box<KvOnly>,
     model: Arc<Model>,
     batch: usize,
@@ -59,7 +78,11 @@ impl Context {
     ///
     /// # Errors
     /// When there is not enough memory, or the model does not allow the shape.
-    pub(super) fn new(model: &Arc<Model>, shape: Shape) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        model: &Arc<Model>,
+        threads: &Arc<Threads>,
+        shape: Shape,
+    ) -> Result<Self, EngineError> {
         let failed = |why: String| EngineError::Llama {
             doing: "making room for the KV cache",
             why,
@@ -70,8 +93,8 @@ impl Context {
         params.n_batch = shape.batch;
         params.n_ubatch = shape.batch;
         params.n_seq_max = shape.sequences;
-        params.n_threads = shape.threads;
-        params.n_threads_batch = shape.threads;
+        params.n_threads = threads.count();
+        params.n_threads_batch = threads.count();
         params.swa_full = true;
         params.kv_unified = true;
         params.no_perf = true;
@@ -86,32 +109,16 @@ impl Context {
         // SAFETY: the model lives as long as `self.model`.
         let raw = unsafe { sys::llama_init_from_model(raw_model(model.llama()), params) };
         let raw = NonNull::new(raw).ok_or_else(|| failed(backend::take_errors()))?;
-        // SAFETY: plain default values; a pool of `threads` workers, kept from batch to batch, which
-        // sleeps while there is nothing to compute.
-        let pool = unsafe {
-            let mut params = sys::ggml_threadpool_params_default(shape.threads);
-            sys::ggml_threadpool_new(&raw mut params)
-        };
-        let Some(pool) = NonNull::new(pool) else {
-            // SAFETY: made above, freed once.
-            unsafe { sys::llama_free(raw.as_ptr()) };
-            return Err(failed("no threads could be started".into()));
-        };
-        // SAFETY: both live; the context is freed before the pool.
-        unsafe { sys::llama_attach_threadpool(raw.as_ptr(), pool.as_ptr(), pool.as_ptr()) };
+        // SAFETY: both live, and the threads end after the context.
+        unsafe { sys::llama_attach_threadpool(raw.as_ptr(), threads.raw(), threads.raw()) };
         Ok(Self {
             raw,
-            pool,
+            _threads: Arc::clone(threads),
             kv_only,
             model: Arc::clone(model),
             batch: shape.batch as usize,
             width: usize::try_from(model.llama().n_embd()).unwrap_or(0),
         })
-    }
-
-    /// Width of a soft token: floats in a row.
-    pub(super) fn width(&self) -> usize {
-        self.width
     }
 
     /// Cells of the KV cache; llama.cpp may round the number up.
@@ -140,30 +147,31 @@ impl Context {
         )
     }
 
-    /// Computes a batch of soft tokens (rows × width floats) of one sequence, the first at
-    /// `position`. No logits come of it.
+    /// Computes a batch of soft tokens (rows × width floats) of one sequence, the first at position
+    /// `start`, and says how many they were. No logits come of it.
     ///
     /// # Errors
     /// When llama.cpp fails, such as for want of cells.
     pub(super) fn decode_soft_tokens(
         &mut self,
         soft_tokens: &[f32],
-        position: i32,
+        start: usize,
         sequence: SequenceId,
-    ) -> Result<(), EngineError> {
+    ) -> Result<usize, EngineError> {
         let rows = soft_tokens.len() / self.width;
         debug_assert!(rows <= self.batch && rows * self.width == soft_tokens.len());
-        let positions = (position..).take(rows).collect();
+        let start = i32::try_from(start).unwrap_or(i32::MAX);
         // llama.cpp only reads the floats, though its struct says otherwise.
         let embeddings = soft_tokens.as_ptr().cast_mut();
         self.kv_only.arm(false);
         self.decode(
             std::ptr::null_mut(),
             embeddings,
-            positions,
+            (start..).take(rows).collect(),
             vec![sequence; rows],
             vec![0; rows],
-        )
+        )?;
+        Ok(rows)
     }
 
     /// The logits after row `row` of the last batch of tokens, one for each token of the vocabulary.
@@ -247,11 +255,8 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: both were made by `new` and are freed once, the context before its threads.
-        unsafe {
-            sys::llama_free(self.raw.as_ptr());
-            sys::ggml_threadpool_free(self.pool.as_ptr());
-        }
+        // SAFETY: made by `new`, freed once; its threads end later.
+        unsafe { sys::llama_free(self.raw.as_ptr()) }
     }
 }
 
@@ -261,7 +266,7 @@ mod tests {
 
     use super::*;
     use crate::config;
-    use crate::engine::audio::{Clip, Encoder};
+    use crate::engine::audio::{Rows, Spans};
 
     const SEQUENCE: SequenceId = 0;
 
@@ -272,7 +277,7 @@ mod tests {
             mmproj: folder.join("nano-f16.mmproj.gguf"),
             ..config::Model::default()
         };
-        Arc::new(Model::load(&config, 1).unwrap())
+        Arc::new(Model::load(&config, &Threads::start(1).unwrap()).unwrap())
     }
 
     fn context(model: &Arc<Model>) -> Context {
@@ -280,40 +285,28 @@ mod tests {
             cells: 512,
             sequences: 1,
             batch: 64,
-            threads: 1,
         };
-        Context::new(model, shape).unwrap()
+        Context::new(model, &Threads::start(1).unwrap(), shape).unwrap()
     }
 
     /// The logits after some text, some sound, and some text.
     fn logits_after_a_prompt(context: &mut Context, soft_tokens: &[f32]) -> Vec<f32> {
         let model = Arc::clone(&context.model);
         let text = model.tokenise_template("<bos><|turn>user\nturn on the kitchen light");
-        let row = |(position, token): (i32, &Token), logits| Row {
-            token: *token,
-            position,
-            sequence: SEQUENCE,
-            logits,
-        };
-        let rows: Vec<_> = (0..).zip(&text).map(|it| row(it, false)).collect();
-        context.decode_tokens(&rows).unwrap();
-        let position = i32::try_from(text.len()).unwrap();
         context
-            .decode_soft_tokens(soft_tokens, position, SEQUENCE)
+            .decode_tokens(&Row::of(&text, 0, SEQUENCE, false))
             .unwrap();
-        let position = position + i32::try_from(soft_tokens.len() / context.width()).unwrap();
+        let sound = context
+            .decode_soft_tokens(soft_tokens, text.len(), SEQUENCE)
+            .unwrap();
         let closing = model.tokenise_template("<turn|>\n<|turn>model\n");
-        let rows: Vec<_> = (position..)
-            .zip(&closing)
-            .map(|it| row(it, false))
-            .collect();
-        let (last, rows) = rows.split_last().unwrap();
-        context.decode_tokens(rows).unwrap();
+        let (last, closing) = closing.split_last().unwrap();
+        let start = text.len() + sound;
         context
-            .decode_tokens(&[Row {
-                logits: true,
-                ..*last
-            }])
+            .decode_tokens(&Row::of(closing, start, SEQUENCE, false))
+            .unwrap();
+        context
+            .decode_tokens(&Row::of(&[*last], start + closing.len(), SEQUENCE, true))
             .unwrap();
         context.logits(0).unwrap().to_vec()
     }
@@ -321,17 +314,20 @@ mod tests {
     #[test]
     fn a_prompt_prefilled_kv_only_gives_the_same_logits_to_the_bit() {
         let model = nano();
-        let clip = Clip::new(vec![0.01; 16_000]).unwrap();
-        clip.encode(&mut Encoder::new(&model).unwrap()).unwrap();
-        let soft_tokens = clip.soft_tokens().unwrap();
+        let mut spans = Spans::new(model.encoder().unwrap(), vec![], vec![]);
+        spans.push(&vec![0.01; 16_000]);
+        spans.finish();
+        let Some(Rows::Soft(soft_tokens)) = spans.take(64).unwrap() else {
+            panic!("no sound")
+        };
 
         let mut plain = context(&model);
         plain.kv_only.give_up();
-        let expected = logits_after_a_prompt(&mut plain, soft_tokens);
+        let expected = logits_after_a_prompt(&mut plain, &soft_tokens);
         assert!(!plain.kv_only.saved_anything());
 
         let mut kv_only = context(&model);
-        let logits = logits_after_a_prompt(&mut kv_only, soft_tokens);
+        let logits = logits_after_a_prompt(&mut kv_only, &soft_tokens);
         assert!(kv_only.kv_only.saved_anything());
         assert!(expected.iter().any(|logit| *logit != 0.0));
         let bits = |logits: &[f32]| logits.iter().map(|it| it.to_bits()).collect::<Vec<_>>();

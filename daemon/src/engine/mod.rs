@@ -2,31 +2,35 @@
 //!
 //! [`Engine::start`] starts the thread and [`Engine::load`] has it load the model;
 //! [`Engine::submit`] renders and tokenises a [`Request`] where it arrives and hands the rows over;
-//! the [`Answer`] it returns yields the text as it is generated. Dropping the answer cancels the request, whoever dropped it and why: between
-//! two batches the engine notices, and the place and the KV cells are free again.
+//! the [`Answer`] it returns yields the text as it is generated. Dropping the answer cancels the request,
+//! whoever dropped it and why: between two batches the engine notices, and the place and the KV cells
+//! are free again.
+//!
+//! Who speaks is not waited for: [`Engine::listen`] opens a [`Turn`], and what is pushed into it is in
+//! the KV cache before they stop.
 //!
 //! | file | owns |
 //! |---|---|
 //! | `request` | what is asked, and what comes back |
+//! | `turn` | a turn that is being spoken |
 //! | `places` | how many may wait |
 //! | `model`, `gguf` | the loaded files |
-//! | `template`, `prompt` | messages → rows |
+//! | `template`, `prompt` | messages → tokens |
 //! | `audio` | samples → soft tokens |
-//! | `context` | the KV cache and its batches |
+//! | `context`, `cells` | the KV cache, its batches, and who holds it |
 //! | `kv_only` | prefill that stops where the prompt is in the cache |
-//! | `scheduler`, `sequence` | who computes next |
+//! | `scheduler` | who computes next |
+//! | `hearing`, `sequence` | sound, and requests, on their way through the model |
 //! | `sampler`, `text` | logits → tokens → text |
-//! | `backend` | the llama.cpp library itself |
+//! | `threads`, `backend` | what computes, and the llama.cpp library itself |
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the scheduler does not feed streams yet")
-)]
 mod audio;
 mod backend;
+mod cells;
 mod context;
 mod error;
 mod gguf;
+mod hearing;
 mod kv_only;
 mod model;
 mod places;
@@ -37,8 +41,10 @@ mod scheduler;
 mod sequence;
 mod template;
 mod text;
+mod threads;
+mod turn;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
@@ -49,13 +55,16 @@ pub use audio::{Clip, LONGEST_SECONDS, SAMPLE_RATE, SHORTEST_MS};
 pub use error::{EngineError, LoadError};
 pub use request::{Answer, Event, Priority, Request, Sampling};
 pub use text::Piece;
+pub use turn::Turn;
 
 use crate::config::{self, Config};
-use model::Model;
-use places::Places;
-use prompt::Prompt;
-use scheduler::{Scheduler, Work};
+use audio::{Encoder, Spans};
+use hearing::{Opening, Recording};
+use model::{Model, Token};
+use places::{Place, Places};
+use scheduler::{Carried, Scheduler, Work};
 use sequence::Job;
+use threads::Threads;
 
 /// What the engine is doing.
 #[derive(Debug, Clone)]
@@ -74,15 +83,8 @@ pub enum Phase {
 #[derive(Debug, Clone)]
 pub struct Ready {
     model: Arc<Model>,
-    /// Most rows of prompt and answer a request may have.
-    capacity: Capacity,
-}
-
-/// Cells a request may have, by what it is for.
-#[derive(Debug, Clone, Copy)]
-struct Capacity {
-    speech: usize,
-    question: usize,
+    /// Most rows of prompt and answer a question may have.
+    capacity: usize,
 }
 
 impl Ready {
@@ -95,7 +97,7 @@ impl Ready {
     /// Whether the model understands sound.
     #[must_use]
     pub fn hears(&self) -> bool {
-        self.model.projector().is_some()
+        self.model.encoder().is_some()
     }
 }
 
@@ -103,10 +105,45 @@ impl Ready {
 #[derive(Debug, Clone)]
 pub struct Engine {
     phase: watch::Receiver<Phase>,
-    health: watch::Receiver<Health>,
+    carried: watch::Receiver<Carried>,
     work: mpsc::Sender<Work>,
     places: Arc<Places>,
-    requests: Arc<AtomicU64>,
+    requests: Requests,
+}
+
+/// Numbers requests and turns.
+#[derive(Debug, Clone, Default)]
+struct Requests(Arc<AtomicU64>);
+
+impl Requests {
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// What the engine thread gets of `request`, and what whoever asked gets.
+    fn job(
+        &self,
+        request: &Request,
+        prompt: Vec<Token>,
+        priority: Priority,
+        place: Arc<Place>,
+    ) -> (Job, Answer) {
+        let (sender, events) = channel::unbounded_channel();
+        let id = self.next();
+        let job = Job {
+            id,
+            prompt,
+            max_tokens: request.max_tokens as usize,
+            min_tokens: request.min_tokens,
+            sampling: request.sampling.clone(),
+            priority,
+            heard: request.heard,
+            arrived: Instant::now(),
+            events: sender,
+            place,
+        };
+        (job, Answer { id, events })
+    }
 }
 
 impl Engine {
@@ -116,19 +153,19 @@ impl Engine {
     /// When the system has no thread to give.
     pub fn start(config: &Config) -> std::io::Result<Self> {
         let (phase, phase_seen) = watch::channel(Phase::Starting);
-        let (health, health_seen) = watch::channel(Health::default());
+        let (carried, carried_seen) = watch::channel(Carried::default());
         let (work, work_received) = mpsc::channel();
         let places = Arc::new(Places::new(&config.engine));
         let config = config.clone();
         std::thread::Builder::new()
             .name("engine".into())
-            .spawn(move || run(&config, &phase, health, &work_received))?;
+            .spawn(move || run(&config, &phase, carried, &work_received))?;
         Ok(Self {
             phase: phase_seen,
-            health: health_seen,
+            carried: carried_seen,
             work,
             places,
-            requests: Arc::default(),
+            requests: Requests::default(),
         })
     }
 
@@ -147,8 +184,8 @@ impl Engine {
     /// What the engine is carrying.
     #[must_use]
     pub fn health(&self) -> Health {
-        let health = self.health.borrow().clone();
-        let queued = self.places.taken().saturating_sub(health.active);
+        let Carried { health, questions } = self.carried.borrow().clone();
+        let queued = self.places.questions().saturating_sub(questions);
         Health { queued, ..health }
     }
 
@@ -160,40 +197,65 @@ impl Engine {
     /// there is no model.
     pub async fn submit(&self, request: Request) -> Result<Answer, EngineError> {
         let arrived = Instant::now();
-        let place = Places::take(&self.places, request.priority)?;
-        let id = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let place = Arc::new(Places::take(&self.places, Priority::Question)?);
         let Ready { model, capacity } = self.ready().await?;
-        let capacity = match request.priority {
-            Priority::Speech => capacity.speech,
-            Priority::Question => capacity.question,
-        };
+        let requests = self.requests.clone();
         // Tokenising a long text and the mel spectrogram of a long clip take up to 0.1 s.
         let prepared = tokio::task::spawn_blocking(move || {
-            let prompt = Prompt::new(&model, &request)?;
-            Ok((request, prompt))
+            let (prompt, spans) = prepare(&model, &request)?;
+            let (job, answer) = requests.job(&request, prompt, Priority::Question, place);
+            Ok((Job { arrived, ..job }, spans, answer))
         });
-        let (request, prompt) = prepared.await.map_err(|_| EngineError::Stopping)??;
-        let rows = prompt.rows();
+        let (job, spans, answer) = prepared.await.map_err(|_| EngineError::Stopping)??;
+        let rows = job.prompt.len() + spans.as_ref().map_or(0, Spans::backlog);
         if rows >= capacity {
             return Err(EngineError::PromptTooLong { rows, capacity });
         }
-        let (sender, events) = channel::unbounded_channel();
-        let job = Job {
-            id,
-            prompt,
-            max_tokens: (request.max_tokens as usize).min(capacity - rows),
-            min_tokens: request.min_tokens,
-            sampling: request.sampling,
-            priority: request.priority,
-            heard: request.heard,
-            arrived,
-            events: sender,
-            place,
+        let work = match spans {
+            Some(spans) => Work::Recording(Box::new(Recording { spans, job })),
+            None => Work::Job(Box::new(job)),
+        };
+        self.work.send(work).map_err(|_| EngineError::Stopping)?;
+        Ok(answer)
+    }
+
+    /// Opens a turn that somebody begins to speak, after this system prompt; while the model is loading
+    /// it waits.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] when two turns are under way already; that the model cannot hear; or that
+    /// there is none.
+    pub async fn listen(&self, system: &str) -> Result<Turn, EngineError> {
+        let place = Arc::new(Places::take(&self.places, Priority::Speech)?);
+        let Ready { model, .. } = self.ready().await?;
+        let encoder = encoder(&model)?;
+        let request = Request {
+            system: system.into(),
+            ..Request::reply(&config::Answer::default())
+        };
+        let before = prompt::around_sound(&model, &request)?.before;
+        let spans = Spans::new(encoder, before.clone(), prompt::between_spans(&model));
+        let id = self.requests.next();
+        let backlog = Arc::new(AtomicUsize::new(0));
+        let opening = Opening {
+            turn: id,
+            spans,
+            backlog: Arc::clone(&backlog),
+            place: Arc::clone(&place),
         };
         self.work
-            .send(Work::Job(Box::new(job)))
+            .send(Work::Listen(Box::new(opening)))
             .map_err(|_| EngineError::Stopping)?;
-        Ok(Answer { id, events })
+        Ok(Turn {
+            id,
+            system: request.system,
+            before,
+            model,
+            work: self.work.clone(),
+            requests: self.requests.clone(),
+            place,
+            backlog,
+        })
     }
 
     /// Ends the engine thread after the batch it is computing. Requests under way fail.
@@ -218,11 +280,28 @@ impl Engine {
     }
 }
 
+/// The tokens of a request and, if it is about sound, that sound; the tokens follow it then.
+fn prepare(model: &Model, request: &Request) -> Result<(Vec<Token>, Option<Spans>), EngineError> {
+    let Some(clip) = &request.clip else {
+        return Ok((prompt::typed(model, request)?, None));
+    };
+    let encoder = encoder(model)?;
+    let around = prompt::around_sound(model, request)?;
+    let mut spans = Spans::new(encoder, around.before, prompt::between_spans(model));
+    spans.record(clip);
+    Ok((around.after, Some(spans)))
+}
+
+fn encoder(model: &Model) -> Result<&Arc<Encoder>, EngineError> {
+    let encoder = model.encoder();
+    encoder.ok_or_else(|| EngineError::Deaf("[model] mmproj names no projector".into()))
+}
+
 /// The engine thread.
 fn run(
     config: &Config,
     phase: &watch::Sender<Phase>,
-    health: watch::Sender<Health>,
+    carried: watch::Sender<Carried>,
     work: &mpsc::Receiver<Work>,
 ) {
     // Requests come only once a model is loaded, so the first word is `Load`, or the end.
@@ -231,7 +310,7 @@ fn run(
     }
     phase.send_replace(Phase::Loading);
     let started = Instant::now();
-    match load(config, health) {
+    match load(config, carried) {
         Ok((scheduler, ready)) => {
             let milliseconds = started.elapsed().as_millis();
             log::info!(
@@ -250,11 +329,14 @@ fn run(
     }
 }
 
-fn load(config: &Config, health: watch::Sender<Health>) -> Result<(Scheduler, Ready), LoadError> {
-    let threads = threads(&config.engine);
-    let model = Arc::new(Model::load(&config.model, threads)?);
-    let prefix = Prompt::prefix(&model, &config.answer.system)?;
-    let scheduler = Scheduler::new(&model, prefix, &config.engine, threads, health)?;
+fn load(config: &Config, carried: watch::Sender<Carried>) -> Result<(Scheduler, Ready), LoadError> {
+    let threads = Threads::start(threads(&config.engine)).map_err(|why| EngineError::Llama {
+        doing: "starting threads",
+        why,
+    })?;
+    let model = Arc::new(Model::load(&config.model, &threads)?);
+    let prefix = prompt::prefix(&model, &config.answer.system)?;
+    let scheduler = Scheduler::new(&model, &threads, prefix, &config.engine, carried)?;
     let capacity = scheduler.capacity();
     Ok((scheduler, Ready { model, capacity }))
 }

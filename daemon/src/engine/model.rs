@@ -6,14 +6,16 @@
 use std::ffi::CString;
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_sys_2 as sys;
 
-use super::audio::Projector;
+use super::audio::{Encoder, Floor};
 use super::gguf::{Header, Kind};
 use super::template::Template;
+use super::threads::Threads;
 use super::{EngineError, LoadError, backend};
 use crate::config;
 
@@ -23,8 +25,7 @@ pub(super) type Token = i32;
 /// A loaded model.
 #[derive(Debug)]
 pub(super) struct Model {
-    // Declared before `llama`, which it points into, so that it is dropped first.
-    projector: Option<Projector>,
+    encoder: Option<Arc<Encoder>>,
     llama: LlamaModel,
     template: Template,
     name: String,
@@ -35,11 +36,11 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Loads the files `config` names, to compute with `threads` threads.
+    /// Loads the files `config` names, to compute with `threads`.
     ///
     /// # Errors
     /// When a file is missing, damaged, of the wrong kind, or the two do not belong together.
-    pub(super) fn load(config: &config::Model, threads: i32) -> Result<Self, LoadError> {
+    pub(super) fn load(config: &config::Model, threads: &Arc<Threads>) -> Result<Self, LoadError> {
         let header = Header::open(&config.text, Kind::Text)?;
         let name = header
             .string("general.name")
@@ -50,11 +51,15 @@ impl Model {
             .to_owned();
         let shared_kv_layers = header.u32("gemma4.attention.shared_kv_layers").unwrap_or(0);
         let llama = load_weights(config)?;
-        let projector = if config.mmproj.as_os_str().is_empty() {
+        let encoder = if config.mmproj.as_os_str().is_empty() {
             None
         } else {
-            let gpu = config.gpu_layers > 0;
-            Some(Projector::load(&config.mmproj, &llama, threads, gpu)?)
+            let width = usize::try_from(llama.n_embd()).unwrap_or(0);
+            let floor = match config.mel {
+                config::Mel::Gemma => Floor::Added,
+                config::Mel::LlamaCpp => Floor::Least,
+            };
+            Some(Encoder::load(&config.mmproj, width, threads, floor)?)
         };
         let vocab = llama.vocab();
         let text = |token| String::from_utf8_lossy(&piece(&llama, token, true)).into_owned();
@@ -68,7 +73,7 @@ impl Model {
         let ends = vocab.tokens().filter(|token| vocab.is_eog(*token));
         let ends = ends.map(|token| token.0).collect();
         Ok(Self {
-            projector,
+            encoder,
             llama,
             template,
             name,
@@ -90,8 +95,8 @@ impl Model {
     }
 
     /// The audio encoder, if the model can hear.
-    pub(super) fn projector(&self) -> Option<&Projector> {
-        self.projector.as_ref()
+    pub(super) fn encoder(&self) -> Option<&Arc<Encoder>> {
+        self.encoder.as_ref()
     }
 
     /// The chat template.

@@ -6,13 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::{EngineError, Priority};
 use crate::config;
 
-/// Spoken requests computed at the same time: the reply and the transcript of one turn.
-pub(super) const SPEECH_SEQUENCES: u32 = 2;
+/// Spoken turns under way: the one being answered and the next, which is already being heard.
+pub(super) const TURNS: u32 = 2;
 
-/// Spoken requests under way and waiting: the turn being answered and the next one's.
-const SPEECH_PLACES: u32 = 2 * SPEECH_SEQUENCES;
-
-/// Counts the requests under way, running or waiting.
+/// Counts the requests and turns under way, running or waiting.
 #[derive(Debug)]
 pub(super) struct Places {
     questions: Room,
@@ -40,7 +37,7 @@ impl Places {
         };
         Self {
             questions: room(config.parallel.get() + config.queue.get()),
-            speech: room(SPEECH_PLACES),
+            speech: room(TURNS),
         }
     }
 
@@ -63,9 +60,9 @@ impl Places {
         }
     }
 
-    /// Places taken.
-    pub(super) fn taken(&self) -> u32 {
-        self.questions.taken.load(Ordering::Acquire) + self.speech.taken.load(Ordering::Acquire)
+    /// Questions under way.
+    pub(super) fn questions(&self) -> u32 {
+        self.questions.taken.load(Ordering::Acquire)
     }
 
     fn room(&self, priority: Priority) -> &Room {
@@ -104,6 +101,6 @@ mod tests {
         let _speech = take(Priority::Speech).unwrap();
         drop(first);
         assert!(take(Priority::Question).is_ok());
-        assert_eq!(places.taken(), 2);
+        assert_eq!(places.questions(), 1);
     }
 }

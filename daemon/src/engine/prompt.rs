@@ -1,8 +1,5 @@
-//! From a request to the rows the model is fed.
+//! From a request to the tokens the model reads.
 
-use std::sync::Arc;
-
-use super::audio::Clip;
 use super::model::{Model, Token};
 use super::template::{Content, Message, Piece, Role};
 use super::{EngineError, Request};
@@ -11,155 +8,123 @@ use super::{EngineError, Request};
 /// context holds, and takes a fraction of a second to tokenise.
 const LONGEST_TEXT: usize = 1 << 20;
 
-/// Rows of one kind that follow each other.
-#[derive(Debug)]
-pub(super) enum Span {
-    /// Token ids.
-    Tokens(Vec<Token>),
-    /// A clip and the number of soft tokens it makes.
-    Audio(Arc<Clip>, usize),
+/// The tokens around the sound of a spoken turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Around {
+    /// Up to the first soft token.
+    pub before: Vec<Token>,
+    /// From the last soft token to where the model answers.
+    pub after: Vec<Token>,
 }
 
-impl Span {
-    /// Rows of the span.
-    pub(super) fn rows(&self) -> usize {
-        match self {
-            Self::Tokens(tokens) => tokens.len(),
-            Self::Audio(_, rows) => *rows,
-        }
+/// The tokens of a typed request.
+///
+/// # Errors
+/// When there is nothing to answer, or the template refuses.
+pub(super) fn typed(model: &Model, request: &Request) -> Result<Vec<Token>, EngineError> {
+    check_length(request)?;
+    if request.text.trim().is_empty() {
+        return Err(EngineError::EmptyPrompt);
     }
-}
-
-/// Everything the model reads before it answers.
-#[derive(Debug)]
-pub(super) struct Prompt {
-    /// The rows, in order.
-    pub spans: Vec<Span>,
-}
-
-impl Prompt {
-    /// Renders and tokenises `request`, and computes the mel spectrogram of its clip.
-    ///
-    /// # Errors
-    /// When there is nothing to answer, the template refuses, or the model cannot hear.
-    pub(super) fn new(model: &Model, request: &Request) -> Result<Self, EngineError> {
-        let bytes = request.text.len() + request.system.len();
-        if bytes > LONGEST_TEXT {
-            return Err(EngineError::TextTooLong { bytes });
-        }
-        if request.clip.is_none() && request.text.trim().is_empty() {
-            return Err(EngineError::EmptyPrompt);
-        }
-        let pieces = render(
-            model,
-            &request.system,
-            request.clip.is_some(),
-            &request.text,
-            request.thinking,
-        )?;
-        let prompt = Self::assemble(model, pieces, request.clip.as_ref())?;
-        let placed = prompt
-            .spans
-            .iter()
-            .filter(|span| matches!(span, Span::Audio(..)))
-            .count();
-        if placed != usize::from(request.clip.is_some()) {
-            return Err(EngineError::Deaf(
-                "its chat template has no place for sound".into(),
-            ));
-        }
-        Ok(prompt)
+    let pieces = render(model, request, false)?;
+    if pieces.contains(&Piece::Audio) {
+        return Err(EngineError::Template(
+            "it asks for sound nobody gave".into(),
+        ));
     }
-
-    /// The tokens every request with this system prompt starts with: all before the person's words.
-    ///
-    /// # Errors
-    /// When the template refuses.
-    pub(super) fn prefix(model: &Model, system: &str) -> Result<Vec<Token>, EngineError> {
-        let mut pieces = render(model, system, false, "?", false)?;
-        let words = pieces
-            .iter()
-            .rposition(|piece| matches!(piece, Piece::Said(_)));
-        pieces.truncate(words.unwrap_or(0));
-        let mut prompt = Self::assemble(model, pieces, None)?;
-        Ok(match prompt.spans.pop() {
-            Some(Span::Tokens(tokens)) => tokens,
-            _ => Vec::new(),
-        })
-    }
-
-    /// All rows.
-    pub(super) fn rows(&self) -> usize {
-        self.spans.iter().map(Span::rows).sum()
-    }
-
-    /// Rows that are soft tokens of sound.
-    pub(super) fn audio_rows(&self) -> usize {
-        self.spans
-            .iter()
-            .map(|span| match span {
-                Span::Tokens(_) => 0,
-                Span::Audio(_, rows) => *rows,
-            })
-            .sum()
-    }
-
-    /// How many rows at the start are the same as `prefix`.
-    pub(super) fn shared_rows(&self, prefix: &[Token]) -> usize {
-        match self.spans.first() {
-            Some(Span::Tokens(tokens)) => tokens
-                .iter()
-                .zip(prefix)
-                .take_while(|(mine, cached)| mine == cached)
-                .count(),
-            _ => 0,
-        }
-    }
-
-    fn assemble(
-        model: &Model,
-        pieces: Vec<Piece>,
-        clip: Option<&Arc<Clip>>,
-    ) -> Result<Self, EngineError> {
-        let mut prompt = Self { spans: Vec::new() };
-        prompt.extend(model.bos().filter(|bos| !starts_with(model, &pieces, *bos)));
-        for piece in pieces {
-            match piece {
-                Piece::Template(text) => prompt.extend(model.tokenise_template(&text)),
-                Piece::Said(text) => prompt.extend(model.tokenise_said(&text)),
-                Piece::Audio => prompt.push_audio(model, clip)?,
-            }
-        }
-        Ok(prompt)
-    }
-
-    fn extend(&mut self, tokens: impl IntoIterator<Item = Token>) {
-        if let Some(Span::Tokens(last)) = self.spans.last_mut() {
-            last.extend(tokens);
-        } else {
-            let tokens: Vec<_> = tokens.into_iter().collect();
-            if !tokens.is_empty() {
-                self.spans.push(Span::Tokens(tokens));
-            }
-        }
-    }
-
-    fn push_audio(&mut self, model: &Model, clip: Option<&Arc<Clip>>) -> Result<(), EngineError> {
-        let projector = model
-            .projector()
-            .ok_or_else(|| EngineError::Deaf("[model] mmproj names no projector".into()))?;
-        let clip =
-            clip.ok_or_else(|| EngineError::Template("it asks for sound nobody gave".into()))?;
-        // What llama.cpp writes around the soft tokens of gemma4a (mtmd.cpp:981).
-        self.extend(model.tokenise_template("<|audio>"));
-        let rows = clip.rows(projector)?;
-        self.spans.push(Span::Audio(Arc::clone(clip), rows));
-        self.extend(model.tokenise_template("<audio|>"));
-        Ok(())
+    match tokenise(model, &pieces, true) {
+        tokens if tokens.is_empty() => Err(EngineError::Template("it writes nothing".into())),
+        tokens => Ok(tokens),
     }
 }
 
-fn render(
+/// The tokens around the sound of a request.
+///
+/// # Errors
+/// When the template refuses or has no place for sound.
+pub(super) fn around_sound(model: &Model, request: &Request) -> Result<Around, EngineError> {
+    check_length(request)?;
+    let pieces = render(model, request, true)?;
+    let mut parts = pieces.split(|piece| *piece == Piece::Audio);
+    let (Some(before), Some(after), None) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(EngineError::Deaf(
+            "its chat template has no place for sound".into(),
+        ));
+    };
+    let mut before = tokenise(model, before, true);
+    let [end, begin] = marks(model);
+    before.extend(begin);
+    let mut all_after = end;
+    all_after.extend(tokenise(model, after, false));
+    Ok(Around {
+        before,
+        after: all_after,
+    })
+}
+
+/// The tokens between two spans of sound in one turn.
+pub(super) fn between_spans(model: &Model) -> Vec<Token> {
+    marks(model).concat()
+}
+
+/// The tokens every request with this system prompt starts with: all before the person's words.
+///
+/// # Errors
+/// When the template refuses.
+pub(super) fn prefix(model: &Model, system: &str) -> Result<Vec<Token>, EngineError> {
+    let mut pieces = render_turn(model, system, false, "?", false)?;
+    let words = pieces
+        .iter()
+        .rposition(|piece| matches!(piece, Piece::Said(_)));
+    pieces.truncate(words.unwrap_or(0));
+    Ok(tokenise(model, &pieces, true))
+}
+
+/// How many tokens at the start are the same.
+pub(super) fn common(tokens: &[Token], prefix: &[Token]) -> usize {
+    let pairs = tokens.iter().zip(prefix);
+    pairs.take_while(|(mine, cached)| mine == cached).count()
+}
+
+/// What llama.cpp writes after and before the soft tokens of a span (mtmd.cpp:981).
+fn marks(model: &Model) -> [Vec<Token>; 2] {
+    ["<audio|>", "<|audio>"].map(|mark| model.tokenise_template(mark))
+}
+
+fn check_length(request: &Request) -> Result<(), EngineError> {
+    match request.text.len() + request.system.len() {
+        bytes if bytes > LONGEST_TEXT => Err(EngineError::TextTooLong { bytes }),
+        _ => Ok(()),
+    }
+}
+
+fn tokenise(model: &Model, pieces: &[Piece], is_start: bool) -> Vec<Token> {
+    let bos = model.bos().filter(|_| is_start);
+    let mut tokens: Vec<_> = bos
+        .filter(|bos| !starts_with(model, pieces, *bos))
+        .into_iter()
+        .collect();
+    for piece in pieces {
+        match piece {
+            Piece::Template(text) => tokens.extend(model.tokenise_template(text)),
+            Piece::Said(text) => tokens.extend(model.tokenise_said(text)),
+            Piece::Audio => {}
+        }
+    }
+    tokens
+}
+
+fn render(model: &Model, request: &Request, sound: bool) -> Result<Vec<Piece>, EngineError> {
+    let Request {
+        system,
+        text,
+        thinking,
+        ..
+    } = request;
+    render_turn(model, system, sound, text, *thinking)
+}
+
+fn render_turn(
     model: &Model,
     system: &str,
     sound: bool,

@@ -77,8 +77,6 @@ pub struct Request {
     pub min_tokens: u32,
     /// Whether the model may think first. The thought is never part of the answer.
     pub thinking: bool,
-    /// Who is served first.
-    pub priority: Priority,
     /// When the last sample of speech was heard, if it was.
     pub heard: Option<Instant>,
 }
@@ -95,39 +93,42 @@ impl Request {
             max_tokens: config.max_tokens.get(),
             min_tokens: 0,
             thinking: false,
-            priority: Priority::Question,
             heard: None,
         }
     }
 
-    /// What was said in `clip`, answered.
+    /// What was said, answered.
     #[must_use]
-    pub fn reply(config: &config::Answer, clip: Arc<Clip>) -> Self {
-        Self {
-            clip: Some(clip),
-            ..Self::question(config, String::new())
-        }
+    pub fn reply(config: &config::Answer) -> Self {
+        Self::question(config, String::new())
     }
 
-    /// What was said in `clip`, written down. Greedy, without a system prompt, because that is what
-    /// the model was trained to transcribe with.
+    /// What was said, written down. Greedy, without a system prompt, because that is what the model was
+    /// trained to transcribe with.
     #[must_use]
-    pub fn transcript(config: &config::Transcribe, language: &str, clip: Arc<Clip>) -> Self {
+    pub fn transcript(config: &config::Transcribe, language: &str) -> Self {
         let text = config.prompt.replace("{language}", language);
         Self {
             system: String::new(),
-            clip: Some(clip),
             sampling: Sampling::greedy(),
             ..Self::question(&config::Answer::default(), text)
         }
     }
 
-    /// The same, served before questions.
+    /// The same about this sound.
     #[must_use]
-    pub fn spoken(self, heard: Instant) -> Self {
+    pub fn about(self, clip: Arc<Clip>) -> Self {
         Self {
-            priority: Priority::Speech,
-            heard: Some(heard),
+            clip: Some(clip),
+            ..self
+        }
+    }
+
+    /// The same about speech whose last sample was heard then.
+    #[must_use]
+    pub fn heard(self, at: Instant) -> Self {
+        Self {
+            heard: Some(at),
             ..self
         }
     }

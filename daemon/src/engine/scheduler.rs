@@ -1,61 +1,105 @@
 //! Who computes next: the loop of the engine thread.
 //!
-//! Every turn of the loop takes in what arrived, drops what nobody waits for, admits what fits, and
-//! computes one batch (or encodes one clip). Speech goes first: while a spoken request is under way,
-//! questions keep their cells and wait. Within a class every generating sequence gets its token in
-//! each batch, and prompts fill the rest of it in order of arrival.
+//! Every turn of the loop takes in what arrived, drops what nobody waits for, lets begin what fits, and
+//! computes one batch. Speech goes first: while a spoken turn has rows to compute, questions keep their
+//! cells and wait. Within a class every generating sequence gets its token in each batch, and prompts
+//! and sound fill the rest in order of arrival; sound whose speaker has stopped goes before sound that
+//! is still growing.
 //!
-//! Cells are set aside when a request is admitted, for its prompt and its longest answer, so a
-//! request under way never runs out. A quarter of the cells is kept from questions, so that speech
-//! finds room.
+//! What a question needs is set aside when it begins, for its prompt and its longest answer, so it never
+//! runs out under way. How long a person will speak nobody knows: a spoken turn takes cells as it
+//! grows, from a quarter that is kept from questions.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gemmad_api::{Finish, Health};
 use tokio::sync::watch;
 
-use super::audio::Encoder;
+use super::cells::{Block, Cells};
 use super::context::{Context, Row, SequenceId, Shape};
+use super::hearing::{Hearing, Opening, Recording, TurnId};
 use super::model::{Model, Token};
-use super::places::SPEECH_SEQUENCES;
+use super::places::TURNS;
 use super::sampler::Candidates;
-use super::sequence::{Job, Next, Sequence};
-use super::{Capacity, EngineError, Event, Priority};
+use super::sequence::{Base, Job, Next, Sequence};
+use super::threads::Threads;
+use super::{EngineError, Event, Priority, prompt};
 use crate::config;
 
 /// The sequence that holds the system prompt.
 const PREFIX: SequenceId = 0;
 
-/// Fewest tokens of answer a request is admitted with when cells are short.
+/// Sequences of a spoken turn: one that is open, one that is closed and becomes its transcript, and one
+/// for its reply.
+const TURN_SEQUENCES: u32 = 3;
+
+/// Fewest tokens of answer a request begins with when cells are short.
 const LEAST_ANSWER: usize = 64;
 
 /// What reaches the engine thread.
 pub(super) enum Work {
     /// Load the configured model; the first word on the channel.
     Load,
-    /// A request.
+    /// A typed question.
     Job(Box<Job>),
+    /// A question about finished sound.
+    Recording(Box<Recording>),
+    /// Somebody begins to speak.
+    Listen(Box<Opening>),
+    /// They go on.
+    Sound { turn: TurnId, samples: Vec<f32> },
+    /// They may have ended: answer as if they had.
+    Ask { turn: TurnId, jobs: Vec<Job> },
+    /// The turn is over, or never was one.
+    Close(TurnId),
     /// End after the batch being computed.
     Stop,
+}
+
+/// What the engine is carrying.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Carried {
+    /// For everybody; the requests that wait are counted elsewhere.
+    pub health: Health,
+    /// Questions among the active requests.
+    pub questions: u32,
+}
+
+/// A question that waits for cells and a sequence.
+enum Waiting {
+    Typed(Job),
+    Recording(Recording),
+}
+
+/// Room for a question.
+struct Room {
+    /// Rows of its prompt that are in the KV cache already.
+    shared: usize,
+    /// Cells for the rest and the answer.
+    cells: Rc<Block>,
+    /// Most tokens of the answer.
+    answer: usize,
 }
 
 /// The state of the engine thread.
 pub(super) struct Scheduler {
     model: Arc<Model>,
     context: Context,
-    encoder: Option<Encoder>,
     prefix: Vec<Token>,
     batch: usize,
     parallel: usize,
-    queue: VecDeque<Job>,
+    cells: Cells,
+    queue: VecDeque<Waiting>,
+    hearings: Vec<Hearing>,
     active: Vec<Sequence>,
     free: Vec<SequenceId>,
     candidates: Candidates,
     prompts_had_their_turn: bool,
     finished: u64,
-    health: watch::Sender<Health>,
+    carried: watch::Sender<Carried>,
 }
 
 impl Scheduler {
@@ -65,12 +109,12 @@ impl Scheduler {
     /// When there is no memory for the cache, or the system prompt fills it.
     pub(super) fn new(
         model: &Arc<Model>,
+        threads: &Arc<Threads>,
         prefix: Vec<Token>,
         config: &config::Engine,
-        threads: i32,
-        health: watch::Sender<Health>,
+        carried: watch::Sender<Carried>,
     ) -> Result<Self, EngineError> {
-        let sequences = 1 + config.parallel.get() + SPEECH_SEQUENCES;
+        let sequences = 1 + config.parallel.get() + TURNS * TURN_SEQUENCES;
         let trained = model.llama().n_ctx_train();
         if config.context.get() > trained {
             log::warn!("[engine] context is lowered to {trained}, what the model was trained with");
@@ -79,81 +123,83 @@ impl Scheduler {
             cells: config.context.get().min(trained),
             sequences,
             batch: config.batch.get(),
-            threads,
         };
+        let context = Context::new(model, threads, shape)?;
+        let total = context.cells().saturating_sub(prefix.len());
         let mut scheduler = Self {
-            context: Context::new(model, shape)?,
-            encoder: Encoder::new(model),
+            cells: Cells::new(total),
+            context,
             model: Arc::clone(model),
             prefix,
             batch: config.batch.get() as usize,
             parallel: config.parallel.get() as usize,
             queue: VecDeque::new(),
+            hearings: Vec::new(),
             active: Vec::new(),
             // Sequence numbers are small: their count fits where their limit came from.
             free: (PREFIX + 1..).take(sequences as usize - 1).collect(),
             candidates: Candidates::new(Vec::new(), false),
             prompts_had_their_turn: false,
             finished: 0,
-            health,
+            carried,
         };
         scheduler.prefill_prefix()?;
         scheduler.report();
         Ok(scheduler)
     }
 
-    /// Most cells a request may have, prefix included.
-    pub(super) fn capacity(&self) -> Capacity {
-        let speech = self.context.cells();
-        Capacity {
-            speech,
-            question: speech - self.kept_for_speech(),
-        }
+    /// Most cells a question may have, prefix included.
+    pub(super) fn capacity(&self) -> usize {
+        self.context.cells() - self.kept_for_speech()
     }
 
     /// Serves until it is told to stop or nobody can ask any more.
     pub(super) fn run(mut self, work: &mpsc::Receiver<Work>) {
-        while self.receive(work) {
+        while self.receive(work.try_recv().ok(), work) {
             self.drop_orphans();
             self.admit();
             self.report();
-            self.step();
-            self.report();
+            if self.is_idle() {
+                if !self.receive(work.recv().ok().or(Some(Work::Stop)), work) {
+                    break;
+                }
+            } else {
+                self.step();
+                self.report();
+            }
         }
-        let under_way = self.active.into_iter().map(|sequence| sequence.job);
-        for job in under_way.chain(self.queue) {
-            job.end(Event::Failed(EngineError::Stopping));
+        let stopped = || Event::Failed(EngineError::Stopping);
+        for sequence in self.active {
+            sequence.job.end(stopped());
+        }
+        for job in self.hearings.iter_mut().filter_map(Hearing::jobs).flatten() {
+            let _ = job.events.send(stopped());
+        }
+        for waiting in self.queue {
+            waiting.into_job().end(stopped());
         }
     }
 
     fn prefill_prefix(&mut self) -> Result<(), EngineError> {
-        let (rows, capacity) = (self.prefix.len(), self.capacity().question);
+        let (rows, capacity) = (self.prefix.len(), self.capacity());
         if rows >= capacity {
             return Err(EngineError::PromptTooLong { rows, capacity });
         }
-        let rows: Vec<_> = (0..)
-            .zip(&self.prefix)
-            .map(|(position, token)| Row {
-                token: *token,
-                position,
-                sequence: PREFIX,
-                logits: false,
-            })
-            .collect();
-        rows.chunks(self.batch)
+        Row::of(&self.prefix, 0, PREFIX, false)
+            .chunks(self.batch)
             .try_for_each(|rows| self.context.decode_tokens(rows))
     }
 
-    /// Takes in what arrived; waits only when there is nothing to do. False: the end.
-    fn receive(&mut self, work: &mpsc::Receiver<Work>) -> bool {
-        let mut next = if self.active.is_empty() && self.queue.is_empty() {
-            work.recv().ok().or(Some(Work::Stop))
-        } else {
-            work.try_recv().ok()
-        };
+    /// Takes in what arrived, `next` first. False: the end.
+    fn receive(&mut self, mut next: Option<Work>, work: &mpsc::Receiver<Work>) -> bool {
         while let Some(arrived) = next {
             match arrived {
-                Work::Job(job) => self.queue.push_back(*job),
+                Work::Job(job) => self.queue.push_back(Waiting::Typed(*job)),
+                Work::Recording(it) => self.queue.push_back(Waiting::Recording(*it)),
+                Work::Listen(opening) => self.listen(*opening),
+                Work::Sound { turn, samples } => self.hear(turn, &samples),
+                Work::Ask { turn, jobs } => self.ask(turn, jobs),
+                Work::Close(turn) => self.close(turn),
                 Work::Load => {}
                 Work::Stop => return false,
             }
@@ -162,125 +208,333 @@ impl Scheduler {
         true
     }
 
+    /// Whether nothing can be computed until something arrives.
+    fn is_idle(&self) -> bool {
+        let mut hearings = self.hearings.iter();
+        self.active.is_empty()
+            && hearings.all(|hearing| hearing.turn().is_some() && hearing.upcoming(self.batch) == 0)
+    }
+
+    fn listen(&mut self, opening: Opening) {
+        let Some(id) = self.sequence() else {
+            // Places leave a sequence for every turn, so this is a turn too many of our own.
+            log::error!("no sequence is free for a spoken turn");
+            return;
+        };
+        let shared = prompt::common(&opening.spans.first_tokens(), &self.prefix);
+        self.context.share(PREFIX, id, shared);
+        self.hearings.push(Hearing::open(id, opening, shared));
+    }
+
+    fn hear(&mut self, turn: TurnId, samples: &[f32]) {
+        if let Some(hearing) = self.hearing_of(turn) {
+            self.hearings[hearing].push(samples);
+        }
+    }
+
+    /// Closes a fork of the turn, which is then computed to its end and answered.
+    fn ask(&mut self, turn: TurnId, jobs: Vec<Job>) {
+        let fail = |jobs: Vec<Job>, error: &EngineError| {
+            for job in jobs {
+                job.fail(error.clone());
+            }
+        };
+        let Some(id) = self.sequence() else {
+            return fail(jobs, &EngineError::Busy { requests: TURNS });
+        };
+        let open = self.hearing_of(turn).map(|index| &self.hearings[index]);
+        match open.map(|open| (open, open.failed())) {
+            Some((open, None)) => {
+                self.context.share(open.id, id, open.base.rows);
+                let closed = open.closed(id, jobs);
+                self.hearings.push(closed);
+            }
+            failed => {
+                let error = failed.and_then(|(_, error)| error.cloned());
+                self.free.push(id);
+                fail(jobs, &error.unwrap_or(EngineError::Stopping));
+            }
+        }
+    }
+
+    fn close(&mut self, turn: TurnId) {
+        if let Some(index) = self.hearing_of(turn) {
+            self.forget(index);
+        }
+    }
+
+    /// The open hearing of a turn.
+    fn hearing_of(&self, turn: TurnId) -> Option<usize> {
+        let mut hearings = self.hearings.iter();
+        hearings.position(|hearing| hearing.turn() == Some(turn))
+    }
+
+    /// A free sequence, if need be one that nobody waits for any more.
+    fn sequence(&mut self) -> Option<SequenceId> {
+        if self.free.is_empty() {
+            self.drop_orphans();
+        }
+        self.free.pop()
+    }
+
     fn drop_orphans(&mut self) {
         let waiting = self.queue.len();
-        self.queue.retain(|job| !job.is_orphan());
+        self.queue.retain(|waiting| !waiting.job().is_orphan());
         self.finished += (waiting - self.queue.len()) as u64;
         while let Some(index) = self.active.iter().position(|s| s.job.is_orphan()) {
             let sequence = self.release(index);
             log::info!(request = sequence.job.id; "cancelled");
         }
-    }
-
-    /// Moves waiting requests into the KV cache: speech first, each class in order of arrival.
-    fn admit(&mut self) {
-        for priority in [Priority::Speech, Priority::Question] {
-            while let Some(index) = self.queue.iter().position(|job| job.priority == priority) {
-                let Some(reserved) = self.room_for(&self.queue[index]) else {
-                    break;
-                };
-                let Some(id) = self.free.pop() else { break };
-                // The index was just found.
-                let Some(job) = self.queue.remove(index) else {
-                    break;
-                };
-                let shared = job.prompt.shared_rows(&self.prefix);
-                self.context.share(PREFIX, id, shared);
-                self.active.push(Sequence::new(id, job, shared, reserved));
+        for index in (0..self.hearings.len()).rev() {
+            let Some(jobs) = self.hearings[index].jobs() else {
+                continue;
+            };
+            let asked = jobs.len();
+            jobs.retain(|job| !job.is_orphan());
+            let (left, gone) = (jobs.len(), asked - jobs.len());
+            self.finished += gone as u64;
+            if left == 0 {
+                self.forget(index);
             }
         }
     }
 
-    /// The cells to set aside for `job`, if it can start now. With few cells left a long answer is
-    /// cut down rather than kept waiting.
-    fn room_for(&self, job: &Job) -> Option<usize> {
-        let same_class = self.of(job.priority).count();
-        let (most, kept) = match job.priority {
-            Priority::Speech => (SPEECH_SEQUENCES as usize, 0),
-            Priority::Question => (self.parallel, self.kept_for_speech()),
+    /// Lets begin what there is room for: answers to what was spoken first, then questions in order of
+    /// arrival.
+    fn admit(&mut self) {
+        for index in (0..self.hearings.len()).rev() {
+            if self.hearings[index].is_complete() {
+                self.begin_answers(index);
+            }
+        }
+        while let Some(room) = self.queue.front().and_then(|first| self.room_for(first))
+            && let Some(id) = self.sequence()
+            && let Some(waiting) = self.queue.pop_front()
+        {
+            self.begin(waiting, id, room);
+        }
+    }
+
+    /// Begins the answers about a complete hearing, in order, as far as there is room. The last one
+    /// takes its sequence over.
+    fn begin_answers(&mut self, index: usize) {
+        while let Some(jobs) = self.hearings[index].jobs()
+            && let [job, more @ ..] = jobs.as_slice()
+        {
+            let (prompt, most, is_last) = (job.prompt.len(), job.max_tokens, more.is_empty());
+            let reserved = self.hearings[index].reserved.take();
+            let Some((cells, answer)) = reserved
+                .map(|block| (block, most))
+                .or_else(|| self.reserve(prompt, most, 0))
+            else {
+                return self.give_up_if_hopeless(index, prompt);
+            };
+            let hearing = &self.hearings[index];
+            let id = if is_last {
+                hearing.id
+            } else if let Some(id) = self.free.pop() {
+                self.context.share(hearing.id, id, hearing.base.rows);
+                id
+            } else {
+                return;
+            };
+            let hearing = &mut self.hearings[index];
+            let base = hearing.base.clone();
+            let mut held = hearing.cells.clone();
+            held.push(cells);
+            // There is at least one, as was just seen.
+            let Some(job) = hearing.jobs().map(|jobs| jobs.remove(0)) else {
+                return;
+            };
+            let job = Job {
+                max_tokens: answer,
+                ..job
+            };
+            self.active.push(Sequence::new(id, job, &base, held));
+            if is_last {
+                self.hearings.remove(index);
+                return;
+            }
+        }
+    }
+
+    /// The room for a question, if there is room for it now.
+    fn room_for(&self, waiting: &Waiting) -> Option<Room> {
+        if self.questions() >= self.parallel {
+            return None;
+        }
+        let most = waiting.job().max_tokens;
+        let (rows, shared) = match waiting {
+            Waiting::Typed(job) => {
+                let rows = job.prompt.len();
+                // The last token is always computed, for its logits.
+                (rows, prompt::common(&job.prompt[..rows - 1], &self.prefix))
+            }
+            Waiting::Recording(it) => (it.rows(), prompt::common(&it.first_tokens(), &self.prefix)),
         };
-        let taken: usize = self.active.iter().map(|sequence| sequence.reserved).sum();
-        let free = self
-            .context
-            .cells()
-            .checked_sub(self.prefix.len() + taken + kept)?;
-        let prompt = job.prompt.rows() - job.prompt.shared_rows(&self.prefix);
-        let answer = free.checked_sub(prompt)?.min(job.max_tokens);
-        (same_class < most && answer >= job.max_tokens.min(LEAST_ANSWER)).then_some(prompt + answer)
+        let (cells, answer) = self.reserve(rows - shared, most, self.kept_for_speech())?;
+        Some(Room {
+            shared,
+            cells,
+            answer,
+        })
+    }
+
+    fn begin(&mut self, waiting: Waiting, id: SequenceId, room: Room) {
+        let Room {
+            shared,
+            cells,
+            answer,
+        } = room;
+        self.context.share(PREFIX, id, shared);
+        match waiting {
+            Waiting::Typed(mut job) => {
+                job.max_tokens = answer;
+                job.prompt.drain(..shared);
+                let base = Base {
+                    rows: shared,
+                    cached: shared,
+                    ..Base::default()
+                };
+                self.active.push(Sequence::new(id, job, &base, vec![cells]));
+            }
+            Waiting::Recording(mut recording) => {
+                recording.job.max_tokens = answer;
+                let hearing = Hearing::of_recording(id, recording, shared, cells);
+                self.hearings.push(hearing);
+            }
+        }
+    }
+
+    /// Sets cells aside for `prompt` rows and an answer of at most `most` tokens, and says how long it
+    /// may be: with few cells left it is cut down rather than kept waiting. `kept` cells stay free.
+    fn reserve(&self, prompt: usize, most: usize, kept: usize) -> Option<(Rc<Block>, usize)> {
+        let free = self.cells.free().checked_sub(kept + prompt)?;
+        let answer = free.min(most);
+        if answer < most.min(LEAST_ANSWER) {
+            return None;
+        }
+        let block = self.cells.take(prompt + answer)?;
+        Some((block, answer))
+    }
+
+    /// Fails a complete hearing whose answer finds no cells when nobody is left to give any back.
+    fn give_up_if_hopeless(&mut self, index: usize, rows: usize) {
+        let hearings = self.hearings.iter();
+        let mut closed = hearings.filter(|hearing| hearing.turn().is_none());
+        if self.active.is_empty() && closed.all(Hearing::is_complete) {
+            self.fail_for_cells(index, rows);
+        }
+    }
+
+    fn fail_for_cells(&mut self, index: usize, rows: usize) {
+        let error = EngineError::PromptTooLong {
+            rows: self.hearings[index].base.rows + rows,
+            capacity: self.context.cells(),
+        };
+        self.fail_hearing(index, &error);
     }
 
     fn kept_for_speech(&self) -> usize {
-        match self.encoder {
+        match self.model.encoder() {
             Some(_) => self.context.cells() / 4,
             None => 0,
         }
     }
 
-    fn of(&self, priority: Priority) -> impl Iterator<Item = usize> + '_ {
-        let sequences = self.active.iter().enumerate();
-        sequences
-            .filter(move |(_, sequence)| sequence.job.priority == priority)
-            .map(|(index, _)| index)
+    /// Questions under way.
+    fn questions(&self) -> usize {
+        let hearings = self.hearings.iter().map(|hearing| hearing.priority);
+        let sequences = self.active.iter().map(|sequence| sequence.job.priority);
+        let all = hearings.chain(sequences);
+        all.filter(|priority| *priority == Priority::Question)
+            .count()
     }
 
-    /// Computes one batch, or encodes one clip, for the most urgent class.
+    /// Computes one batch for the most urgent class.
     ///
     /// Rows that want logits and rows that do not never share a batch, because one that wants them
     /// makes all of them dear (`kv_only`); they take turns.
     fn step(&mut self) {
-        let Some(priority) = self.active.iter().map(|s| s.job.priority).min() else {
+        let heard = self.next_hearing();
+        let hearing = heard.map(|index| self.hearings[index].priority);
+        let sequences = self.active.iter().map(|sequence| sequence.job.priority);
+        let Some(priority) = sequences.chain(hearing).min() else {
             return;
         };
-        let class: Vec<_> = self.of(priority).collect();
-        let (generating, reading): (Vec<usize>, Vec<usize>) = class
-            .iter()
-            .partition(|index| matches!(self.active[**index].next(), Next::Token(_)));
-        let first = reading.first().copied();
-        match first {
-            Some(first) if generating.is_empty() || !self.prompts_had_their_turn => {
-                self.prompts_had_their_turn = true;
-                if matches!(self.active[first].next(), Next::Sound(..)) {
-                    self.step_sound(first);
-                } else {
-                    self.step_tokens(&reading);
-                }
-            }
-            _ => {
-                self.prompts_had_their_turn = false;
-                self.step_tokens(&generating);
-            }
+        let heard = heard.filter(|index| self.hearings[*index].priority == priority);
+        let class = self.active.iter().enumerate();
+        let class = class.filter(|(_, sequence)| sequence.job.priority == priority);
+        let (generating, reading): (Vec<_>, Vec<_>) =
+            class.partition(|(_, sequence)| matches!(sequence.next(), Next::Token(_)));
+        let indices = |sequences: Vec<(usize, _)>| sequences.into_iter().map(|(index, _)| index);
+        let (generating, reading): (Vec<_>, Vec<_>) =
+            (indices(generating).collect(), indices(reading).collect());
+        let prompts = heard.is_some() || !reading.is_empty();
+        self.prompts_had_their_turn =
+            prompts && (generating.is_empty() || !self.prompts_had_their_turn);
+        match heard {
+            _ if !self.prompts_had_their_turn => self.step_tokens(&generating),
+            Some(index) => self.step_hearing(index),
+            None => self.step_tokens(&reading),
         }
     }
 
-    fn step_sound(&mut self, index: usize) {
-        let started = Instant::now();
-        let Next::Sound(clip, done) = self.active[index].next() else {
-            return;
-        };
-        let clip = Arc::clone(clip);
-        let Some(soft_tokens) = clip.soft_tokens() else {
-            let encoded = match &mut self.encoder {
-                Some(encoder) => clip.encode(encoder),
-                None => Err(EngineError::Deaf("it has no audio encoder".into())),
-            };
-            match encoded {
-                Ok(()) => self.active[index].encoded(started.elapsed()),
-                Err(error) => self.fail(index, error),
+    /// The hearing whose rows are computed next: of the most urgent class, and if somebody waits for an
+    /// answer to it before one that still grows.
+    fn next_hearing(&self) -> Option<usize> {
+        let hearings = self.hearings.iter().enumerate();
+        let ready = hearings.filter(|(_, hearing)| hearing.upcoming(self.batch) > 0);
+        let first = ready.min_by_key(|(_, it)| (it.priority, it.turn().is_some()));
+        first.map(|(index, _)| index)
+    }
+
+    fn step_hearing(&mut self, index: usize) {
+        let hearing = &mut self.hearings[index];
+        if hearing.reserved.is_none() {
+            let rows = hearing.upcoming(self.batch);
+            match self.cells.take(rows) {
+                Some(block) => hearing.cells.push(block),
+                None => return self.wait_for_cells(index, rows),
             }
-            return;
-        };
-        let sequence = &self.active[index];
-        let width = self.context.width();
-        let rows = (soft_tokens.len() / width - done).min(self.batch);
-        let position = i32::try_from(sequence.rows).unwrap_or(i32::MAX);
-        let piece = &soft_tokens[done * width..(done + rows) * width];
-        match self
-            .context
-            .decode_soft_tokens(piece, position, sequence.id)
-        {
-            Ok(()) => self.active[index].advance(rows, started.elapsed()),
-            Err(error) => self.fail(index, error),
         }
+        if let Err(error) = self.hearings[index].feed(&mut self.context, self.batch) {
+            self.fail_hearing(index, &error);
+        }
+    }
+
+    /// Speech that finds no free cells: whoever is answering goes on, and gives some back.
+    fn wait_for_cells(&mut self, index: usize, rows: usize) {
+        if self.active.is_empty() {
+            return self.fail_for_cells(index, rows);
+        }
+        let all: Vec<_> = (0..self.active.len()).collect();
+        let (generating, reading): (Vec<_>, Vec<_>) = all
+            .into_iter()
+            .partition(|index| matches!(self.active[*index].next(), Next::Token(_)));
+        self.step_tokens(if reading.is_empty() {
+            &generating
+        } else {
+            &reading
+        });
+    }
+
+    fn fail_hearing(&mut self, index: usize, error: &EngineError) {
+        self.context.forget(self.hearings[index].id);
+        for job in self.hearings[index].fail(error.clone()) {
+            self.finished += 1;
+            job.fail(error.clone());
+        }
+        if self.hearings[index].turn().is_none() {
+            self.forget(index);
+        }
+    }
+
+    /// Takes a hearing out and gives its sequence back.
+    fn forget(&mut self, index: usize) {
+        let hearing = self.hearings.remove(index);
+        self.context.forget(hearing.id);
+        self.free.push(hearing.id);
     }
 
     fn step_tokens(&mut self, sequences: &[usize]) {
@@ -332,7 +586,7 @@ impl Scheduler {
     }
 
     fn fail(&mut self, index: usize, error: EngineError) {
-        self.release(index).fail(error);
+        self.release(index).job.fail(error);
     }
 
     /// Takes a sequence out and gives its cells back.
@@ -346,20 +600,44 @@ impl Scheduler {
 
     /// Publishes what the engine is carrying, if that changed.
     fn report(&self) {
-        let cells = |cells: usize| u32::try_from(cells).unwrap_or(u32::MAX);
-        let own: usize = self.active.iter().map(|s| s.rows - s.shared).sum();
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let turns = || self.hearings.iter().filter(|it| it.turn().is_some());
+        let closed = self.hearings.len() - turns().count();
+        let backlog = turns().map(Hearing::backlog).sum::<Duration>().as_millis();
         let health = Health {
-            active: cells(self.active.len()),
-            queued: cells(self.queue.len()),
-            cells_used: cells(self.prefix.len() + own),
-            cells_total: cells(self.context.cells()),
-            prefix_cells: cells(self.prefix.len()),
+            active: number(self.active.len() + closed),
+            queued: 0,
+            turns: number(turns().count()),
+            backlog_ms: u32::try_from(backlog).unwrap_or(u32::MAX),
+            cells_used: number(self.prefix.len() + self.cells.taken()),
+            cells_total: number(self.context.cells()),
+            prefix_cells: number(self.prefix.len()),
             finished: self.finished,
         };
-        self.health.send_if_modified(|published| {
-            let changed = *published != health;
-            *published = health;
+        let carried = Carried {
+            health,
+            questions: number(self.questions()),
+        };
+        self.carried.send_if_modified(|published| {
+            let changed = *published != carried;
+            *published = carried;
             changed
         });
+    }
+}
+
+impl Waiting {
+    fn job(&self) -> &Job {
+        match self {
+            Self::Typed(job) => job,
+            Self::Recording(recording) => &recording.job,
+        }
+    }
+
+    fn into_job(self) -> Job {
+        match self {
+            Self::Typed(job) => job,
+            Self::Recording(recording) => recording.job,
+        }
     }
 }

@@ -1,16 +1,16 @@
 //! One request on its way through the model.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gemmad_api::{Finish, Stats};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::audio::Clip;
+use super::cells::Block;
 use super::context::{Row, SequenceId};
 use super::model::{Model, Token};
 use super::places::Place;
-use super::prompt::{Prompt, Span};
 use super::sampler::{Candidates, Sampler};
 use super::text::Text;
 use super::{EngineError, Event, Priority, Sampling};
@@ -19,7 +19,8 @@ use super::{EngineError, Event, Priority, Sampling};
 #[derive(Debug)]
 pub(super) struct Job {
     pub id: u64,
-    pub prompt: Prompt,
+    /// What the model reads; of a spoken request, what follows the sound.
+    pub prompt: Vec<Token>,
     pub max_tokens: usize,
     pub min_tokens: u32,
     pub sampling: Sampling,
@@ -27,7 +28,7 @@ pub(super) struct Job {
     pub heard: Option<Instant>,
     pub arrived: Instant,
     pub events: UnboundedSender<Event>,
-    pub place: Place,
+    pub place: Arc<Place>,
 }
 
 impl Job {
@@ -42,14 +43,44 @@ impl Job {
         drop(self.place);
         let _ = self.events.send(event);
     }
+
+    /// Sends the failure of the answer.
+    pub(super) fn fail(self, error: EngineError) {
+        log::error!(request = self.id; "{error}");
+        self.end(Event::Failed(error));
+    }
+}
+
+/// What is in the KV cache before a request's own prompt.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Base {
+    /// Rows.
+    pub rows: usize,
+    /// How many of them were there before anybody asked or spoke.
+    pub cached: usize,
+    /// How many of them are soft tokens.
+    pub audio: usize,
+    /// What it cost.
+    pub effort: Effort,
+}
+
+/// What was computed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Effort {
+    /// Time the audio encoder took.
+    pub encode: Duration,
+    /// Time that batches of prompt rows took.
+    pub prefill: Duration,
+    /// Sound heard.
+    pub sound: Duration,
+    /// Sound that was heard but not in the KV cache when the speaker ended.
+    pub backlog: Duration,
 }
 
 /// What a sequence feeds the model next.
 pub(super) enum Next<'a> {
     /// Tokens of the prompt whose logits nobody wants: all but its last.
     Prompt(&'a [Token]),
-    /// Soft tokens of the prompt: the clip, and how many of its rows are done.
-    Sound(&'a Arc<Clip>, usize),
     /// A token whose logits are wanted: the prompt's last, or the one generated last.
     Token(Token),
 }
@@ -61,13 +92,11 @@ pub(super) struct Sequence {
     /// The request.
     pub job: Job,
     /// Rows in the KV cache, shared ones included; the next row's position.
-    pub rows: usize,
-    /// How many of them are the shared prefix's.
-    pub shared: usize,
-    /// Cells set aside for it, shared ones not included.
-    pub reserved: usize,
-    span: usize,
-    offset: usize,
+    rows: usize,
+    /// Cells that hold them and will hold the rest.
+    _cells: Vec<Rc<Block>>,
+    /// Tokens of the prompt that are in the KV cache.
+    read: usize,
     last: Option<Token>,
     sampler: Sampler,
     text: Text,
@@ -76,24 +105,34 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    /// Gives `job` a sequence whose first `shared` rows are already in the KV cache.
-    pub(super) fn new(id: SequenceId, job: Job, shared: usize, reserved: usize) -> Self {
+    /// Gives `job` a sequence that begins with `base`, and cells for all it may need.
+    pub(super) fn new(id: SequenceId, job: Job, base: &Base, cells: Vec<Rc<Block>>) -> Self {
         let rows = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
+        let Effort {
+            encode,
+            prefill,
+            sound,
+            backlog,
+        } = base.effort;
+        let spoken = !sound.is_zero();
         let stats = Stats {
             request: job.id,
-            prompt_tokens: rows(job.prompt.rows()),
-            cached_tokens: rows(shared),
-            audio_tokens: rows(job.prompt.audio_rows()),
+            prompt_tokens: rows(base.rows + job.prompt.len()),
+            cached_tokens: rows(base.cached),
+            audio_tokens: rows(base.audio),
             queue_ms: milliseconds(job.arrived.elapsed()),
+            encode_ms: milliseconds(encode),
+            prefill_ms: milliseconds(prefill),
+            sound_ms: spoken.then(|| milliseconds(sound)),
+            real_time_factor: spoken.then(|| (encode + prefill).div_duration_f64(sound)),
+            backlog_ms: spoken.then(|| milliseconds(backlog)),
             ..Stats::default()
         };
         Self {
             id,
-            rows: shared,
-            shared,
-            reserved,
-            span: 0,
-            offset: shared,
+            rows: base.rows,
+            _cells: cells,
+            read: 0,
             last: None,
             sampler: Sampler::new(&job.sampling),
             text: Text::default(),
@@ -108,57 +147,32 @@ impl Sequence {
         if let Some(token) = self.last {
             return Next::Token(token);
         }
-        match &self.job.prompt.spans[self.span] {
-            Span::Audio(clip, _) => Next::Sound(clip, self.offset),
-            Span::Tokens(tokens) => {
-                let rest = &tokens[self.offset..];
-                let is_last_span = self.span + 1 == self.job.prompt.spans.len();
-                match rest {
-                    [last] if is_last_span => Next::Token(*last),
-                    [rest @ .., _] if is_last_span => Next::Prompt(rest),
-                    rest => Next::Prompt(rest),
-                }
-            }
+        match &self.job.prompt[self.read..] {
+            [token] => Next::Token(*token),
+            [rest @ .., _] => Next::Prompt(rest),
+            // A prompt has at least the token that opens the model's turn.
+            [] => Next::Prompt(&[]),
         }
     }
 
     /// The rows of a batch for up to `budget` of its next tokens.
     pub(super) fn token_rows(&self, budget: usize) -> Vec<Row> {
-        let (tokens, logits) = match self.next() {
-            Next::Token(token) => (&[token][..], true),
-            Next::Prompt(tokens) => (&tokens[..tokens.len().min(budget)], false),
-            Next::Sound(..) => (&[][..], false),
-        };
-        let row = |nth: usize, token: &Token| Row {
-            token: *token,
-            position: i32::try_from(self.rows + nth).unwrap_or(i32::MAX),
-            sequence: self.id,
-            logits,
-        };
-        tokens
-            .iter()
-            .enumerate()
-            .map(|(nth, token)| row(nth, token))
-            .collect()
+        match self.next() {
+            Next::Token(token) => Row::of(&[token], self.rows, self.id, true),
+            Next::Prompt(tokens) => {
+                let tokens = &tokens[..tokens.len().min(budget)];
+                Row::of(tokens, self.rows, self.id, false)
+            }
+        }
     }
 
     /// Notes that `rows` rows went into the KV cache in a batch that took `time`.
     pub(super) fn advance(&mut self, rows: usize, time: Duration) {
         self.rows += rows;
-        if self.last.take().is_some() {
-            return;
+        if self.last.take().is_none() {
+            self.stats.prefill_ms += milliseconds(time);
+            self.read += rows;
         }
-        self.stats.prefill_ms += milliseconds(time);
-        self.offset += rows;
-        if self.offset == self.job.prompt.spans[self.span].rows() {
-            self.span += 1;
-            self.offset = 0;
-        }
-    }
-
-    /// Notes that the encoder worked for it.
-    pub(super) fn encoded(&mut self, time: Duration) {
-        self.stats.encode_ms += milliseconds(time);
     }
 
     /// Draws the next token and sends its text. Returns how the answer ended, if it did.
@@ -212,12 +226,6 @@ impl Sequence {
             "answered"
         );
         self.job.end(Event::Done(self.stats));
-    }
-
-    /// Sends the failure of the answer.
-    pub(super) fn fail(self, error: EngineError) {
-        log::error!(request = self.job.id; "{error}");
-        self.job.end(Event::Failed(error));
     }
 
     /// Whether anybody still listens shows in [`Job::is_orphan`].

@@ -25,12 +25,29 @@ pub enum Heard {
         /// The number of the utterance, from 1.
         utterance: u64,
     },
+    /// More of the utterance, 16 kHz mono; the first holds the pre-roll.
+    Sound {
+        /// The number of the utterance.
+        utterance: u64,
+        /// The samples.
+        samples: Vec<f32>,
+    },
+    /// They may have stopped. All the sound of the utterance has come, if so.
+    Paused {
+        /// The number of the utterance.
+        utterance: u64,
+        /// When the last sample of speech, before the silence, was captured.
+        at: Instant,
+    },
+    /// They had not: more sound follows.
+    Resumed {
+        /// The number of the utterance.
+        utterance: u64,
+    },
     /// They stopped, or spoke for as long as an utterance may be.
     Ended {
         /// The number of the utterance.
         utterance: u64,
-        /// The utterance with its pre-roll, 16 kHz mono.
-        samples: Vec<f32>,
         /// When the last sample of speech, before the silence that ended it, was captured.
         at: Instant,
     },
@@ -244,31 +261,32 @@ impl Listener {
             return;
         }
         for segment in stream.segmenter.push(&stream.samples) {
-            match segment {
-                Segment::Started => {
-                    self.count += 1;
-                    self.utterance = Some(self.count);
-                    let _ = self.heard.send(Heard::Started {
-                        utterance: self.count,
-                    });
-                }
-                Segment::Ended {
-                    samples,
-                    speech_end,
-                } => {
-                    stream.log_losses(capture);
+            if segment == Segment::Started {
+                self.count += 1;
+                self.utterance = Some(self.count);
+            }
+            let utterance = self.count;
+            let is_over = matches!(segment, Segment::Ended { .. });
+            let _ = self.heard.send(match segment {
+                Segment::Started => Heard::Started { utterance },
+                Segment::Sound(samples) => Heard::Sound { utterance, samples },
+                Segment::Paused { speech_end } => {
                     let at = stream.time_of(speech_end, heard);
-                    self.utterance = None;
-                    let _ = self.heard.send(Heard::Ended {
-                        utterance: self.count,
-                        samples,
-                        at,
-                    });
-                    if self.config.mode == Mode::Push {
-                        self.listening = false;
-                        stream.segmenter.skip(0);
-                        break;
-                    }
+                    Heard::Paused { utterance, at }
+                }
+                Segment::Resumed => Heard::Resumed { utterance },
+                Segment::Ended { speech_end } => {
+                    let at = stream.time_of(speech_end, heard);
+                    Heard::Ended { utterance, at }
+                }
+            });
+            if is_over {
+                stream.log_losses(capture);
+                self.utterance = None;
+                if self.config.mode == Mode::Push {
+                    self.listening = false;
+                    stream.segmenter.skip(0);
+                    break;
                 }
             }
         }

@@ -5,10 +5,11 @@
 //!              (capture)       └────── ears: the voice thread ──────┘
 //! ```
 //!
-//! `turn` takes what was heard to the engine and back. Nothing else here knows the engine, and
-//! nothing at all llama.cpp or the bus.
+//! `turn` and `conversation` take what is heard to the engine and bring back what comes of it. Nothing
+//! else here knows the engine, and nothing at all llama.cpp or the bus.
 
 mod capture;
+mod conversation;
 mod device;
 mod ears;
 mod file;

@@ -1,19 +1,20 @@
-//! The spoken turn: what was heard goes to the engine, what comes back goes to whoever listens.
+//! The spoken turn: what is heard goes to a conversation with the engine, what comes back goes to
+//! whoever listens.
 //!
-//! One task follows the ears, starts a reply (and, if configured, a transcript) for every utterance,
-//! and keeps the status. Stopping drops the answers under way, which cancels them.
+//! One task follows the ears, starts a conversation for every utterance, and keeps the status. Stopping
+//! drops the conversations under way, which cancels what they asked for.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use gemmad_api::{Stats, VoiceState};
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 
+use super::conversation::{Conversation, Speech};
 use super::{Ears, Heard};
-use crate::config::{self, Config, Mode};
-use crate::engine::{Clip, Engine, EngineError, Request, SAMPLE_RATE};
+use crate::config::{Config, Mode};
+use crate::engine::{Engine, EngineError};
 
 /// Events kept for a slow listener; a turn makes four or five.
 const EVENTS_KEPT: usize = 256;
@@ -56,6 +57,15 @@ pub enum Event {
         /// Why.
         error: EngineError,
     },
+}
+
+/// An event, on its way from a conversation to whoever listens.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// The utterance.
+    pub utterance: u64,
+    /// What happened.
+    pub event: Event,
 }
 
 /// How the voice is.
@@ -110,6 +120,7 @@ impl Voice {
     pub fn start(config: &Config, engine: Engine) -> std::io::Result<Self> {
         let (ears, heard) = Ears::spawn(&config.voice)?;
         let (orders, received) = mpsc::unbounded_channel();
+        let (told, tellings) = mpsc::unbounded_channel();
         let status = watch::Sender::new(Status::default());
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let turns = Turns {
@@ -118,12 +129,13 @@ impl Voice {
             ears,
             status: status.clone(),
             events: events.clone(),
-            answers: JoinSet::new(),
+            conversations: JoinSet::new(),
+            told,
             unanswered: BTreeSet::new(),
             speaking: None,
             pushed: false,
         };
-        tokio::spawn(turns.follow(heard, received));
+        tokio::spawn(turns.follow(heard, received, tellings));
         Ok(Self {
             mode: config.voice.mode,
             orders,
@@ -187,12 +199,20 @@ struct Turns {
     ears: Ears,
     status: watch::Sender<Status>,
     events: broadcast::Sender<Event>,
-    /// Replies and transcripts under way; each yields its event, or nothing.
-    answers: JoinSet<Option<Event>>,
-    /// Utterances whose reply is under way.
+    /// Utterances being heard and answered.
+    conversations: JoinSet<()>,
+    /// Where they tell what happens.
+    told: mpsc::UnboundedSender<Told>,
+    /// Utterances that have no reply yet.
     unanswered: BTreeSet<u64>,
-    speaking: Option<u64>,
+    speaking: Option<Speaking>,
     pushed: bool,
+}
+
+/// The utterance being heard.
+struct Speaking {
+    utterance: u64,
+    speech: mpsc::UnboundedSender<Speech>,
 }
 
 impl Turns {
@@ -200,12 +220,14 @@ impl Turns {
         mut self,
         mut heard: mpsc::UnboundedReceiver<Heard>,
         mut orders: mpsc::UnboundedReceiver<Order>,
+        mut tellings: mpsc::UnboundedReceiver<Told>,
     ) {
         loop {
             tokio::select! {
                 Some(heard) = heard.recv() => self.hear(heard),
                 Some(order) = orders.recv() => self.obey(&order),
-                Some(answer) = self.answers.join_next() => self.conclude(answer),
+                Some(told) = tellings.recv() => self.conclude(told),
+                Some(_) = self.conversations.join_next() => {}
                 else => return,
             }
             self.update_state();
@@ -224,25 +246,45 @@ impl Turns {
                 }
                 self.status.send_modify(|status| status.problem = problem);
             }
-            Heard::Started { utterance } => {
-                self.speaking = Some(utterance);
-                self.tell(Event::Started { utterance });
+            Heard::Started { utterance } => self.converse(utterance),
+            Heard::Sound { samples, .. } => self.pass_on(Speech::Sound(samples)),
+            Heard::Paused { at, .. } => self.pass_on(Speech::Paused(at)),
+            Heard::Resumed { .. } => self.pass_on(Speech::Resumed),
+            Heard::Ended { at, .. } => {
+                self.pass_on(Speech::Ended(at));
+                self.speaking = None;
+                self.pushed = false;
             }
             Heard::Dropped { utterance } => {
+                // Without its sound the conversation ends by itself.
                 self.speaking = None;
                 self.pushed = false;
                 log::info!(utterance = utterance; "utterance dropped");
+                self.unanswered.remove(&utterance);
                 self.cancelled(utterance);
             }
-            Heard::Ended {
-                utterance,
-                samples,
-                at,
-            } => {
-                self.speaking = None;
-                self.pushed = false;
-                self.turn(utterance, samples, at);
-            }
+        }
+    }
+
+    /// Starts the conversation about an utterance.
+    fn converse(&mut self, utterance: u64) {
+        self.tell(Event::Started { utterance });
+        let (speech, heard) = mpsc::unbounded_channel();
+        let conversation = Conversation {
+            config: Arc::clone(&self.config),
+            engine: self.engine.clone(),
+            utterance,
+            told: self.told.clone(),
+        };
+        self.conversations.spawn(conversation.follow(heard));
+        self.unanswered.insert(utterance);
+        self.speaking = Some(Speaking { utterance, speech });
+    }
+
+    fn pass_on(&self, speech: Speech) {
+        if let Some(speaking) = &self.speaking {
+            // A conversation that was stopped has nobody to hear it.
+            let _ = speaking.speech.send(speech);
         }
     }
 
@@ -259,66 +301,28 @@ impl Turns {
             Order::Stop => {
                 self.ears.stop();
                 self.pushed = false;
-                self.answers.abort_all();
+                self.conversations.abort_all();
+                // The one being heard is told of when the ears have dropped it.
+                let heard = self.speaking.as_ref().map(|speaking| speaking.utterance);
                 for utterance in std::mem::take(&mut self.unanswered) {
-                    self.cancelled(utterance);
+                    if heard != Some(utterance) {
+                        self.cancelled(utterance);
+                    }
                 }
             }
         }
     }
 
-    /// Answers an utterance. The transcript shares the reply's soft tokens and comes second, because
-    /// somebody waits for the reply.
-    fn turn(&mut self, utterance: u64, samples: Vec<f32>, at: Instant) {
-        let milliseconds = samples.len() * 1000 / SAMPLE_RATE as usize;
-        let milliseconds = u32::try_from(milliseconds).unwrap_or(u32::MAX);
-        log::info!(utterance = utterance, ms = milliseconds; "utterance heard");
-        self.tell(Event::Ended {
-            utterance,
-            milliseconds,
-        });
-        let clip = match Clip::new(samples) {
-            Ok(clip) => clip,
-            Err(error) => return self.tell(Event::Failed { utterance, error }),
-        };
-        let config::Transcribe { language, .. } = &self.config.transcribe;
-        let transcript = self.config.voice.transcript.then(|| {
-            let clip = Arc::clone(&clip);
-            Request::transcript(&self.config.transcribe, language, clip).spoken(at)
-        });
-        let reply = Request::reply(&self.config.answer, clip).spoken(at);
-        self.unanswered.insert(utterance);
-        let engine = self.engine.clone();
-        self.answers.spawn(async move {
-            Some(match answer(&engine, reply).await {
-                Ok((text, stats)) => Event::Reply {
-                    utterance,
-                    text,
-                    stats,
-                },
-                Err(error) => Event::Failed { utterance, error },
-            })
-        });
-        let Some(transcript) = transcript else { return };
-        let engine = self.engine.clone();
-        self.answers.spawn(async move {
-            match answer(&engine, transcript).await {
-                Ok((text, _)) => Some(Event::Transcript { utterance, text }),
-                Err(error) => {
-                    log::warn!(utterance = utterance; "no transcript: {error}");
-                    None
+    /// Tells what came of an utterance, unless that was cancelled meanwhile.
+    fn conclude(&mut self, Told { utterance, event }: Told) {
+        match event {
+            Event::Reply { .. } | Event::Failed { .. } => {
+                if self.unanswered.remove(&utterance) {
+                    self.tell(event);
                 }
             }
-        });
-    }
-
-    /// Tells what a finished reply or transcript yielded; an aborted one yields nothing.
-    fn conclude(&mut self, answer: Result<Option<Event>, JoinError>) {
-        let Ok(Some(event)) = answer else { return };
-        if let Event::Reply { utterance, .. } | Event::Failed { utterance, .. } = &event {
-            self.unanswered.remove(utterance);
+            event => self.tell(event),
         }
-        self.tell(event);
     }
 
     fn cancelled(&self, utterance: u64) {
@@ -340,7 +344,7 @@ impl Turns {
         self.status.send_if_modified(|status| {
             let state = if self.speaking.is_some() {
                 VoiceState::Listening
-            } else if !self.answers.is_empty() {
+            } else if !self.conversations.is_empty() {
                 VoiceState::Thinking
             } else if waits && !status.device.is_empty() && !status.muted {
                 VoiceState::Waiting
@@ -352,8 +356,4 @@ impl Turns {
             changed
         });
     }
-}
-
-async fn answer(engine: &Engine, request: Request) -> Result<(String, Stats), EngineError> {
-    engine.submit(request).await?.text().await
 }

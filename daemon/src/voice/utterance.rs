@@ -14,10 +14,17 @@ const TRAILING_MS: u32 = 200;
 pub enum Segment {
     /// Somebody began to speak.
     Started,
+    /// More of the utterance, 16 kHz mono; the first holds the pre-roll.
+    Sound(Vec<f32>),
+    /// They may have stopped. All the sound of the utterance has come, if so.
+    Paused {
+        /// Where its last speech ended, in samples from the start of the stream.
+        speech_end: u64,
+    },
+    /// They had not: more sound follows.
+    Resumed,
     /// They stopped, or spoke for as long as an utterance may be.
     Ended {
-        /// The utterance with its pre-roll, 16 kHz mono.
-        samples: Vec<f32>,
         /// Where its last speech ended, in samples from the start of the stream.
         speech_end: u64,
     },
@@ -30,7 +37,7 @@ pub struct Segmenter {
     keep: usize,
     /// Samples of silence that end an utterance.
     endpoint: usize,
-    /// Samples kept of that silence.
+    /// Samples of silence after which it may have ended. They belong to it.
     trailing: usize,
     /// Most samples in an utterance.
     longest: usize,
@@ -38,10 +45,20 @@ pub struct Segmenter {
     frame: Vec<f32>,
     /// Samples in whole frames since the start of the stream.
     position: u64,
-    /// The utterance being heard, or what may become its beginning.
-    sound: Vec<f32>,
-    /// While an utterance is being heard: samples of `sound` up to its last speech.
-    speech: Option<usize>,
+    /// Sound that nobody was told of: what may become the beginning of an utterance, or is silence in
+    /// it that may be its end.
+    held: Vec<f32>,
+    utterance: Option<Utterance>,
+}
+
+/// The utterance being heard.
+#[derive(Debug, Clone, Copy)]
+struct Utterance {
+    /// Samples told.
+    told: usize,
+    /// Samples since its last speech.
+    silence: usize,
+    paused: bool,
 }
 
 impl Segmenter {
@@ -58,8 +75,8 @@ impl Segmenter {
             longest,
             frame: Vec::with_capacity(FRAME),
             position: 0,
-            sound: Vec::new(),
-            speech: None,
+            held: Vec::new(),
+            utterance: None,
         }
     }
 
@@ -72,7 +89,7 @@ impl Segmenter {
             input = rest;
             if let Ok(frame) = <[f32; FRAME]>::try_from(self.frame.as_slice()) {
                 self.frame.clear();
-                segments.extend(self.hear(&frame));
+                self.hear(&frame, &mut segments);
             }
         }
         segments
@@ -82,42 +99,64 @@ impl Segmenter {
     pub fn skip(&mut self, samples: usize) {
         self.position += (self.frame.len() + samples) as u64;
         self.frame.clear();
-        self.sound.clear();
-        self.speech = None;
+        self.held.clear();
+        self.utterance = None;
         self.vad.reset();
     }
 
-    fn hear(&mut self, frame: &[f32; FRAME]) -> Option<Segment> {
+    fn hear(&mut self, frame: &[f32; FRAME], segments: &mut Vec<Segment>) {
         self.position += FRAME as u64;
-        self.sound.extend_from_slice(frame);
+        self.held.extend_from_slice(frame);
         let is_speech = self.vad.hear(frame);
-        let before = self.speech;
-        if is_speech {
-            self.speech = Some(self.sound.len());
+        match self.utterance {
+            Some(utterance) => self.go_on(utterance, is_speech, segments),
+            None if is_speech => {
+                segments.push(Segment::Started);
+                let told = self.tell(segments);
+                self.utterance = Some(Utterance {
+                    told,
+                    silence: 0,
+                    paused: false,
+                });
+            }
+            None => self.forget_all_but(self.keep),
         }
-        let Some(speech) = self.speech else {
-            self.sound
-                .drain(..self.sound.len().saturating_sub(self.keep));
-            return None;
-        };
-        if before.is_none() {
-            return Some(Segment::Started);
-        }
-        let is_silent = self.sound.len() - speech >= self.endpoint;
-        let is_full = self.sound.len() + FRAME > self.longest;
-        (is_silent || is_full).then(|| self.end(speech))
     }
 
-    fn end(&mut self, speech: usize) -> Segment {
-        self.vad.close();
-        self.speech = None;
-        let silence = self.sound.len() - speech;
-        let mut samples = std::mem::take(&mut self.sound);
-        samples.truncate(speech + self.trailing);
-        Segment::Ended {
-            samples,
-            speech_end: self.position - silence as u64,
+    fn go_on(&mut self, mut it: Utterance, is_speech: bool, segments: &mut Vec<Segment>) {
+        it.silence = if is_speech { 0 } else { it.silence + FRAME };
+        if is_speech && std::mem::take(&mut it.paused) {
+            segments.push(Segment::Resumed);
         }
+        if !it.paused {
+            it.told += self.tell(segments);
+        }
+        let speech_end = self.position - it.silence as u64;
+        if it.silence >= self.endpoint || it.told + FRAME > self.longest {
+            segments.push(Segment::Ended { speech_end });
+            self.vad.close();
+            self.utterance = None;
+            return self.forget_all_but(self.keep);
+        }
+        if it.silence >= self.trailing && !it.paused {
+            it.paused = true;
+            segments.push(Segment::Paused { speech_end });
+        }
+        self.utterance = Some(it);
+    }
+
+    /// Tells the sound that is held, and how much it is.
+    fn tell(&mut self, segments: &mut Vec<Segment>) -> usize {
+        let told = self.held.len();
+        match segments.last_mut() {
+            Some(Segment::Sound(sound)) => sound.append(&mut self.held),
+            _ => segments.push(Segment::Sound(std::mem::take(&mut self.held))),
+        }
+        told
+    }
+
+    fn forget_all_but(&mut self, last: usize) {
+        self.held.drain(..self.held.len().saturating_sub(last));
     }
 }
 
@@ -132,21 +171,40 @@ mod tests {
 
     /// The ended utterances: where their speech ended, and their samples.
     fn utterances(sound: &[f32]) -> Vec<(usize, Vec<f32>)> {
-        let mut started = 0;
-        let mut ended = Vec::new();
-        for segment in segments(sound) {
+        collect(segments(sound))
+    }
+
+    /// The same of these segments, which must follow each other as the bus will tell them.
+    fn collect(segments: Vec<Segment>) -> Vec<(usize, Vec<f32>)> {
+        let (mut ended, mut heard, mut paused) = (Vec::new(), None, None);
+        for segment in segments {
             match segment {
-                Segment::Started => started += 1,
-                Segment::Ended {
-                    samples,
-                    speech_end,
-                } => {
-                    ended.push((usize::try_from(speech_end).unwrap(), samples));
+                Segment::Started => assert_eq!(heard.replace(Vec::new()), None),
+                Segment::Sound(sound) => {
+                    assert_eq!(paused, None, "sound after the end");
+                    heard.as_mut().unwrap().extend(sound);
+                }
+                Segment::Paused { speech_end } => assert_eq!(paused.replace(speech_end), None),
+                Segment::Resumed => assert!(paused.take().is_some()),
+                Segment::Ended { speech_end } => {
+                    assert!(paused.take().is_none_or(|paused| paused == speech_end));
+                    let end = usize::try_from(speech_end).unwrap();
+                    ended.push((end, heard.take().unwrap()));
                 }
             }
-            assert!(started - ended.len() <= 1, "utterances follow one another");
         }
         ended
+    }
+
+    /// The same segments with all sound that follows each other in one.
+    fn joined(segments: Vec<Segment>) -> Vec<Segment> {
+        segments.into_iter().fold(Vec::new(), |mut all, segment| {
+            match (all.last_mut(), segment) {
+                (Some(Segment::Sound(sound)), Segment::Sound(more)) => sound.extend(more),
+                (_, segment) => all.push(segment),
+            }
+            all
+        })
     }
 
     /// Whether `part` is a stretch of `whole`, and from where.
@@ -167,7 +225,7 @@ mod tests {
             panic!("{} utterances", ended.len())
         };
         // Silence is the same everywhere, so the stretch is found by its end.
-        let last = speech_end + samples(TRAILING_MS);
+        let last = speech_end + samples(TRAILING_MS).next_multiple_of(FRAME);
         assert_eq!(heard, &sound[last - heard.len()..last]);
         let first = last - heard.len();
         assert!(
@@ -234,16 +292,34 @@ mod tests {
             silence(900),
         ]
         .concat();
-        let whole = segments(&sound);
-        assert_eq!(whole.len(), 4);
+        let whole = joined(segments(&sound));
+        assert_eq!(collect(whole.clone()).len(), 2);
         for size in [1, 100, 255, 256, 257, 1600, 10_000] {
             let mut segmenter = Segmenter::new(&config::Voice::default());
             let cut: Vec<_> = sound
                 .chunks(size)
                 .flat_map(|piece| segmenter.push(piece))
                 .collect();
-            assert!(cut == whole, "in pieces of {size}");
+            assert!(joined(cut) == whole, "in pieces of {size}");
         }
+    }
+
+    #[test]
+    fn a_pause_that_is_no_end_is_taken_back_and_nothing_of_it_is_missing() {
+        let (one, two) = (spoken("turn on the light"), spoken("and close the door"));
+        let sound = [silence(500), one, silence(350), two, silence(1000)].concat();
+        let segments = segments(&sound);
+        let count = |kind: fn(&Segment) -> bool| segments.iter().filter(|it| kind(it)).count();
+        assert!(count(|it| matches!(it, Segment::Resumed)) >= 1);
+        assert_eq!(
+            count(|it| matches!(it, Segment::Paused { .. })),
+            count(|it| matches!(it, Segment::Resumed)) + 1
+        );
+        let ended = collect(segments);
+        let [(_, heard)] = ended.as_slice() else {
+            panic!("{} utterances", ended.len())
+        };
+        place(heard, &sound);
     }
 
     #[test]
@@ -263,15 +339,12 @@ mod tests {
         config.longest_ms = config::Bounded::new(5000).unwrap();
         let words = spoken("one two three four five six seven eight nine ten");
         let sound = words.repeat(6);
-        let mut ended = Vec::new();
-        for segment in Segmenter::new(&config).push(&sound) {
-            if let Segment::Ended { samples, .. } = segment {
-                assert!(samples.len() <= 80_000, "{} samples", samples.len());
-                ended.push(samples);
-            }
+        let ended = collect(Segmenter::new(&config).push(&sound));
+        for (_, heard) in &ended {
+            assert!(heard.len() <= 80_000, "{} samples", heard.len());
         }
         assert!(ended.len() >= 3, "{} utterances", ended.len());
-        let second = place(&ended[1], &sound[80_000 - 2 * FRAME..]);
+        let second = place(&ended[1].1, &sound[80_000 - 2 * FRAME..]);
         assert!(second < 3 * FRAME, "a gap of {second} samples");
     }
 
@@ -279,16 +352,12 @@ mod tests {
     fn a_skipped_stretch_is_not_heard_but_counts() {
         let mut segmenter = Segmenter::new(&config::Voice::default());
         let words = [spoken("turn on the kitchen light"), silence(1000)].concat();
-        assert_eq!(segmenter.push(&words[..16_000]), [Segment::Started]);
+        assert_eq!(segmenter.push(&words[..16_000])[0], Segment::Started);
         segmenter.skip(100_000);
-        let again = segmenter.push(&words);
-        let Some(Segment::Ended {
-            speech_end,
-            samples,
-        }) = again.last()
-        else {
-            panic!("{again:?}")
+        let again = collect(segmenter.push(&words));
+        let [(speech_end, heard)] = again.as_slice() else {
+            panic!("{} utterances", again.len())
         };
-        assert!(*speech_end > 116_000 && samples.len() < words.len());
+        assert!(*speech_end > 116_000 && heard.len() < words.len());
     }
 }

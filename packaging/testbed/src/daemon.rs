@@ -114,9 +114,10 @@ impl Setup<'_> {
         self.set("voice", "mode", "always")
     }
 
-    /// Loads another model than the nano model, with the sampling and prompts of `gemmad.toml`.
+    /// Loads another model than the nano model, with the threads, sampling and prompts of `gemmad.toml`.
     #[must_use]
     pub fn model(mut self, model: &Model) -> Self {
+        self.config.remove("engine");
         self.config.remove("answer");
         self.config.remove("transcribe");
         let text = model.text.display().to_string();
@@ -216,6 +217,9 @@ impl Daemon {
             state: ManagerState::Ready,
         }
         .model(&Model::nano())
+        // So small a model gains nothing from more, and threads that wait for each other on a busy
+        // machine lose a lot.
+        .set("engine", "threads", 1)
         .set("answer", "temperature", 0.0)
         .set("transcribe", "prompt", "Transcribe.")
         .set("voice", "mode", "off")

@@ -15,10 +15,11 @@ use super::mel::{BANDS, Floor, LogMel, Tables};
 use super::waveform::{FRAME, Waveform};
 use super::weights::{Linear, Reader, Weights};
 use crate::engine::gguf::{Header, Kind};
+use crate::engine::threads::Threads;
 use crate::engine::{EngineError, LoadError, backend};
 
 /// Rows that one graph computes, the most first. Anything can be put together of them.
-pub(in crate::engine) const PIECES: [usize; 7] = [48, 24, 12, 6, 3, 2, 1];
+pub(super) const PIECES: [usize; 7] = [48, 24, 12, 6, 3, 2, 1];
 
 /// A loaded audio encoder.
 #[derive(Debug)]
@@ -65,6 +66,7 @@ struct Piece {
     graph: Graph,
     inputs: Inputs,
     soft_tokens: Tensor,
+    #[cfg(test)]
     multiply_adds: u64,
     _arena: Arena,
 }
@@ -78,14 +80,14 @@ struct Inputs {
 
 impl Encoder {
     /// Loads the encoder in the projector file at `path` for a text model of `width`, to compute
-    /// with `threads` threads.
+    /// with `threads`.
     ///
     /// # Errors
     /// When the file is missing, damaged, no projector, deaf, or made for another text model.
     pub(in crate::engine) fn load(
         path: &Path,
         width: usize,
-        threads: i32,
+        threads: &Arc<Threads>,
         floor: Floor,
     ) -> Result<Arc<Self>, LoadError> {
         let header = Header::open(path, Kind::Projector)?;
@@ -97,6 +99,16 @@ impl Encoder {
                 lines => format!("{why}; {lines}"),
             },
         };
+        let mismatch = |projector| LoadError::Mismatch {
+            path: path.into(),
+            projector,
+            text: width,
+        };
+        if let Some(projector) = header.u32("clip.audio.projection_dim")
+            && projector as usize != width
+        {
+            return Err(mismatch(projector as usize));
+        }
         let mut device = Device::new(threads).map_err(refused)?;
         let kind = header
             .string("clip.audio.projector_type")
@@ -109,11 +121,7 @@ impl Encoder {
         }
         .map_err(refused)?;
         if kind.width() != width {
-            return Err(LoadError::Mismatch {
-                path: path.into(),
-                projector: kind.width(),
-                text: width,
-            });
+            return Err(mismatch(kind.width()));
         }
         let state = kind.state();
         Ok(Arc::new(Self {
@@ -125,7 +133,8 @@ impl Encoder {
     }
 
     /// Width of a soft token.
-    pub(in crate::engine) fn width(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn width(&self) -> usize {
         self.width
     }
 
@@ -133,7 +142,8 @@ impl Encoder {
     ///
     /// # Errors
     /// When there is no memory.
-    pub(in crate::engine) fn multiply_adds(&self, rows: usize) -> Result<u64, EngineError> {
+    #[cfg(test)]
+    pub(super) fn multiply_adds(&self, rows: usize) -> Result<u64, EngineError> {
         let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
         let (piece, _) = machine.piece(&self.kind, rows).map_err(failed)?;
         Ok(piece.multiply_adds)
@@ -289,6 +299,7 @@ impl Architecture {
         };
         let graph = device.graph(&arena, operations, &results)?;
         Ok(Piece {
+            #[cfg(test)]
             multiply_adds: graph.multiply_adds(),
             graph,
             inputs,

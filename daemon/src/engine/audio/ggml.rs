@@ -6,8 +6,11 @@
 
 use std::ffi::{CStr, c_void};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use llama_cpp_sys_2 as sys;
+
+use crate::engine::threads::Threads;
 
 /// A handle on a tensor: up to four dimensions, the fastest first.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +28,7 @@ pub(super) struct Buffer(NonNull<sys::ggml_backend_buffer>);
 #[derive(Debug)]
 pub(super) struct Device {
     backend: NonNull<sys::ggml_backend>,
-    pool: NonNull<sys::ggml_threadpool>,
+    _threads: Arc<Threads>,
 }
 
 /// Operations in the order they are computed, with memory for what lies between them.
@@ -269,32 +272,23 @@ impl Drop for Buffer {
 }
 
 impl Device {
-    /// The CPU with `threads` threads, which sleep between two runs. The choice of a device is made
-    /// here and nowhere else.
+    /// The CPU with `threads`. The choice of a device is made here and nowhere else.
     ///
     /// # Errors
-    /// When there is no memory or there are no threads.
-    pub(super) fn new(threads: i32) -> Result<Self, String> {
+    /// When there is no memory.
+    pub(super) fn new(threads: &Arc<Threads>) -> Result<Self, String> {
         // SAFETY: no preconditions.
         let backend =
             NonNull::new(unsafe { sys::ggml_backend_cpu_init() }).ok_or_else(no_memory)?;
-        // SAFETY: plain default values; `poll` 0: workers wait for work asleep.
-        let pool = unsafe {
-            let mut params = sys::ggml_threadpool_params_default(threads);
-            params.poll = 0;
-            sys::ggml_threadpool_new(&raw mut params)
-        };
-        let Some(pool) = NonNull::new(pool) else {
-            // SAFETY: made above, freed once.
-            unsafe { sys::ggml_backend_free(backend.as_ptr()) };
-            return Err("no threads could be started".into());
-        };
-        // SAFETY: both live, the backend is the CPU's, and the pool is freed after it.
+        // SAFETY: both live, the backend is the CPU's, and the threads end after it.
         unsafe {
-            sys::ggml_backend_cpu_set_n_threads(backend.as_ptr(), threads);
-            sys::ggml_backend_cpu_set_threadpool(backend.as_ptr(), pool.as_ptr());
+            sys::ggml_backend_cpu_set_n_threads(backend.as_ptr(), threads.count());
+            sys::ggml_backend_cpu_set_threadpool(backend.as_ptr(), threads.raw());
         }
-        Ok(Self { backend, pool })
+        Ok(Self {
+            backend,
+            _threads: Arc::clone(threads),
+        })
     }
 
     /// Gives every tensor of `arena` its place.
@@ -357,14 +351,12 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        // SAFETY: made by `new`, freed once, the backend before its threads.
-        unsafe {
-            sys::ggml_backend_free(self.backend.as_ptr());
-            sys::ggml_threadpool_free(self.pool.as_ptr());
-        }
+        // SAFETY: made by `new`, freed once; its threads end later.
+        unsafe { sys::ggml_backend_free(self.backend.as_ptr()) }
     }
 }
 
+#[cfg(test)]
 impl Graph {
     /// Multiply-adds of its matrix products and convolutions: what a run costs.
     pub(super) fn multiply_adds(&self) -> u64 {
@@ -388,6 +380,7 @@ impl Drop for Graph {
 ///
 /// # Safety
 /// `node` and its operands are valid.
+#[cfg(test)]
 pub(super) unsafe fn multiply_adds(node: *const sys::ggml_tensor) -> u64 {
     // SAFETY: promised by the caller; these two operations have two operands.
     let inner = unsafe {

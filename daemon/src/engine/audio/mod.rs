@@ -1,21 +1,24 @@
-//! Samples in, soft tokens out.
+//! Samples in, soft tokens out, while somebody is still speaking.
 //!
-//! A [`Clip`] is a finished stretch of sound. Its soft tokens are made once, by whichever request
-//! comes first, and shared by every other request on the same clip (a spoken turn is both answered
-//! and transcribed). What makes them is llama.cpp's own [`mtmd`], which takes whole clips.
+//! ```text
+//! samples ─ mel ─► frames ─ encoder ─► soft tokens        (stream: one span of at most 30 s)
+//!           └───────── spans: the turn, cut and with the tokens around each span ─────────┘
+//! ```
 //!
-//! [`stream`] makes the same soft tokens while somebody is still speaking; the scheduler does not feed
-//! it yet.
+//! A [`Clip`] is sound that is finished already, such as a file; it goes the same way, all at once.
 
 mod conformer;
+mod cut;
 mod directory;
 mod encoder;
 mod ggml;
 mod graph;
 mod mel;
+#[cfg(test)]
 mod mtmd;
 #[cfg(test)]
 mod reference;
+mod spans;
 #[cfg(test)]
 mod spectrogram;
 mod stream;
@@ -24,21 +27,25 @@ mod weights;
 #[cfg(test)]
 mod written;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-pub(super) use mtmd::{Encoder, Projector};
+pub(super) use encoder::Encoder;
+pub(super) use mel::Floor;
+pub(super) use spans::{Rows, Spans};
 
 use super::EngineError;
 
 /// Sample rate of everything the model hears, in Hz (Gemma 4 model card).
 pub const SAMPLE_RATE: u32 = 16_000;
 
-/// Shortest clip in milliseconds. llama.cpp aborts on a clip of one sample (mtmd.cpp:1600), and
-/// nothing shorter carries a word.
+/// Soft tokens in a second of sound (Gemma 4 model card).
+pub const ROWS_PER_SECOND: u32 = 25;
+
+/// Shortest clip in milliseconds. Nothing shorter carries a word.
 pub const SHORTEST_MS: u32 = 100;
 
-/// Longest clip in seconds: what Gemma 4 was trained on (model card, "Audio"). llama.cpp restarts its
-/// encoder there (mtmd-audio.cpp, `chunk_samples`).
+/// Longest span of sound in seconds: what Gemma 4 was trained on (model card, "Audio"). Longer turns
+/// are heard in several.
 pub const LONGEST_SECONDS: u32 = 30;
 
 /// The same in samples.
@@ -49,11 +56,7 @@ const LONGEST: usize = (SAMPLE_RATE * LONGEST_SECONDS) as usize;
 
 /// A finished stretch of mono sound at [`SAMPLE_RATE`], samples in -1..1.
 #[derive(Debug)]
-pub struct Clip {
-    samples: Vec<f32>,
-    mel: OnceLock<Result<mtmd::Mel, EngineError>>,
-    soft_tokens: OnceLock<Vec<f32>>,
-}
+pub struct Clip(Vec<f32>);
 
 impl Clip {
     /// Takes 100 ms to 30 s of sound.
@@ -66,42 +69,12 @@ impl Clip {
                 milliseconds: samples.len() * 1000 / SAMPLE_RATE as usize,
             });
         }
-        Ok(Arc::new(Self {
-            samples,
-            mel: OnceLock::new(),
-            soft_tokens: OnceLock::new(),
-        }))
+        Ok(Arc::new(Self(samples)))
     }
 
-    /// Soft tokens the clip will make, 25 a second. Computes the mel spectrogram the first time.
-    ///
-    /// # Errors
-    /// When llama.cpp cannot take the samples.
-    pub(super) fn rows(&self, projector: &Projector) -> Result<usize, EngineError> {
-        self.mel(projector).map(mtmd::Mel::rows)
-    }
-
-    /// The soft tokens, if they have been made: rows × width, row by row.
-    pub(super) fn soft_tokens(&self) -> Option<&[f32]> {
-        self.soft_tokens.get().map(Vec::as_slice)
-    }
-
-    /// Makes the soft tokens. Two callers at once would both work; only the engine thread calls.
-    ///
-    /// # Errors
-    /// When llama.cpp fails.
-    pub(super) fn encode(&self, encoder: &mut Encoder) -> Result<(), EngineError> {
-        let mel = self.mel(encoder.projector())?;
-        let soft_tokens = encoder.encode(mel)?;
-        self.soft_tokens.get_or_init(|| soft_tokens);
-        Ok(())
-    }
-
-    fn mel(&self, projector: &Projector) -> Result<&mtmd::Mel, EngineError> {
-        self.mel
-            .get_or_init(|| projector.mel(&self.samples))
-            .as_ref()
-            .map_err(Clone::clone)
+    /// The samples.
+    pub(super) fn samples(&self) -> &[f32] {
+        &self.0
     }
 }
 

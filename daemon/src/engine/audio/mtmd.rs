@@ -1,107 +1,48 @@
-//! llama.cpp's multimodal library, as far as whole clips of sound need it.
+//! llama.cpp's multimodal library on whole clips of sound: what the streaming encoder is held against.
 //!
-//! llama-cpp-2 wraps mtmd too, but not the encoder's output, which has to go into batches of ours.
+//! llama-cpp-2 wraps mtmd too, but not the encoder's output.
 
 use std::ffi::CString;
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_sys_2 as sys;
 
-use crate::engine::gguf::{Header, Kind};
-use crate::engine::model::{Model, raw_model};
-use crate::engine::{EngineError, LoadError, backend};
+use crate::engine::EngineError;
+use crate::engine::model::raw_model;
 
 /// The projector file of a model, loaded: mel front-end, audio encoder, projection.
 #[derive(Debug)]
-pub(in crate::engine) struct Projector {
+pub(super) struct Projector {
     context: NonNull<sys::mtmd_context>,
     width: usize,
 }
 
 // SAFETY: an mtmd context is tied to no thread.
 unsafe impl Send for Projector {}
-// SAFETY: through `&Projector` only `mtmd_tokenize` is called, which is thread-safe (mtmd.h:
-// "mtmd_tokenize ... is thread-safe (shared ctx)"); encoding goes through the one `Encoder`.
-unsafe impl Sync for Projector {}
 
 /// The mel spectrogram of one clip, cut as the encoder wants it.
 #[derive(Debug)]
-pub(super) struct Mel {
+struct Mel {
     chunks: NonNull<sys::mtmd_input_chunks>,
     audio: NonNull<sys::mtmd_input_chunk>,
 }
 
-// SAFETY: the chunks are plain data that nothing changes after `mtmd_tokenize` filled them.
-unsafe impl Send for Mel {}
-// SAFETY: as above.
-unsafe impl Sync for Mel {}
-
-/// The right to encode with a projector; there is one for each, on the engine thread.
-#[derive(Debug)]
-pub(in crate::engine) struct Encoder {
-    model: Arc<Model>,
-}
-
 impl Projector {
-    /// Loads `path` for `text`, to compute with `threads` threads.
-    ///
-    /// # Errors
-    /// When the file is missing, damaged, no projector, deaf, or made for another text model.
-    pub(in crate::engine) fn load(
-        path: &Path,
-        text: &LlamaModel,
-        threads: i32,
-        gpu: bool,
-    ) -> Result<Self, LoadError> {
-        // SAFETY: plain default values.
-        let mut params = unsafe { sys::mtmd_context_params_default() };
-        params.use_gpu = gpu;
-        params.print_timings = false;
-        params.n_threads = threads;
-        Self::with(path, text, params)
-    }
-
-    /// Loads `path` for `text` with these parameters.
-    pub(super) fn with(
-        path: &Path,
-        text: &LlamaModel,
-        params: sys::mtmd_context_params,
-    ) -> Result<Self, LoadError> {
-        let header = Header::open(path, Kind::Projector)?;
-        let refused = |why| LoadError::Refused {
-            path: path.into(),
-            why,
-        };
-        let width = usize::try_from(text.n_embd())
-            .map_err(|_| refused("the text model has no width".into()))?;
-        if let Some(projector) = header.u32("clip.audio.projection_dim")
-            && projector as usize != width
-        {
-            return Err(LoadError::Mismatch {
-                path: path.into(),
-                projector: projector as usize,
-                text: width,
-            });
-        }
-        let name = CString::new(path.as_os_str().as_encoded_bytes())
-            .map_err(|_| refused("its name contains a NUL byte".into()))?;
-        backend::take_errors();
-        // SAFETY: the name is NUL-terminated and the model lives: `Model` drops its projector first.
+    /// Loads `path` for `text`, which lives longer, with these parameters.
+    pub(super) fn load(path: &Path, text: &LlamaModel, params: sys::mtmd_context_params) -> Self {
+        let name = CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
+        // SAFETY: the name is NUL-terminated, and the caller keeps the model.
         let context = unsafe { sys::mtmd_init_from_file(name.as_ptr(), raw_model(text), params) };
-        let context = NonNull::new(context).ok_or_else(|| refused(backend::take_errors()))?;
-        let projector = Self { context, width };
-        // SAFETY: the context was just made.
-        if !unsafe { sys::mtmd_support_audio(context.as_ptr()) } {
-            return Err(refused("it has no audio encoder".into()));
+        Self {
+            context: NonNull::new(context).unwrap(),
+            width: usize::try_from(text.n_embd()).unwrap(),
         }
-        Ok(projector)
     }
 
     /// Computes the mel spectrogram of `samples` (16 kHz, mono, more than one).
-    pub(super) fn mel(&self, samples: &[f32]) -> Result<Mel, EngineError> {
+    fn mel(&self, samples: &[f32]) -> Result<Mel, EngineError> {
         let failed = |why: String| EngineError::Llama {
             doing: "preparing sound",
             why,
@@ -153,7 +94,7 @@ impl Drop for Projector {
 
 impl Mel {
     /// Soft tokens the encoder will make of it.
-    pub(super) fn rows(&self) -> usize {
+    fn rows(&self) -> usize {
         // SAFETY: the chunk lives in `chunks`.
         unsafe { sys::mtmd_input_chunk_get_n_tokens(self.audio.as_ptr()) }
     }
@@ -180,42 +121,14 @@ impl Drop for Mel {
     }
 }
 
-impl Encoder {
-    /// The encoder of a model that can hear. Call once for each model.
-    pub(in crate::engine) fn new(model: &Arc<Model>) -> Option<Self> {
-        model.projector().map(|_| Self {
-            model: Arc::clone(model),
-        })
-    }
-
-    pub(super) fn projector(&self) -> &Projector {
-        // `new` made sure of it, and a model keeps its projector.
-        self.model.projector().expect("an encoder has a projector")
-    }
-
-    /// Runs the encoder: rows × width floats, row by row. Takes about 0.1 s a second of sound on
-    /// two desktop cores at E2B's size.
-    pub(super) fn encode(&mut self, mel: &Mel) -> Result<Vec<f32>, EngineError> {
-        // SAFETY: there is one `Encoder` for each projector, and it is borrowed mutably.
-        unsafe { self.projector().encode(mel) }
-    }
-}
-
 impl Projector {
-    /// Runs the encoder.
-    ///
-    /// # Safety
-    /// Nobody else encodes with this projector meanwhile.
-    pub(super) unsafe fn encode(&self, mel: &Mel) -> Result<Vec<f32>, EngineError> {
-        // SAFETY: the caller makes this the only call that encodes; the chunk was made by this
-        // context's library and lives.
+    /// Runs the encoder: rows × width floats, row by row.
+    pub(super) fn encode(&mut self, samples: &[f32]) -> Result<Vec<f32>, EngineError> {
+        let mel = self.mel(samples)?;
+        // SAFETY: `&mut` makes this the only call that encodes; the chunk was made by this context's
+        // library and lives.
         let code = unsafe { sys::mtmd_encode_chunk(self.context.as_ptr(), mel.audio.as_ptr()) };
-        if code != 0 {
-            return Err(EngineError::Llama {
-                doing: "encoding sound",
-                why: format!("mtmd_encode_chunk returned {code}"),
-            });
-        }
+        assert_eq!(code, 0, "mtmd_encode_chunk");
         // SAFETY: the output of the last encoding has rows × width floats (mtmd.h) and stays until
         // the next.
         let soft_tokens = unsafe {

@@ -9,16 +9,19 @@ use llama_cpp_sys_2 as sys;
 use super::encoder::Encoder;
 use super::ggml::multiply_adds;
 use super::mel::Floor;
+use super::mtmd::Projector;
 use super::stream::Stream;
-use super::{Clip, mtmd, spectrogram, written};
+use super::{spectrogram, written};
 use crate::config;
 use crate::engine::model::Model;
+use crate::engine::threads::Threads;
 
 /// A model's encoder twice: as a stream, and as mtmd computes it, which is the truth here.
 pub(super) struct Both {
     pub stream: Arc<Encoder>,
-    whole: Mutex<mtmd::Encoder>,
-    model: Arc<Model>,
+    // Before the model, which it points into.
+    whole: Mutex<Projector>,
+    model: Model,
     mmproj: PathBuf,
 }
 
@@ -43,25 +46,26 @@ impl Both {
     pub(super) fn load(text: &Path, mmproj: &Path, threads: i32) -> Self {
         let config = config::Model {
             text: text.into(),
-            mmproj: mmproj.into(),
+            mmproj: PathBuf::new(),
             gpu_layers: 0,
             repack: false,
+            ..config::Model::default()
         };
-        let model = Arc::new(Model::load(&config, threads).unwrap());
+        let pool = Threads::start(threads).unwrap();
+        let model = Model::load(&config, &pool).unwrap();
         let width = usize::try_from(model.llama().n_embd()).unwrap();
+        let whole = Projector::load(mmproj, model.llama(), parameters(threads));
         Self {
-            stream: Encoder::load(mmproj, width, threads, Floor::Least).unwrap(),
-            whole: Mutex::new(mtmd::Encoder::new(&model).unwrap()),
+            stream: Encoder::load(mmproj, width, &pool, Floor::Least).unwrap(),
+            whole: Mutex::new(whole),
             model,
             mmproj: mmproj.into(),
         }
     }
 
     pub(super) fn whole(&self, samples: &[f32]) -> Vec<f32> {
-        let clip = Clip::new(samples.to_vec()).unwrap();
-        let mut encoder = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        clip.encode(&mut encoder).unwrap();
-        clip.soft_tokens().unwrap().to_vec()
+        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        whole.encode(samples).unwrap()
     }
 
     /// Multiply-adds that mtmd spends on the whole clip.
@@ -73,17 +77,12 @@ impl Both {
             false
         }
         let mut sum = 0u64;
-        // SAFETY: plain default values.
-        let mut params = unsafe { sys::mtmd_context_params_default() };
-        params.use_gpu = false;
+        let mut params = parameters(1);
         params.warmup = false;
-        params.n_threads = 1;
         params.cb_eval = Some(add);
         params.cb_eval_user_data = (&raw mut sum).cast();
-        let projector = mtmd::Projector::with(&self.mmproj, self.model.llama(), params).unwrap();
-        let mel = projector.mel(samples).unwrap();
-        // SAFETY: nobody else knows this projector.
-        unsafe { projector.encode(&mel) }.unwrap();
+        let mut projector = Projector::load(&self.mmproj, self.model.llama(), params);
+        projector.encode(samples).unwrap();
         drop(projector);
         sum
     }
@@ -130,6 +129,15 @@ impl Both {
         assert!(cosine >= 0.9999, "cosine {cosine} for {length} samples");
         assert!(error <= 1e-3, "error {error} for {length} samples");
     }
+}
+
+fn parameters(threads: i32) -> sys::mtmd_context_params {
+    // SAFETY: plain default values.
+    let mut params = unsafe { sys::mtmd_context_params_default() };
+    params.use_gpu = false;
+    params.print_timings = false;
+    params.n_threads = threads;
+    params
 }
 
 /// Something like speech: voiced stretches of gliding pitch, noise, and pauses.

@@ -73,8 +73,24 @@ impl Stream {
     }
 
     /// Soft tokens taken.
-    pub(in crate::engine) fn heard(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn heard(&self) -> usize {
         self.heard
+    }
+
+    /// Whether it has ended and all of it has been taken.
+    pub(in crate::engine) fn is_over(&self) -> bool {
+        self.ended && self.ready() == 0
+    }
+
+    /// Soft tokens that [`Stream::take`] would give, of at most `most`, if before the end pieces are
+    /// at least `least`.
+    pub(in crate::engine) fn upcoming(&self, most: usize, least: usize) -> usize {
+        let ready = self.ready();
+        if !self.ended && ready < least {
+            return 0;
+        }
+        largest_piece(most.min(ready)).unwrap_or(0)
     }
 
     /// Makes the next soft tokens: rows × width, the largest of [`PIECES`] that is ready and at
@@ -84,8 +100,7 @@ impl Stream {
     /// # Errors
     /// When ggml fails; the utterance is lost then.
     pub(in crate::engine) fn take(&mut self, most: usize) -> Result<Option<Vec<f32>>, EngineError> {
-        let limit = most.min(self.ready());
-        let Some(rows) = PIECES.into_iter().find(|rows| *rows <= limit) else {
+        let Some(rows) = largest_piece(most.min(self.ready())) else {
             return Ok(None);
         };
         let frame = self.encoder.frame();
@@ -102,6 +117,11 @@ impl Stream {
         self.heard += rows;
         Ok(Some(soft_tokens))
     }
+}
+
+/// The largest piece of at most `most` rows.
+fn largest_piece(most: usize) -> Option<usize> {
+    PIECES.into_iter().find(|rows| *rows <= most)
 }
 
 #[cfg(test)]

@@ -64,7 +64,9 @@ fn an_encoder_free_projector_goes_through_the_same_door() {
 
 #[test]
 fn a_text_model_or_another_width_is_refused() {
-    let load = |path: PathBuf, width| Encoder::load(&path, width, 1, Floor::Added).unwrap_err();
+    let load = |path: PathBuf, width| {
+        Encoder::load(&path, width, &Threads::start(1).unwrap(), Floor::Added).unwrap_err()
+    };
     let error = load(nano("gguf"), 160);
     assert!(matches!(error, LoadError::WrongKind { .. }), "{error}");
     let error = load(nano("mmproj.gguf"), 1536);
@@ -77,7 +79,7 @@ fn a_file_that_ends_early_is_refused() {
     let file = folder.path().join("short.gguf");
     let bytes = std::fs::read(nano("mmproj.gguf")).unwrap();
     std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
-    let error = Encoder::load(&file, 160, 1, Floor::Added).unwrap_err();
+    let error = Encoder::load(&file, 160, &Threads::start(1).unwrap(), Floor::Added).unwrap_err();
     assert!(matches!(error, LoadError::Refused { .. }), "{error}");
 }
 

@@ -1,0 +1,173 @@
+//! What the model reads of a spoken turn up to the end of its sound: tokens, spans of soft tokens, and
+//! tokens between them.
+//!
+//! It grows while somebody speaks ([`Spans::push`]) and is eaten up from the front ([`Spans::take`]).
+//! A clone is the same turn at the same point, so that one can end it and the other go on.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::Clip;
+use super::cut::Cutter;
+use super::encoder::Encoder;
+use super::stream::Stream;
+use crate::engine::EngineError;
+use crate::engine::model::Token;
+
+/// Fewest soft tokens that are made at once while somebody speaks (480 ms). The encoder's weights are
+/// read from memory for every piece, so smaller ones cost nearly as much as this.
+const PIECE: usize = 12;
+
+/// The rows of a turn that are not in the KV cache yet.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct Spans {
+    encoder: Arc<Encoder>,
+    /// Tokens that end one span and begin the next.
+    between: Arc<[Token]>,
+    parts: VecDeque<Part>,
+    cutter: Cutter,
+    samples: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Part {
+    Tokens(VecDeque<Token>),
+    Sound(Box<Stream>),
+}
+
+/// Rows to be computed next.
+#[derive(Debug)]
+pub(in crate::engine) enum Rows {
+    /// Tokens.
+    Tokens(Vec<Token>),
+    /// Soft tokens: rows × width.
+    Soft(Vec<f32>),
+}
+
+impl Spans {
+    /// A turn that begins with the tokens `before` its sound, of which nothing has been heard.
+    pub(in crate::engine) fn new(
+        encoder: &Arc<Encoder>,
+        before: Vec<Token>,
+        between: Vec<Token>,
+    ) -> Self {
+        let first = Part::Sound(Box::new(Stream::new(encoder)));
+        Self {
+            encoder: Arc::clone(encoder),
+            between: between.into(),
+            parts: VecDeque::from([Part::Tokens(before.into()), first]),
+            cutter: Cutter::default(),
+            samples: 0,
+        }
+    }
+
+    /// Hears samples: 16 kHz, mono, in -1..1, as many as there are. What goes beyond the longest span
+    /// begins another.
+    pub(in crate::engine) fn push(&mut self, mut samples: &[f32]) {
+        self.samples += samples.len();
+        while let Some(at) = self.cutter.cut(samples) {
+            let (now, later) = samples.split_at(at);
+            self.open(|stream| {
+                stream.push(now);
+                stream.finish();
+            });
+            let between = self.between.iter().copied().collect();
+            let next = Part::Sound(Box::new(Stream::new(&self.encoder)));
+            self.parts.extend([Part::Tokens(between), next]);
+            samples = later;
+        }
+        self.open(|stream| stream.push(samples));
+    }
+
+    /// Hears a whole clip, which fits into one span, and ends the sound.
+    pub(in crate::engine) fn record(&mut self, clip: &Clip) {
+        self.samples += clip.samples().len();
+        self.open(|stream| {
+            stream.push(clip.samples());
+            stream.finish();
+        });
+    }
+
+    /// Ends the sound.
+    pub(in crate::engine) fn finish(&mut self) {
+        self.open(Stream::finish);
+    }
+
+    /// Drops the first `rows` tokens, which are in the KV cache already.
+    pub(in crate::engine) fn skip(&mut self, rows: usize) {
+        if let Some(Part::Tokens(tokens)) = self.parts.front_mut() {
+            tokens.drain(..rows.min(tokens.len()));
+        }
+    }
+
+    /// The tokens that come first.
+    pub(in crate::engine) fn first_tokens(&self) -> Vec<Token> {
+        match self.parts.front() {
+            Some(Part::Tokens(tokens)) => tokens.iter().copied().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Rows that [`Spans::take`] would give now, of at most `most`.
+    pub(in crate::engine) fn upcoming(&self, most: usize) -> usize {
+        let mut parts = self.parts.iter().filter(|part| !part.is_over());
+        match parts.next() {
+            Some(Part::Tokens(tokens)) => tokens.len().min(most),
+            Some(Part::Sound(stream)) => stream.upcoming(most, PIECE),
+            None => 0,
+        }
+    }
+
+    /// The next rows, at most `most` (at least [`PIECE`]); makes soft tokens on the calling thread.
+    /// Nothing while too little has been heard, and at the end.
+    ///
+    /// # Errors
+    /// When ggml fails; the turn is lost then.
+    pub(in crate::engine) fn take(&mut self, most: usize) -> Result<Option<Rows>, EngineError> {
+        while self.parts.front().is_some_and(Part::is_over) {
+            self.parts.pop_front();
+        }
+        let limit = self.upcoming(most);
+        match self.parts.front_mut() {
+            Some(Part::Tokens(tokens)) => Ok(Some(Rows::Tokens(tokens.drain(..limit).collect()))),
+            Some(Part::Sound(stream)) if limit > 0 => Ok(stream.take(limit)?.map(Rows::Soft)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether everything has been taken.
+    pub(in crate::engine) fn is_over(&self) -> bool {
+        self.parts.iter().all(Part::is_over)
+    }
+
+    /// Rows that could be computed now: how far the machine is behind the speaker. Of a finished turn
+    /// all that are left.
+    pub(in crate::engine) fn backlog(&self) -> usize {
+        let rows = |part: &Part| match part {
+            Part::Tokens(tokens) => tokens.len(),
+            Part::Sound(stream) => stream.ready(),
+        };
+        self.parts.iter().map(rows).sum()
+    }
+
+    /// Samples heard.
+    pub(in crate::engine) fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// Changes the span that is being heard: the last part.
+    fn open(&mut self, change: impl FnOnce(&mut Stream)) {
+        if let Some(Part::Sound(stream)) = self.parts.back_mut() {
+            change(stream);
+        }
+    }
+}
+
+impl Part {
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Tokens(tokens) => tokens.is_empty(),
+            Self::Sound(stream) => stream.is_over(),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! One utterance from its first sample to its answer: what is heard goes to the engine as it comes, so
+//! that little is left to do when the person stops.
+//!
+//! When they pause for long enough to have ended, the answer is begun at once (it is *speculative*).
+//! If they go on it is dropped, and what was heard stays; if the endpoint is confirmed it is there.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gemmad_api::Stats;
+use tokio::sync::mpsc;
+
+use super::turn::{Event, Told};
+use crate::config::Config;
+use crate::engine::{Answer, Engine, EngineError, Request, SAMPLE_RATE, Turn};
+use crate::platform::thermal;
+
+/// How far behind the speaker the engine may be for an answer to be begun before it is known that they
+/// have ended.
+const BEHIND: Duration = Duration::from_secs(1);
+
+/// What is heard of the utterance.
+pub(super) enum Speech {
+    /// More of it.
+    Sound(Vec<f32>),
+    /// They may have ended; the last speech was heard then.
+    Paused(Instant),
+    /// They had not.
+    Resumed,
+    /// They have.
+    Ended(Instant),
+}
+
+/// Follows one utterance.
+pub(super) struct Conversation {
+    pub config: Arc<Config>,
+    pub engine: Engine,
+    pub utterance: u64,
+    pub told: mpsc::UnboundedSender<Told>,
+}
+
+/// The answers to an utterance, begun.
+struct Answers {
+    reply: Answer,
+    transcript: Option<Answer>,
+}
+
+impl Conversation {
+    /// Hears the utterance to its end and tells what comes of it. Without an end nothing does.
+    pub(super) async fn follow(self, mut speech: mpsc::UnboundedReceiver<Speech>) {
+        let utterance = self.utterance;
+        match self.hear(&mut speech).await {
+            Ok(Some(answers)) => self.answer(answers).await,
+            Ok(None) => {}
+            Err(error) => {
+                // The failure is that of the whole utterance, so it is told when that has ended.
+                while !matches!(speech.recv().await, Some(Speech::Ended(_)) | None) {}
+                self.tell(Event::Failed { utterance, error });
+            }
+        }
+    }
+
+    async fn hear(
+        &self,
+        speech: &mut mpsc::UnboundedReceiver<Speech>,
+    ) -> Result<Option<Answers>, EngineError> {
+        let turn = self.engine.listen(&self.config.answer.system).await?;
+        let mut answers = None;
+        let mut samples = 0;
+        while let Some(heard) = speech.recv().await {
+            match heard {
+                Speech::Sound(sound) => {
+                    samples += sound.len();
+                    turn.push(sound);
+                }
+                Speech::Paused(at) if self.speculates(&turn) => {
+                    answers = Some(self.ask(&turn, at)?);
+                }
+                Speech::Paused(_) => {}
+                Speech::Resumed => answers = None,
+                Speech::Ended(at) => {
+                    self.tell_end(samples);
+                    return match answers {
+                        Some(answers) => Ok(Some(answers)),
+                        None => self.ask(&turn, at).map(Some),
+                    };
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether an answer may be begun before the end is certain. It is dropped when the person goes on,
+    /// so it has to be cheap: not on a machine that is behind or hot.
+    fn speculates(&self, turn: &Turn) -> bool {
+        self.config.voice.speculative && turn.backlog() < BEHIND && !thermal::is_hot()
+    }
+
+    fn ask(&self, turn: &Turn, at: Instant) -> Result<Answers, EngineError> {
+        let Config {
+            answer,
+            transcribe,
+            voice,
+            ..
+        } = &*self.config;
+        let mut requests = vec![Request::reply(answer).heard(at)];
+        if voice.transcript {
+            requests.push(Request::transcript(transcribe, &transcribe.language).heard(at));
+        }
+        let mut answers = turn.ask(&requests)?.into_iter();
+        let reply = answers.next().ok_or(EngineError::Stopping)?;
+        let transcript = answers.next();
+        Ok(Answers { reply, transcript })
+    }
+
+    fn tell_end(&self, samples: usize) {
+        let milliseconds = samples * 1000 / SAMPLE_RATE as usize;
+        let milliseconds = u32::try_from(milliseconds).unwrap_or(u32::MAX);
+        log::info!(utterance = self.utterance, ms = milliseconds; "utterance heard");
+        self.tell(Event::Ended {
+            utterance: self.utterance,
+            milliseconds,
+        });
+    }
+
+    async fn answer(&self, Answers { reply, transcript }: Answers) {
+        let utterance = self.utterance;
+        let replied = async {
+            self.tell(match reply.text().await {
+                Ok((text, stats)) => reply_event(utterance, text, stats),
+                Err(error) => Event::Failed { utterance, error },
+            });
+        };
+        let transcribed = async {
+            let Some(transcript) = transcript else { return };
+            match transcript.text().await {
+                Ok((text, _)) => self.tell(Event::Transcript { utterance, text }),
+                Err(error) => log::warn!(utterance = utterance; "no transcript: {error}"),
+            }
+        };
+        tokio::join!(replied, transcribed);
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody follows the turns any more when the daemon ends.
+        let _ = self.told.send(Told {
+            utterance: self.utterance,
+            event,
+        });
+    }
+}
+
+fn reply_event(utterance: u64, text: String, stats: Stats) -> Event {
+    if let (Some(latency), Some(factor), Some(backlog)) = (
+        stats.speech_to_token_ms,
+        stats.real_time_factor,
+        stats.backlog_ms,
+    ) {
+        log::info!(
+            utterance = utterance,
+            speech_to_token_ms = latency.round(),
+            real_time_factor = (factor * 100.0).round() / 100.0,
+            backlog_ms = backlog.round();
+            "utterance answered"
+        );
+    }
+    Event::Reply {
+        utterance,
+        text,
+        stats,
+    }
+}
