@@ -12,7 +12,7 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_sys_2 as sys;
 
-use super::audio::{Encoder, Floor};
+use super::audio::{Encoder, Floor, Options, Precision};
 use super::gguf::{Header, Kind};
 use super::template::Template;
 use super::threads::Threads;
@@ -55,11 +55,17 @@ impl Model {
             None
         } else {
             let width = usize::try_from(llama.n_embd()).unwrap_or(0);
-            let floor = match config.mel {
-                config::Mel::Gemma => Floor::Added,
-                config::Mel::LlamaCpp => Floor::Least,
+            let options = Options {
+                floor: match config.mel {
+                    config::Mel::Gemma => Floor::Added,
+                    config::Mel::LlamaCpp => Floor::Least,
+                },
+                precision: match config.encoder_weights {
+                    config::EncoderWeights::Stored => Precision::Stored,
+                    config::EncoderWeights::Q8 => Precision::Q8,
+                },
             };
-            Some(Encoder::load(&config.mmproj, width, threads, floor)?)
+            Some(Encoder::load(&config.mmproj, width, threads, options)?)
         };
         let vocab = llama.vocab();
         let text = |token| String::from_utf8_lossy(&piece(&llama, token, true)).into_owned();

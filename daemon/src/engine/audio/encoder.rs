@@ -13,13 +13,22 @@ use super::ggml::{Arena, Buffer, Device, Graph, Tensor};
 use super::graph::{self, EPSILON};
 use super::mel::{BANDS, Floor, LogMel, Tables};
 use super::waveform::{FRAME, Waveform};
-use super::weights::{Linear, Reader, Weights};
+use super::weights::{Linear, Precision, Reader, Weights};
 use crate::engine::gguf::{Header, Kind};
 use crate::engine::threads::Threads;
 use crate::engine::{EngineError, LoadError, backend};
 
 /// Rows that one graph computes, the most first. Anything can be put together of them.
 pub(super) const PIECES: [usize; 7] = [48, 24, 12, 6, 3, 2, 1];
+
+/// How an encoder hears.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::engine) struct Options {
+    /// What silence is in its spectrogram.
+    pub floor: Floor,
+    /// How its matrices are held.
+    pub precision: Precision,
+}
 
 /// A loaded audio encoder.
 #[derive(Debug)]
@@ -88,7 +97,7 @@ impl Encoder {
         path: &Path,
         width: usize,
         threads: &Arc<Threads>,
-        floor: Floor,
+        options: Options,
     ) -> Result<Arc<Self>, LoadError> {
         let header = Header::open(path, Kind::Projector)?;
         backend::take_errors();
@@ -114,7 +123,7 @@ impl Encoder {
             .string("clip.audio.projector_type")
             .or_else(|| header.string("clip.projector_type"));
         let kind = match kind {
-            Some("gemma4a") => Architecture::conformer(path, &header, floor, &mut device),
+            Some("gemma4a") => Architecture::conformer(path, &header, options, &mut device),
             Some("gemma4ua") => Architecture::projection(path, &device),
             Some(other) => Err(format!("its audio encoder is {other}, not Gemma 4's")),
             None => Err("it has no audio encoder".into()),
@@ -211,7 +220,7 @@ impl Architecture {
     fn conformer(
         path: &Path,
         header: &Header,
-        floor: Floor,
+        options: Options,
         device: &mut Device,
     ) -> Result<Self, String> {
         let size = |key: &str| {
@@ -231,16 +240,16 @@ impl Architecture {
         if size("num_mel_bins")? as usize != BANDS || sizes.hidden % (2 * sizes.heads) != 0 {
             return Err("the sizes in its header are not a Gemma 4 encoder's".into());
         }
-        let reader = Reader::open(path, Conformer::tensors(layers))?;
-        let relative = Reader::open(path, layers)?;
+        let reader = Reader::open(path, Conformer::tensors(layers), options.precision)?;
+        let relative = Reader::open(path, layers, Precision::Stored)?;
         Ok(Self::Conformer {
             conformer: Box::new(Conformer::load(reader, relative, sizes, device)?),
-            mel: Tables::new(floor),
+            mel: Tables::new(options.floor),
         })
     }
 
     fn projection(path: &Path, device: &Device) -> Result<Self, String> {
-        let mut reader = Reader::open(path, 1)?;
+        let mut reader = Reader::open(path, 1, Precision::Stored)?;
         let name = "mm.a.input_projection";
         let [inputs, width, ..] = reader
             .shape(&format!("{name}.weight"))

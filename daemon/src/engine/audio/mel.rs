@@ -32,9 +32,10 @@ pub(super) const BANDS: usize = 128;
 const FLOOR: f64 = 1e-3;
 
 /// How the floor is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::engine) enum Floor {
     /// log(x + floor): the published reference, on which Gemma 4 was trained.
+    #[default]
     Added,
     /// log(max(x, floor)): llama.cpp.
     Least,

@@ -29,9 +29,10 @@ mod written;
 
 use std::sync::Arc;
 
-pub(super) use encoder::Encoder;
+pub(super) use encoder::{Encoder, Options};
 pub(super) use mel::Floor;
 pub(super) use spans::{Rows, Spans};
+pub(super) use weights::Precision;
 
 use super::EngineError;
 

@@ -6,15 +6,22 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use llama_cpp_sys_2 as sys;
 
-use super::encoder::Encoder;
+use super::encoder::{Encoder, Options};
 use super::ggml::multiply_adds;
 use super::mel::Floor;
 use super::mtmd::Projector;
 use super::stream::Stream;
+use super::weights::Precision;
 use super::{spectrogram, written};
 use crate::config;
 use crate::engine::model::Model;
 use crate::engine::threads::Threads;
+
+/// Hearing as llama.cpp does.
+const LLAMA_CPP: Options = Options {
+    floor: Floor::Least,
+    precision: Precision::Stored,
+};
 
 /// A model's encoder twice: as a stream, and as mtmd computes it, which is the truth here.
 pub(super) struct Both {
@@ -56,7 +63,7 @@ impl Both {
         let width = usize::try_from(model.llama().n_embd()).unwrap();
         let whole = Projector::load(mmproj, model.llama(), parameters(threads));
         Self {
-            stream: Encoder::load(mmproj, width, &pool, Floor::Least).unwrap(),
+            stream: Encoder::load(mmproj, width, &pool, LLAMA_CPP).unwrap(),
             whole: Mutex::new(whole),
             model,
             mmproj: mmproj.into(),
@@ -85,6 +92,16 @@ impl Both {
         projector.encode(samples).unwrap();
         drop(projector);
         sum
+    }
+
+    /// The same encoder with its matrices in 8 bits.
+    pub(super) fn in_8_bits(&self) -> Arc<Encoder> {
+        let options = Options {
+            precision: Precision::Q8,
+            ..LLAMA_CPP
+        };
+        let threads = Threads::start(1).unwrap();
+        Encoder::load(&self.mmproj, self.stream.width(), &threads, options).unwrap()
     }
 
     /// Pushes `samples` in parts of the given sizes and takes at most so many rows after each, both

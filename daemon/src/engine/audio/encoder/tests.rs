@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::engine::audio::reference::{Both, FLOATS, NANO, compare, nano, sound};
+use crate::engine::audio::stream::Stream;
 use crate::engine::audio::written;
 
 /// Checks clips and pieces of some sizes within an error.
@@ -63,9 +64,30 @@ fn an_encoder_free_projector_goes_through_the_same_door() {
 }
 
 #[test]
+fn matrices_in_8_bits_hear_nearly_the_same() {
+    let samples = sound(64_000, 11);
+    let whole = NANO.whole(&samples);
+    let mut stream = Stream::new(&NANO.in_8_bits());
+    stream.push(&samples);
+    stream.finish();
+    let ours: Vec<_> = std::iter::from_fn(|| stream.take(48).unwrap())
+        .flatten()
+        .collect();
+    let (cosine, error) = compare(&ours, &whole, NANO.stream.width());
+    assert!(cosine > 0.99, "cosine {cosine}");
+    assert!(error > 0.0, "nothing was rounded");
+}
+
+#[test]
 fn a_text_model_or_another_width_is_refused() {
     let load = |path: PathBuf, width| {
-        Encoder::load(&path, width, &Threads::start(1).unwrap(), Floor::Added).unwrap_err()
+        Encoder::load(
+            &path,
+            width,
+            &Threads::start(1).unwrap(),
+            Options::default(),
+        )
+        .unwrap_err()
     };
     let error = load(nano("gguf"), 160);
     assert!(matches!(error, LoadError::WrongKind { .. }), "{error}");
@@ -79,7 +101,8 @@ fn a_file_that_ends_early_is_refused() {
     let file = folder.path().join("short.gguf");
     let bytes = std::fs::read(nano("mmproj.gguf")).unwrap();
     std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
-    let error = Encoder::load(&file, 160, &Threads::start(1).unwrap(), Floor::Added).unwrap_err();
+    let error =
+        Encoder::load(&file, 160, &Threads::start(1).unwrap(), Options::default()).unwrap_err();
     assert!(matches!(error, LoadError::Refused { .. }), "{error}");
 }
 
