@@ -72,7 +72,7 @@ pub struct Stats {
     pub decode_ms: f64,
     /// From the request's arrival to its end.
     pub total_ms: f64,
-    /// Length of the sound; this and the next two only for requests with sound.
+    /// Length of the sound; this and the next four only for requests with sound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sound_ms: Option<f64>,
     /// Encoding and prefill until the end of the sound, as a share of its length. Below 1 the machine
@@ -82,6 +82,12 @@ pub struct Stats {
     /// Sound that was not in the KV cache yet when the request came: how far behind the machine was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backlog_ms: Option<f64>,
+    /// Of `encode_ms`, what was left to do when the request came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_encode_ms: Option<f64>,
+    /// Of `prefill_ms`, what was left to do when the request came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_prefill_ms: Option<f64>,
     /// From the last sample of speech to the first sampled token; only for spoken turns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub speech_to_token_ms: Option<f64>,

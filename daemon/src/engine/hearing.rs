@@ -126,6 +126,7 @@ impl Hearing {
         spans.finish();
         let mut base = self.base.clone();
         base.effort.backlog = duration_of_rows(spans.backlog());
+        base.effort.before = (base.effort.encode, base.effort.prefill);
         Self {
             id,
             priority: self.priority,

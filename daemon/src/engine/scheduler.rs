@@ -466,7 +466,7 @@ impl Scheduler {
         let class = self.active.iter().enumerate();
         let class = class.filter(|(_, sequence)| sequence.job.priority == priority);
         let (generating, reading): (Vec<_>, Vec<_>) =
-            class.partition(|(_, sequence)| matches!(sequence.next(), Next::Token(_)));
+            class.partition(|(_, sequence)| matches!(sequence.next(), Next::Last(_)));
         let indices = |sequences: Vec<(usize, _)>| sequences.into_iter().map(|(index, _)| index);
         let (generating, reading): (Vec<_>, Vec<_>) =
             (indices(generating).collect(), indices(reading).collect());
@@ -511,7 +511,7 @@ impl Scheduler {
         let all: Vec<_> = (0..self.active.len()).collect();
         let (generating, reading): (Vec<_>, Vec<_>) = all
             .into_iter()
-            .partition(|index| matches!(self.active[*index].next(), Next::Token(_)));
+            .partition(|index| matches!(self.active[*index].next(), Next::Last(_)));
         self.step_tokens(if reading.is_empty() {
             &generating
         } else {

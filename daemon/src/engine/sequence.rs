@@ -73,16 +73,24 @@ pub(super) struct Effort {
     pub prefill: Duration,
     /// Sound heard.
     pub sound: Duration,
-    /// Sound that was heard but not in the KV cache when the speaker ended.
+    /// Sound that was heard but not in the KV cache when the request came.
     pub backlog: Duration,
+    /// Of `encode` and `prefill`, what was done before the request came.
+    pub before: (Duration, Duration),
 }
+
+/// Most tokens at the end of a prompt that go into one batch with its last, for which the whole model
+/// is computed. More of them are cheaper in a batch of their own, which ends early (`kv_only`); the
+/// few that close a spoken turn are not.
+const CLOSING: usize = 12;
 
 /// What a sequence feeds the model next.
 pub(super) enum Next<'a> {
-    /// Tokens of the prompt whose logits nobody wants: all but its last.
+    /// Tokens of the prompt whose logits nobody wants.
     Prompt(&'a [Token]),
-    /// A token whose logits are wanted: the prompt's last, or the one generated last.
-    Token(Token),
+    /// Tokens of which the last one's logits are wanted: the end of the prompt, or the token generated
+    /// last.
+    Last(&'a [Token]),
 }
 
 /// A request that has KV cells.
@@ -113,6 +121,7 @@ impl Sequence {
             prefill,
             sound,
             backlog,
+            before,
         } = base.effort;
         let spoken = !sound.is_zero();
         let stats = Stats {
@@ -126,6 +135,8 @@ impl Sequence {
             sound_ms: spoken.then(|| milliseconds(sound)),
             real_time_factor: spoken.then(|| (encode + prefill).div_duration_f64(sound)),
             backlog_ms: spoken.then(|| milliseconds(backlog)),
+            end_encode_ms: spoken.then(|| milliseconds(encode.saturating_sub(before.0))),
+            end_prefill_ms: spoken.then(|| milliseconds(prefill.saturating_sub(before.1))),
             ..Stats::default()
         };
         Self {
@@ -144,33 +155,38 @@ impl Sequence {
 
     /// What it feeds the model next.
     pub(super) fn next(&self) -> Next<'_> {
-        if let Some(token) = self.last {
-            return Next::Token(token);
+        if let Some(token) = &self.last {
+            return Next::Last(std::slice::from_ref(token));
         }
-        match &self.job.prompt[self.read..] {
-            [token] => Next::Token(*token),
-            [rest @ .., _] => Next::Prompt(rest),
-            // A prompt has at least the token that opens the model's turn.
-            [] => Next::Prompt(&[]),
+        let rest = &self.job.prompt[self.read..];
+        match rest.len() {
+            ..=CLOSING => Next::Last(rest),
+            length => Next::Prompt(&rest[..length - 1]),
         }
     }
 
-    /// The rows of a batch for up to `budget` of its next tokens.
+    /// The rows of a batch for up to `budget` of its next tokens. Tokens whose logits are wanted come
+    /// all or not at all.
     pub(super) fn token_rows(&self, budget: usize) -> Vec<Row> {
-        match self.next() {
-            Next::Token(token) => Row::of(&[token], self.rows, self.id, true),
-            Next::Prompt(tokens) => {
-                let tokens = &tokens[..tokens.len().min(budget)];
-                Row::of(tokens, self.rows, self.id, false)
-            }
+        let (tokens, wanted) = match self.next() {
+            Next::Last(tokens) if tokens.len() > budget => (&[][..], false),
+            Next::Last(tokens) => (tokens, true),
+            Next::Prompt(tokens) => (&tokens[..tokens.len().min(budget)], false),
+        };
+        let mut rows = Row::of(tokens, self.rows, self.id, false);
+        if let Some(last) = rows.last_mut() {
+            last.logits = wanted;
         }
+        rows
     }
 
     /// Notes that `rows` rows went into the KV cache in a batch that took `time`.
     pub(super) fn advance(&mut self, rows: usize, time: Duration) {
         self.rows += rows;
         if self.last.take().is_none() {
-            self.stats.prefill_ms += milliseconds(time);
+            let time = milliseconds(time);
+            self.stats.prefill_ms += time;
+            self.stats.end_prefill_ms = self.stats.end_prefill_ms.map(|before| before + time);
             self.read += rows;
         }
     }

@@ -9,6 +9,7 @@ pub mod nano;
 mod overhead;
 mod quiet;
 mod speed;
+mod turn;
 mod voice;
 
 use std::path::{Path, PathBuf};
@@ -30,7 +31,9 @@ pub enum Benchmark {
     Speed,
     /// What bus, daemon and client add to the engine's own time.
     Overhead,
-    /// From the end of speech to the first token of the answer.
+    /// A spoken turn on the engine, by how long it was, against llama.cpp's whole clip.
+    Turn,
+    /// From the end of speech to the first token of the answer, through microphone and bus.
     Voice,
     /// How much the nano model understands, in its card too.
     Nano,
@@ -45,7 +48,7 @@ impl Benchmark {
 
     /// Whether it measures the model with the shape of E2B, which takes gigabytes.
     fn needs_shape(self) -> bool {
-        matches!(self, Self::Speed | Self::Voice)
+        matches!(self, Self::Speed | Self::Turn | Self::Voice)
     }
 
     /// Whether it measures times, which other work on the machine makes longer.
@@ -82,6 +85,7 @@ pub fn run(only: Option<Benchmark>, json: &Path, run: PathBuf) -> Result<()> {
             let measured = match benchmark {
                 Benchmark::Speed => speed::measure(&bench).await,
                 Benchmark::Overhead => overhead::measure(&bench).await,
+                Benchmark::Turn => turn::measure(&bench).await,
                 Benchmark::Voice => voice::measure(&bench).await,
                 Benchmark::Nano => nano::measure(&bench).await,
             };

@@ -86,38 +86,54 @@ impl Stream {
     /// Soft tokens that [`Stream::take`] would give, of at most `most`, if before the end pieces are
     /// at least `least`.
     pub(in crate::engine) fn upcoming(&self, most: usize, least: usize) -> usize {
-        let ready = self.ready();
-        if !self.ended && ready < least {
-            return 0;
+        match self.next_piece(most) {
+            Some((rows, _)) if self.ended || self.ready() >= least => rows,
+            _ => 0,
         }
-        largest_piece(most.min(ready)).unwrap_or(0)
     }
 
-    /// Makes the next soft tokens: rows × width, the largest of [`PIECES`] that is ready and at
-    /// most `most`. Nothing when none is. Computes on the calling thread, and waits for others that
-    /// compute with the same encoder.
+    /// Makes the next soft tokens: rows × width, as many as the largest of [`PIECES`] that is ready
+    /// and at most `most`; or the last ones, all at once. Nothing when none is ready. Computes on the
+    /// calling thread, and waits for others that compute with the same encoder.
     ///
     /// # Errors
     /// When ggml fails; the utterance is lost then.
     pub(in crate::engine) fn take(&mut self, most: usize) -> Result<Option<Vec<f32>>, EngineError> {
-        let Some(rows) = largest_piece(most.min(self.ready())) else {
+        let Some((rows, piece)) = self.next_piece(most) else {
             return Ok(None);
         };
         let frame = self.encoder.frame();
-        let needed = rows * self.encoder.frames_in_row();
+        let needed = piece * self.encoder.frames_in_row();
         let there = needed.min(self.frames.len() / frame);
         if there < needed {
             self.frames.resize(needed * frame, 0.0);
         }
         let frames = &self.frames[..needed * frame];
-        let soft_tokens = self
-            .encoder
-            .compute(rows, frames, there, self.heard, &mut self.state)?;
+        let mut soft_tokens =
+            self.encoder
+                .compute(piece, frames, there, self.heard, &mut self.state)?;
+        // Nothing looks ahead, so what a piece has beyond the end does not reach the rows before it.
+        soft_tokens.truncate(soft_tokens.len() / piece * rows);
         self.frames.drain(..needed * frame);
         self.heard += rows;
         Ok(Some(soft_tokens))
     }
+
+    /// How many rows are made next, and in a piece of which size. The last few are made in one piece
+    /// that goes beyond the end, because the weights are read for each piece, however small.
+    fn next_piece(&self, most: usize) -> Option<(usize, usize)> {
+        let ready = self.ready();
+        let is_last = self.ended && ready > 0 && ready <= most;
+        let closing = PIECES.into_iter().rev().find(|piece| *piece >= ready);
+        match closing {
+            Some(piece) if is_last && piece <= LAST_PIECE => Some((ready, piece)),
+            _ => largest_piece(most.min(ready)).map(|piece| (piece, piece)),
+        }
+    }
 }
+
+/// Most rows of a piece that goes beyond the end.
+const LAST_PIECE: usize = 12;
 
 /// The largest piece of at most `most` rows.
 fn largest_piece(most: usize) -> Option<usize> {

@@ -1,0 +1,283 @@
+//! A spoken turn on the engine: how long the answer takes to begin when the speaker stops, by how long
+//! they spoke, beside llama.cpp's way with the whole clip; and what listening costs meanwhile.
+
+use std::{path::Path, process::Stdio};
+
+use anyhow::{Context, Result, ensure};
+use gemmad_api::Stats;
+use gemmad_testbed::{Model, speech};
+use serde::Deserialize;
+use tokio::process::{Child, Command};
+
+use super::{Bench, Figure};
+
+/// Seconds of speech that are compared: a command, a question, a story.
+const LENGTHS: [u32; 3] = [2, 10, 20];
+
+/// Runs of each.
+const ROUNDS: usize = 5;
+
+/// Threads of both sides.
+const THREADS: &str = "2";
+
+/// The endpoint's silence that follows the last sample which belongs to the utterance: `[voice]
+/// endpoint_ms` less the 200 ms of it that are kept.
+const ENDPOINT_MS: f64 = 400.0;
+
+/// What is asked on a machine that is short of time.
+const SENTENCES: [&str; 4] = [
+    "turn on the kitchen light",
+    "set a timer for ten minutes",
+    "what is the meaning of life the universe and everything",
+    "turn off the bedroom light and stop the music",
+];
+
+/// What `spoken_turn` prints.
+#[derive(Deserialize)]
+struct Turn {
+    text: String,
+    first_token_ms: f64,
+    speaking_cpu: f64,
+    idle_cpu: f64,
+    stats: Stats,
+}
+
+/// What `llama_cpp` prints.
+#[derive(Deserialize)]
+struct Whole {
+    prefill_ms: f64,
+}
+
+/// How busy the machine is with something else.
+#[derive(Clone, Copy)]
+enum Load {
+    None,
+    /// One of the cores is all there is.
+    OneCore,
+    /// Another process computes on every core.
+    Busy,
+}
+
+/// Measures the figures of the streaming encoder and incremental prefill.
+pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
+    let folder = std::env::temp_dir().join(format!("gemmad-turn-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let measured = measure_in(bench, &folder).await;
+    std::fs::remove_dir_all(&folder)?;
+    measured
+}
+
+async fn measure_in(bench: &Bench, folder: &Path) -> Result<Vec<Figure>> {
+    let mut turns = Vec::new();
+    let mut wholes = Vec::new();
+    for seconds in LENGTHS {
+        let sound = folder.join(format!("{seconds}.wav"));
+        speech::write_wav(&sound, &story(seconds)?)?;
+        turns.push(spoken(bench, &bench.shape, &sound, ROUNDS, Load::None).await?);
+        wholes.push(whole(bench, &sound).await?);
+    }
+    let mut figures = latencies(bench, &turns, &wholes)?;
+    figures.extend(costs(bench, &turns[1])?);
+    let sound = folder.join("10.wav");
+    let slow = spoken(bench, &bench.shape, &sound, 2, Load::OneCore).await?;
+    figures.push(
+        figure(bench, "one_core_real_time_factor", "", factors(&slow))?
+            .meaning("`turn_real_time_factor` with one core for both threads (`taskset -c 0`)."),
+    );
+    figures.push(same_answers(bench, folder).await?);
+    Ok(figures)
+}
+
+fn figure(bench: &Bench, name: &str, unit: &str, samples: Vec<f64>) -> Result<Figure> {
+    Figure::new(name, unit, samples, &bench.shape)
+}
+
+fn latencies(bench: &Bench, turns: &[Vec<Turn>], wholes: &[Vec<f64>]) -> Result<Vec<Figure>> {
+    let firsts =
+        |turns: &[Turn]| -> Vec<f64> { turns.iter().map(|it| it.first_token_ms).collect() };
+    let [short, middle, long] = [0, 1, 2].map(|nth| firsts(&turns[nth]));
+    let ratio = |of: &[f64], by: &[f64]| of.iter().zip(by).map(|(of, by)| of / by).collect();
+    let mut figures = vec![
+        figure(bench, "speech_to_token_10s_over_2s", "", ratio(&middle, &short))?
+            .goal("≤ 1.15")
+            .meaning("`turn_first_token_10s` / `turn_first_token_2s`: whether the answer to long speech begins as soon as that to short speech."),
+        figure(bench, "speech_to_token_20s_over_2s", "", ratio(&long, &short))?
+            .meaning("The same for 20 s of speech."),
+        figure(bench, "speech_to_token_10s_over_whole_clip", "", ratio(&middle, &wholes[1]))?
+            .goal("≤ 0.06")
+            .meaning("`turn_first_token_10s` / `whole_clip_10s`."),
+        figure(bench, "speech_to_token_20s_over_whole_clip", "", ratio(&long, &wholes[2]))?
+            .goal("≤ 0.06")
+            .meaning("The same for 20 s of speech."),
+        figure(bench, "first_token_after_endpoint_ms", "ms", after_endpoint(&middle))?
+            .goal("≈ 0")
+            .meaning("How much later than the endpoint the first token comes, when the answer is begun 400 ms before it, at the pause that may be the end (`[voice] speculative`)."),
+    ];
+    for (nth, seconds) in LENGTHS.iter().enumerate() {
+        figures.push(
+            figure(bench, &format!("turn_first_token_{seconds}s"), "ms", firsts(&turns[nth]))?
+                .meaning(&format!("From the push of the last sample of {seconds} s of speech, together with the question, to the first token.")),
+        );
+        figures.push(
+            figure(bench, &format!("whole_clip_{seconds}s"), "ms", wholes[nth].clone())?
+                .meaning(&format!("Plain llama.cpp (mtmd) with the same {seconds} s: from the end of speech to where the first token could be sampled.")),
+        );
+    }
+    Ok(figures)
+}
+
+/// How much later than the endpoint an answer begins that is begun at the pause before it.
+fn after_endpoint(firsts: &[f64]) -> Vec<f64> {
+    firsts
+        .iter()
+        .map(|first| (first - ENDPOINT_MS).max(0.0))
+        .collect()
+}
+
+/// Where the time after the last sample goes, and what listening costs.
+fn costs(bench: &Bench, turns: &[Turn]) -> Result<Vec<Figure>> {
+    let each = |of: fn(&Turn) -> f64| -> Vec<f64> { turns.iter().map(of).collect() };
+    let encode = |turn: &Turn| turn.stats.end_encode_ms.unwrap_or_default();
+    let prefill = |turn: &Turn| turn.stats.end_prefill_ms.unwrap_or_default();
+    let rest = turns
+        .iter()
+        .map(|it| it.first_token_ms - encode(it) - prefill(it));
+    Ok(vec![
+        figure(bench, "turn_end_encode_ms", "ms", each(|it| it.stats.end_encode_ms.unwrap_or_default()))?
+            .meaning("Of `turn_first_token_10s`, encoding the last rows."),
+        figure(bench, "turn_end_prefill_ms", "ms", each(|it| it.stats.end_prefill_ms.unwrap_or_default()))?
+            .meaning("Of `turn_first_token_10s`, batches: the last rows of sound, and the tokens that close the turn, whose last gives the first token."),
+        figure(bench, "turn_end_rest_ms", "ms", rest.collect())?
+            .meaning("Of `turn_first_token_10s`, the rest: waiting for a piece being computed, and sampling."),
+        figure(bench, "turn_real_time_factor", "", factors(turns))?
+            .goal("≤ 0.35")
+            .meaning("Encoding and prefill of 10 s of speech by its length."),
+        figure(bench, "speaking_cpu", "cores", each(|it| it.speaking_cpu))?
+            .meaning("Processor time while somebody speaks, by time."),
+        figure(bench, "idle_cpu", "cores", each(|it| it.idle_cpu))?
+            .goal("≈ 0")
+            .meaning("Processor time in the second after an answer, by time: whether threads that wait burn any."),
+    ])
+}
+
+fn factors(turns: &[Turn]) -> Vec<f64> {
+    let factors = turns.iter().filter_map(|turn| turn.stats.real_time_factor);
+    factors.collect()
+}
+
+/// Whether the nano model answers the same when time is short.
+async fn same_answers(bench: &Bench, folder: &Path) -> Result<Figure> {
+    let nano = Model::nano();
+    let mut same = Vec::new();
+    for sentence in SENTENCES {
+        let sound = folder.join("sentence.wav");
+        speech::write_wav(&sound, &speech::say(sentence, "en-us")?)?;
+        let quiet = spoken(bench, &nano, &sound, 1, Load::None).await?;
+        for load in [Load::OneCore, Load::Busy] {
+            let loaded = spoken(bench, &nano, &sound, 1, load).await?;
+            let is_same = quiet[0].text == loaded[0].text
+                && quiet[0].stats.audio_tokens == loaded[0].stats.audio_tokens;
+            same.push(if is_same { 1.0 } else { 0.0 });
+        }
+    }
+    let figure = Figure::new("turn_same_answer", "", same, &nano)?;
+    Ok(figure.goal("1").meaning(
+        "Whether a spoken turn is heard whole and answered the same on one core, and beside a process that \
+         computes on every core, as on a quiet machine; 0 or 1 for each.",
+    ))
+}
+
+/// So many seconds of somebody talking.
+fn story(seconds: u32) -> Result<Vec<f32>> {
+    let wanted = 16_000 * seconds as usize;
+    let mut samples = Vec::new();
+    for sentence in SENTENCES.iter().cycle() {
+        if samples.len() >= wanted {
+            break;
+        }
+        samples.extend(speech::say(sentence, "en-us")?);
+    }
+    samples.truncate(wanted);
+    Ok(samples)
+}
+
+async fn spoken(
+    bench: &Bench,
+    model: &Model,
+    sound: &Path,
+    runs: usize,
+    load: Load,
+) -> Result<Vec<Turn>> {
+    let program = bench.llama_cpp.with_file_name("spoken_turn");
+    let mut command = match load {
+        Load::OneCore => {
+            let mut command = Command::new("taskset");
+            command.args(["-c", "0"]).arg(program);
+            command
+        }
+        Load::None | Load::Busy => Command::new(program),
+    };
+    command
+        .arg("--text")
+        .arg(&model.text)
+        .arg("--mmproj")
+        .arg(&model.mmproj)
+        .arg("--audio")
+        .arg(sound)
+        .args(["--threads", THREADS, "--max-tokens", "16"])
+        .args(["--runs", &runs.to_string()]);
+    let _others = match load {
+        Load::Busy => others()?,
+        Load::None | Load::OneCore => Vec::new(),
+    };
+    lines(command).await
+}
+
+/// A process that computes, for each core; they end when dropped.
+fn others() -> Result<Vec<Child>> {
+    let cores = std::thread::available_parallelism()?.get();
+    let busy = || {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "while :; do :; done"])
+            .kill_on_drop(true);
+        command.spawn().context("cannot run sh")
+    };
+    (0..cores).map(|_| busy()).collect()
+}
+
+async fn whole(bench: &Bench, sound: &Path) -> Result<Vec<f64>> {
+    let mut command = Command::new(&bench.llama_cpp);
+    command
+        .arg("--text")
+        .arg(&bench.shape.text)
+        .arg("--mmproj")
+        .arg(&bench.shape.mmproj)
+        .arg("--audio")
+        .arg(sound)
+        .args(["--threads", THREADS, "--max-tokens", "1"])
+        .args(["--runs", &(ROUNDS + 1).to_string()])
+        .args([
+            "--prompt",
+            "<bos><|turn>user\n<__media__><turn|>\n<|turn>model\n<|channel>thought\n<channel|>",
+        ]);
+    let runs: Vec<Whole> = lines(command).await?;
+    // The first one reads the weights into memory.
+    Ok(runs.iter().skip(1).map(|run| run.prefill_ms).collect())
+}
+
+/// The JSON objects a program prints.
+async fn lines<T: for<'a> Deserialize<'a>>(mut command: Command) -> Result<Vec<T>> {
+    let output = command.stdin(Stdio::null()).output().await;
+    let output = output.context("cannot run the measured program")?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout)?;
+    let lines = text.lines().map(serde_json::from_str);
+    lines
+        .collect::<Result<_, _>>()
+        .context("it printed something else")
+}
