@@ -19,6 +19,9 @@ pub fn summary(stats: &Stats) -> String {
     if let Some(latency) = stats.speech_to_token_ms {
         parts.push(format!("{latency:.0} ms after the end of speech"));
     }
+    if let Some(factor) = stats.real_time_factor {
+        parts.push(format!("heard at {factor:.2} of real time"));
+    }
     if let Some(speed) = speed(stats) {
         parts.push(format!("{speed:.1} tok/s"));
     }
@@ -66,12 +69,13 @@ mod tests {
             decode_ms: 500.0,
             total_ms: 535.4,
             speech_to_token_ms: Some(812.0),
+            real_time_factor: Some(0.314),
             ..Stats::default()
         };
         assert_eq!(
             summary(&stats),
             "64 (14 cached, 50 sound) prompt + 21 answer tokens, first token after 35 ms, \
-             812 ms after the end of speech, 40.0 tok/s, 535 ms in all"
+             812 ms after the end of speech, heard at 0.31 of real time, 40.0 tok/s, 535 ms in all"
         );
     }
 

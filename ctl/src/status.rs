@@ -69,6 +69,8 @@ impl Status {
         let Health {
             active,
             queued,
+            turns,
+            backlog_ms,
             cells_used,
             cells_total,
             prefix_cells,
@@ -90,6 +92,10 @@ impl Status {
                 format!("{cells_used} of {cells_total} cells, system prompt {prefix_cells}"),
             ),
         ];
+        if turns > 0 {
+            let behind = format!("{turns} being spoken, {backlog_ms} ms behind");
+            rows.push(("turns", behind));
+        }
         for problem in [&self.problem, &self.voice.problem] {
             if !problem.is_empty() {
                 rows.push(("problem", problem.clone()));
