@@ -33,9 +33,9 @@ struct Args {
     /// A WAV file, 16 kHz mono, 16 bits.
     #[arg(long)]
     audio: PathBuf,
-    /// Only so much of it.
+    /// Only so many seconds of it; a run for each.
     #[arg(long)]
-    seconds: Option<f64>,
+    seconds: Vec<f64>,
     /// Most tokens to generate.
     #[arg(long, default_value_t = 4)]
     max_tokens: u32,
@@ -48,15 +48,12 @@ struct Args {
     /// Push everything at once instead of at the pace of speech.
     #[arg(long)]
     at_once: bool,
-    /// Runs; each prints its line.
-    #[arg(long, default_value_t = 1)]
-    runs: usize,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let samples = samples(&args)?;
+    let samples = gemmad::voice::decode(std::fs::File::open(&args.audio)?)?;
     let config = config(&args)?;
     let engine = Engine::start(&config)?;
     engine.load();
@@ -69,8 +66,15 @@ async fn main() -> anyhow::Result<()> {
         true,
     )
     .await?;
-    for _ in 0..args.runs {
-        let line = turn(&args, &config, &engine, &samples, args.at_once).await?;
+    let lengths = if args.seconds.is_empty() {
+        vec![samples.len()]
+    } else {
+        let lengths = args.seconds.iter().map(|seconds| samples_in(*seconds));
+        lengths.collect::<Result<_, _>>()?
+    };
+    for length in lengths {
+        let samples = &samples[..length.min(samples.len())];
+        let line = turn(&args, &config, &engine, samples, args.at_once).await?;
         println!("{line}");
     }
     engine.stop().await;
@@ -142,14 +146,11 @@ fn config(args: &Args) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-fn samples(args: &Args) -> anyhow::Result<Vec<f32>> {
-    let mut samples = gemmad::voice::decode(std::fs::File::open(&args.audio)?)?;
-    if let Some(seconds) = args.seconds {
-        let wanted =
-            Duration::try_from_secs_f64(seconds)?.as_millis() * u128::from(SAMPLE_RATE) / 1000;
-        samples.truncate(usize::try_from(wanted)?);
-    }
-    Ok(samples)
+fn samples_in(seconds: f64) -> anyhow::Result<usize> {
+    let time = Duration::try_from_secs_f64(seconds)?;
+    Ok(usize::try_from(
+        time.as_micros() * u128::from(SAMPLE_RATE) / 1_000_000,
+    )?)
 }
 
 /// Processor time of this process.

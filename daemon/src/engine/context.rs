@@ -333,4 +333,47 @@ mod tests {
         let bits = |logits: &[f32]| logits.iter().map(|it| it.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&logits), bits(&expected));
     }
+
+    /// What batches of each size take, with the files that `cargo xtask shape` makes. By hand, on quiet
+    /// cores: `GEMMAD_SHAPE=FOLDER cargo test --release -p gemmad --lib full_size -- --ignored --nocapture`.
+    #[test]
+    #[ignore = "needs a model of full size"]
+    fn full_size_batches() {
+        let folder = std::env::var_os("GEMMAD_SHAPE").expect("GEMMAD_SHAPE names a folder");
+        let config = config::Model {
+            text: Path::new(&folder).join("e2b-q4_0.gguf"),
+            mmproj: std::path::PathBuf::new(),
+            ..config::Model::default()
+        };
+        let threads = Threads::start(2).unwrap();
+        let model = Arc::new(Model::load(&config, &threads).unwrap());
+        let shape = Shape {
+            cells: 4096,
+            sequences: 1,
+            batch: 64,
+        };
+        let mut context = Context::new(&model, &threads, shape).unwrap();
+        let mut start = 0;
+        for size in [1, 2, 4, 6, 8, 10, 12, 16, 24, 32, 48] {
+            let mut time = |logits: bool| {
+                let mut times: Vec<_> = (0..5)
+                    .map(|_| {
+                        let mut rows = Row::of(&vec![100; size], start, SEQUENCE, false);
+                        rows.last_mut().unwrap().logits = logits;
+                        let started = std::time::Instant::now();
+                        context.decode_tokens(&rows).unwrap();
+                        start += size;
+                        started.elapsed()
+                    })
+                    .collect();
+                times.sort();
+                times[2]
+            };
+            println!(
+                "{size} rows: {:?}, with logits {:?}",
+                time(false),
+                time(true)
+            );
+        }
+    }
 }

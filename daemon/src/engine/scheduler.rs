@@ -454,7 +454,8 @@ impl Scheduler {
     /// Computes one batch for the most urgent class.
     ///
     /// Rows that want logits and rows that do not never share a batch, because one that wants them
-    /// makes all of them dear (`kv_only`); they take turns.
+    /// makes all of them dear (`kv_only`); they take turns. On two cores of a desktop, 9 of E2B's rows
+    /// take 95 ms without logits and one takes 130 ms with; in one batch they take 370 ms.
     fn step(&mut self) {
         let heard = self.next_hearing();
         let hearing = heard.map(|index| self.hearings[index].priority);
@@ -466,7 +467,7 @@ impl Scheduler {
         let class = self.active.iter().enumerate();
         let class = class.filter(|(_, sequence)| sequence.job.priority == priority);
         let (generating, reading): (Vec<_>, Vec<_>) =
-            class.partition(|(_, sequence)| matches!(sequence.next(), Next::Last(_)));
+            class.partition(|(_, sequence)| matches!(sequence.next(), Next::Token(_)));
         let indices = |sequences: Vec<(usize, _)>| sequences.into_iter().map(|(index, _)| index);
         let (generating, reading): (Vec<_>, Vec<_>) =
             (indices(generating).collect(), indices(reading).collect());
@@ -511,7 +512,7 @@ impl Scheduler {
         let all: Vec<_> = (0..self.active.len()).collect();
         let (generating, reading): (Vec<_>, Vec<_>) = all
             .into_iter()
-            .partition(|index| matches!(self.active[*index].next(), Next::Last(_)));
+            .partition(|index| matches!(self.active[*index].next(), Next::Token(_)));
         self.step_tokens(if reading.is_empty() {
             &generating
         } else {

@@ -79,18 +79,12 @@ pub(super) struct Effort {
     pub before: (Duration, Duration),
 }
 
-/// Most tokens at the end of a prompt that go into one batch with its last, for which the whole model
-/// is computed. More of them are cheaper in a batch of their own, which ends early (`kv_only`); the
-/// few that close a spoken turn are not.
-const CLOSING: usize = 12;
-
 /// What a sequence feeds the model next.
 pub(super) enum Next<'a> {
-    /// Tokens of the prompt whose logits nobody wants.
+    /// Tokens of the prompt whose logits nobody wants: all but its last.
     Prompt(&'a [Token]),
-    /// Tokens of which the last one's logits are wanted: the end of the prompt, or the token generated
-    /// last.
-    Last(&'a [Token]),
+    /// A token whose logits are wanted: the prompt's last, or the one generated last.
+    Token(Token),
 }
 
 /// A request that has KV cells.
@@ -155,29 +149,26 @@ impl Sequence {
 
     /// What it feeds the model next.
     pub(super) fn next(&self) -> Next<'_> {
-        if let Some(token) = &self.last {
-            return Next::Last(std::slice::from_ref(token));
+        if let Some(token) = self.last {
+            return Next::Token(token);
         }
-        let rest = &self.job.prompt[self.read..];
-        match rest.len() {
-            ..=CLOSING => Next::Last(rest),
-            length => Next::Prompt(&rest[..length - 1]),
+        match &self.job.prompt[self.read..] {
+            [token] => Next::Token(*token),
+            [rest @ .., _] => Next::Prompt(rest),
+            // A prompt has at least the token that opens the model's turn.
+            [] => Next::Prompt(&[]),
         }
     }
 
-    /// The rows of a batch for up to `budget` of its next tokens. Tokens whose logits are wanted come
-    /// all or not at all.
+    /// The rows of a batch for up to `budget` of its next tokens.
     pub(super) fn token_rows(&self, budget: usize) -> Vec<Row> {
-        let (tokens, wanted) = match self.next() {
-            Next::Last(tokens) if tokens.len() > budget => (&[][..], false),
-            Next::Last(tokens) => (tokens, true),
-            Next::Prompt(tokens) => (&tokens[..tokens.len().min(budget)], false),
-        };
-        let mut rows = Row::of(tokens, self.rows, self.id, false);
-        if let Some(last) = rows.last_mut() {
-            last.logits = wanted;
+        match self.next() {
+            Next::Token(token) => Row::of(&[token], self.rows, self.id, true),
+            Next::Prompt(tokens) => {
+                let tokens = &tokens[..tokens.len().min(budget)];
+                Row::of(tokens, self.rows, self.id, false)
+            }
         }
-        rows
     }
 
     /// Notes that `rows` rows went into the KV cache in a batch that took `time`.

@@ -9,13 +9,14 @@ use gemmad_testbed::{Model, speech};
 use serde::Deserialize;
 use tokio::process::{Child, Command};
 
-use super::{Bench, Figure};
+use super::{Bench, Figure, median};
 
 /// Seconds of speech that are compared: a command, a question, a story.
 const LENGTHS: [u32; 3] = [2, 10, 20];
 
-/// Runs of each.
-const ROUNDS: usize = 5;
+/// Runs of each length, each a tenth of a second longer than the one before: how many rows are left at
+/// the end depends on that, not on the length.
+const ROUNDS: u32 = 5;
 
 /// Threads of both sides.
 const THREADS: &str = "2";
@@ -72,14 +73,18 @@ async fn measure_in(bench: &Bench, folder: &Path) -> Result<Vec<Figure>> {
     let mut wholes = Vec::new();
     for seconds in LENGTHS {
         let sound = folder.join(format!("{seconds}.wav"));
+        speech::write_wav(&sound, &story(seconds + 1)?)?;
+        let lengths: Vec<_> = (0..ROUNDS)
+            .map(|round| f64::from(seconds) + 0.1 * f64::from(round))
+            .collect();
+        turns.push(spoken(bench, &bench.shape, &sound, &lengths, Load::None).await?);
         speech::write_wav(&sound, &story(seconds)?)?;
-        turns.push(spoken(bench, &bench.shape, &sound, ROUNDS, Load::None).await?);
         wholes.push(whole(bench, &sound).await?);
     }
     let mut figures = latencies(bench, &turns, &wholes)?;
     figures.extend(costs(bench, &turns[1])?);
     let sound = folder.join("10.wav");
-    let slow = spoken(bench, &bench.shape, &sound, 2, Load::OneCore).await?;
+    let slow = spoken(bench, &bench.shape, &sound, &[10.0, 10.0], Load::OneCore).await?;
     figures.push(
         figure(bench, "one_core_real_time_factor", "", factors(&slow))?
             .meaning("`turn_real_time_factor` with one core for both threads (`taskset -c 0`)."),
@@ -96,7 +101,8 @@ fn latencies(bench: &Bench, turns: &[Vec<Turn>], wholes: &[Vec<f64>]) -> Result<
     let firsts =
         |turns: &[Turn]| -> Vec<f64> { turns.iter().map(|it| it.first_token_ms).collect() };
     let [short, middle, long] = [0, 1, 2].map(|nth| firsts(&turns[nth]));
-    let ratio = |of: &[f64], by: &[f64]| of.iter().zip(by).map(|(of, by)| of / by).collect();
+    // Of medians, because no run of one length belongs to a certain run of another.
+    let ratio = |of: &[f64], by: &[f64]| vec![median(of) / median(by)];
     let mut figures = vec![
         figure(bench, "speech_to_token_10s_over_2s", "", ratio(&middle, &short))?
             .goal("≤ 1.15")
@@ -172,9 +178,9 @@ async fn same_answers(bench: &Bench, folder: &Path) -> Result<Figure> {
     for sentence in SENTENCES {
         let sound = folder.join("sentence.wav");
         speech::write_wav(&sound, &speech::say(sentence, "en-us")?)?;
-        let quiet = spoken(bench, &nano, &sound, 1, Load::None).await?;
+        let quiet = spoken(bench, &nano, &sound, &[], Load::None).await?;
         for load in [Load::OneCore, Load::Busy] {
-            let loaded = spoken(bench, &nano, &sound, 1, load).await?;
+            let loaded = spoken(bench, &nano, &sound, &[], load).await?;
             let is_same = quiet[0].text == loaded[0].text
                 && quiet[0].stats.audio_tokens == loaded[0].stats.audio_tokens;
             same.push(if is_same { 1.0 } else { 0.0 });
@@ -205,7 +211,7 @@ async fn spoken(
     bench: &Bench,
     model: &Model,
     sound: &Path,
-    runs: usize,
+    lengths: &[f64],
     load: Load,
 ) -> Result<Vec<Turn>> {
     let program = bench.llama_cpp.with_file_name("spoken_turn");
@@ -224,8 +230,10 @@ async fn spoken(
         .arg(&model.mmproj)
         .arg("--audio")
         .arg(sound)
-        .args(["--threads", THREADS, "--max-tokens", "16"])
-        .args(["--runs", &runs.to_string()]);
+        .args(["--threads", THREADS, "--max-tokens", "16"]);
+    for seconds in lengths {
+        command.args(["--seconds", &seconds.to_string()]);
+    }
     let _others = match load {
         Load::Busy => others()?,
         Load::None | Load::OneCore => Vec::new(),
