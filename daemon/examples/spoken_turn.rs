@@ -13,9 +13,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use gemmad::config::{self, Bounded, Config, Temperature};
-use gemmad::engine::{Engine, Event, Request, SAMPLE_RATE};
+use gemmad::engine::{Answer, Clip, Engine, Event, Request, SAMPLE_RATE};
+use gemmad_api::Stats;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
@@ -30,51 +31,55 @@ struct Args {
     /// Its projector.
     #[arg(long)]
     mmproj: PathBuf,
-    /// A WAV file, 16 kHz mono, 16 bits.
-    #[arg(long)]
-    audio: PathBuf,
-    /// Only so many seconds of it; a run for each.
-    #[arg(long)]
+    /// Sound files; a run for each.
+    #[arg(long, required = true, num_args = 1..)]
+    audio: Vec<PathBuf>,
+    /// Only so many seconds of each; a run for each.
+    #[arg(long, num_args = 1..)]
     seconds: Vec<f64>,
     /// Most tokens to generate.
     #[arg(long, default_value_t = 4)]
     max_tokens: u32,
+    /// Generate `max_tokens` tokens even past the end of the turn.
+    #[arg(long)]
+    ignore_end: bool,
     /// Threads.
     #[arg(long, default_value_t = 2)]
     threads: u32,
     /// Hold the encoder's matrices in 8 bits.
     #[arg(long)]
     q8: bool,
-    /// Push everything at once instead of at the pace of speech.
-    #[arg(long)]
-    at_once: bool,
+    /// How the sound comes.
+    #[arg(long, value_enum, default_value_t)]
+    pace: Pace,
+}
+
+/// How the sound comes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Pace {
+    /// At the pace of speech; after the answer a second of doing nothing is measured.
+    #[default]
+    Speech,
+    /// In pieces, but all at once.
+    AtOnce,
+    /// As a finished clip.
+    Whole,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let samples = gemmad::voice::decode(std::fs::File::open(&args.audio)?)?;
     let config = config(&args)?;
     let engine = Engine::start(&config)?;
     engine.load();
+    let sounds = sounds(&args)?;
     // The first turn makes the encoder's graphs and reads the weights into memory.
-    turn(
-        &args,
-        &config,
-        &engine,
-        &samples[..samples.len().min(48_000)],
-        true,
-    )
-    .await?;
-    let lengths = if args.seconds.is_empty() {
-        vec![samples.len()]
-    } else {
-        let lengths = args.seconds.iter().map(|seconds| samples_in(*seconds));
-        lengths.collect::<Result<_, _>>()?
-    };
-    for length in lengths {
-        let samples = &samples[..length.min(samples.len())];
-        let line = turn(&args, &config, &engine, samples, args.at_once).await?;
+    turn(&args, &config, &engine, &vec![0.0; 48_000], Pace::AtOnce).await?;
+    for samples in sounds {
+        let line = match args.pace {
+            Pace::Whole => clip(&args, &config, &engine, samples).await?,
+            pace => turn(&args, &config, &engine, &samples, pace).await?,
+        };
         println!("{line}");
     }
     engine.stop().await;
@@ -86,12 +91,12 @@ async fn turn(
     config: &Config,
     engine: &Engine,
     samples: &[f32],
-    at_once: bool,
+    pace: Pace,
 ) -> anyhow::Result<serde_json::Value> {
     let turn = engine.listen("").await?;
     let (started, cpu) = (Instant::now(), cpu_time());
     for (nth, piece) in samples.chunks(PUSH).enumerate() {
-        if !at_once {
+        if pace == Pace::Speech {
             // A piece is there when its last sample is.
             let there = Duration::from_secs((nth * PUSH + piece.len()) as u64) / SAMPLE_RATE;
             tokio::time::sleep_until((started + there).into()).await;
@@ -102,23 +107,15 @@ async fn turn(
     let speaking_cpu = cpu_time()
         .saturating_sub(cpu)
         .div_duration_f64(end - started);
-    let request = Request {
-        max_tokens: args.max_tokens,
-        min_tokens: args.max_tokens,
-        ..Request::reply(&config.answer).heard(end)
-    };
-    let mut answer = turn.ask(&[request])?.remove(0);
-    let (mut text, mut tokens) = (String::new(), Vec::new());
-    let stats = loop {
-        match answer.next().await {
-            Event::Text(piece) => {
-                text += &piece.text;
-                tokens.extend(piece.tokens);
-            }
-            Event::Done(stats) => break stats,
-            Event::Failed(error) => bail!("{error}"),
-        }
-    };
+    let answer = turn.ask(&[request(args, config).heard(end)])?.remove(0);
+    let Answered {
+        text,
+        tokens,
+        stats,
+    } = Answered::of(answer).await?;
+    if pace == Pace::AtOnce {
+        return Ok(json!({"text": text, "tokens": tokens, "stats": stats}));
+    }
     let (answered, cpu) = (Instant::now(), cpu_time());
     tokio::time::sleep(Duration::from_secs(1)).await;
     let idle_cpu = cpu_time()
@@ -134,6 +131,58 @@ async fn turn(
     }))
 }
 
+async fn clip(
+    args: &Args,
+    config: &Config,
+    engine: &Engine,
+    samples: Vec<f32>,
+) -> anyhow::Result<serde_json::Value> {
+    let request = request(args, config).about(Clip::new(samples)?);
+    let Answered {
+        text,
+        tokens,
+        stats,
+    } = Answered::of(engine.submit(request).await?).await?;
+    Ok(json!({"text": text, "tokens": tokens, "stats": stats}))
+}
+
+fn request(args: &Args, config: &Config) -> Request {
+    Request {
+        max_tokens: args.max_tokens,
+        min_tokens: if args.ignore_end { args.max_tokens } else { 0 },
+        ..Request::reply(&config.answer)
+    }
+}
+
+/// A whole answer.
+struct Answered {
+    text: String,
+    tokens: Vec<i32>,
+    stats: Stats,
+}
+
+impl Answered {
+    async fn of(mut answer: Answer) -> anyhow::Result<Self> {
+        let (mut text, mut tokens) = (String::new(), Vec::new());
+        loop {
+            match answer.next().await {
+                Event::Text(piece) => {
+                    text += &piece.text;
+                    tokens.extend(piece.tokens);
+                }
+                Event::Done(stats) => {
+                    return Ok(Self {
+                        text,
+                        tokens,
+                        stats,
+                    });
+                }
+                Event::Failed(error) => bail!("{error}"),
+            }
+        }
+    }
+}
+
 fn config(args: &Args) -> anyhow::Result<Config> {
     let mut config = Config::default();
     config.model.text.clone_from(&args.text);
@@ -146,11 +195,23 @@ fn config(args: &Args) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-fn samples_in(seconds: f64) -> anyhow::Result<usize> {
-    let time = Duration::try_from_secs_f64(seconds)?;
-    Ok(usize::try_from(
-        time.as_micros() * u128::from(SAMPLE_RATE) / 1_000_000,
-    )?)
+/// All that is to be heard, in order.
+fn sounds(args: &Args) -> anyhow::Result<Vec<Vec<f32>>> {
+    let mut sounds = Vec::new();
+    for path in &args.audio {
+        let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
+        let samples = gemmad::voice::decode(file)?;
+        if args.seconds.is_empty() {
+            sounds.push(samples);
+            continue;
+        }
+        for seconds in &args.seconds {
+            let time = Duration::try_from_secs_f64(*seconds)?;
+            let length = time.as_micros() * u128::from(SAMPLE_RATE) / 1_000_000;
+            sounds.push(samples[..usize::try_from(length)?.min(samples.len())].to_vec());
+        }
+    }
+    Ok(sounds)
 }
 
 /// Processor time of this process.

@@ -51,6 +51,11 @@ impl Benchmark {
         matches!(self, Self::Speed | Self::Turn | Self::Voice)
     }
 
+    /// Whether it asks the nano model's held-out sets, which have to be made first.
+    fn needs_held_out_sets(self) -> bool {
+        matches!(self, Self::Nano | Self::Turn)
+    }
+
     /// Whether it measures times, which other work on the machine makes longer.
     fn is_timed(self) -> bool {
         self != Self::Nano
@@ -124,7 +129,7 @@ impl Bench {
         if chosen.iter().any(|one| one.needs_shape()) && !shape.mmproj.exists() {
             shape::run(false, &folder)?;
         }
-        if chosen.contains(&Benchmark::Nano) {
+        if chosen.iter().any(|one| one.needs_held_out_sets()) {
             crate::nano::held_out_sets(&run)?;
         }
         Ok(Self {

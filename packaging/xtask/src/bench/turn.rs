@@ -33,12 +33,16 @@ const SENTENCES: [&str; 4] = [
     "turn off the bedroom light and stop the music",
 ];
 
+/// Held-out commands that are heard piece by piece and whole.
+const COMPARED: usize = 200;
+
 /// What `spoken_turn` prints.
 #[derive(Deserialize)]
 struct Turn {
     text: String,
-    first_token_ms: f64,
+    #[serde(default)]
     speaking_cpu: f64,
+    #[serde(default)]
     idle_cpu: f64,
     stats: Stats,
 }
@@ -89,7 +93,8 @@ async fn measure_in(bench: &Bench, folder: &Path) -> Result<Vec<Figure>> {
         figure(bench, "one_core_real_time_factor", "", factors(&slow))?
             .meaning("`turn_real_time_factor` with one core for both threads (`taskset -c 0`)."),
     );
-    figures.push(same_answers(bench, folder).await?);
+    figures.push(same_under_load(bench, folder).await?);
+    figures.push(same_as_whole(bench).await?);
     Ok(figures)
 }
 
@@ -99,7 +104,7 @@ fn figure(bench: &Bench, name: &str, unit: &str, samples: Vec<f64>) -> Result<Fi
 
 fn latencies(bench: &Bench, turns: &[Vec<Turn>], wholes: &[Vec<f64>]) -> Result<Vec<Figure>> {
     let firsts =
-        |turns: &[Turn]| -> Vec<f64> { turns.iter().map(|it| it.first_token_ms).collect() };
+        |turns: &[Turn]| -> Vec<f64> { turns.iter().map(|it| it.stats.first_token_ms).collect() };
     let [short, middle, long] = [0, 1, 2].map(|nth| firsts(&turns[nth]));
     // Of medians, because no run of one length belongs to a certain run of another.
     let ratio = |of: &[f64], by: &[f64]| vec![median(of) / median(by)];
@@ -147,7 +152,7 @@ fn costs(bench: &Bench, turns: &[Turn]) -> Result<Vec<Figure>> {
     let prefill = |turn: &Turn| turn.stats.end_prefill_ms.unwrap_or_default();
     let rest = turns
         .iter()
-        .map(|it| it.first_token_ms - encode(it) - prefill(it));
+        .map(|it| it.stats.first_token_ms - encode(it) - prefill(it));
     Ok(vec![
         figure(bench, "turn_end_encode_ms", "ms", each(|it| it.stats.end_encode_ms.unwrap_or_default()))?
             .meaning("Of `turn_first_token_10s`, encoding the last rows."),
@@ -172,7 +177,7 @@ fn factors(turns: &[Turn]) -> Vec<f64> {
 }
 
 /// Whether the nano model answers the same when time is short.
-async fn same_answers(bench: &Bench, folder: &Path) -> Result<Figure> {
+async fn same_under_load(bench: &Bench, folder: &Path) -> Result<Figure> {
     let nano = Model::nano();
     let mut same = Vec::new();
     for sentence in SENTENCES {
@@ -207,6 +212,7 @@ fn story(seconds: u32) -> Result<Vec<f32>> {
     Ok(samples)
 }
 
+/// Turns spoken at their own pace.
 async fn spoken(
     bench: &Bench,
     model: &Model,
@@ -214,23 +220,16 @@ async fn spoken(
     lengths: &[f64],
     load: Load,
 ) -> Result<Vec<Turn>> {
-    let program = bench.llama_cpp.with_file_name("spoken_turn");
     let mut command = match load {
         Load::OneCore => {
             let mut command = Command::new("taskset");
-            command.args(["-c", "0"]).arg(program);
+            command.args(["-c", "0"]).arg(program(bench));
             command
         }
-        Load::None | Load::Busy => Command::new(program),
+        Load::None | Load::Busy => Command::new(program(bench)),
     };
-    command
-        .arg("--text")
-        .arg(&model.text)
-        .arg("--mmproj")
-        .arg(&model.mmproj)
-        .arg("--audio")
-        .arg(sound)
-        .args(["--threads", THREADS, "--max-tokens", "16"]);
+    hearing(&mut command, model, "16");
+    command.arg("--ignore-end").arg("--audio").arg(sound);
     for seconds in lengths {
         command.args(["--seconds", &seconds.to_string()]);
     }
@@ -239,6 +238,49 @@ async fn spoken(
         Load::None | Load::OneCore => Vec::new(),
     };
     lines(command).await
+}
+
+/// Whether held-out commands are answered the same, heard piece by piece and as whole clips.
+async fn same_as_whole(bench: &Bench) -> Result<Figure> {
+    let nano = Model::nano();
+    let evaluation = bench.run.join("evaluation/voices");
+    let mut files: Vec<_> = std::fs::read_dir(&evaluation)
+        .with_context(|| format!("{} holds no sound", evaluation.display()))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    files.sort();
+    files.truncate(COMPARED);
+    let heard = async |how| -> Result<Vec<Turn>> {
+        let mut command = Command::new(program(bench));
+        hearing(&mut command, &nano, "64");
+        command.args(["--pace", how, "--audio"]).args(&files);
+        lines(command).await
+    };
+    let (pieces, whole) = (heard("at-once").await?, heard("whole").await?);
+    ensure!(pieces.len() == files.len() && whole.len() == files.len());
+    let same = pieces.iter().zip(&whole);
+    let same = same.map(|(pieces, whole)| f64::from(u8::from(pieces.text == whole.text)));
+    #[expect(clippy::cast_precision_loss, reason = "at most 200")]
+    let share = same.sum::<f64>() / files.len() as f64;
+    let figure = Figure::new("turn_same_as_whole", "", vec![share], &nano)?;
+    Ok(figure.goal("1").meaning(
+        "Share of 200 held-out commands that are answered the same when they are heard piece by piece and \
+         when they are whole clips.",
+    ))
+}
+
+fn program(bench: &Bench) -> std::path::PathBuf {
+    bench.llama_cpp.with_file_name("spoken_turn")
+}
+
+/// What every run of `spoken_turn` is told.
+fn hearing(command: &mut Command, model: &Model, most: &str) {
+    command
+        .arg("--text")
+        .arg(&model.text)
+        .arg("--mmproj")
+        .arg(&model.mmproj)
+        .args(["--threads", THREADS, "--max-tokens", most]);
 }
 
 /// A process that computes, for each core; they end when dropped.
