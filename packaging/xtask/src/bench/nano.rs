@@ -15,7 +15,7 @@ use gemmad_testbed::{Binaries, Bus, Daemon, Model};
 
 use super::{Bench, Figure, figure, release};
 use crate::{nano, say, setup};
-use report::{File, Report};
+use report::{Change, File, Report, Variant};
 use score::Score;
 
 /// The held-out sets.
@@ -31,7 +31,7 @@ const SETS: [&str; 9] = [
     "transcripts_other",
 ];
 
-/// The set that `Q8_0` is compared with F16 on.
+/// The set that variants are compared on.
 const COMPARED: &str = "voices";
 
 /// Measures the GGUF files of a run; with `limit`, on the first questions of each set only.
@@ -89,19 +89,29 @@ async fn examine(
     }
     daemon.stop().await?;
 
-    let mut q8_0 = None;
+    let mut changed = vec![
+        (
+            Change::Encoder,
+            setup(model).set("model", "encoder_weights", "q8_0"),
+        ),
+        (Change::Mel, setup(model).set("model", "mel", "llama.cpp")),
+    ];
     if let Some(text) = quantised(run, model, &files[0])? {
         files.push(File::read(&text)?);
         let mmproj = model.mmproj.clone();
         // Repacked Q8_0 crashes in ggml's AMX kernels on some processors.
         let setup = setup(&Model { text, mmproj }).set("model", "repack", false);
+        changed.push((Change::Text, setup));
+    }
+    let mut variants = Vec::new();
+    for (change, setup) in changed {
         let daemon = setup.start().await?;
         let score = score(&daemon, &evaluation, COMPARED, limit).await?;
-        say::result(&format!("{COMPARED}, Q8_0     "), &score.summary());
-        q8_0 = Some(score);
+        say::result(&format!("{COMPARED}, {change:?}"), &score.summary());
+        variants.push(Variant { change, score });
         daemon.stop().await?;
     }
-    Report::new(files, sets, q8_0)
+    Report::new(files, sets, variants)
 }
 
 /// Asks one set.

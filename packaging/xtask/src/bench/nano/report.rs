@@ -28,8 +28,28 @@ pub struct Report {
     pub files: Vec<File>,
     /// The sets in their order.
     pub sets: Vec<Score>,
-    /// One set again with the text model as `Q8_0`, where there is one.
-    pub q8_0: Option<Score>,
+    /// One set again, each time with something changed.
+    pub variants: Vec<Variant>,
+}
+
+/// What was changed, and what came of it.
+#[derive(Debug, Serialize)]
+pub struct Variant {
+    /// What was changed.
+    pub change: Change,
+    /// The compared set.
+    pub score: Score,
+}
+
+/// What a variant changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Change {
+    /// The text model is `Q8_0` instead of F16.
+    Text,
+    /// The encoder's matrices are held in 8 bits instead of 16.
+    Encoder,
+    /// Silence is heard as llama.cpp does instead of as the reference does.
+    Mel,
 }
 
 /// A file by its content.
@@ -67,7 +87,7 @@ enum Measure {
     Exact,
     FalseAction,
     WordErrors,
-    Quantised,
+    Difference(Change),
 }
 
 /// A figure that is wanted.
@@ -94,7 +114,7 @@ const fn aim(
 
 /// The figures, a line each.
 #[rustfmt::skip]
-const AIMS: [Aim; 10] = [
+const AIMS: [Aim; 12] = [
     aim("nano_exact_voices", "voices", Measure::Exact, Some("≥ 0.97")),
     aim("nano_exact_voices_10db", "voices_10db", Measure::Exact, Some("≥ 0.95")),
     aim("nano_exact_combos", "combos", Measure::Exact, Some("≥ 0.92")),
@@ -104,7 +124,9 @@ const AIMS: [Aim; 10] = [
     aim("nano_false_action_no_speech", "no_speech", Measure::FalseAction, Some("= 0")),
     aim("nano_wer_voices", "transcripts", Measure::WordErrors, Some("≤ 0.06")),
     aim("nano_wer_other", "transcripts_other", Measure::WordErrors, None),
-    aim("nano_q8_difference", COMPARED, Measure::Quantised, Some("≤ 0.5 points")),
+    aim("nano_q8_difference", COMPARED, Measure::Difference(Change::Text), Some("≤ 0.5 points")),
+    aim("nano_q8_encoder_difference", COMPARED, Measure::Difference(Change::Encoder), None),
+    aim("nano_mel_difference", COMPARED, Measure::Difference(Change::Mel), None),
 ];
 
 impl Measure {
@@ -119,14 +141,19 @@ impl Measure {
                 )
             }
             Self::WordErrors => format!("Word error rate over `{set}`."),
-            Self::Quantised => format!(
-                "How far the shares of exact answers to `{set}` lie apart with the text model as Q8_0 and as F16."
-            ),
+            Self::Difference(change) => {
+                let change = match change {
+                    Change::Text => "the text model as Q8_0 and as F16",
+                    Change::Encoder => "the encoder's matrices in 8 bits and in 16",
+                    Change::Mel => "the spectrogram of llama.cpp and of the reference",
+                };
+                format!("How far the shares of exact answers to `{set}` lie apart with {change}.")
+            }
         }
     }
 
     fn unit(self) -> &'static str {
-        if matches!(self, Self::Quantised) {
+        if matches!(self, Self::Difference(_)) {
             "points"
         } else {
             ""
@@ -136,12 +163,12 @@ impl Measure {
 
 impl Report {
     /// Of the commit that is checked out.
-    pub fn new(files: Vec<File>, sets: Vec<Score>, q8_0: Option<Score>) -> Result<Self> {
+    pub fn new(files: Vec<File>, sets: Vec<Score>, variants: Vec<Variant>) -> Result<Self> {
         Ok(Self {
             commit: commit()?,
             files,
             sets,
-            q8_0,
+            variants,
         })
     }
 
@@ -167,9 +194,9 @@ impl Report {
             Measure::Exact => Some(score.exact),
             Measure::FalseAction => score.false_action,
             Measure::WordErrors => score.wer,
-            Measure::Quantised => {
-                let q8_0 = self.q8_0.as_ref()?;
-                Some(100.0 * (score.exact - q8_0.exact).abs())
+            Measure::Difference(change) => {
+                let variant = self.variants.iter().find(|it| it.change == change)?;
+                Some(100.0 * (score.exact - variant.score.exact).abs())
             }
         }
     }
@@ -247,7 +274,11 @@ mod tests {
     #[test]
     fn figures_come_from_the_sets_there_are_and_a_difference_is_in_points() {
         let sets = vec![score("voices", 3), score("transcripts", 1)];
-        let report = Report::new(Vec::new(), sets, Some(score("voices", 2))).unwrap();
+        let variant = Variant {
+            change: Change::Text,
+            score: score("voices", 2),
+        };
+        let report = Report::new(Vec::new(), sets, vec![variant]).unwrap();
         let figures = report.figures(&Model::nano()).unwrap();
         let shown = figures.iter().map(|it| (it.name.as_str(), it.measured()));
         let expected = [
