@@ -66,7 +66,7 @@ pub(super) struct Shape {
 #[derive(Debug)]
 pub(super) struct Context {
     raw: NonNull<sys::llama_context>,
-    _threads: Arc<Threads>,
+    threads: Arc<Threads>,
     kv_only: Box<KvOnly>,
     model: Arc<Model>,
     batch: usize,
@@ -93,8 +93,6 @@ impl Context {
         params.n_batch = shape.batch;
         params.n_ubatch = shape.batch;
         params.n_seq_max = shape.sequences;
-        params.n_threads = threads.count();
-        params.n_threads_batch = threads.count();
         params.swa_full = true;
         params.kv_unified = true;
         params.no_perf = true;
@@ -113,7 +111,7 @@ impl Context {
         unsafe { sys::llama_attach_threadpool(raw.as_ptr(), threads.raw(), threads.raw()) };
         Ok(Self {
             raw,
-            _threads: Arc::clone(threads),
+            threads: Arc::clone(threads),
             kv_only,
             model: Arc::clone(model),
             batch: shape.batch as usize,
@@ -237,7 +235,11 @@ impl Context {
         backend::take_errors();
         // SAFETY: every array has `n_tokens` entries (`embd` that many rows of the model's width) and
         // outlives the call; one of `token` and `embd` is null, as llama_batch wants.
-        match unsafe { sys::llama_decode(self.raw.as_ptr(), batch) } {
+        let code = self.threads.run(|count| unsafe {
+            sys::llama_set_n_threads(self.raw.as_ptr(), count, count);
+            sys::llama_decode(self.raw.as_ptr(), batch)
+        });
+        match code {
             0 => {
                 self.kv_only.check();
                 Ok(())

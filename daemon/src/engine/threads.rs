@@ -3,17 +3,24 @@
 //! One batch or one piece of sound is computed at a time, on the engine thread and the workers of this
 //! pool. Between two of them the workers sleep: ggml's default, to spin for a while in case more work
 //! comes, would burn a core whenever somebody speaks.
+//!
+//! Within one, ggml's threads wait for each other after every operation, a thousand times a batch, and
+//! they spin. That is right while each has a core, and ruinous when one has not: all wait for it until
+//! the system lets it run again, milliseconds each time. So a crowded machine is computed on with fewer
+//! threads, until it is calm again ([`Crowd`]).
 
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use llama_cpp_sys_2 as sys;
+use rustix::time::{ClockId, clock_gettime};
 
 /// A pool of threads.
 #[derive(Debug)]
 pub(super) struct Threads {
     pool: NonNull<sys::ggml_threadpool>,
-    count: i32,
+    crowd: Mutex<Crowd>,
 }
 
 // SAFETY: a pool is tied to no thread; ggml guards its own state.
@@ -34,19 +41,28 @@ impl Threads {
             params.poll = 0;
             sys::ggml_threadpool_new(&raw mut params)
         };
-        NonNull::new(pool)
-            .map(|pool| Arc::new(Self { pool, count }))
-            .ok_or_else(|| "no threads could be started".into())
-    }
-
-    /// How many they are.
-    pub(super) fn count(&self) -> i32 {
-        self.count
+        let pool = NonNull::new(pool).ok_or("no threads could be started")?;
+        let crowd = Mutex::new(Crowd::new(count));
+        Ok(Arc::new(Self { pool, crowd }))
     }
 
     /// For ggml. Valid as long as `self`.
     pub(super) fn raw(&self) -> sys::ggml_threadpool_t {
         self.pool.as_ptr()
+    }
+
+    /// Lets `compute` run with as many threads as it is told, and watches whether they got to run.
+    pub(super) fn run<T>(&self, compute: impl FnOnce(i32) -> T) -> T {
+        let count = self.crowd().now;
+        let (started, before) = (Instant::now(), processor_time());
+        let result = compute(count);
+        let ran = processor_time().saturating_sub(before);
+        self.crowd().note(started.elapsed(), ran, free_cores);
+        result
+    }
+
+    fn crowd(&self) -> std::sync::MutexGuard<'_, Crowd> {
+        self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -54,5 +70,135 @@ impl Drop for Threads {
     fn drop(&mut self) {
         // SAFETY: made by `start`, freed once, after everything that computes with it.
         unsafe { sys::ggml_threadpool_free(self.pool.as_ptr()) }
+    }
+}
+
+/// Shortest run that says anything about the machine.
+const SHORTEST: Duration = Duration::from_millis(3);
+
+/// Share of the time that threads must have run for. They spin when they wait for each other, so with a
+/// core for each it is nearly all.
+const LEAST_SHARE: f64 = 0.85;
+
+/// Runs during which there must have been a core for every thread before all are used again.
+const CALM: u32 = 16;
+
+/// How many threads have a core to run on.
+#[derive(Debug)]
+struct Crowd {
+    most: i32,
+    now: i32,
+    calm: u32,
+}
+
+impl Crowd {
+    fn new(most: i32) -> Self {
+        Self {
+            most,
+            now: most,
+            calm: 0,
+        }
+    }
+
+    /// Takes note of a run that took `time`, in which the process ran for `ran`; `free` is how many
+    /// cores nobody else is using.
+    fn note(&mut self, time: Duration, ran: Duration, free: impl FnOnce() -> i32) {
+        if time < SHORTEST || self.most == 1 {
+            return;
+        }
+        let share = ran.div_duration_f64(time) / f64::from(self.now);
+        if self.now > 1 && share < LEAST_SHARE {
+            self.now = free().clamp(1, self.now - 1);
+            self.calm = 0;
+            log::debug!(threads = self.now; "the machine is busy");
+        } else if self.now < self.most {
+            self.calm = if free() >= self.most {
+                self.calm + 1
+            } else {
+                0
+            };
+            if self.calm == CALM {
+                *self = Self::new(self.most);
+                log::debug!(threads = self.now; "the machine is calm again");
+            }
+        }
+    }
+}
+
+/// Processor time of this process.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(time.tv_sec.unsigned_abs(), nanoseconds)
+}
+
+/// Cores that no other thread wants at this moment: those the process may use, less the threads that are
+/// running or could run (the fourth field of /proc/loadavg, proc(5)), of which this is one.
+fn free_cores() -> i32 {
+    let cores = std::thread::available_parallelism()
+        .map_or(1, |cores| i32::try_from(cores.get()).unwrap_or(i32::MAX));
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let running = load.split(' ').nth(3).and_then(|it| it.split('/').next());
+    let running = running.and_then(|it| it.parse().ok()).unwrap_or(1);
+    cores.saturating_sub(i32::max(running, 1) - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn threads_that_cannot_run_are_left_out_until_the_machine_is_calm() {
+        let mut crowd = Crowd::new(4);
+        crowd.note(TIME, TIME * 4, || unreachable!());
+        assert_eq!(crowd.now, 4);
+        crowd.note(TIME, TIME * 3, || 2);
+        assert_eq!(crowd.now, 2);
+        // Two of them still share a core.
+        crowd.note(TIME, TIME + TIME / 2, || 2);
+        assert_eq!(crowd.now, 1);
+        for _ in 0..CALM - 1 {
+            crowd.note(TIME, TIME, || 4);
+        }
+        crowd.note(TIME, TIME, || 3);
+        assert_eq!(crowd.now, 1);
+        for _ in 0..CALM {
+            crowd.note(TIME, TIME, || 4);
+        }
+        assert_eq!(crowd.now, 4);
+    }
+
+    #[test]
+    fn short_runs_and_a_pool_of_one_say_nothing() {
+        let mut crowd = Crowd::new(4);
+        crowd.note(SHORTEST / 2, Duration::ZERO, || unreachable!());
+        assert_eq!(crowd.now, 4);
+        let mut alone = Crowd::new(1);
+        alone.note(TIME, TIME / 2, || unreachable!());
+        assert_eq!(alone.now, 1);
+    }
+
+    #[test]
+    fn somebody_who_computes_on_every_core_leaves_none_free() {
+        let cores = std::thread::available_parallelism().unwrap().get();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 * cores {
+                scope.spawn(|| {
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            let patience = Instant::now();
+            while free_cores() > 0 && patience.elapsed().as_secs() < 10 {
+                std::thread::yield_now();
+            }
+            let free = free_cores();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(free <= 0, "{free} cores are free");
+        });
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Buffer(NonNull<sys::ggml_backend_buffer>);
 #[derive(Debug)]
 pub(super) struct Device {
     backend: NonNull<sys::ggml_backend>,
-    _threads: Arc<Threads>,
+    threads: Arc<Threads>,
 }
 
 /// Operations in the order they are computed, with memory for what lies between them.
@@ -281,13 +281,10 @@ impl Device {
         let backend =
             NonNull::new(unsafe { sys::ggml_backend_cpu_init() }).ok_or_else(no_memory)?;
         // SAFETY: both live, the backend is the CPU's, and the threads end after it.
-        unsafe {
-            sys::ggml_backend_cpu_set_n_threads(backend.as_ptr(), threads.count());
-            sys::ggml_backend_cpu_set_threadpool(backend.as_ptr(), threads.raw());
-        }
+        unsafe { sys::ggml_backend_cpu_set_threadpool(backend.as_ptr(), threads.raw()) };
         Ok(Self {
             backend,
-            _threads: Arc::clone(threads),
+            threads: Arc::clone(threads),
         })
     }
 
@@ -340,9 +337,12 @@ impl Device {
     /// # Errors
     /// When ggml fails.
     pub(super) fn compute(&mut self, graph: &mut Graph) -> Result<(), String> {
-        // SAFETY: all are valid, and `&mut` makes this the only run of both.
-        match unsafe { sys::ggml_backend_graph_compute(self.backend.as_ptr(), graph.raw.as_ptr()) }
-        {
+        // SAFETY: all are valid, the backend is the CPU's, and `&mut` makes this the only run of both.
+        let code = self.threads.run(|count| unsafe {
+            sys::ggml_backend_cpu_set_n_threads(self.backend.as_ptr(), count);
+            sys::ggml_backend_graph_compute(self.backend.as_ptr(), graph.raw.as_ptr())
+        });
+        match code {
             sys::GGML_STATUS_SUCCESS => Ok(()),
             code => Err(format!("ggml_backend_graph_compute returned {code}")),
         }

@@ -21,6 +21,9 @@ const ROUNDS: u32 = 5;
 /// Threads of both sides.
 const THREADS: &str = "2";
 
+/// As many threads as the process has cores, as gemmad chooses by itself.
+const BY_ITSELF: &str = "0";
+
 /// The endpoint's silence that follows the last sample which belongs to the utterance: `[voice]
 /// endpoint_ms` less the 200 ms of it that are kept.
 const ENDPOINT_MS: f64 = 400.0;
@@ -228,7 +231,11 @@ async fn spoken(
         }
         Load::None | Load::Busy => Command::new(program(bench)),
     };
-    hearing(&mut command, model, "16");
+    let threads = match load {
+        Load::None => THREADS,
+        Load::OneCore | Load::Busy => BY_ITSELF,
+    };
+    hearing(&mut command, model, threads, "16");
     command.arg("--ignore-end").arg("--audio").arg(sound);
     for seconds in lengths {
         command.args(["--seconds", &seconds.to_string()]);
@@ -252,7 +259,7 @@ async fn same_as_whole(bench: &Bench) -> Result<Figure> {
     files.truncate(COMPARED);
     let heard = async |how| -> Result<Vec<Turn>> {
         let mut command = Command::new(program(bench));
-        hearing(&mut command, &nano, "64");
+        hearing(&mut command, &nano, THREADS, "64");
         command.args(["--pace", how, "--audio"]).args(&files);
         lines(command).await
     };
@@ -274,13 +281,13 @@ fn program(bench: &Bench) -> std::path::PathBuf {
 }
 
 /// What every run of `spoken_turn` is told.
-fn hearing(command: &mut Command, model: &Model, most: &str) {
+fn hearing(command: &mut Command, model: &Model, threads: &str, most: &str) {
     command
         .arg("--text")
         .arg(&model.text)
         .arg("--mmproj")
         .arg(&model.mmproj)
-        .args(["--threads", THREADS, "--max-tokens", most]);
+        .args(["--threads", threads, "--max-tokens", most]);
 }
 
 /// A process that computes, for each core; they end when dropped.
