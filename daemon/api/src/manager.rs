@@ -83,7 +83,7 @@ pub struct Health {
     /// Sound of those turns that is not in the KV cache yet, in milliseconds. More than half a second
     /// means that the machine does not keep up.
     pub backlog_ms: u32,
-    /// Cells of the KV cache in use, the system prompt's included.
+    /// Cells of the KV cache in use or set aside, the system prompt's included.
     pub cells_used: u32,
     /// Cells of the KV cache.
     pub cells_total: u32,

@@ -90,10 +90,10 @@ impl Hearing {
         let Recording { spans, job } = recording;
         let priority = job.priority;
         let state = State::Closed { jobs: vec![job] };
-        Self {
-            reserved: Some(reserved),
-            ..Self::new(id, priority, spans, shared, state)
-        }
+        let mut hearing = Self::new(id, priority, spans, shared, state);
+        hearing.base.began = Some(Instant::now());
+        hearing.reserved = Some(reserved);
+        hearing
     }
 
     fn new(
@@ -127,6 +127,7 @@ impl Hearing {
         let mut base = self.base.clone();
         base.effort.backlog = duration_of_rows(spans.backlog());
         base.effort.before = (base.effort.encode, base.effort.prefill);
+        base.began = Some(Instant::now());
         Self {
             id,
             priority: self.priority,

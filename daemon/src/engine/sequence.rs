@@ -62,6 +62,8 @@ pub(super) struct Base {
     pub audio: usize,
     /// What it cost.
     pub effort: Effort,
+    /// When the request's own sound was begun with, if it has any.
+    pub began: Option<Instant>,
 }
 
 /// What was computed.
@@ -123,7 +125,10 @@ impl Sequence {
             prompt_tokens: rows(base.rows + job.prompt.len()),
             cached_tokens: rows(base.cached),
             audio_tokens: rows(base.audio),
-            queue_ms: milliseconds(job.arrived.elapsed()),
+            queue_ms: milliseconds(base.began.map_or_else(
+                || job.arrived.elapsed(),
+                |began| began.saturating_duration_since(job.arrived),
+            )),
             encode_ms: milliseconds(encode),
             prefill_ms: milliseconds(prefill),
             sound_ms: spoken.then(|| milliseconds(sound)),
