@@ -8,7 +8,7 @@ use zbus::object_server::{InterfaceRef, SignalEmitter};
 use super::manager::Manager;
 use super::{refusal, voice};
 use crate::engine::Engine;
-use crate::voice::{Event, Voice};
+use crate::voice::{Event, Status, Voice};
 
 /// Starts the tasks that announce, for as long as the other rooms live. The first state is
 /// announced too, for whoever watched the name appear.
@@ -26,8 +26,7 @@ pub(super) async fn start(
     let manager = server.interface::<_, Manager>(MANAGER_PATH).await?;
     let spoken = server.interface::<_, voice::Voice>(VOICE_PATH).await?;
     tokio::spawn(phases(manager, engine.clone(), stopping));
-    tokio::spawn(statuses(spoken.clone(), voice.status()));
-    tokio::spawn(turns(spoken, voice.events()));
+    tokio::spawn(spoken_turns(spoken, voice.status(), voice.events()));
     Ok(())
 }
 
@@ -59,43 +58,54 @@ async fn phases(manager: InterfaceRef<Manager>, engine: Engine, stopping: watch:
     }
 }
 
-/// `Muted` is not here: its setter is its only source, and announces itself.
-async fn statuses(
+/// What happens in a turn is told before the state that follows from it, so that nobody sees the voice
+/// idle before its last answer.
+async fn spoken_turns(
     object: InterfaceRef<voice::Voice>,
-    mut status: watch::Receiver<crate::voice::Status>,
+    mut status: watch::Receiver<Status>,
+    mut events: broadcast::Receiver<Event>,
 ) {
     let mut before = status.borrow_and_update().clone();
-    while status.changed().await.is_ok() {
-        let now = status.borrow_and_update().clone();
-        let emitter = object.signal_emitter();
-        let object = object.get().await;
-        let announced = async {
-            if now.device != before.device {
-                object.device_changed(emitter).await?;
+    loop {
+        tokio::select! {
+            biased;
+            event = events.recv() => match event {
+                Ok(event) => log_failure(signal(object.signal_emitter(), event).await),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    log::warn!("{missed} signals of spoken turns were lost: the bus is too slow");
+                }
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
+            changed = status.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let now = status.borrow_and_update().clone();
+                log_failure(properties(&object, &before, &now).await);
+                before = now;
             }
-            if now.problem != before.problem {
-                object.problem_changed(emitter).await?;
-            }
-            if now.state != before.state {
-                object.state_changed(emitter).await?;
-            }
-            Ok(())
-        };
-        log_failure(announced.await);
-        before = now;
+        }
     }
 }
 
-async fn turns(object: InterfaceRef<voice::Voice>, mut events: broadcast::Receiver<Event>) {
-    loop {
-        match events.recv().await {
-            Ok(event) => log_failure(signal(object.signal_emitter(), event).await),
-            Err(broadcast::error::RecvError::Lagged(missed)) => {
-                log::warn!("{missed} signals of spoken turns were lost: the bus is too slow");
-            }
-            Err(broadcast::error::RecvError::Closed) => return,
-        }
+/// `Muted` is not here: its setter is its only source, and announces itself.
+async fn properties(
+    object: &InterfaceRef<voice::Voice>,
+    before: &Status,
+    now: &Status,
+) -> zbus::Result<()> {
+    let emitter = object.signal_emitter();
+    let object = object.get().await;
+    if now.device != before.device {
+        object.device_changed(emitter).await?;
     }
+    if now.problem != before.problem {
+        object.problem_changed(emitter).await?;
+    }
+    if now.state != before.state {
+        object.state_changed(emitter).await?;
+    }
+    Ok(())
 }
 
 async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::Result<()> {

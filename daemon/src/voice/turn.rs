@@ -224,6 +224,9 @@ impl Turns {
     ) {
         loop {
             tokio::select! {
+                // What a conversation told comes before its end, or the state would be `off` before the
+                // reply.
+                biased;
                 Some(heard) = heard.recv() => self.hear(heard),
                 Some(order) = orders.recv() => self.obey(&order),
                 Some(told) = tellings.recv() => self.conclude(told),
