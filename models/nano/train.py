@@ -211,7 +211,7 @@ def learn(rank, model, add, run, folder, total):
             group["lr"] = rate
         spoken, typed, named, right = losses(model, *next(stream))
         optimizer.zero_grad(set_to_none=False)
-        (spoken + 0.3 * typed + max(0.1, 1 - step / 2000) * named).backward()
+        (spoken + 0.3 * typed + max(0.3, 1 - step / 2000) * named).backward()
         add(rank, parameters)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
