@@ -4,7 +4,7 @@ use gemmad_api::Event;
 use gemmad_testbed::{Bus, Daemon};
 use rustix::process::Signal;
 
-use crate::{ANSWER, COMMAND, gemmactl::Gemmactl, idle, setup};
+use crate::{ANSWER, COMMAND, gemmactl::Gemmactl, idle};
 
 /// A question whose answer goes on for much longer than the test does.
 const LONG: [&str; 6] = [
@@ -19,7 +19,7 @@ const LONG: [&str; 6] = [
 #[tokio::test]
 async fn the_answer_goes_to_standard_output_and_nothing_else_does() {
     let bus = Bus::start().await.unwrap();
-    let daemon = setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
     let asked = Gemmactl::run(&daemon, &["ask", "turn", "on", "the", "kitchen", "light"]).await;
     assert_eq!(
         (asked.code, &*asked.stdout, &*asked.stderr),
@@ -37,7 +37,7 @@ async fn the_answer_goes_to_standard_output_and_nothing_else_does() {
 #[tokio::test]
 async fn the_question_may_come_from_a_pipe() {
     let bus = Bus::start().await.unwrap();
-    let daemon = setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
     for arguments in [&["ask"][..], &["ask", "-"]] {
         let input = format!("{COMMAND}\n");
         let asked = Gemmactl::run_with(&daemon, arguments, input.as_bytes()).await;
@@ -54,7 +54,7 @@ async fn the_question_may_come_from_a_pipe() {
 #[tokio::test]
 async fn json_lines_are_the_events_of_the_contract() {
     let bus = Bus::start().await.unwrap();
-    let daemon = setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
     let asked = Gemmactl::run(&daemon, &["ask", "--json", COMMAND]).await;
     assert_eq!(asked.code, Some(0));
     assert_eq!(text(&asked.stdout), ANSWER.trim_end());
@@ -78,7 +78,7 @@ fn text(lines: &str) -> String {
 #[tokio::test]
 async fn the_same_seed_gives_the_same_answer() {
     let bus = Bus::start().await.unwrap();
-    let daemon = setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
     let ask = async |seed| {
         let options = [
             "ask",
@@ -100,7 +100,7 @@ async fn the_same_seed_gives_the_same_answer() {
 #[tokio::test]
 async fn what_the_daemon_refuses_is_said_on_standard_error() {
     let bus = Bus::start().await.unwrap();
-    let daemon = setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
     let long = "word ".repeat(6000);
     for arguments in [
         &["ask", "Hello", "--temperature", "5"][..],
@@ -117,7 +117,7 @@ async fn what_the_daemon_refuses_is_said_on_standard_error() {
 #[tokio::test]
 async fn a_full_queue_is_busy() {
     let bus = Bus::start().await.unwrap();
-    let setup = setup(&bus)
+    let setup = Daemon::setup(&bus)
         .set("engine", "parallel", 1)
         .set("engine", "queue", 0);
     let daemon = setup.start().await.unwrap();
@@ -130,7 +130,7 @@ async fn a_full_queue_is_busy() {
 #[tokio::test]
 async fn signals_cancel_the_answer_in_the_daemon() {
     let bus = Bus::start().await.unwrap();
-    let daemon = setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let mut long = Gemmactl::start(&daemon, &LONG);
         long.begins_to_answer().await;
@@ -144,7 +144,7 @@ async fn signals_cancel_the_answer_in_the_daemon() {
 #[tokio::test]
 async fn a_reader_that_leaves_ends_it_quietly_and_cancels_the_answer() {
     let bus = Bus::start().await.unwrap();
-    let daemon = setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
     let mut long = Gemmactl::start(&daemon, &LONG);
     long.begins_to_answer().await;
     long.close_output();
@@ -156,7 +156,7 @@ async fn a_reader_that_leaves_ends_it_quietly_and_cancels_the_answer() {
 #[tokio::test]
 async fn a_daemon_that_stops_in_the_middle_of_an_answer_is_a_failure() {
     let bus = Bus::start().await.unwrap();
-    let daemon = setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
     let mut long = Gemmactl::start(&daemon, &LONG);
     long.begins_to_answer().await;
     stop(daemon).await;

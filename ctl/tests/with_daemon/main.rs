@@ -8,7 +8,7 @@ mod status;
 use std::time::Duration;
 
 use gemmad_api::{Health, from_dict};
-use gemmad_testbed::{Bus, Daemon, Setup};
+use gemmad_testbed::Daemon;
 use tokio::time::timeout;
 
 /// A spoken or typed command and what the nano model makes of it.
@@ -17,11 +17,6 @@ const ANSWER: &str = "{\"tool\":\"light\",\"room\":\"kitchen\",\"state\":\"on\"}
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Many daemons share the machine here: one thread each.
-fn setup(bus: &Bus) -> Setup<'_> {
-    Daemon::setup(bus).set("engine", "threads", 1)
-}
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("took too long")

@@ -6,7 +6,7 @@ use gemmad_testbed::{Bus, Daemon, Microphone, speech};
 use rustix::process::Signal;
 use tempfile::NamedTempFile;
 
-use crate::{ANSWER, COMMAND, gemmactl::Gemmactl, idle, setup, within};
+use crate::{ANSWER, COMMAND, gemmactl::Gemmactl, idle, within};
 
 /// A sound file in which the command is said.
 fn recording() -> NamedTempFile {
@@ -22,7 +22,7 @@ fn command() -> Vec<f32> {
 #[tokio::test]
 async fn a_sound_file_becomes_text() {
     let bus = Bus::start().await.unwrap();
-    let daemon = setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
     let file = recording();
     let path = file.path().to_str().unwrap();
 
@@ -42,7 +42,7 @@ async fn a_sound_file_becomes_text() {
 #[tokio::test]
 async fn a_sound_file_may_be_the_question() {
     let bus = Bus::start().await.unwrap();
-    let daemon = setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
     let file = recording();
     let path = file.path().to_str().unwrap();
     let asked = Gemmactl::run(&daemon, &["ask", "--audio", path]).await;
@@ -55,7 +55,7 @@ async fn a_sound_file_may_be_the_question() {
 #[tokio::test]
 async fn a_file_without_sound_is_refused() {
     let bus = Bus::start().await.unwrap();
-    let daemon = setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
     let empty = NamedTempFile::new().unwrap();
     let path = empty.path().to_str().unwrap();
     for arguments in [
@@ -69,7 +69,7 @@ async fn a_file_without_sound_is_refused() {
 
 /// A daemon that hears `microphone` when it is told to.
 async fn push_to_talk(bus: &Bus, microphone: &Microphone) -> Daemon {
-    let setup = setup(bus).microphone(microphone);
+    let setup = Daemon::setup(bus).microphone(microphone);
     setup.set("voice", "mode", "push").start().await.unwrap()
 }
 
@@ -99,7 +99,11 @@ async fn listening_once_prints_the_one_answer() {
 async fn listening_shows_what_was_heard_and_answered_until_ctrl_c() {
     let bus = Bus::start().await.unwrap();
     let microphone = Microphone::alsa().unwrap();
-    let daemon = setup(&bus).microphone(&microphone).start().await.unwrap();
+    let daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .start()
+        .await
+        .unwrap();
     let mut live = Gemmactl::start(&daemon, &["listen"]);
     while !live.remark().await.starts_with("microphone: ") {}
     becomes(&daemon, VoiceState::Waiting).await;
@@ -148,7 +152,7 @@ async fn listening_once_ends_when_somebody_stops_it() {
 #[tokio::test]
 async fn listening_without_a_microphone_is_refused() {
     let bus = Bus::start().await.unwrap();
-    let daemon = setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
     let ended = Gemmactl::run(&daemon, &["listen", "--once"]).await;
     assert_eq!((ended.code, &*ended.stdout), (Some(4), ""), "{ended:?}");
 }
@@ -156,7 +160,7 @@ async fn listening_without_a_microphone_is_refused() {
 #[tokio::test]
 async fn listening_ends_when_the_daemon_does() {
     let bus = Bus::start().await.unwrap();
-    let daemon = setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
     let mut live = Gemmactl::start(&daemon, &["listen"]);
     assert_eq!(live.remark().await, "no microphone is open\n");
     assert!(daemon.stop().await.unwrap().success());
@@ -169,7 +173,11 @@ async fn listening_ends_when_the_daemon_does() {
 async fn muting_closes_the_microphone_and_unmuting_opens_it() {
     let bus = Bus::start().await.unwrap();
     let microphone = Microphone::alsa().unwrap();
-    let daemon = setup(&bus).microphone(&microphone).start().await.unwrap();
+    let daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .start()
+        .await
+        .unwrap();
     becomes(&daemon, VoiceState::Waiting).await;
     for (word, state, muted) in [
         ("mute", VoiceState::Off, "off, muted"),

@@ -1,14 +1,14 @@
 //! `gemmactl status`.
 
 use gemmad_api::ManagerState;
-use gemmad_testbed::Bus;
+use gemmad_testbed::{Bus, Daemon};
 
-use crate::{gemmactl::Gemmactl, setup};
+use crate::gemmactl::Gemmactl;
 
 #[tokio::test]
 async fn status_names_the_model_and_its_cells() {
     let bus = Bus::start().await.unwrap();
-    let daemon = setup(&bus).start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
     let status = Gemmactl::run(&daemon, &["status"]).await;
     assert_eq!((status.code, &*status.stderr), (Some(0), ""));
     assert!(
@@ -27,7 +27,7 @@ async fn status_names_the_model_and_its_cells() {
 #[tokio::test]
 async fn status_answers_while_the_model_loads() {
     let bus = Bus::start().await.unwrap();
-    let daemon = setup(&bus)
+    let daemon = Daemon::setup(&bus)
         .until(ManagerState::Loading)
         .start()
         .await
@@ -42,7 +42,7 @@ async fn status_answers_while_the_model_loads() {
 #[tokio::test]
 async fn a_daemon_without_its_model_says_what_is_wrong() {
     let bus = Bus::start().await.unwrap();
-    let setup = setup(&bus).set("model", "text", "/nonexistent.gguf");
+    let setup = Daemon::setup(&bus).set("model", "text", "/nonexistent.gguf");
     let daemon = setup.until(ManagerState::Degraded).start().await.unwrap();
     let status = Gemmactl::run(&daemon, &["status"]).await;
     assert_eq!(status.code, Some(0));
