@@ -464,13 +464,7 @@ impl Scheduler {
             return;
         };
         let heard = heard.filter(|index| self.hearings[*index].priority == priority);
-        let class = self.active.iter().enumerate();
-        let class = class.filter(|(_, sequence)| sequence.job.priority == priority);
-        let (generating, reading): (Vec<_>, Vec<_>) =
-            class.partition(|(_, sequence)| matches!(sequence.next(), Next::Token(_)));
-        let indices = |sequences: Vec<(usize, _)>| sequences.into_iter().map(|(index, _)| index);
-        let (generating, reading): (Vec<_>, Vec<_>) =
-            (indices(generating).collect(), indices(reading).collect());
+        let (generating, reading) = self.generating_and_reading(|it| it == priority);
         let prompts = heard.is_some() || !reading.is_empty();
         self.prompts_had_their_turn =
             prompts && (generating.is_empty() || !self.prompts_had_their_turn);
@@ -479,6 +473,13 @@ impl Scheduler {
             Some(index) => self.step_hearing(index),
             None => self.step_tokens(&reading),
         }
+    }
+
+    /// The sequences of some priorities: those whose next token is to be drawn, and those that read
+    /// their prompts.
+    fn generating_and_reading(&self, of: impl Fn(Priority) -> bool) -> (Vec<usize>, Vec<usize>) {
+        let chosen = (0..self.active.len()).filter(|index| of(self.active[*index].job.priority));
+        chosen.partition(|index| matches!(self.active[*index].next(), Next::Token(_)))
     }
 
     /// The hearing whose rows are computed next: of the most urgent class, and if somebody waits for an
@@ -509,10 +510,7 @@ impl Scheduler {
         if self.active.is_empty() {
             return self.fail_for_cells(index, rows);
         }
-        let all: Vec<_> = (0..self.active.len()).collect();
-        let (generating, reading): (Vec<_>, Vec<_>) = all
-            .into_iter()
-            .partition(|index| matches!(self.active[*index].next(), Next::Token(_)));
+        let (generating, reading) = self.generating_and_reading(|_| true);
         self.step_tokens(if reading.is_empty() {
             &generating
         } else {

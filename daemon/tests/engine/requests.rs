@@ -1,32 +1,16 @@
-//! The engine on its own: real model, real llama.cpp, no bus and no sound card.
+//! Questions, typed and about files.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use gemmad::config::{self, Bounded, Config};
-use gemmad::engine::{Clip, Engine, EngineError, Event, Phase, Request};
-use gemmad_api::{Finish, Health};
+use gemmad::config::{Bounded, Config};
+use gemmad::engine::{Clip, EngineError, Event, Phase, Request};
+use gemmad_api::Finish;
 use gemmad_testbed::speech;
 
+use super::{health_becomes, nano, started};
+
 const LIGHT: &str = r#"{"tool":"light","room":"kitchen","state":"on"}"#;
-
-fn nano() -> Config {
-    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano"));
-    let mut config = Config::default();
-    config.model.text = folder.join("nano-f16.gguf");
-    config.model.mmproj = folder.join("nano-f16.mmproj.gguf");
-    config.answer.temperature = config::Temperature::GREEDY;
-    config.transcribe.prompt = "Transcribe.".into();
-    // Many engines share the machine here, and a pool's threads spin while they wait for each other.
-    config.engine.threads = Bounded::new(1).unwrap();
-    config
-}
-
-fn started(config: &Config) -> Engine {
-    let engine = Engine::start(config).unwrap();
-    engine.load();
-    engine
-}
 
 fn ask(config: &Config, text: &str) -> Request {
     Request::question(&config.answer, text.into())
@@ -42,18 +26,6 @@ fn long(config: &Config) -> Request {
 
 fn clip(text: &str) -> std::sync::Arc<Clip> {
     Clip::new(speech::say(text, "en-us").unwrap()).unwrap()
-}
-
-async fn health_becomes(engine: &Engine, wanted: impl Fn(&Health) -> bool) -> Health {
-    let patience = Instant::now();
-    loop {
-        let health = engine.health();
-        if wanted(&health) {
-            return health;
-        }
-        assert!(patience.elapsed().as_secs() < 10, "still {health:?}");
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]

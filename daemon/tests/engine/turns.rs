@@ -1,33 +1,16 @@
-//! Turns that are computed while they are spoken: real model, real speech, no bus and no sound card.
+//! Turns that are computed while they are spoken.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
-use gemmad::config::{self, Bounded, Config};
+use gemmad::config::{Bounded, Config};
 use gemmad::engine::{Answer, Clip, Engine, EngineError, Event, Request, Turn};
 use gemmad_api::{Health, Stats};
 use gemmad_testbed::speech;
 
+use super::{health_becomes, nano, started};
+
 /// Samples in a push: what a sound card delivers at once.
 const PUSH: usize = 512;
-
-fn nano() -> Config {
-    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano"));
-    let mut config = Config::default();
-    config.model.text = folder.join("nano-f16.gguf");
-    config.model.mmproj = folder.join("nano-f16.mmproj.gguf");
-    config.answer.temperature = config::Temperature::GREEDY;
-    config.transcribe.prompt = "Transcribe.".into();
-    // Many engines share the machine here, and a pool's threads spin while they wait for each other.
-    config.engine.threads = Bounded::new(1).unwrap();
-    config
-}
-
-fn started(config: &Config) -> Engine {
-    let engine = Engine::start(config).unwrap();
-    engine.load();
-    engine
-}
 
 fn say(text: &str) -> Vec<f32> {
     speech::say(text, "en-us").unwrap()
@@ -76,18 +59,6 @@ async fn recorded(engine: &Engine, config: &Config, sound: &[f32]) -> Vec<String
         texts.push(answer.text().await.unwrap().0);
     }
     texts
-}
-
-async fn health_becomes(engine: &Engine, wanted: impl Fn(&Health) -> bool) -> Health {
-    let patience = Instant::now();
-    loop {
-        let health = engine.health();
-        if wanted(&health) {
-            return health;
-        }
-        assert!(patience.elapsed().as_secs() < 10, "still {health:?}");
-        tokio::task::yield_now().await;
-    }
 }
 
 /// Waits until everything that can be computed of what was heard is.

@@ -1,0 +1,44 @@
+//! The engine on its own: real model, real llama.cpp, real speech, no bus and no sound card.
+
+mod requests;
+mod turns;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use gemmad::config::{self, Bounded, Config};
+use gemmad::engine::Engine;
+use gemmad_api::Health;
+
+/// The nano model, answering greedily.
+fn nano() -> Config {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano"));
+    let mut config = Config::default();
+    config.model.text = folder.join("nano-f16.gguf");
+    config.model.mmproj = folder.join("nano-f16.mmproj.gguf");
+    config.answer.temperature = config::Temperature::GREEDY;
+    config.transcribe.prompt = "Transcribe.".into();
+    // Many engines share the machine here, and a pool's threads spin while they wait for each other.
+    config.engine.threads = Bounded::new(1).unwrap();
+    config
+}
+
+/// An engine that loads it.
+fn started(config: &Config) -> Engine {
+    let engine = Engine::start(config).unwrap();
+    engine.load();
+    engine
+}
+
+/// Waits until the engine carries what is wanted.
+async fn health_becomes(engine: &Engine, wanted: impl Fn(&Health) -> bool) -> Health {
+    let patience = Instant::now();
+    loop {
+        let health = engine.health();
+        if wanted(&health) {
+            return health;
+        }
+        assert!(patience.elapsed().as_secs() < 10, "still {health:?}");
+        tokio::task::yield_now().await;
+    }
+}
