@@ -30,8 +30,8 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         let samples = latencies(bench, &model).await?;
         let figure = Figure::new(&format!("{name}_speech_to_token_ms"), "ms", samples, &model)?;
         figures.push(figure.meaning(
-            "From the last sample of speech, as the daemon hears it, to the first token of the answer. It \
-             holds the silence that ends an utterance (`[voice] endpoint_ms`, 600 ms).",
+            "From the last sample of speech, as the daemon hears it, to the first token of the answer, which is \
+             begun after 200 ms of silence and told when the end is certain (`[voice] endpoint_ms`, 600 ms).",
         ));
     }
     Ok(figures)
