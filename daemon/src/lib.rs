@@ -5,8 +5,9 @@
 //! | [`config`] | typed configuration and its errors |
 //! | [`engine`] | everything llama.cpp, behind an async door |
 //! | [`voice`] | the microphone, utterances, the spoken turn |
+//! | [`reload`] | putting a changed configuration into force |
 //! | [`bus`] | the D-Bus objects; translates and nothing more |
-//! | [`platform`] | logging and what else the system gives |
+//! | [`platform`] | the journal, the service manager, signals, thermometers |
 //!
 //! `main` is the order of start and stop; nothing else.
 
@@ -14,4 +15,5 @@ pub mod bus;
 pub mod config;
 pub mod engine;
 pub mod platform;
+pub mod reload;
 pub mod voice;

@@ -6,18 +6,21 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use gemmad::bus::{Bus, Which};
-use gemmad::config::Config;
+use gemmad::config::Settings;
 use gemmad::engine::Engine;
-use gemmad::platform::{logging, signals};
+use gemmad::platform::signals::{Asked, Signals};
+use gemmad::platform::{logging, systemd};
+use gemmad::reload::Reloader;
 use gemmad::voice::Voice;
 
 /// Understands speech and answers questions with Gemma 4, offline.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = "/etc/gemmad/gemmad.toml")]
-    config: PathBuf,
+    /// The configuration file [default: /etc/gemmad/gemmad.toml; with --session,
+    /// ~/.config/gemmad/gemmad.toml if there is one].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Serve on the session bus instead of the system bus.
     #[arg(long)]
     session: bool,
@@ -35,27 +38,57 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
-    let mut stop = signals::Stop::listen().context("cannot wait for signals")?;
-    let config = Config::load(&args.config)?;
-    logging::start(config.log.level)?;
+    let mut signals = Signals::listen().context("cannot wait for signals")?;
     let which = if args.session {
         Which::Session
     } else {
         Which::System
     };
+    let settings = Settings::load(args.config.unwrap_or_else(|| usual_file(which)))?;
+    let config = settings.current();
+    logging::start(config.log.level)?;
+    if config.log.content {
+        log::warn!("prompts and transcripts are logged: [log] content is true");
+    }
 
     let engine = Engine::start(&config).context("cannot start the engine thread")?;
-    let voice = Voice::start(&config, engine.clone()).context("cannot start the voice thread")?;
-    let bus = Bus::serve(which, &config, engine.clone(), voice.clone()).await?;
+    let voice =
+        Voice::start(settings.clone(), engine.clone()).context("cannot start the voice thread")?;
+    let reloader = Reloader::new(settings.clone(), engine.clone(), voice.clone());
+    let bus = Bus::serve(
+        which,
+        settings,
+        engine.clone(),
+        voice.clone(),
+        reloader.clone(),
+    )
+    .await?;
+    tokio::spawn(systemd::follow(engine.clone()));
     engine.load();
 
-    tokio::select! {
-        () = stop.asked() => {}
-        () = bus.closed() => anyhow::bail!("the bus closed the connection; start it and gemmad again"),
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop => break,
+                // What is wrong with the file is in the log.
+                Asked::Reload => drop(reloader.reload()),
+            },
+            () = bus.closed() => anyhow::bail!("the bus closed the connection; start it and gemmad again"),
+        }
     }
-    log::info!("stopping");
+    log::info!(event = "stopping"; "stopping");
+    systemd::stopping();
     bus.stopping().await;
     voice.stop();
     engine.stop().await;
     Ok(())
+}
+
+/// Where the configuration is if nobody says otherwise: a user's own comes first for a user's daemon.
+fn usual_file(which: Which) -> PathBuf {
+    let folder = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let folder = folder.or_else(|| Some(std::env::home_dir()?.join(".config")));
+    let own = folder.map(|folder| folder.join("gemmad/gemmad.toml"));
+    own.filter(|own| which == Which::Session && own.exists())
+        .unwrap_or_else(|| "/etc/gemmad/gemmad.toml".into())
 }

@@ -26,6 +26,10 @@ pub enum Error {
     Cancelled(String),
     /// There is no microphone, or it does not work.
     NoMicrophone(String),
+    /// The configuration file does not fit; the one in force stays.
+    InvalidConfiguration(String),
+    /// The caller may not do this.
+    NotAuthorized(String),
     /// Something inside failed.
     Failed(String),
 }
@@ -44,6 +48,8 @@ impl Error {
             "Busy" => Self::Busy(message),
             "Cancelled" => Self::Cancelled(message),
             "NoMicrophone" => Self::NoMicrophone(message),
+            "InvalidConfiguration" => Self::InvalidConfiguration(message),
+            "NotAuthorized" => Self::NotAuthorized(message),
             _ => Self::Failed(message),
         }
     }

@@ -117,6 +117,12 @@ pub trait Manager {
         options: TranscribeOptions,
     ) -> Result<(String, Dict), Error>;
 
+    /// Reads the configuration file again and puts it into force, except `[model]` and `[engine]`, which
+    /// need a restart. Returns the keys, as `section.key`, that changed, and those that wait for the
+    /// restart. For root, and whom polkit allows `org.gemmad1.manage`; on the session bus for
+    /// everybody.
+    fn reload(&self) -> Result<(Vec<String>, Vec<String>), Error>;
+
     /// Version of the daemon.
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> zbus::Result<String>;

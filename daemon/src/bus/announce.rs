@@ -7,7 +7,7 @@ use zbus::object_server::{InterfaceRef, SignalEmitter};
 
 use super::manager::Manager;
 use super::{refusal, voice};
-use crate::engine::Engine;
+use crate::engine::{Engine, Phase};
 use crate::voice::{Event, Status, Voice};
 
 /// Starts the tasks that announce, for as long as the other rooms live. The first state is
@@ -46,7 +46,12 @@ pub(super) async fn manager_state(connection: &Connection) -> zbus::Result<()> {
 
 async fn phases(manager: InterfaceRef<Manager>, engine: Engine, stopping: watch::Receiver<bool>) {
     let mut phase = engine.phase();
+    // Of loading only the beginning is a new state.
+    let settled = |phase: &Phase| !matches!(phase, Phase::Loading(1..));
     while phase.changed().await.is_ok() && !*stopping.borrow() {
+        if !settled(&phase.borrow_and_update()) {
+            continue;
+        }
         let emitter = manager.signal_emitter();
         let manager = manager.get().await;
         let announced = async {

@@ -8,16 +8,19 @@ use zbus::message::Header;
 use zbus::{Connection, OwnedFd, interface};
 
 use super::pipe::Pipe;
-use super::{caller, refusal};
-use crate::config::{Config, Fraction, Temperature};
+use super::{Which, authority, caller, refusal};
+use crate::config::{Fraction, Settings, Temperature};
 use crate::engine::{Clip, Engine, Phase, Request};
+use crate::reload::Reloader;
 use crate::voice::decode;
 
 /// The object.
 pub(super) struct Manager {
-    config: Config,
-    engine: Engine,
-    stopping: watch::Receiver<bool>,
+    pub which: Which,
+    pub settings: Settings,
+    pub engine: Engine,
+    pub reloader: Reloader,
+    pub stopping: watch::Receiver<bool>,
 }
 
 #[interface(name = "org.gemmad1.Manager")]
@@ -64,7 +67,7 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(String, Dict), Error> {
         caller::while_there(connection, &header, async {
-            let config = &self.config.transcribe;
+            let config = &self.settings.current().transcribe;
             let language = match &options.language {
                 Some(language) => checked_language(language)?,
                 None => &config.language,
@@ -74,6 +77,22 @@ impl Manager {
                 .await
         })
         .await
+    }
+
+    /// Reads the configuration file again; returns the keys that changed and those that wait for a
+    /// restart.
+    #[zbus(out_args("changed", "pending"))]
+    async fn reload(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(Vec<String>, Vec<String>), Error> {
+        authority::may_manage(self.which, connection, &header).await?;
+        let reloaded = self
+            .reloader
+            .reload()
+            .map_err(|error| Error::InvalidConfiguration(error.to_string()))?;
+        Ok((reloaded.changed, reloaded.pending))
     }
 
     /// Version of the daemon.
@@ -91,7 +110,7 @@ impl Manager {
         }
         match &*self.engine.phase().borrow() {
             Phase::Starting => ManagerState::Starting,
-            Phase::Loading => ManagerState::Loading,
+            Phase::Loading(_) => ManagerState::Loading,
             Phase::Ready(_) => ManagerState::Ready,
             Phase::Failed(_) => ManagerState::Degraded,
         }
@@ -123,14 +142,6 @@ impl Manager {
 }
 
 impl Manager {
-    pub(super) fn new(config: &Config, engine: Engine, stopping: watch::Receiver<bool>) -> Self {
-        Self {
-            config: config.clone(),
-            engine,
-            stopping,
-        }
-    }
-
     async fn whole_answer(&self, request: Request) -> Result<(String, Dict), Error> {
         let answer = self
             .engine
@@ -146,7 +157,11 @@ impl Manager {
 
     /// The request a prompt and its options make.
     async fn question(&self, prompt: String, options: AskOptions) -> Result<Request, Error> {
-        let mut request = Request::question(&self.config.answer, prompt);
+        let config = self.settings.current();
+        if config.log.content {
+            log::info!("asked: {prompt}");
+        }
+        let mut request = Request::question(&config.answer, prompt);
         if let Some(system) = options.system {
             request.system = system;
         }

@@ -7,10 +7,12 @@
 //! | `voice` | `org.gemmad1.Voice` |
 //! | `announce` | signals for what changes in other rooms |
 //! | `caller` | noticing that a caller left the bus |
+//! | `authority` | who may manage the daemon |
 //! | `pipe` | answers as JSON lines on a client's descriptor |
 //! | `refusal` | errors of other rooms as errors of the contract |
 
 mod announce;
+mod authority;
 mod caller;
 mod manager;
 mod pipe;
@@ -23,8 +25,9 @@ use zbus::Connection;
 use zbus::connection::Builder;
 use zbus::fdo::RequestNameFlags;
 
-use crate::config::Config;
+use crate::config::Settings;
 use crate::engine::Engine;
+use crate::reload::Reloader;
 use crate::voice::Voice;
 use manager::Manager;
 
@@ -77,16 +80,23 @@ impl Bus {
     /// When there is no bus, or the name is not to be had.
     pub async fn serve(
         which: Which,
-        config: &Config,
+        settings: Settings,
         engine: Engine,
         voice: Voice,
+        reloader: Reloader,
     ) -> Result<Self, BusError> {
         let (name, builder) = match which {
             Which::System => ("system", Builder::system()),
             Which::Session => ("session", Builder::session()),
         };
         let (stopping, stopping_seen) = watch::channel(false);
-        let manager = Manager::new(config, engine.clone(), stopping_seen.clone());
+        let manager = Manager {
+            which,
+            settings,
+            engine: engine.clone(),
+            reloader,
+            stopping: stopping_seen.clone(),
+        };
         let connection = builder
             .serve_at(MANAGER_PATH, manager)
             .serve_at(VOICE_PATH, voice::Voice::new(voice.clone()))
@@ -113,7 +123,7 @@ impl Bus {
                 which: name,
                 source,
             })?;
-        log::info!(bus = name; "serving {SERVICE}");
+        log::info!(event = "started", bus = name; "serving {SERVICE}");
         Ok(Self {
             connection,
             stopping,

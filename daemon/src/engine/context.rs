@@ -279,7 +279,7 @@ mod tests {
             mmproj: folder.join("nano-f16.mmproj.gguf"),
             ..config::Model::default()
         };
-        Arc::new(Model::load(&config, &Threads::start(1).unwrap()).unwrap())
+        Arc::new(Model::load(&config, &Threads::start(1).unwrap(), &mut |_| true).unwrap())
     }
 
     fn context(model: &Arc<Model>) -> Context {
@@ -348,7 +348,7 @@ mod tests {
             ..config::Model::default()
         };
         let threads = Threads::start(2).unwrap();
-        let model = Arc::new(Model::load(&config, &threads).unwrap());
+        let model = Arc::new(Model::load(&config, &threads, &mut |_| true).unwrap());
         let shape = Shape {
             cells: 4096,
             sequences: 1,

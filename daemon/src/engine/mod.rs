@@ -44,12 +44,12 @@ mod text;
 mod threads;
 mod turn;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use gemmad_api::Health;
-use tokio::sync::{mpsc as channel, watch};
+use tokio::sync::{mpsc as channel, oneshot, watch};
 
 pub use audio::{Clip, LONGEST_SECONDS, SAMPLE_RATE, SHORTEST_MS};
 pub use error::{EngineError, LoadError};
@@ -71,8 +71,8 @@ use threads::Threads;
 pub enum Phase {
     /// Nothing is loaded yet.
     Starting,
-    /// The model is being loaded.
-    Loading,
+    /// The model is being loaded; so much of it, in percent, is there.
+    Loading(u8),
     /// Requests are answered.
     Ready(Ready),
     /// Loading failed, for this reason; every request fails with it.
@@ -109,6 +109,8 @@ pub struct Engine {
     work: mpsc::Sender<Work>,
     places: Arc<Places>,
     requests: Requests,
+    /// Loading ends early.
+    stopping: Arc<AtomicBool>,
 }
 
 /// Numbers requests and turns.
@@ -156,16 +158,23 @@ impl Engine {
         let (carried, carried_seen) = watch::channel(Carried::default());
         let (work, work_received) = mpsc::channel();
         let places = Arc::new(Places::new(&config.engine));
-        let config = config.clone();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let thread = Thread {
+            config: config.clone(),
+            phase,
+            carried,
+            stopping: Arc::clone(&stopping),
+        };
         std::thread::Builder::new()
             .name("engine".into())
-            .spawn(move || run(&config, &phase, carried, &work_received))?;
+            .spawn(move || thread.run(&work_received))?;
         Ok(Self {
             phase: phase_seen,
             carried: carried_seen,
             work,
             places,
             requests: Requests::default(),
+            stopping,
         })
     }
 
@@ -258,8 +267,29 @@ impl Engine {
         })
     }
 
+    /// Makes this the system prompt that is kept in the KV cache, as soon as nobody is being answered.
+    /// One that cannot be kept is logged; it then is prefilled with every request.
+    pub fn keep_prompt(&self, system: &str) {
+        let Phase::Ready(Ready { model, .. }) = &*self.phase.borrow() else {
+            return;
+        };
+        match prompt::prefix(model, system) {
+            // A thread that is gone keeps nothing.
+            Ok(prefix) => drop(self.work.send(Work::Prefix(prefix))),
+            Err(error) => log::warn!("the system prompt is not kept in the cache: {error}"),
+        }
+    }
+
+    /// Returns once the engine thread has looked up from its work: between two batches, at once when it
+    /// is idle. False when it is gone.
+    pub async fn beat(&self) -> bool {
+        let (beat, beaten) = oneshot::channel();
+        self.work.send(Work::Beat(beat)).is_ok() && beaten.await.is_ok()
+    }
+
     /// Ends the engine thread after the batch it is computing. Requests under way fail.
     pub async fn stop(mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
         if self.work.send(Work::Stop).is_ok() {
             // The phase's sender lives on the engine thread; its end is the thread's end.
             while self.phase.changed().await.is_ok() {}
@@ -275,7 +305,7 @@ impl Engine {
         match &*settled {
             Phase::Ready(ready) => Ok(ready.clone()),
             Phase::Failed(why) => Err(EngineError::ModelNotLoaded(why.clone())),
-            Phase::Starting | Phase::Loading => Err(EngineError::Stopping),
+            Phase::Starting | Phase::Loading(_) => Err(EngineError::Stopping),
         }
     }
 }
@@ -297,48 +327,79 @@ fn encoder(model: &Model) -> Result<&Arc<Encoder>, EngineError> {
     encoder.ok_or_else(|| EngineError::Deaf("[model] mmproj names no projector".into()))
 }
 
-/// The engine thread.
-fn run(
-    config: &Config,
-    phase: &watch::Sender<Phase>,
+/// The engine thread, before and around its scheduler.
+struct Thread {
+    config: Config,
+    phase: watch::Sender<Phase>,
     carried: watch::Sender<Carried>,
-    work: &mpsc::Receiver<Work>,
-) {
-    // Requests come only once a model is loaded, so the first word is `Load`, or the end.
-    if !matches!(work.recv(), Ok(Work::Load)) {
-        return;
+    stopping: Arc<AtomicBool>,
+}
+
+impl Thread {
+    fn run(self, work: &mpsc::Receiver<Work>) {
+        // Requests come only once a model is loaded, so the first word is `Load`, or the end.
+        if !matches!(work.recv(), Ok(Work::Load)) {
+            return;
+        }
+        let started = Instant::now();
+        match self.load() {
+            Ok((scheduler, ready)) => {
+                log::info!(
+                    event = "model-loaded", model = ready.name(), hears = ready.hears(),
+                    ms = started.elapsed().as_millis();
+                    "model loaded"
+                );
+                self.phase.send_replace(Phase::Ready(ready));
+                scheduler.run(work);
+            }
+            Err(_) if self.stopping.load(Ordering::Relaxed) => {}
+            Err(error) => {
+                log::error!(event = "degraded"; "{error}");
+                self.phase.send_replace(Phase::Failed(error.to_string()));
+                refuse(work);
+            }
+        }
     }
-    phase.send_replace(Phase::Loading);
-    let started = Instant::now();
-    match load(config, carried) {
-        Ok((scheduler, ready)) => {
-            let milliseconds = started.elapsed().as_millis();
-            log::info!(
-                model = ready.name(), hears = ready.hears(), ms = milliseconds;
-                "model loaded"
-            );
-            phase.send_replace(Phase::Ready(ready));
-            scheduler.run(work);
-        }
-        Err(error) => {
-            log::error!("{error}");
-            phase.send_replace(Phase::Failed(error.to_string()));
-            // Nobody is served, but the door stays: requests are refused with the reason.
-            while !matches!(work.recv(), Ok(Work::Stop) | Err(_)) {}
-        }
+
+    fn load(&self) -> Result<(Scheduler, Ready), LoadError> {
+        let config = &self.config;
+        let threads =
+            Threads::start(threads(&config.engine)).map_err(|why| EngineError::Llama {
+                doing: "starting threads",
+                why,
+            })?;
+        let model = Model::load(&config.model, &threads, &mut |share| self.loading(share))?;
+        let model = Arc::new(model);
+        let prefix = prompt::prefix(&model, &config.answer.system)?;
+        let carried = self.carried.clone();
+        let scheduler = Scheduler::new(&model, &threads, prefix, &config.engine, carried)?;
+        let capacity = scheduler.capacity();
+        Ok((scheduler, Ready { model, capacity }))
+    }
+
+    /// Tells how much of the model is loaded, when that changed by a percent; whether to go on.
+    fn loading(&self, share: f32) -> bool {
+        // A share is 0 to 1.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let percent = (share * 100.0) as u8;
+        self.phase.send_if_modified(|phase| {
+            let changed = !matches!(phase, Phase::Loading(before) if *before == percent);
+            *phase = Phase::Loading(percent);
+            changed
+        });
+        !self.stopping.load(Ordering::Relaxed)
     }
 }
 
-fn load(config: &Config, carried: watch::Sender<Carried>) -> Result<(Scheduler, Ready), LoadError> {
-    let threads = Threads::start(threads(&config.engine)).map_err(|why| EngineError::Llama {
-        doing: "starting threads",
-        why,
-    })?;
-    let model = Arc::new(Model::load(&config.model, &threads)?);
-    let prefix = prompt::prefix(&model, &config.answer.system)?;
-    let scheduler = Scheduler::new(&model, &threads, prefix, &config.engine, carried)?;
-    let capacity = scheduler.capacity();
-    Ok((scheduler, Ready { model, capacity }))
+/// Nobody is served, but the door stays: requests are refused with the reason.
+fn refuse(work: &mpsc::Receiver<Work>) {
+    loop {
+        match work.recv() {
+            Ok(Work::Beat(beat)) => drop(beat.send(())),
+            Ok(Work::Stop) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
 }
 
 /// Threads to compute with. More than four cores of one memory bus help little with decoding, which

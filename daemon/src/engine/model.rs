@@ -3,7 +3,7 @@
 //! A loaded model never changes, so every thread may look at it: requests are rendered and
 //! tokenised where they arrive, and only rows reach the engine thread.
 
-use std::ffi::CString;
+use std::ffi::{CString, c_void};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -36,11 +36,17 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Loads the files `config` names, to compute with `threads`.
+    /// Loads the files `config` names, to compute with `threads`. `progress` is told the share of the
+    /// text model that is loaded, 0 to 1, many times; when it says no more, loading ends.
     ///
     /// # Errors
-    /// When a file is missing, damaged, of the wrong kind, or the two do not belong together.
-    pub(super) fn load(config: &config::Model, threads: &Arc<Threads>) -> Result<Self, LoadError> {
+    /// When a file is missing, damaged, of the wrong kind, or the two do not belong together; or
+    /// `progress` ended it.
+    pub(super) fn load(
+        config: &config::Model,
+        threads: &Arc<Threads>,
+        progress: &mut Progress<'_>,
+    ) -> Result<Self, LoadError> {
         let header = Header::open(&config.text, Kind::Text)?;
         let name = header
             .string("general.name")
@@ -50,7 +56,7 @@ impl Model {
             .ok_or_else(|| EngineError::Template("there is none".into()))?
             .to_owned();
         let shared_kv_layers = header.u32("gemma4.attention.shared_kv_layers").unwrap_or(0);
-        let llama = load_weights(config)?;
+        let llama = load_weights(config, progress)?;
         let encoder = if config.mmproj.as_os_str().is_empty() {
             None
         } else {
@@ -176,7 +182,20 @@ pub(super) fn raw_model(model: &LlamaModel) -> *mut sys::llama_model {
     unsafe { std::mem::transmute_copy(model) }
 }
 
-fn load_weights(config: &config::Model) -> Result<LlamaModel, LoadError> {
+/// Told the share that is loaded, says whether to go on.
+pub(super) type Progress<'a> = dyn FnMut(f32) -> bool + 'a;
+
+/// llama.cpp's callback for the progress of loading; `data` is a pointer to a `&mut Progress`.
+unsafe extern "C" fn on_progress(share: f32, data: *mut c_void) -> bool {
+    // SAFETY: `load_weights` passes this pointer and keeps what it points at for the whole call.
+    let progress = unsafe { &mut *data.cast::<&mut Progress<'_>>() };
+    progress(share)
+}
+
+fn load_weights(
+    config: &config::Model,
+    mut progress: &mut Progress<'_>,
+) -> Result<LlamaModel, LoadError> {
     let path = &config.text;
     let refused = |why| LoadError::Refused {
         path: path.clone(),
@@ -189,7 +208,10 @@ fn load_weights(config: &config::Model) -> Result<LlamaModel, LoadError> {
     let mut params = unsafe { sys::llama_model_default_params() };
     params.n_gpu_layers = i32::try_from(config.gpu_layers).unwrap_or(i32::MAX);
     params.use_extra_bufts = config.repack;
-    // SAFETY: the name is NUL-terminated, the parameters point at nothing of ours.
+    params.progress_callback = Some(on_progress);
+    params.progress_callback_user_data = (&raw mut progress).cast();
+    // SAFETY: the name is NUL-terminated; of ours the parameters point only at `progress`, which
+    // outlives the call and is used by nothing else meanwhile.
     let model = unsafe { sys::llama_model_load_from_file(name.as_ptr(), params) };
     let model = NonNull::new(model).ok_or_else(|| {
         refused(format!(
@@ -226,4 +248,30 @@ fn file_name(path: &Path) -> String {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loading_ends_when_it_is_told_to() {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano"));
+        let config = config::Model {
+            text: folder.join("nano-f16.gguf"),
+            mmproj: Path::new("").into(),
+            ..config::Model::default()
+        };
+        backend::start();
+        let threads = Threads::start(1).unwrap();
+        let mut told = Vec::new();
+        let loaded = Model::load(&config, &threads, &mut |share| {
+            told.push(share);
+            share < 0.5
+        });
+        assert!(loaded.is_err());
+        assert!(*told.last().unwrap() >= 0.5, "{told:?}");
+        assert!(told.is_sorted(), "{told:?}");
+        Model::load(&config, &threads, &mut |_| true).unwrap();
+    }
 }

@@ -16,7 +16,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use gemmad_api::{Finish, Health};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::cells::{Block, Cells};
 use super::context::{Context, Row, SequenceId, Shape};
@@ -55,6 +55,10 @@ pub(super) enum Work {
     Ask { turn: TurnId, jobs: Vec<Job> },
     /// The turn is over, or never was one.
     Close(TurnId),
+    /// Keep this system prompt instead of the one that is kept.
+    Prefix(Vec<Token>),
+    /// Say that you are alive.
+    Beat(oneshot::Sender<()>),
     /// End after the batch being computed.
     Stop,
 }
@@ -89,6 +93,8 @@ pub(super) struct Scheduler {
     model: Arc<Model>,
     context: Context,
     prefix: Vec<Token>,
+    /// The system prompt to keep as soon as nobody uses the one that is kept.
+    next_prefix: Option<Vec<Token>>,
     batch: usize,
     parallel: usize,
     cells: Cells,
@@ -131,6 +137,7 @@ impl Scheduler {
             context,
             model: Arc::clone(model),
             prefix,
+            next_prefix: None,
             batch: config.batch.get() as usize,
             parallel: config.parallel.get() as usize,
             queue: VecDeque::new(),
@@ -159,6 +166,7 @@ impl Scheduler {
             self.drop_orphans();
             self.admit();
             self.report();
+            self.change_prefix();
             if self.is_idle() {
                 if !self.receive(work.recv().ok().or(Some(Work::Stop)), work) {
                     break;
@@ -190,6 +198,25 @@ impl Scheduler {
             .try_for_each(|rows| self.context.decode_tokens(rows))
     }
 
+    /// Puts the next system prompt in the place of the one that is kept, once nobody uses that.
+    fn change_prefix(&mut self) {
+        if !self.active.is_empty() || !self.hearings.is_empty() {
+            return;
+        }
+        let Some(prefix) = self.next_prefix.take() else {
+            return;
+        };
+        self.context.forget(PREFIX);
+        self.prefix = prefix;
+        if let Err(error) = self.prefill_prefix() {
+            log::warn!("the system prompt is not kept in the cache: {error}");
+            self.context.forget(PREFIX);
+            self.prefix.clear();
+        }
+        self.cells = Cells::new(self.context.cells().saturating_sub(self.prefix.len()));
+        self.report();
+    }
+
     /// Takes in what arrived, `next` first. False: the end.
     fn receive(&mut self, mut next: Option<Work>, work: &mpsc::Receiver<Work>) -> bool {
         while let Some(arrived) = next {
@@ -201,6 +228,9 @@ impl Scheduler {
                 Work::Ask { turn, jobs } => self.ask(turn, jobs),
                 Work::Close(turn) => self.close(turn),
                 Work::Load => {}
+                Work::Prefix(prefix) => self.next_prefix = Some(prefix),
+                // Whoever asked may have given up.
+                Work::Beat(beat) => drop(beat.send(())),
                 Work::Stop => return false,
             }
             next = work.try_recv().ok();

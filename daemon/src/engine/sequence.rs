@@ -228,6 +228,7 @@ impl Sequence {
             .map_or(0.0, |first| milliseconds(first.elapsed()));
         let stats = &self.stats;
         log::info!(
+            event = "answered",
             request = stats.request,
             prompt_tokens = stats.prompt_tokens,
             cached_tokens = stats.cached_tokens,

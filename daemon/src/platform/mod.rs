@@ -1,5 +1,8 @@
-//! What the system gives a daemon: a journal to log to, signals that say stop.
+//! What the system gives a daemon: a journal to log to, a service manager to report to, signals,
+//! thermometers.
 
+pub mod event;
 pub mod logging;
 pub mod signals;
+pub mod systemd;
 pub mod thermal;

@@ -116,7 +116,10 @@ impl Conversation {
     fn tell_end(&self, samples: usize) {
         let milliseconds = samples * 1000 / SAMPLE_RATE as usize;
         let milliseconds = u32::try_from(milliseconds).unwrap_or(u32::MAX);
-        log::info!(utterance = self.utterance, ms = milliseconds; "utterance heard");
+        log::info!(
+            event = "utterance", utterance = self.utterance, ms = milliseconds;
+            "utterance heard"
+        );
         self.tell(Event::Ended {
             utterance: self.utterance,
             milliseconds,
@@ -134,7 +137,12 @@ impl Conversation {
         let transcribed = async {
             let Some(transcript) = transcript else { return };
             match transcript.text().await {
-                Ok((text, _)) => self.tell(Event::Transcript { utterance, text }),
+                Ok((text, _)) => {
+                    if self.config.log.content {
+                        log::info!(utterance = utterance; "heard: {text}");
+                    }
+                    self.tell(Event::Transcript { utterance, text });
+                }
                 Err(error) => log::warn!(utterance = utterance; "no transcript: {error}"),
             }
         };

@@ -59,6 +59,7 @@ pub enum Heard {
 }
 
 enum Command {
+    Configure(config::Voice),
     Mute(bool),
     Listen,
     Stop,
@@ -86,6 +87,11 @@ impl Ears {
             .spawn(move || Listener::new(config, inbox, heard).run())?;
         let thread = Some(thread);
         Ok((Self { commands, thread }, reports))
+    }
+
+    /// Hears as this configuration says from now on; the utterance being heard is dropped.
+    pub fn configure(&self, config: &config::Voice) {
+        self.send(Command::Configure(config.clone()));
     }
 
     /// Closes the device and drops the utterance being heard, or allows it to be opened again.
@@ -200,6 +206,7 @@ impl Listener {
                     self.stop();
                     self.pushed = false;
                 }
+                Ok(Command::Configure(config)) => self.configure(config),
                 Ok(Command::Listen) if self.muted => {}
                 Ok(Command::Listen) => {
                     self.pushed = true;
@@ -210,6 +217,21 @@ impl Listener {
                 Err(TryRecvError::Empty) => return true,
             }
         }
+    }
+
+    fn configure(&mut self, config: config::Voice) {
+        self.drop_utterance();
+        if config.device != self.config.device {
+            self.microphone.close();
+            self.microphone = Microphone::new(config.device.clone(), self.heard.clone());
+            self.stream = None;
+        }
+        if let Some(stream) = &mut self.stream {
+            stream.segmenter = Segmenter::new(&config);
+            stream.captured = 0;
+        }
+        self.listening = config.mode == Mode::Always;
+        self.config = config;
     }
 
     fn stop(&mut self) {

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::conversation::{Conversation, Speech};
 use super::{Ears, Heard};
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, Settings};
 use crate::engine::{Engine, EngineError};
 
 /// Events kept for a slow listener; a turn makes four or five.
@@ -86,7 +86,7 @@ pub struct Status {
 pub enum VoiceError {
     /// The configuration says so.
     #[error(
-        "the microphone is switched off; set [voice] mode to \"push\" or \"always\" and restart gemmad"
+        "the microphone is switched off; set [voice] mode to \"push\" or \"always\" and `gemmactl reload`"
     )]
     Off,
     /// Somebody muted it.
@@ -101,12 +101,13 @@ enum Order {
     Mute(bool),
     Listen,
     Stop,
+    Configure,
 }
 
 /// The door to the voice. Clones lead to the same voice.
 #[derive(Debug, Clone)]
 pub struct Voice {
-    mode: Mode,
+    settings: Settings,
     orders: mpsc::UnboundedSender<Order>,
     status: watch::Sender<Status>,
     events: broadcast::Sender<Event>,
@@ -117,14 +118,16 @@ impl Voice {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(config: &Config, engine: Engine) -> std::io::Result<Self> {
+    pub fn start(settings: Settings, engine: Engine) -> std::io::Result<Self> {
+        let config = settings.current();
         let (ears, heard) = Ears::spawn(&config.voice)?;
         let (orders, received) = mpsc::unbounded_channel();
         let (told, tellings) = mpsc::unbounded_channel();
         let status = watch::Sender::new(Status::default());
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let turns = Turns {
-            config: Arc::new(config.clone()),
+            settings: settings.clone(),
+            config,
             engine,
             ears,
             status: status.clone(),
@@ -137,7 +140,7 @@ impl Voice {
         };
         tokio::spawn(turns.follow(heard, received, tellings));
         Ok(Self {
-            mode: config.voice.mode,
+            settings,
             orders,
             status,
             events,
@@ -150,7 +153,7 @@ impl Voice {
     /// When there is no microphone to listen with.
     pub fn listen(&self) -> Result<(), VoiceError> {
         let status = self.status.borrow();
-        if self.mode == Mode::Off {
+        if self.settings.current().voice.mode == Mode::Off {
             return Err(VoiceError::Off);
         }
         if status.muted {
@@ -174,6 +177,11 @@ impl Voice {
         self.order(Order::Mute(muted));
     }
 
+    /// Takes over what changed in the settings. An utterance being heard is dropped.
+    pub fn configure(&self) {
+        self.order(Order::Configure);
+    }
+
     /// How the voice is, now and whenever it changes.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
@@ -194,6 +202,8 @@ impl Voice {
 
 /// The task behind the door.
 struct Turns {
+    settings: Settings,
+    /// What the settings were when the ears were told.
     config: Arc<Config>,
     engine: Engine,
     ears: Ears,
@@ -295,6 +305,11 @@ impl Turns {
         match order {
             Order::Mute(muted) => {
                 self.ears.mute(*muted);
+                self.pushed = false;
+            }
+            Order::Configure => {
+                self.config = self.settings.current();
+                self.ears.configure(&self.config.voice);
                 self.pushed = false;
             }
             Order::Listen => {

@@ -26,11 +26,20 @@ impl Bus {
     /// # Errors
     /// When `dbus-daemon` is not installed or does not start.
     pub async fn start() -> Result<Self, Error> {
+        Self::start_with("").await
+    }
+
+    /// The same, with `rules` at the end of its configuration: elements of a `<busconfig>`, such as a
+    /// `<policy>` or a `<servicedir>`.
+    ///
+    /// # Errors
+    /// When `dbus-daemon` is not installed, or does not start with these rules.
+    pub async fn start_with(rules: &str) -> Result<Self, Error> {
         let folder = tempfile::tempdir().map_err(Error::file(&std::env::temp_dir()))?;
         let config = folder.path().join("bus.conf");
         let socket = folder.path().join("bus");
-        std::fs::write(&config, configuration(&socket.display().to_string()))
-            .map_err(Error::file(&config))?;
+        let text = configuration(&socket.display().to_string(), rules);
+        std::fs::write(&config, text).map_err(Error::file(&config))?;
 
         let mut command = Command::new("dbus-daemon");
         command
@@ -81,8 +90,8 @@ impl Bus {
 }
 
 /// Of type `system`, so that names, limits and policy work as on a real one; here everybody may do
-/// everything.
-fn configuration(socket: &str) -> String {
+/// everything that `rules` do not deny.
+fn configuration(socket: &str, rules: &str) -> String {
     format!(
         r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -96,6 +105,7 @@ fn configuration(socket: &str) -> String {
     <allow send_destination="*" eavesdrop="true"/>
     <allow eavesdrop="true"/>
   </policy>
+{rules}
 </busconfig>
 "#
     )

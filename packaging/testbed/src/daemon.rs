@@ -95,6 +95,7 @@ pub struct Setup<'a> {
     binaries: Option<Binaries>,
     config: toml::Table,
     sound: Vec<(&'static str, OsString)>,
+    env: Vec<(&'static str, OsString)>,
     state: ManagerState,
 }
 
@@ -129,11 +130,14 @@ impl Setup<'_> {
     /// Sets one key of the configuration.
     #[must_use]
     pub fn set(mut self, section: &str, key: &str, value: impl Into<toml::Value>) -> Self {
-        let entry = self.config.entry(section);
-        let section = entry.or_insert_with(|| toml::Table::new().into());
-        if let Some(section) = section.as_table_mut() {
-            section.insert(key.into(), value.into());
-        }
+        set(&mut self.config, section, key, value.into());
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.env.push((name, value.into()));
         self
     }
 
@@ -172,7 +176,8 @@ impl Setup<'_> {
             .arg(&config)
             .arg("--session")
             .envs(self.bus.env())
-            .envs(self.sound);
+            .envs(self.sound)
+            .envs(self.env);
         let mut appears = Appearance::watch(&connection).await?;
         let (mut process, _) = Process::start(command)?;
         tokio::select! {
@@ -186,6 +191,8 @@ impl Setup<'_> {
             process,
             binaries,
             address: self.bus.address().into(),
+            settings: self.config,
+            file: config,
             _folder: folder,
         };
         daemon.until(self.state).await?;
@@ -202,6 +209,8 @@ pub struct Daemon {
     process: Process,
     binaries: Binaries,
     address: String,
+    settings: toml::Table,
+    file: PathBuf,
     _folder: TempDir,
 }
 
@@ -214,6 +223,7 @@ impl Daemon {
             binaries: None,
             config: toml::Table::new(),
             sound: no_microphone(),
+            env: Vec::new(),
             state: ManagerState::Ready,
         }
         .model(&Model::nano())
@@ -301,6 +311,25 @@ impl Daemon {
         }
     }
 
+    /// Changes one key in its configuration file. It is not told.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(
+        &mut self,
+        section: &str,
+        key: &str,
+        value: impl Into<toml::Value>,
+    ) -> Result<(), Error> {
+        set(&mut self.settings, section, key, value.into());
+        std::fs::write(&self.file, self.settings.to_string()).map_err(Error::file(&self.file))
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
     /// Waits until it ends by itself.
     ///
     /// # Errors
@@ -316,6 +345,14 @@ impl Daemon {
     pub async fn stop(mut self) -> Result<ExitStatus, Error> {
         self.process.signal(Signal::TERM);
         self.process.wait().await
+    }
+}
+
+fn set(config: &mut toml::Table, section: &str, key: &str, value: toml::Value) {
+    let entry = config.entry(section);
+    let section = entry.or_insert_with(|| toml::Table::new().into());
+    if let Some(section) = section.as_table_mut() {
+        section.insert(key.into(), value);
     }
 }
 

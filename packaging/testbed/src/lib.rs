@@ -27,3 +27,4 @@ pub use bus::Bus;
 pub use daemon::{Binaries, Daemon, Model, Setup};
 pub use error::Error;
 pub use microphone::{Encoding, Microphone, no_microphone};
+pub use rustix::process::Signal;

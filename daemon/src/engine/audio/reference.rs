@@ -59,7 +59,7 @@ impl Both {
             ..config::Model::default()
         };
         let pool = Threads::start(threads).unwrap();
-        let model = Model::load(&config, &pool).unwrap();
+        let model = Model::load(&config, &pool, &mut |_| true).unwrap();
         let width = usize::try_from(model.llama().n_embd()).unwrap();
         let whole = Projector::load(mmproj, model.llama(), parameters(threads));
         Self {

@@ -3,13 +3,25 @@
 //! A file that does not fit is refused as a whole, with the place and the key, because a daemon that
 //! ignores half of its configuration is worse than one that does not start. Ranges are part of the
 //! types ([`Bounded`], [`Fraction`]), so a value that was read is a value that can be used.
+//!
+//! | file | owns |
+//! |---|---|
+//! | here | the keys and their defaults; reading a file |
+//! | `value` | numbers whose range is part of their type |
+//! | `settings` | the configuration in force, and what a reload changes |
+
+mod settings;
+mod value;
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Serialize};
+
+pub use settings::{Reloaded, Settings};
+pub use value::{Bounded, Fraction, Temperature};
 
 /// Everything `gemmad.toml` may say. `configs/gemmad.toml` documents each key.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Which model, and where it runs.
@@ -27,7 +39,7 @@ pub struct Config {
 }
 
 /// `[model]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Model {
     /// The text model, a GGUF file. A relative path starts at the configuration file's folder.
@@ -45,7 +57,7 @@ pub struct Model {
 }
 
 /// How the audio encoder's large matrices are held in memory.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub enum EncoderWeights {
     /// As in the file.
     #[default]
@@ -57,7 +69,7 @@ pub enum EncoderWeights {
 }
 
 /// How the logarithm in the mel spectrogram treats silence.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Mel {
     /// As the published reference, on which Gemma 4 was trained.
     #[default]
@@ -83,7 +95,7 @@ impl Default for Model {
 }
 
 /// `[engine]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Engine {
     /// Threads that compute; 0: one for each core the process may use, at most 4.
@@ -112,7 +124,7 @@ impl Default for Engine {
 }
 
 /// `[answer]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Answer {
     /// System prompt of every request that brings none; empty: no system turn.
@@ -141,7 +153,7 @@ impl Default for Answer {
 }
 
 /// `[transcribe]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Transcribe {
     /// What the model is asked after the sound; `{language}` is replaced.
@@ -167,7 +179,7 @@ impl Default for Transcribe {
 }
 
 /// When the microphone listens.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Whatever is said is heard and answered.
@@ -180,7 +192,7 @@ pub enum Mode {
 }
 
 /// `[voice]`. Times are milliseconds.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Voice {
     /// When the microphone listens.
@@ -223,15 +235,17 @@ impl Default for Voice {
 }
 
 /// `[log]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// Least important level that is logged.
     pub level: Level,
+    /// Log prompts and transcripts too. Whoever may read the journal reads them then.
+    pub content: bool,
 }
 
 /// A log level.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Something failed.
@@ -253,94 +267,6 @@ impl From<Level> for log::LevelFilter {
             Level::Info => Self::Info,
             Level::Debug => Self::Debug,
         }
-    }
-}
-
-/// A whole number from `MIN` to `MAX`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounded<const MIN: u32, const MAX: u32>(u32);
-
-impl<const MIN: u32, const MAX: u32> Bounded<MIN, MAX> {
-    /// The number, or `None` outside the range.
-    #[must_use]
-    pub fn new(value: u32) -> Option<Self> {
-        (MIN..=MAX).contains(&value).then_some(Self(value))
-    }
-
-    /// The number.
-    #[must_use]
-    pub fn get(self) -> u32 {
-        self.0
-    }
-}
-
-impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Bounded<MIN, MAX> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = i64::deserialize(deserializer)?;
-        u32::try_from(value)
-            .ok()
-            .and_then(Self::new)
-            .ok_or_else(|| {
-                de::Error::custom(format!(
-                    "{value} is out of range: it must be {MIN} to {MAX}"
-                ))
-            })
-    }
-}
-
-/// A number above 0, to 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Fraction(f32);
-
-impl Fraction {
-    /// The number, or `None` outside the range.
-    #[must_use]
-    pub fn new(value: f32) -> Option<Self> {
-        (value > 0.0 && value <= 1.0).then_some(Self(value))
-    }
-
-    /// The number.
-    #[must_use]
-    pub fn get(self) -> f32 {
-        self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for Fraction {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = f32::deserialize(deserializer)?;
-        Self::new(value).ok_or_else(|| {
-            de::Error::custom(format!("{value} is out of range: it must be above 0, to 1"))
-        })
-    }
-}
-
-/// A sampling temperature, 0 to 2; 0 is greedy.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Temperature(f32);
-
-impl Temperature {
-    /// Always the likeliest token.
-    pub const GREEDY: Self = Self(0.0);
-
-    /// The temperature, or `None` outside the range.
-    #[must_use]
-    pub fn new(value: f32) -> Option<Self> {
-        (0.0..=2.0).contains(&value).then_some(Self(value))
-    }
-
-    /// The number.
-    #[must_use]
-    pub fn get(self) -> f32 {
-        self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for Temperature {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = f32::deserialize(deserializer)?;
-        Self::new(value)
-            .ok_or_else(|| de::Error::custom(format!("{value} is out of range: it must be 0 to 2")))
     }
 }
 
@@ -388,6 +314,26 @@ impl Config {
         Ok(config)
     }
 
+    /// The keys, as `section.key`, whose values differ in `other`.
+    fn differences(&self, other: &Self) -> Vec<String> {
+        let (ours, theirs) = (self.sections(), other.sections());
+        let mut keys = Vec::new();
+        for (section, value) in &ours {
+            let keys_of = value.as_table().into_iter().flatten();
+            let theirs = theirs.get(section);
+            let differing =
+                keys_of.filter(|(key, value)| theirs.and_then(|it| it.get(key)) != Some(value));
+            keys.extend(differing.map(|(key, _)| format!("{section}.{key}")));
+        }
+        keys
+    }
+
+    /// Every key with its value.
+    fn sections(&self) -> toml::Table {
+        // Only a path that is not UTF-8 cannot be written, and the configuration is.
+        toml::Table::try_from(self).unwrap_or_default()
+    }
+
     fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let invalid = |span: Option<std::ops::Range<usize>>, key: String, message: &str| {
             ConfigError::Invalid {
@@ -432,11 +378,18 @@ mod tests {
 
     #[test]
     fn the_shipped_file_mentions_every_key() {
-        let shipped = include_str!("../../configs/gemmad.toml");
-        let keys = shipped
-            .lines()
-            .filter(|line| line.contains(" = ") && !line.starts_with('#'));
-        assert_eq!(keys.count(), 6 + 5 + 5 + 2 + 10 + 1);
+        let shipped: toml::Table = include_str!("../../../configs/gemmad.toml")
+            .parse()
+            .unwrap();
+        let names = |table: &toml::Table| -> Vec<String> {
+            let sections = table.iter();
+            let keys = sections.flat_map(|(section, keys)| {
+                let keys = keys.as_table().unwrap().keys();
+                keys.map(move |key| format!("{section}.{key}"))
+            });
+            keys.collect()
+        };
+        assert_eq!(names(&shipped), names(&Config::default().sections()));
     }
 
     #[test]

@@ -1,0 +1,101 @@
+//! What the service manager is told: how loading gets on, that the daemon is ready, that its engine is
+//! alive, that it is reading its configuration again, that it ends.
+//!
+//! Without a service manager (`NOTIFY_SOCKET` is not set) nothing here does anything.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::time::MissedTickBehavior;
+
+use crate::engine::{Engine, Phase};
+
+/// How long the service manager goes on waiting after each percent that is loaded, in microseconds. A
+/// percent of the largest model takes half a second from the slowest card.
+const PATIENCE_US: u32 = 30_000_000;
+
+/// Follows the engine, for as long as it lives: tells what it is doing, and while it answers, that it is
+/// alive. The watchdog is fed by the engine's own loop: an engine that hangs is restarted.
+pub async fn follow(engine: Engine) {
+    let mut phase = engine.phase();
+    let mut beats = sd_notify::watchdog_enabled().map(|limit| {
+        // Twice in the time that is given, as sd_watchdog_enabled(3) recommends.
+        let mut beats = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        beats
+    });
+    loop {
+        tokio::select! {
+            changed = phase.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                tell_phase(&phase.borrow_and_update().clone());
+            }
+            // A watchdog begins to watch when the daemon is ready.
+            () = next(beats.as_mut()), if is_up(&phase.borrow()) => {
+                if engine.beat().await {
+                    tell(&[NotifyState::Watchdog]);
+                }
+            }
+        }
+    }
+}
+
+/// Tells that the configuration is being read again; [`reloaded`] must follow.
+pub fn reloading() {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        tell(&[NotifyState::Reloading, now]);
+    }
+}
+
+/// Tells what came of it.
+pub fn reloaded(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// Tells that the daemon ends.
+pub fn stopping() {
+    tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+}
+
+fn is_up(phase: &Phase) -> bool {
+    matches!(phase, Phase::Ready(_) | Phase::Failed(_))
+}
+
+async fn next(beats: Option<&mut tokio::time::Interval>) {
+    match beats {
+        Some(beats) => {
+            beats.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn tell_phase(phase: &Phase) {
+    let status = status(phase);
+    let status = NotifyState::Status(&status);
+    // A daemon without a model is up too: it says why to whoever asks.
+    if is_up(phase) {
+        tell(&[NotifyState::Ready, status]);
+    } else {
+        tell(&[NotifyState::ExtendTimeoutUsec(PATIENCE_US), status]);
+    }
+}
+
+/// What the engine is doing, in words.
+#[must_use]
+pub fn status(phase: &Phase) -> String {
+    match phase {
+        Phase::Starting => "starting".into(),
+        Phase::Loading(percent) => format!("loading {percent} %"),
+        Phase::Ready(ready) => format!("ready, {}", ready.name()),
+        Phase::Failed(why) => format!("degraded: {why}"),
+    }
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        log::debug!("the service manager was not told: {error}");
+    }
+}
