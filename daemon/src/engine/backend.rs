@@ -24,9 +24,24 @@ pub(super) fn start() -> &'static LlamaBackend {
             sys::llama_log_set(Some(forward), std::ptr::null_mut());
             sys::mtmd_log_set(Some(forward), std::ptr::null_mut());
         }
+        #[cfg(feature = "portable")]
+        llama_cpp_2::llama_backend::load_backends_from_path(&libraries());
         // `init` fails only when called twice, which `OnceLock` rules out.
         LlamaBackend::init().expect("llama.cpp is started once")
     })
+}
+
+/// Where a portable build has ggml's backends: `lib/gemmad` beside the folder the program is in, where a
+/// package puts them, or where they were built.
+#[cfg(feature = "portable")]
+fn libraries() -> std::path::PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    let prefix = program.ancestors().nth(2).map(std::path::Path::to_owned);
+    let installed = prefix.unwrap_or_default().join("lib/gemmad");
+    match sys::BACKENDS_DIR {
+        Some(built) if !installed.is_dir() => built.into(),
+        _ => installed,
+    }
 }
 
 /// Forgets and returns llama.cpp's last error lines, joined; empty when there were none.

@@ -22,12 +22,13 @@
 //! | `scheduler` | who computes next |
 //! | `hearing`, `sequence` | sound, and requests, on their way through the model |
 //! | `sampler`, `text` | logits → tokens → text |
-//! | `threads`, `backend` | what computes, and the llama.cpp library itself |
+//! | `threads`, `cpu`, `backend` | what computes, and the llama.cpp library itself |
 
 mod audio;
 mod backend;
 mod cells;
 mod context;
+mod cpu;
 mod error;
 mod gguf;
 mod hearing;
@@ -59,6 +60,7 @@ pub use turn::Turn;
 
 use crate::config::{self, Config};
 use audio::{Encoder, Spans};
+use cpu::Cpu;
 use hearing::{Opening, Recording};
 use model::{Model, Token};
 use places::{Place, Places};
@@ -346,7 +348,7 @@ impl Thread {
             Ok((scheduler, ready)) => {
                 log::info!(
                     event = "model-loaded", model = ready.name(), hears = ready.hears(),
-                    ms = started.elapsed().as_millis();
+                    ms = started.elapsed().as_millis(), cpu = Cpu::get().map(Cpu::features).unwrap_or_default();
                     "model loaded"
                 );
                 self.phase.send_replace(Phase::Ready(ready));

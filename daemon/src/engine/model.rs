@@ -70,6 +70,7 @@ impl Model {
                     config::EncoderWeights::Stored => Precision::Stored,
                     config::EncoderWeights::Q8 => Precision::Q8,
                 },
+                gpu: config.gpu_layers > 0,
             };
             Some(Encoder::load(&config.mmproj, width, threads, options)?)
         };

@@ -16,9 +16,12 @@ use std::time::{Duration, Instant};
 use llama_cpp_sys_2 as sys;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::cpu::Cpu;
+
 /// A pool of threads.
 #[derive(Debug)]
 pub(super) struct Threads {
+    cpu: &'static Cpu,
     pool: NonNull<sys::ggml_threadpool>,
     crowd: Mutex<Crowd>,
 }
@@ -35,15 +38,21 @@ impl Threads {
     /// # Errors
     /// When the system has no threads to give.
     pub(super) fn start(count: i32) -> Result<Arc<Self>, String> {
+        let cpu = Cpu::get()?;
         // SAFETY: plain default values; `poll` 0: workers wait for work asleep.
         let pool = unsafe {
             let mut params = sys::ggml_threadpool_params_default(count);
             params.poll = 0;
-            sys::ggml_threadpool_new(&raw mut params)
+            (cpu.new_threads)(&raw mut params)
         };
         let pool = NonNull::new(pool).ok_or("no threads could be started")?;
         let crowd = Mutex::new(Crowd::new(count));
-        Ok(Arc::new(Self { pool, crowd }))
+        Ok(Arc::new(Self { cpu, pool, crowd }))
+    }
+
+    /// The CPU they run on.
+    pub(super) fn cpu(&self) -> &'static Cpu {
+        self.cpu
     }
 
     /// For ggml. Valid as long as `self`.
@@ -69,7 +78,7 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         // SAFETY: made by `start`, freed once, after everything that computes with it.
-        unsafe { sys::ggml_threadpool_free(self.pool.as_ptr()) }
+        unsafe { (self.cpu.free_threads)(self.pool.as_ptr()) }
     }
 }
 

@@ -21,6 +21,9 @@ use crate::engine::{EngineError, LoadError, backend};
 /// Rows that one graph computes, the most first. Anything can be put together of them.
 pub(super) const PIECES: [usize; 7] = [48, 24, 12, 6, 3, 2, 1];
 
+/// Rows of a piece while somebody speaks and the machine keeps up.
+pub(super) const USUAL: usize = 12;
+
 /// How an encoder hears.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::engine) struct Options {
@@ -28,6 +31,8 @@ pub(in crate::engine) struct Options {
     pub floor: Floor,
     /// How its matrices are held.
     pub precision: Precision,
+    /// Computed on a GPU, if there is one that can.
+    pub gpu: bool,
 }
 
 /// A loaded audio encoder.
@@ -99,6 +104,27 @@ impl Encoder {
         threads: &Arc<Threads>,
         options: Options,
     ) -> Result<Arc<Self>, LoadError> {
+        if options.gpu
+            && let Some(gpu) = Device::gpu()
+        {
+            match Self::load_on(gpu, path, width, options) {
+                Ok(encoder) => return Ok(encoder),
+                Err(why) => log::warn!("the audio encoder stays on the CPU: {why}"),
+            }
+        }
+        let cpu = Device::cpu(threads).map_err(|why| EngineError::Llama {
+            doing: "preparing the CPU for the audio encoder",
+            why,
+        })?;
+        Self::load_on(cpu, path, width, options)
+    }
+
+    fn load_on(
+        mut device: Device,
+        path: &Path,
+        width: usize,
+        options: Options,
+    ) -> Result<Arc<Self>, LoadError> {
         let header = Header::open(path, Kind::Projector)?;
         backend::take_errors();
         let refused = |why: String| LoadError::Refused {
@@ -118,7 +144,6 @@ impl Encoder {
         {
             return Err(mismatch(projector as usize));
         }
-        let mut device = Device::new(threads).map_err(refused)?;
         let kind = header
             .string("clip.audio.projector_type")
             .or_else(|| header.string("clip.projector_type"));
@@ -133,11 +158,14 @@ impl Encoder {
             return Err(mismatch(kind.width()));
         }
         let state = kind.state();
+        let mut machine = Machine::new(state, device).map_err(refused)?;
+        // Made now, so that it shows whether the device can compute it, and nobody waits for it later.
+        machine.piece(&kind, USUAL).map_err(refused)?;
         Ok(Arc::new(Self {
             kind,
             width,
             state,
-            machine: Mutex::new(Machine::new(state, device).map_err(refused)?),
+            machine: Mutex::new(machine),
         }))
     }
 

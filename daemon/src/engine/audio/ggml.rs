@@ -24,11 +24,12 @@ pub(super) struct Arena(NonNull<sys::ggml_context>);
 #[derive(Debug)]
 pub(super) struct Buffer(NonNull<sys::ggml_backend_buffer>);
 
-/// What computes: a ggml backend and its threads.
+/// What computes: a ggml backend.
 #[derive(Debug)]
 pub(super) struct Device {
     backend: NonNull<sys::ggml_backend>,
-    threads: Arc<Threads>,
+    /// Those of the CPU; a GPU has its own.
+    threads: Option<Arc<Threads>>,
 }
 
 /// Operations in the order they are computed, with memory for what lies between them.
@@ -272,19 +273,41 @@ impl Drop for Buffer {
 }
 
 impl Device {
-    /// The CPU with `threads`. The choice of a device is made here and nowhere else.
+    /// The CPU with `threads`.
     ///
     /// # Errors
     /// When there is no memory.
-    pub(super) fn new(threads: &Arc<Threads>) -> Result<Self, String> {
-        // SAFETY: no preconditions.
-        let backend =
-            NonNull::new(unsafe { sys::ggml_backend_cpu_init() }).ok_or_else(no_memory)?;
+    pub(super) fn cpu(threads: &Arc<Threads>) -> Result<Self, String> {
+        let device = Self::open(threads.cpu().device()).ok_or_else(no_memory)?;
         // SAFETY: both live, the backend is the CPU's, and the threads end after it.
-        unsafe { sys::ggml_backend_cpu_set_threadpool(backend.as_ptr(), threads.raw()) };
+        unsafe { (threads.cpu().set_threads)(device.backend.as_ptr(), threads.raw()) };
         Ok(Self {
+            threads: Some(Arc::clone(threads)),
+            ..device
+        })
+    }
+
+    /// The GPU, if gemmad was built for one and the machine has it.
+    pub(super) fn gpu() -> Option<Self> {
+        let kinds = [
+            sys::GGML_BACKEND_DEVICE_TYPE_GPU,
+            sys::GGML_BACKEND_DEVICE_TYPE_IGPU,
+        ];
+        kinds.into_iter().find_map(|kind| {
+            // SAFETY: no preconditions.
+            Self::open(unsafe { sys::ggml_backend_dev_by_type(kind) })
+        })
+    }
+
+    fn open(device: sys::ggml_backend_dev_t) -> Option<Self> {
+        if device.is_null() {
+            return None;
+        }
+        // SAFETY: devices live as long as the process; without parameters.
+        let backend = unsafe { sys::ggml_backend_dev_init(device, std::ptr::null()) };
+        NonNull::new(backend).map(|backend| Self {
             backend,
-            threads: Arc::clone(threads),
+            threads: None,
         })
     }
 
@@ -302,7 +325,7 @@ impl Device {
     /// A graph in `arena` that computes `results`, in that order, with all the memory it needs.
     ///
     /// # Errors
-    /// When there is no memory.
+    /// When there is no memory, or the device cannot compute one of the operations.
     pub(super) fn graph(
         &self,
         arena: &Arena,
@@ -316,6 +339,7 @@ impl Device {
             // SAFETY: both are valid.
             unsafe { sys::ggml_build_forward_expand(raw.as_ptr(), result.0.as_ptr()) }
         }
+        self.check(raw)?;
         // SAFETY: the backend is valid.
         let allocator = unsafe {
             sys::ggml_gallocr_new(sys::ggml_backend_get_default_buffer_type(
@@ -332,16 +356,40 @@ impl Device {
         }
     }
 
+    /// Whether the device can compute all of a graph.
+    fn check(&self, graph: NonNull<sys::ggml_cgraph>) -> Result<(), String> {
+        // SAFETY: the graph is valid; indices are below its number of nodes.
+        let nodes = unsafe { sys::ggml_graph_n_nodes(graph.as_ptr()) };
+        for index in 0..nodes {
+            // SAFETY: as above; the backend is valid, names of operations are NUL-terminated and live
+            // as long as the process.
+            unsafe {
+                let node = sys::ggml_graph_node(graph.as_ptr(), index);
+                if !sys::ggml_backend_supports_op(self.backend.as_ptr(), node) {
+                    let name = CStr::from_ptr(sys::ggml_op_desc(node));
+                    return Err(format!("it cannot compute {}", name.to_string_lossy()));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Computes a graph. Its inputs are written; its arena and all it refers to are alive.
     ///
     /// # Errors
     /// When ggml fails.
     pub(super) fn compute(&mut self, graph: &mut Graph) -> Result<(), String> {
-        // SAFETY: all are valid, the backend is the CPU's, and `&mut` makes this the only run of both.
-        let code = self.threads.run(|count| unsafe {
-            sys::ggml_backend_cpu_set_n_threads(self.backend.as_ptr(), count);
-            sys::ggml_backend_graph_compute(self.backend.as_ptr(), graph.raw.as_ptr())
-        });
+        let backend = self.backend.as_ptr();
+        let code = match &self.threads {
+            // SAFETY: all are valid, the backend is the CPU's, and `&mut` makes this the only run of
+            // both.
+            Some(threads) => threads.run(|count| unsafe {
+                (threads.cpu().set_thread_count)(backend, count);
+                sys::ggml_backend_graph_compute(backend, graph.raw.as_ptr())
+            }),
+            // SAFETY: as above, but for the CPU.
+            None => unsafe { sys::ggml_backend_graph_compute(backend, graph.raw.as_ptr()) },
+        };
         match code {
             sys::GGML_STATUS_SUCCESS => Ok(()),
             code => Err(format!("ggml_backend_graph_compute returned {code}")),

@@ -21,6 +21,7 @@ use crate::engine::threads::Threads;
 const LLAMA_CPP: Options = Options {
     floor: Floor::Least,
     precision: Precision::Stored,
+    gpu: false,
 };
 
 /// A model's encoder twice: as a stream, and as mtmd computes it, which is the truth here.

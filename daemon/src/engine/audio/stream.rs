@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::encoder::{Encoder, Front, PIECES};
+use super::encoder::{Encoder, Front, PIECES, USUAL};
 use crate::engine::EngineError;
 
 /// An utterance.
@@ -133,7 +133,7 @@ impl Stream {
 }
 
 /// Most rows of a piece that goes beyond the end.
-const LAST_PIECE: usize = 12;
+const LAST_PIECE: usize = USUAL;
 
 /// The largest piece of at most `most` rows.
 fn largest_piece(most: usize) -> Option<usize> {
