@@ -9,11 +9,9 @@ use gemmad_api::{
     AskOptions, Error, Event, Finish, Health, MANAGER_PATH, ManagerProxy, ManagerState, SERVICE,
     Stats, from_dict,
 };
-use gemmad_testbed::{Bus, Daemon};
+use gemmad_testbed::{Bus, Daemon, nano};
 use zbus::proxy::CacheProperties;
 use zbus::{Connection, MatchRule, MessageStream};
-
-const LIGHT: &str = r#"{"tool":"light","room":"kitchen","state":"on"}"#;
 
 fn greedy() -> AskOptions {
     AskOptions::default()
@@ -127,10 +125,10 @@ async fn states_seen_by_asking(connection: Connection) -> Vec<ManagerState> {
 async fn an_answer_comes_whole_or_as_it_is_made() {
     let bus = Bus::start().await.unwrap();
     let daemon = Daemon::setup(&bus).start().await.unwrap();
-    let question = "turn on the kitchen light";
+    let question = nano::COMMAND;
     let (text, stats) = daemon.manager().ask(question, greedy()).await.unwrap();
     let stats: Stats = from_dict(&stats).unwrap();
-    assert_eq!(text, LIGHT);
+    assert_eq!(text, nano::ANSWER);
     assert_eq!((stats.output_tokens, stats.finish), (13, Finish::Stop));
 
     let (id, reader) = stream(daemon.manager(), question, greedy()).await.unwrap();
@@ -142,7 +140,7 @@ async fn an_answer_comes_whole_or_as_it_is_made() {
             _ => None,
         })
         .collect();
-    assert_eq!(streamed, LIGHT);
+    assert_eq!(streamed, nano::ANSWER);
     assert!(events.len() > 5, "not streamed: {events:?}");
     assert!(matches!(events.last(), Some(Event::Done(stats)) if stats.request == id));
 }
@@ -216,12 +214,8 @@ async fn options_are_obeyed_and_wrong_ones_refused_by_name() {
         .unwrap_err();
     assert!(refused.to_string().contains("colour"), "{refused}");
     assert_eq!(
-        manager
-            .ask("turn on the kitchen light", greedy())
-            .await
-            .unwrap()
-            .0,
-        LIGHT
+        manager.ask(nano::COMMAND, greedy()).await.unwrap().0,
+        nano::ANSWER
     );
 }
 
@@ -237,9 +231,7 @@ async fn a_full_queue_is_busy_at_once_and_a_closed_pipe_gives_the_place_back() {
         .await
         .unwrap();
     running.read_exact(&mut [0]).unwrap();
-    let (_, waiting) = stream(manager, "turn on the kitchen light", greedy())
-        .await
-        .unwrap();
+    let (_, waiting) = stream(manager, nano::COMMAND, greedy()).await.unwrap();
     let refused = stream(manager, "one too many", greedy()).await.unwrap_err();
     assert!(matches!(refused, Error::Busy(_)), "{refused:?}");
 
@@ -264,11 +256,11 @@ async fn a_client_that_dies_in_the_middle_of_an_answer_is_forgotten() {
     assert_eq!(
         daemon
             .manager()
-            .ask("turn on the kitchen light", greedy())
+            .ask(nano::COMMAND, greedy())
             .await
             .unwrap()
             .0,
-        LIGHT
+        nano::ANSWER
     );
 }
 
@@ -281,12 +273,8 @@ async fn a_slow_reader_slows_only_itself() {
         .await
         .unwrap();
     for _ in 0..3 {
-        let (text, _) = daemon
-            .manager()
-            .ask("turn on the kitchen light", greedy())
-            .await
-            .unwrap();
-        assert_eq!(text, LIGHT);
+        let (text, _) = daemon.manager().ask(nano::COMMAND, greedy()).await.unwrap();
+        assert_eq!(text, nano::ANSWER);
     }
     health_becomes(daemon.manager(), |health| health.active == 0).await;
     let events = lines(asleep);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gemmad_api::{AskOptions, Event};
-use gemmad_testbed::{Bus, Daemon, Model, speech};
+use gemmad_testbed::{Bus, Daemon, Model, nano, speech};
 
 /// The example beside this test's folder: cargo builds examples before it runs tests.
 fn reference() -> PathBuf {
@@ -76,7 +76,7 @@ async fn spoken_and_typed_turns_are_answered_token_for_token_as_llama_cpp_does()
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let sentences = [
-        ("turn on the kitchen light", "en-us"),
+        (nano::COMMAND, "en-us"),
         ("set the temperature to twenty one degrees", "en-gb"),
         (
             "what is the meaning of life the universe and everything",
@@ -119,9 +119,7 @@ async fn a_clip_of_more_rows_than_a_batch_is_answered_as_llama_cpp_does() {
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let sound = folder.path().join("long.wav");
-    let mut samples = speech::say("turn on the kitchen light", "en-us")
-        .unwrap()
-        .repeat(20);
+    let mut samples = speech::say(nano::COMMAND, "en-us").unwrap().repeat(20);
     // 26 s are 650 rows: more than llama.cpp's own batch of 512, and five of the daemon's.
     samples.truncate(26 * 16_000);
     speech::write_wav(&sound, &samples).unwrap();

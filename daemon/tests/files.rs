@@ -7,10 +7,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use gemmad_api::{AskOptions, Error, TranscribeOptions};
-use gemmad_testbed::{Bus, Daemon, speech};
+use gemmad_testbed::{Bus, Daemon, nano, speech};
 use hound::{SampleFormat, WavSpec, WavWriter};
-
-const SAID: &str = "turn on the kitchen light";
 
 struct Folder(tempfile::TempDir);
 
@@ -23,7 +21,7 @@ impl Folder {
 
     /// The sentence, as a sound file of the given shape.
     fn wav(&self, name: &str, rate: u32, channels: u16, bits: u16) -> PathBuf {
-        let samples = resample(&speech::say(SAID, "en-us").unwrap(), rate);
+        let samples = resample(&speech::say(nano::COMMAND, "en-us").unwrap(), rate);
         self.samples(name, rate, channels, bits, &samples)
     }
 
@@ -85,7 +83,7 @@ async fn a_sound_file_of_any_usual_shape_is_understood() {
         folder.wav("eight.wav", 48_000, 8, 16),
     ] {
         let text = transcribe(&daemon, &path).await;
-        assert_eq!(text.as_deref(), Ok(SAID), "{}", path.display());
+        assert_eq!(text.as_deref(), Ok(nano::TRANSCRIPT), "{}", path.display());
     }
     let options = AskOptions {
         audio: Some(
@@ -94,7 +92,7 @@ async fn a_sound_file_of_any_usual_shape_is_understood() {
         ..AskOptions::default()
     };
     let (text, _) = daemon.manager().ask("", options).await.unwrap();
-    assert_eq!(text, r#"{"tool":"light","room":"kitchen","state":"on"}"#);
+    assert_eq!(text, nano::ANSWER);
 }
 
 #[tokio::test]
@@ -103,7 +101,7 @@ async fn a_sound_file_that_cannot_be_used_is_refused_by_name_and_the_daemon_live
     let daemon = Daemon::setup(&bus).start().await.unwrap();
     let folder = Folder(tempfile::tempdir().unwrap());
     let good = std::fs::read(folder.wav("good.wav", 16_000, 1, 16)).unwrap();
-    let long = speech::say(SAID, "en-us").unwrap().repeat(40);
+    let long = speech::say(nano::COMMAND, "en-us").unwrap().repeat(40);
     let cases = [
         (folder.bytes("empty.wav", b""), "empty"),
         (
@@ -145,5 +143,8 @@ async fn a_sound_file_that_cannot_be_used_is_refused_by_name_and_the_daemon_live
         .unwrap_err();
     assert!(matches!(refused, Error::InvalidArgument(_)), "{refused:?}");
     let good = folder.0.path().join("good.wav");
-    assert_eq!(transcribe(&daemon, &good).await.as_deref(), Ok(SAID));
+    assert_eq!(
+        transcribe(&daemon, &good).await.as_deref(),
+        Ok(nano::TRANSCRIPT)
+    );
 }

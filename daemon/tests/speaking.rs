@@ -5,10 +5,7 @@ use std::io::Read;
 
 use futures_util::StreamExt;
 use gemmad_api::{AskOptions, Error, Event, Stats, VoiceState, from_dict};
-use gemmad_testbed::{Bus, Daemon, Encoding, Microphone, speech};
-
-const SAID: &str = "turn on the kitchen light";
-const LIGHT: &str = r#"{"tool":"light","room":"kitchen","state":"on"}"#;
+use gemmad_testbed::{Bus, Daemon, Encoding, Microphone, nano, speech};
 
 /// A sentence with the silence around it that ends an utterance.
 fn utterance(text: &str) -> Vec<f32> {
@@ -88,10 +85,10 @@ async fn three_spoken_turns_through_alsa_are_transcribed_and_answered() {
         .await
         .unwrap();
     for _ in 0..3 {
-        let turn = speak(&daemon, &microphone, SAID).await;
+        let turn = speak(&daemon, &microphone, nano::COMMAND).await;
         assert_eq!(
             (turn.transcript.as_str(), turn.reply.as_str()),
-            (SAID, LIGHT)
+            (nano::TRANSCRIPT, nano::ANSWER)
         );
         assert!(
             turn.stats.speech_to_token_ms.is_some_and(|ms| ms > 0.0),
@@ -111,10 +108,10 @@ async fn a_stereo_microphone_of_48_khz_behind_pulseaudio_is_understood() {
         .start()
         .await
         .unwrap();
-    let turn = speak(&daemon, &microphone, SAID).await;
+    let turn = speak(&daemon, &microphone, nano::COMMAND).await;
     assert_eq!(
         (turn.transcript.as_str(), turn.reply.as_str()),
-        (SAID, LIGHT)
+        (nano::TRANSCRIPT, nano::ANSWER)
     );
 }
 
@@ -141,10 +138,10 @@ async fn a_turn_spoken_during_a_long_typed_answer_is_answered_first() {
         .unwrap();
     drop(writer);
     reader.read_exact(&mut [0]).unwrap();
-    let turn = speak(&daemon, &microphone, SAID).await;
+    let turn = speak(&daemon, &microphone, nano::COMMAND).await;
     assert_eq!(
         (turn.transcript.as_str(), turn.reply.as_str()),
-        (SAID, LIGHT)
+        (nano::TRANSCRIPT, nano::ANSWER)
     );
     let text = std::io::read_to_string(reader).unwrap();
     let last = text.lines().last().unwrap();
@@ -165,10 +162,10 @@ async fn push_to_talk_hears_one_utterance_and_mute_none() {
         .await
         .unwrap();
     let voice = daemon.voice();
-    microphone.play(&utterance(SAID)).await.unwrap();
+    microphone.play(&utterance(nano::COMMAND)).await.unwrap();
     push_to_talk(&daemon).await;
-    let turn = speak(&daemon, &microphone, SAID).await;
-    assert_eq!(turn.reply, LIGHT);
+    let turn = speak(&daemon, &microphone, nano::COMMAND).await;
+    assert_eq!(turn.reply, nano::ANSWER);
     // What was said before was not heard.
     assert_eq!(turn.utterance, 1);
     voice_is(&daemon, VoiceState::Off).await;
@@ -182,7 +179,10 @@ async fn push_to_talk_hears_one_utterance_and_mute_none() {
     assert!(matches!(refused, Error::NoMicrophone(_)), "{refused:?}");
     voice.set_muted(false).await.unwrap();
     push_to_talk(&daemon).await;
-    assert_eq!(speak(&daemon, &microphone, SAID).await.reply, LIGHT);
+    assert_eq!(
+        speak(&daemon, &microphone, nano::COMMAND).await.reply,
+        nano::ANSWER
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,7 +212,7 @@ async fn stop_drops_the_utterance_being_heard() {
     );
     // What is heard next is another utterance; the stopped one never ended.
     let turn = async {
-        microphone.play(&utterance(SAID)).await.unwrap();
+        microphone.play(&utterance(nano::COMMAND)).await.unwrap();
         ended.next().await.unwrap().args().unwrap().utterance
     };
     assert!(turn.await >= 2);
@@ -240,10 +240,10 @@ async fn without_a_microphone_the_daemon_says_so_and_answers_questions() {
     assert_eq!(voice.state().await.unwrap(), VoiceState::Off);
     let (text, _) = daemon
         .manager()
-        .ask(SAID, AskOptions::default())
+        .ask(nano::COMMAND, AskOptions::default())
         .await
         .unwrap();
-    assert_eq!(text, LIGHT);
+    assert_eq!(text, nano::ANSWER);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,7 +258,10 @@ async fn a_microphone_that_disappears_is_missed_and_heard_again_when_it_is_back(
             .start()
             .await
             .unwrap();
-        assert_eq!(speak(&daemon, &microphone, SAID).await.reply, LIGHT);
+        assert_eq!(
+            speak(&daemon, &microphone, nano::COMMAND).await.reply,
+            nano::ANSWER
+        );
         microphone.unplug();
         microphone_is(&daemon, false).await;
         let mut problems = daemon.voice().receive_problem_changed().await;
@@ -267,14 +270,17 @@ async fn a_microphone_that_disappears_is_missed_and_heard_again_when_it_is_back(
         }
         let (text, _) = daemon
             .manager()
-            .ask(SAID, AskOptions::default())
+            .ask(nano::COMMAND, AskOptions::default())
             .await
             .unwrap();
-        assert_eq!(text, LIGHT);
+        assert_eq!(text, nano::ANSWER);
 
         microphone.plug_in().await.unwrap();
         microphone_is(&daemon, true).await;
-        assert_eq!(speak(&daemon, &microphone, SAID).await.reply, LIGHT);
+        assert_eq!(
+            speak(&daemon, &microphone, nano::COMMAND).await.reply,
+            nano::ANSWER
+        );
         assert!(daemon.stop().await.unwrap().success());
     }
 }

@@ -7,7 +7,7 @@ use super::vad::{FRAME, Vad};
 use crate::config;
 
 /// Silence kept after the last speech of an utterance, so that the final consonant is not cut.
-const TRAILING_MS: u32 = 200;
+const TRAILING_MS: u32 = 160;
 
 /// What the segmenter found.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,11 +6,9 @@ use std::time::Instant;
 use gemmad::config::{Bounded, Config};
 use gemmad::engine::{Clip, EngineError, Event, Phase, Request};
 use gemmad_api::Finish;
-use gemmad_testbed::speech;
+use gemmad_testbed::{nano, speech};
 
 use super::{health_becomes, nano, started};
-
-const LIGHT: &str = r#"{"tool":"light","room":"kitchen","state":"on"}"#;
 
 fn ask(config: &Config, text: &str) -> Request {
     Request::question(&config.answer, text.into())
@@ -32,14 +30,14 @@ fn clip(text: &str) -> std::sync::Arc<Clip> {
 async fn a_typed_and_a_spoken_question_get_the_same_answer() {
     let config = nano();
     let engine = started(&config);
-    let typed = engine.submit(ask(&config, "turn on the kitchen light"));
+    let typed = engine.submit(ask(&config, nano::COMMAND));
     let (text, stats) = typed.await.unwrap().text().await.unwrap();
-    assert_eq!((text.as_str(), stats.finish), (LIGHT, Finish::Stop));
+    assert_eq!((text.as_str(), stats.finish), (nano::ANSWER, Finish::Stop));
 
-    let sound = clip("turn on the kitchen light");
+    let sound = clip(nano::COMMAND);
     let spoken = Request::reply(&config.answer).about(std::sync::Arc::clone(&sound));
     let (text, stats) = engine.submit(spoken).await.unwrap().text().await.unwrap();
-    assert_eq!(text, LIGHT);
+    assert_eq!(text, nano::ANSWER);
     assert!(
         stats.audio_tokens > 20 && stats.encode_ms > 0.0,
         "{stats:?}"
@@ -47,7 +45,7 @@ async fn a_typed_and_a_spoken_question_get_the_same_answer() {
 
     let written = Request::transcript(&config.transcribe, "English").about(sound);
     let (text, _) = engine.submit(written).await.unwrap().text().await.unwrap();
-    assert_eq!(text, "turn on the kitchen light");
+    assert_eq!(text, nano::TRANSCRIPT);
 }
 
 #[tokio::test]
@@ -55,7 +53,7 @@ async fn the_system_prompt_is_prefilled_once_and_shared() {
     let mut config = nano();
     config.answer.system = "You live in a small house and answer briefly. ".repeat(8);
     let engine = started(&config);
-    for question in ["turn on the kitchen light", "what can you do"] {
+    for question in [nano::COMMAND, "what can you do"] {
         let answer = engine.submit(ask(&config, question)).await.unwrap();
         let (_, stats) = answer.text().await.unwrap();
         let prefix = engine.health().prefix_cells;
@@ -75,10 +73,7 @@ async fn a_dropped_answer_gives_its_place_and_its_cells_back() {
     let engine = started(&config);
     let mut running = engine.submit(long(&config)).await.unwrap();
     assert!(matches!(running.next().await, Event::Text(_)));
-    let waiting = engine
-        .submit(ask(&config, "turn on the kitchen light"))
-        .await
-        .unwrap();
+    let waiting = engine.submit(ask(&config, nano::COMMAND)).await.unwrap();
     let refused = engine
         .submit(ask(&config, "one too many"))
         .await
@@ -87,7 +82,7 @@ async fn a_dropped_answer_gives_its_place_and_its_cells_back() {
 
     drop(running);
     let (text, _) = waiting.text().await.unwrap();
-    assert_eq!(text, LIGHT);
+    assert_eq!(text, nano::ANSWER);
     let idle = health_becomes(&engine, |health| health.active == 0 && health.queued == 0).await;
     assert_eq!(idle.cells_used, idle.prefix_cells);
     assert_eq!(idle.finished, 2);
@@ -118,12 +113,12 @@ async fn a_spoken_turn_goes_before_a_long_answer_and_questions_keep_their_order(
         .await
         .unwrap();
     let turn = engine.listen("").await.unwrap();
-    turn.push(speech::say("turn on the kitchen light", "en-us").unwrap());
+    turn.push(speech::say(nano::COMMAND, "en-us").unwrap());
     let spoken = Request::reply(&config.answer).heard(Instant::now());
     let spoken = turn.ask(&[spoken]).unwrap().remove(0);
     drop(turn);
     let (text, stats) = spoken.text().await.unwrap();
-    assert_eq!(text, LIGHT);
+    assert_eq!(text, nano::ANSWER);
     assert!(stats.speech_to_token_ms.is_some());
     // The long answer still runs and the second question still waits: nobody waited for them.
     health_becomes(&engine, |health| (health.active, health.queued) == (1, 1)).await;
@@ -145,7 +140,7 @@ async fn answers_made_side_by_side_are_those_made_alone() {
     let config = nano();
     let engine = started(&config);
     let questions = [
-        "turn on the kitchen light",
+        nano::COMMAND,
         "what can you do",
         "set a timer for ten minutes",
     ];
@@ -231,10 +226,10 @@ async fn max_tokens_and_the_context_end_an_answer_with_length() {
     let mut config = nano();
     config.engine.context = Bounded::new(256).unwrap();
     let engine = started(&config);
-    let mut short = ask(&config, "turn on the kitchen light");
+    let mut short = ask(&config, nano::COMMAND);
     short.max_tokens = 3;
     let (text, stats) = engine.submit(short).await.unwrap().text().await.unwrap();
-    assert!(LIGHT.starts_with(&text));
+    assert!(nano::ANSWER.starts_with(&text));
     assert_eq!((stats.output_tokens, stats.finish), (3, Finish::Length));
 
     let (_, stats) = engine

@@ -5,7 +5,7 @@ use std::time::Instant;
 use gemmad::config::{Bounded, Config};
 use gemmad::engine::{Answer, Clip, Engine, EngineError, Event, Request, Turn};
 use gemmad_api::{Health, Stats};
-use gemmad_testbed::speech;
+use gemmad_testbed::{nano, speech};
 
 use super::{health_becomes, nano, started};
 
@@ -73,7 +73,7 @@ async fn what_is_heard_piece_by_piece_is_answered_as_the_whole_clip_is() {
         config.answer.system = system.into();
         let engine = started(&config);
         for text in [
-            "turn on the kitchen light",
+            nano::COMMAND,
             "set a timer for ten minutes",
             "what is the meaning of life the universe and everything",
             "stop",
@@ -91,7 +91,7 @@ async fn what_is_heard_piece_by_piece_is_answered_as_the_whole_clip_is() {
 async fn reply_and_transcript_share_one_pass_over_the_sound() {
     let config = nano();
     let engine = started(&config);
-    let answers = spoken(&engine, &config, &say("turn on the kitchen light")).await;
+    let answers = spoken(&engine, &config, &say(nano::COMMAND)).await;
     let [(_, reply), (_, transcript)] = answers.as_slice() else {
         panic!("{answers:?}")
     };
@@ -128,7 +128,7 @@ async fn sound_is_in_the_cache_before_anybody_asks() {
 async fn a_turn_that_was_no_turn_leaves_the_cache_as_it_was() {
     let config = nano();
     let engine = started(&config);
-    let sound = say("turn on the kitchen light");
+    let sound = say(nano::COMMAND);
     let first = spoken(&engine, &config, &sound).await;
     let idle = health_becomes(&engine, |it| (it.active, it.turns) == (0, 0)).await;
     for length in [0, 100, 8000, 40_000] {
@@ -151,7 +151,7 @@ async fn an_answer_begun_too_early_is_dropped_and_the_turn_goes_on_as_if_nothing
     let config = nano();
     let engine = started(&config);
     let sound = [
-        say("turn on the kitchen light"),
+        say(nano::COMMAND),
         speech::silence(300),
         say("and turn off the bedroom light"),
     ]
@@ -186,7 +186,7 @@ async fn the_answer_is_there_when_the_end_is_confirmed() {
     let config = nano();
     let engine = started(&config);
     let turn = engine.listen("").await.unwrap();
-    push(&turn, &say("turn on the kitchen light"));
+    push(&turn, &say(nano::COMMAND));
     let mut answers = turn.ask(&questions(&config)).unwrap();
     // The person may still go on; the answer does not wait for that.
     assert!(matches!(answers[0].next().await, Event::Text(_)));
@@ -200,7 +200,7 @@ async fn speech_of_more_than_thirty_seconds_goes_on_in_another_span() {
     let mut config = nano();
     config.engine.context = Bounded::new(8192).unwrap();
     let engine = started(&config);
-    let sentence = [say("turn on the kitchen light"), speech::silence(500)].concat();
+    let sentence = [say(nano::COMMAND), speech::silence(500)].concat();
     let sound = sentence.repeat(32 * 16_000 / sentence.len() + 1);
     let answers = spoken(&engine, &config, &sound).await;
     let rows = u32::try_from(sound.len() / 640).unwrap();
@@ -219,7 +219,7 @@ async fn a_turn_longer_than_the_context_fails_by_name_and_the_next_is_answered()
     let mut config = nano();
     config.engine.context = Bounded::new(256).unwrap();
     let engine = started(&config);
-    let sentence = say("turn on the kitchen light");
+    let sentence = say(nano::COMMAND);
     let turn = engine.listen("").await.unwrap();
     push(&turn, &sentence.repeat(10));
     let answers = turn.ask(&questions(&config)).unwrap();

@@ -20,6 +20,7 @@ mod bus;
 mod daemon;
 mod error;
 mod microphone;
+pub mod nano;
 mod process;
 pub mod speech;
 

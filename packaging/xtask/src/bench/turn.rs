@@ -25,8 +25,8 @@ const THREADS: &str = "2";
 const BY_ITSELF: &str = "0";
 
 /// The endpoint's silence that follows the last sample which belongs to the utterance: `[voice]
-/// endpoint_ms` less the 200 ms of it that are kept.
-const ENDPOINT_MS: f64 = 400.0;
+/// endpoint_ms` less the 160 ms of it that are kept.
+const ENDPOINT_MS: f64 = 440.0;
 
 /// What is asked on a machine that is short of time.
 const SENTENCES: [&str; 4] = [
@@ -56,10 +56,12 @@ struct Whole {
     prefill_ms: f64,
 }
 
-/// How busy the machine is with something else.
+/// Under what circumstances a turn is spoken.
 #[derive(Clone, Copy)]
 enum Load {
     None,
+    /// Nothing, and the encoder's matrices are held in 8 bits.
+    EightBits,
     /// One of the cores is all there is.
     OneCore,
     /// Another process computes on every core.
@@ -91,6 +93,9 @@ async fn measure_in(bench: &Bench, folder: &Path) -> Result<Vec<Figure>> {
     let mut figures = latencies(bench, &turns, &wholes)?;
     figures.extend(costs(bench, &turns[1])?);
     let sound = folder.join("10.wav");
+    let lengths = [10.0, 10.1, 10.2, 10.3, 10.4];
+    let eight_bits = spoken(bench, &bench.shape, &sound, &lengths, Load::EightBits).await?;
+    figures.extend(in_eight_bits(bench, &eight_bits)?);
     let slow = spoken(bench, &bench.shape, &sound, &[10.0, 10.0], Load::OneCore).await?;
     figures.push(
         figure(bench, "one_core_real_time_factor", "", factors(&slow))?
@@ -125,7 +130,7 @@ fn latencies(bench: &Bench, turns: &[Vec<Turn>], wholes: &[Vec<f64>]) -> Result<
             .meaning("The same for 20 s of speech."),
         figure(bench, "first_token_after_endpoint_ms", "ms", after_endpoint(&middle))?
             .goal("≈ 0")
-            .meaning("How much later than the endpoint the first token comes, when the answer is begun 400 ms before it, at the pause that may be the end (`[voice] speculative`)."),
+            .meaning("How much later than the endpoint the first token comes, when the answer is begun 440 ms before it, at the pause that may be the end (`[voice] speculative`)."),
     ];
     for (nth, seconds) in LENGTHS.iter().enumerate() {
         figures.push(
@@ -171,6 +176,18 @@ fn costs(bench: &Bench, turns: &[Turn]) -> Result<Vec<Figure>> {
         figure(bench, "idle_cpu", "cores", each(|it| it.idle_cpu))?
             .goal("≈ 0")
             .meaning("Processor time in the second after an answer, by time: whether threads that wait burn any."),
+    ])
+}
+
+/// The same with the encoder's matrices in 8 bits.
+fn in_eight_bits(bench: &Bench, turns: &[Turn]) -> Result<Vec<Figure>> {
+    let firsts = turns.iter().map(|it| it.stats.first_token_ms).collect();
+    Ok(vec![
+        figure(bench, "q8_real_time_factor", "", factors(turns))?
+            .goal("≤ 0.35")
+            .meaning("`turn_real_time_factor` with `[model] encoder_weights = \"q8_0\"`."),
+        figure(bench, "q8_first_token_10s", "ms", firsts)?
+            .meaning("`turn_first_token_10s` with `[model] encoder_weights = \"q8_0\"`."),
     ])
 }
 
@@ -229,20 +246,23 @@ async fn spoken(
             command.args(["-c", "0"]).arg(program(bench));
             command
         }
-        Load::None | Load::Busy => Command::new(program(bench)),
+        Load::None | Load::EightBits | Load::Busy => Command::new(program(bench)),
     };
     let threads = match load {
-        Load::None => THREADS,
+        Load::None | Load::EightBits => THREADS,
         Load::OneCore | Load::Busy => BY_ITSELF,
     };
     hearing(&mut command, model, threads, "16");
+    if matches!(load, Load::EightBits) {
+        command.arg("--q8");
+    }
     command.arg("--ignore-end").arg("--audio").arg(sound);
     for seconds in lengths {
         command.args(["--seconds", &seconds.to_string()]);
     }
     let _others = match load {
         Load::Busy => others()?,
-        Load::None | Load::OneCore => Vec::new(),
+        Load::None | Load::EightBits | Load::OneCore => Vec::new(),
     };
     lines(command).await
 }

@@ -31,7 +31,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         let figure = Figure::new(&format!("{name}_speech_to_token_ms"), "ms", samples, &model)?;
         figures.push(figure.meaning(
             "From the last sample of speech, as the daemon hears it, to the first token of the answer, which is \
-             begun after 200 ms of silence and told when the end is certain (`[voice] endpoint_ms`, 600 ms).",
+             begun after 160 ms of silence and told when the end is certain (`[voice] endpoint_ms`, 600 ms).",
         ));
     }
     Ok(figures)
@@ -44,7 +44,6 @@ async fn latencies(bench: &Bench, model: &Model) -> Result<Vec<f64>> {
         .binaries(bench.binaries.clone())
         .model(model)
         .set("answer", "max_tokens", 4)
-        .set("voice", "transcript", false)
         .microphone(&microphone)
         .start()
         .await?;

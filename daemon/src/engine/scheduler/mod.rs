@@ -6,38 +6,42 @@
 //! and sound fill the rest in order of arrival; sound whose speaker has stopped goes before sound that
 //! is still growing.
 //!
-//! What a question needs is set aside when it begins, for its prompt and its longest answer, so it never
-//! runs out under way. How long a person will speak nobody knows: a spoken turn takes cells as it
-//! grows, from a quarter that is kept from questions.
+//! | file | owns |
+//! |---|---|
+//! | here | what arrives; the order in which batches are computed |
+//! | `admission` | who begins, and with how many cells |
+//! | `prefix` | the system prompt in the cache |
+
+mod admission;
+mod prefix;
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use gemmad_api::{Finish, Health};
 use tokio::sync::{oneshot, watch};
 
-use super::cells::{Block, Cells};
-use super::context::{Context, Row, SequenceId, Shape};
-use super::hearing::{Hearing, Opening, Recording, TurnId};
-use super::model::{Model, Token};
-use super::places::TURNS;
-use super::sampler::Candidates;
-use super::sequence::{Base, Job, Next, Sequence};
-use super::threads::Threads;
-use super::{EngineError, Event, Priority, prompt};
 use crate::config;
-
-/// The sequence that holds the system prompt.
-const PREFIX: SequenceId = 0;
+use crate::engine::cells::Cells;
+use crate::engine::context::{Context, SequenceId, Shape};
+use crate::engine::hearing::{Hearing, Opening, Recording, TurnId};
+use crate::engine::model::{Model, Token};
+use crate::engine::places::TURNS;
+use crate::engine::sampler::Candidates;
+use crate::engine::sequence::{Job, Next, Sequence};
+use crate::engine::threads::Threads;
+use crate::engine::{EngineError, Event, Priority, prompt};
+use admission::Waiting;
+use prefix::PREFIX;
 
 /// Sequences of a spoken turn: one that is open, one that is closed and becomes its transcript, and one
 /// for its reply.
 const TURN_SEQUENCES: u32 = 3;
 
-/// Fewest tokens of answer a request begins with when cells are short.
-const LEAST_ANSWER: usize = 64;
+/// Most rows of a prompt that are read between two tokens of a reply to speech. On two cores of a desktop 16
+/// of E2B's rows take as long as one and a half tokens.
+const BESIDE_SPEECH: usize = 16;
 
 /// What reaches the engine thread.
 pub(super) enum Work {
@@ -70,22 +74,6 @@ pub(super) struct Carried {
     pub health: Health,
     /// Questions among the active requests.
     pub questions: u32,
-}
-
-/// A question that waits for cells and a sequence.
-enum Waiting {
-    Typed(Job),
-    Recording(Recording),
-}
-
-/// Room for a question.
-struct Room {
-    /// Rows of its prompt that are in the KV cache already.
-    shared: usize,
-    /// Cells for the rest and the answer.
-    cells: Rc<Block>,
-    /// Most tokens of the answer.
-    answer: usize,
 }
 
 /// The state of the engine thread.
@@ -186,35 +174,6 @@ impl Scheduler {
         for waiting in self.queue {
             waiting.into_job().end(stopped());
         }
-    }
-
-    fn prefill_prefix(&mut self) -> Result<(), EngineError> {
-        let (rows, capacity) = (self.prefix.len(), self.capacity());
-        if rows >= capacity {
-            return Err(EngineError::PromptTooLong { rows, capacity });
-        }
-        Row::of(&self.prefix, 0, PREFIX, false)
-            .chunks(self.batch)
-            .try_for_each(|rows| self.context.decode_tokens(rows))
-    }
-
-    /// Puts the next system prompt in the place of the one that is kept, once nobody uses that.
-    fn change_prefix(&mut self) {
-        if !self.active.is_empty() || !self.hearings.is_empty() {
-            return;
-        }
-        let Some(prefix) = self.next_prefix.take() else {
-            return;
-        };
-        self.context.forget(PREFIX);
-        self.prefix = prefix;
-        if let Err(error) = self.prefill_prefix() {
-            log::warn!("the system prompt is not kept in the cache: {error}");
-            self.context.forget(PREFIX);
-            self.prefix.clear();
-        }
-        self.cells = Cells::new(self.context.cells().saturating_sub(self.prefix.len()));
-        self.report();
     }
 
     /// Takes in what arrived, `next` first. False: the end.
@@ -329,158 +288,6 @@ impl Scheduler {
         }
     }
 
-    /// Lets begin what there is room for: answers to what was spoken first, then questions in order of
-    /// arrival.
-    fn admit(&mut self) {
-        for index in (0..self.hearings.len()).rev() {
-            if self.hearings[index].is_complete() {
-                self.begin_answers(index);
-            }
-        }
-        while let Some(room) = self.queue.front().and_then(|first| self.room_for(first))
-            && let Some(id) = self.sequence()
-            && let Some(waiting) = self.queue.pop_front()
-        {
-            self.begin(waiting, id, room);
-        }
-    }
-
-    /// Begins the answers about a complete hearing, in order, as far as there is room. The last one
-    /// takes its sequence over.
-    fn begin_answers(&mut self, index: usize) {
-        while let Some(jobs) = self.hearings[index].jobs()
-            && let [job, more @ ..] = jobs.as_slice()
-        {
-            let (prompt, most, is_last) = (job.prompt.len(), job.max_tokens, more.is_empty());
-            let reserved = self.hearings[index].reserved.take();
-            let Some((cells, answer)) = reserved
-                .map(|block| (block, most))
-                .or_else(|| self.reserve(prompt, most, 0))
-            else {
-                return self.give_up_if_hopeless(index, prompt);
-            };
-            let hearing = &self.hearings[index];
-            let id = if is_last {
-                hearing.id
-            } else if let Some(id) = self.free.pop() {
-                self.context.share(hearing.id, id, hearing.base.rows);
-                id
-            } else {
-                return;
-            };
-            let hearing = &mut self.hearings[index];
-            let base = hearing.base.clone();
-            let mut held = hearing.cells.clone();
-            held.push(cells);
-            // There is at least one, as was just seen.
-            let Some(job) = hearing.jobs().map(|jobs| jobs.remove(0)) else {
-                return;
-            };
-            let job = Job {
-                max_tokens: answer,
-                ..job
-            };
-            self.active.push(Sequence::new(id, job, &base, held));
-            if is_last {
-                self.hearings.remove(index);
-                return;
-            }
-        }
-    }
-
-    /// The room for a question, if there is room for it now.
-    fn room_for(&self, waiting: &Waiting) -> Option<Room> {
-        if self.questions() >= self.parallel {
-            return None;
-        }
-        let most = waiting.job().max_tokens;
-        let (rows, shared) = match waiting {
-            Waiting::Typed(job) => {
-                let rows = job.prompt.len();
-                // The last token is always computed, for its logits.
-                (rows, prompt::common(&job.prompt[..rows - 1], &self.prefix))
-            }
-            Waiting::Recording(it) => (it.rows(), prompt::common(&it.first_tokens(), &self.prefix)),
-        };
-        let (cells, answer) = self.reserve(rows - shared, most, self.kept_for_speech())?;
-        Some(Room {
-            shared,
-            cells,
-            answer,
-        })
-    }
-
-    fn begin(&mut self, waiting: Waiting, id: SequenceId, room: Room) {
-        let Room {
-            shared,
-            cells,
-            answer,
-        } = room;
-        self.context.share(PREFIX, id, shared);
-        match waiting {
-            Waiting::Typed(mut job) => {
-                job.max_tokens = answer;
-                job.prompt.drain(..shared);
-                let base = Base {
-                    rows: shared,
-                    cached: shared,
-                    ..Base::default()
-                };
-                self.active.push(Sequence::new(id, job, &base, vec![cells]));
-            }
-            Waiting::Recording(mut recording) => {
-                recording.job.max_tokens = answer;
-                let hearing = Hearing::of_recording(id, recording, shared, cells);
-                self.hearings.push(hearing);
-            }
-        }
-    }
-
-    /// Sets cells aside for `prompt` rows and an answer of at most `most` tokens, and says how long it
-    /// may be: with few cells left it is cut down rather than kept waiting. `kept` cells stay free.
-    fn reserve(&self, prompt: usize, most: usize, kept: usize) -> Option<(Rc<Block>, usize)> {
-        let free = self.cells.free().checked_sub(kept + prompt)?;
-        let answer = free.min(most);
-        if answer < most.min(LEAST_ANSWER) {
-            return None;
-        }
-        let block = self.cells.take(prompt + answer)?;
-        Some((block, answer))
-    }
-
-    /// Fails a complete hearing whose answer finds no cells when nobody is left to give any back.
-    fn give_up_if_hopeless(&mut self, index: usize, rows: usize) {
-        let hearings = self.hearings.iter();
-        let mut closed = hearings.filter(|hearing| hearing.turn().is_none());
-        if self.active.is_empty() && closed.all(Hearing::is_complete) {
-            self.fail_for_cells(index, rows);
-        }
-    }
-
-    fn fail_for_cells(&mut self, index: usize, rows: usize) {
-        let error = EngineError::PromptTooLong {
-            rows: self.hearings[index].base.rows + rows,
-            capacity: self.context.cells(),
-        };
-        self.fail_hearing(index, &error);
-    }
-
-    fn kept_for_speech(&self) -> usize {
-        match self.model.encoder() {
-            Some(_) => self.context.cells() / 4,
-            None => 0,
-        }
-    }
-
-    /// Questions under way.
-    fn questions(&self) -> usize {
-        let hearings = self.hearings.iter().map(|hearing| hearing.priority);
-        let sequences = self.active.iter().map(|sequence| sequence.job.priority);
-        let all = hearings.chain(sequences);
-        all.filter(|priority| *priority == Priority::Question)
-            .count()
-    }
-
     /// Computes one batch for the most urgent class.
     ///
     /// Rows that want logits and rows that do not never share a batch, because one that wants them
@@ -499,9 +306,9 @@ impl Scheduler {
         self.prompts_had_their_turn =
             prompts && (generating.is_empty() || !self.prompts_had_their_turn);
         match heard {
-            _ if !self.prompts_had_their_turn => self.step_tokens(&generating),
+            _ if !self.prompts_had_their_turn => self.step_tokens(&generating, self.batch),
             Some(index) => self.step_hearing(index),
-            None => self.step_tokens(&reading),
+            None => self.step_prompts(priority, &reading, generating.is_empty()),
         }
     }
 
@@ -541,11 +348,12 @@ impl Scheduler {
             return self.fail_for_cells(index, rows);
         }
         let (generating, reading) = self.generating_and_reading(|_| true);
-        self.step_tokens(if reading.is_empty() {
+        let next = if reading.is_empty() {
             &generating
         } else {
             &reading
-        });
+        };
+        self.step_tokens(next, self.batch);
     }
 
     fn fail_hearing(&mut self, index: usize, error: &EngineError) {
@@ -566,12 +374,27 @@ impl Scheduler {
         self.free.push(hearing.id);
     }
 
-    fn step_tokens(&mut self, sequences: &[usize]) {
+    /// Computes rows of prompts that are being read. Questions share a batch, because that is quicker
+    /// for all of them. After speech one prompt is read at a time, the reply's first, and little of it
+    /// while the reply is being generated: somebody is waiting for the next word.
+    fn step_prompts(&mut self, priority: Priority, reading: &[usize], alone: bool) {
+        match (priority, reading) {
+            (Priority::Speech, [first, ..]) if alone => self.step_tokens(&[*first], self.batch),
+            (Priority::Speech, [first, ..]) => {
+                self.step_tokens(&[*first], self.batch.min(BESIDE_SPEECH));
+            }
+            _ => self.step_tokens(reading, self.batch),
+        }
+    }
+
+    /// Computes a batch of at most `most` rows for these sequences, which are all generating or all
+    /// reading.
+    fn step_tokens(&mut self, sequences: &[usize], most: usize) {
         let started = Instant::now();
         let mut rows = Vec::new();
         let mut parts = Vec::new();
         for index in sequences.iter().copied() {
-            let part = self.active[index].token_rows(self.batch - rows.len());
+            let part = self.active[index].token_rows(most - rows.len());
             if !part.is_empty() {
                 parts.push((index, part.len()));
                 rows.extend(part);
@@ -652,21 +475,5 @@ impl Scheduler {
             *published = carried;
             changed
         });
-    }
-}
-
-impl Waiting {
-    fn job(&self) -> &Job {
-        match self {
-            Self::Typed(job) => job,
-            Self::Recording(recording) => &recording.job,
-        }
-    }
-
-    fn into_job(self) -> Job {
-        match self {
-            Self::Typed(job) => job,
-            Self::Recording(recording) => recording.job,
-        }
     }
 }

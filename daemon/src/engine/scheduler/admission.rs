@@ -1,0 +1,204 @@
+//! Who begins: questions and answers to what was spoken get a sequence and their cells here.
+//!
+//! What a question needs is set aside when it begins, for its prompt and its longest answer, so it never
+//! runs out under way. How long a person will speak nobody knows: a spoken turn takes cells as it
+//! grows, from a quarter that is kept from questions.
+
+use std::rc::Rc;
+
+use super::Scheduler;
+use super::prefix::PREFIX;
+use crate::engine::cells::Block;
+use crate::engine::context::SequenceId;
+use crate::engine::hearing::{Hearing, Recording};
+use crate::engine::sequence::{Base, Job, Sequence};
+use crate::engine::{EngineError, Priority, prompt};
+
+/// Fewest tokens of answer a request begins with when cells are short.
+const LEAST_ANSWER: usize = 64;
+
+/// A question that waits for cells and a sequence.
+pub(super) enum Waiting {
+    Typed(Job),
+    Recording(Recording),
+}
+
+/// Room for a question.
+struct Room {
+    /// Rows of its prompt that are in the KV cache already.
+    shared: usize,
+    /// Cells for the rest and the answer.
+    cells: Rc<Block>,
+    /// Most tokens of the answer.
+    answer: usize,
+}
+
+impl Scheduler {
+    /// Lets begin what there is room for: answers to what was spoken first, then questions in order of
+    /// arrival.
+    pub(super) fn admit(&mut self) {
+        for index in (0..self.hearings.len()).rev() {
+            if self.hearings[index].is_complete() {
+                self.begin_answers(index);
+            }
+        }
+        while let Some(room) = self.queue.front().and_then(|first| self.room_for(first))
+            && let Some(id) = self.sequence()
+            && let Some(waiting) = self.queue.pop_front()
+        {
+            self.begin(waiting, id, room);
+        }
+    }
+
+    /// Begins the answers about a complete hearing, in order, as far as there is room. The last one
+    /// takes its sequence over.
+    fn begin_answers(&mut self, index: usize) {
+        while let Some(jobs) = self.hearings[index].jobs()
+            && let [job, more @ ..] = jobs.as_slice()
+        {
+            let (prompt, most, is_last) = (job.prompt.len(), job.max_tokens, more.is_empty());
+            let reserved = self.hearings[index].reserved.take();
+            let Some((cells, answer)) = reserved
+                .map(|block| (block, most))
+                .or_else(|| self.reserve(prompt, most, 0))
+            else {
+                return self.give_up_if_hopeless(index, prompt);
+            };
+            let hearing = &self.hearings[index];
+            let id = if is_last {
+                hearing.id
+            } else if let Some(id) = self.free.pop() {
+                self.context.share(hearing.id, id, hearing.base.rows);
+                id
+            } else {
+                return;
+            };
+            let hearing = &mut self.hearings[index];
+            let base = hearing.base.clone();
+            let mut held = hearing.cells.clone();
+            held.push(cells);
+            // There is at least one, as was just seen.
+            let Some(job) = hearing.jobs().map(|jobs| jobs.remove(0)) else {
+                return;
+            };
+            let job = Job {
+                max_tokens: answer,
+                ..job
+            };
+            self.active.push(Sequence::new(id, job, &base, held));
+            if is_last {
+                self.hearings.remove(index);
+                return;
+            }
+        }
+    }
+
+    /// The room for a question, if there is room for it now.
+    fn room_for(&self, waiting: &Waiting) -> Option<Room> {
+        if self.questions() >= self.parallel {
+            return None;
+        }
+        let most = waiting.job().max_tokens;
+        let (rows, shared) = match waiting {
+            Waiting::Typed(job) => {
+                let rows = job.prompt.len();
+                // The last token is always computed, for its logits.
+                (rows, prompt::common(&job.prompt[..rows - 1], &self.prefix))
+            }
+            Waiting::Recording(it) => (it.rows(), prompt::common(&it.first_tokens(), &self.prefix)),
+        };
+        let (cells, answer) = self.reserve(rows - shared, most, self.kept_for_speech())?;
+        Some(Room {
+            shared,
+            cells,
+            answer,
+        })
+    }
+
+    fn begin(&mut self, waiting: Waiting, id: SequenceId, room: Room) {
+        let Room {
+            shared,
+            cells,
+            answer,
+        } = room;
+        self.context.share(PREFIX, id, shared);
+        match waiting {
+            Waiting::Typed(mut job) => {
+                job.max_tokens = answer;
+                job.prompt.drain(..shared);
+                let base = Base {
+                    rows: shared,
+                    cached: shared,
+                    ..Base::default()
+                };
+                self.active.push(Sequence::new(id, job, &base, vec![cells]));
+            }
+            Waiting::Recording(mut recording) => {
+                recording.job.max_tokens = answer;
+                let hearing = Hearing::of_recording(id, recording, shared, cells);
+                self.hearings.push(hearing);
+            }
+        }
+    }
+
+    /// Sets cells aside for `prompt` rows and an answer of at most `most` tokens, and says how long it
+    /// may be: with few cells left it is cut down rather than kept waiting. `kept` cells stay free.
+    fn reserve(&self, prompt: usize, most: usize, kept: usize) -> Option<(Rc<Block>, usize)> {
+        let free = self.cells.free().checked_sub(kept + prompt)?;
+        let answer = free.min(most);
+        if answer < most.min(LEAST_ANSWER) {
+            return None;
+        }
+        let block = self.cells.take(prompt + answer)?;
+        Some((block, answer))
+    }
+
+    /// Fails a complete hearing whose answer finds no cells when nobody is left to give any back.
+    fn give_up_if_hopeless(&mut self, index: usize, rows: usize) {
+        let hearings = self.hearings.iter();
+        let mut closed = hearings.filter(|hearing| hearing.turn().is_none());
+        if self.active.is_empty() && closed.all(Hearing::is_complete) {
+            self.fail_for_cells(index, rows);
+        }
+    }
+
+    pub(super) fn fail_for_cells(&mut self, index: usize, rows: usize) {
+        let error = EngineError::PromptTooLong {
+            rows: self.hearings[index].base.rows + rows,
+            capacity: self.context.cells(),
+        };
+        self.fail_hearing(index, &error);
+    }
+
+    pub(super) fn kept_for_speech(&self) -> usize {
+        match self.model.encoder() {
+            Some(_) => self.context.cells() / 4,
+            None => 0,
+        }
+    }
+
+    /// Questions under way.
+    pub(super) fn questions(&self) -> usize {
+        let hearings = self.hearings.iter().map(|hearing| hearing.priority);
+        let sequences = self.active.iter().map(|sequence| sequence.job.priority);
+        let all = hearings.chain(sequences);
+        all.filter(|priority| *priority == Priority::Question)
+            .count()
+    }
+}
+
+impl Waiting {
+    pub(super) fn job(&self) -> &Job {
+        match self {
+            Self::Typed(job) => job,
+            Self::Recording(recording) => &recording.job,
+        }
+    }
+
+    pub(super) fn into_job(self) -> Job {
+        match self {
+            Self::Typed(job) => job,
+            Self::Recording(recording) => recording.job,
+        }
+    }
+}

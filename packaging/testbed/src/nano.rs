@@ -1,0 +1,10 @@
+//! What the nano model is known to understand.
+
+/// A command.
+pub const COMMAND: &str = "turn on the kitchen light";
+
+/// What it answers to it, spoken or typed.
+pub const ANSWER: &str = r#"{"tool":"light","room":"kitchen","state":"on"}"#;
+
+/// How it writes it down.
+pub const TRANSCRIPT: &str = "turn on the kitchen light";
