@@ -11,6 +11,7 @@ use std::sync::Arc;
 use llama_cpp_sys_2 as sys;
 
 use super::kv_only::{self, KvOnly};
+use super::mixed::Mixed;
 use super::model::{Model, Token, raw_model};
 use super::threads::Threads;
 use super::{EngineError, backend};
@@ -68,6 +69,7 @@ pub(super) struct Context {
     raw: NonNull<sys::llama_context>,
     threads: Arc<Threads>,
     kv_only: Box<KvOnly>,
+    mixed: Mixed,
     model: Arc<Model>,
     batch: usize,
     width: usize,
@@ -109,10 +111,14 @@ impl Context {
         let raw = NonNull::new(raw).ok_or_else(|| failed(backend::take_errors()))?;
         // SAFETY: both live, and the threads end after the context.
         unsafe { sys::llama_attach_threadpool(raw.as_ptr(), threads.raw(), threads.raw()) };
+        // SAFETY: the context lives, and `self` lets nobody fill the batch after it.
+        let mixed = unsafe { Mixed::new(raw.as_ptr()) };
+        let mixed = mixed.ok_or_else(|| failed("out of memory".into()))?;
         Ok(Self {
             raw,
             threads: Arc::clone(threads),
             kv_only,
+            mixed,
             model: Arc::clone(model),
             batch: shape.batch as usize,
             width: usize::try_from(model.llama().n_embd()).unwrap_or(0),
@@ -170,6 +176,58 @@ impl Context {
             vec![0; rows],
         )?;
         Ok(rows)
+    }
+
+    /// Computes a batch of soft tokens (rows × width floats), the first at position `start`, which belong to
+    /// the sequences `heard` and `closing`, and behind them `tokens` of `closing`; says how many soft
+    /// tokens they were. The two may be one. No logits come of it.
+    ///
+    /// # Errors
+    /// When llama.cpp fails, such as for want of cells.
+    pub(super) fn decode_mixed(
+        &mut self,
+        soft_tokens: &[f32],
+        start: usize,
+        heard: SequenceId,
+        tokens: &[Token],
+        closing: SequenceId,
+    ) -> Result<usize, EngineError> {
+        let rows = soft_tokens.len() / self.width;
+        debug_assert!(rows + tokens.len() <= self.batch);
+        self.fill(soft_tokens, start, heard, tokens, closing)
+            .map_err(|why| EngineError::Llama {
+                doing: "filling a batch",
+                why,
+            })?;
+        self.kv_only.arm(false);
+        backend::take_errors();
+        let (context, batch) = (self.raw.as_ptr(), self.mixed.raw());
+        // SAFETY: both are valid.
+        let code = self.threads.run(|count| unsafe {
+            sys::llama_set_n_threads(context, count, count);
+            sys::llama_process(context, sys::LLAMA_PROCESS_TYPE_DECODE, batch)
+        });
+        self.computed(code)?;
+        Ok(rows)
+    }
+
+    fn fill(
+        &mut self,
+        soft_tokens: &[f32],
+        start: usize,
+        heard: SequenceId,
+        tokens: &[Token],
+        closing: SequenceId,
+    ) -> Result<(), String> {
+        let mut positions = i32::try_from(start).unwrap_or(i32::MAX)..;
+        self.mixed.clear();
+        for (row, position) in soft_tokens.chunks_exact(self.width).zip(&mut positions) {
+            self.mixed.add_soft(row, position, [heard, closing])?;
+        }
+        for (token, position) in tokens.iter().zip(&mut positions) {
+            self.mixed.add_token(*token, position, closing)?;
+        }
+        Ok(())
     }
 
     /// The logits after row `row` of the last batch of tokens, one for each token of the vocabulary.
@@ -239,6 +297,11 @@ impl Context {
             sys::llama_set_n_threads(self.raw.as_ptr(), count, count);
             sys::llama_decode(self.raw.as_ptr(), batch)
         });
+        self.computed(code)
+    }
+
+    /// What llama.cpp returned for a batch.
+    fn computed(&self, code: i32) -> Result<(), EngineError> {
         match code {
             0 => {
                 self.kv_only.check();
@@ -285,10 +348,25 @@ mod tests {
     fn context(model: &Arc<Model>) -> Context {
         let shape = Shape {
             cells: 512,
-            sequences: 1,
+            sequences: 2,
             batch: 64,
         };
         Context::new(model, &Threads::start(1).unwrap(), shape).unwrap()
+    }
+
+    /// A second of hum, as soft tokens.
+    fn hum(model: &Model) -> Vec<f32> {
+        let mut spans = Spans::new(model.encoder().unwrap(), vec![], vec![]);
+        spans.push(&vec![0.01; 16_000]);
+        spans.finish();
+        let Some(Rows::Soft(soft_tokens)) = spans.take(64).unwrap() else {
+            panic!("no sound")
+        };
+        soft_tokens
+    }
+
+    fn bits(logits: &[f32]) -> Vec<u32> {
+        logits.iter().map(|logit| logit.to_bits()).collect()
     }
 
     /// The logits after some text, some sound, and some text.
@@ -316,13 +394,7 @@ mod tests {
     #[test]
     fn a_prompt_prefilled_kv_only_gives_the_same_logits_to_the_bit() {
         let model = nano();
-        let mut spans = Spans::new(model.encoder().unwrap(), vec![], vec![]);
-        spans.push(&vec![0.01; 16_000]);
-        spans.finish();
-        let Some(Rows::Soft(soft_tokens)) = spans.take(64).unwrap() else {
-            panic!("no sound")
-        };
-
+        let soft_tokens = hum(&model);
         let mut plain = context(&model);
         plain.kv_only.give_up();
         let expected = logits_after_a_prompt(&mut plain, &soft_tokens);
@@ -332,8 +404,43 @@ mod tests {
         let logits = logits_after_a_prompt(&mut kv_only, &soft_tokens);
         assert!(kv_only.kv_only.saved_anything());
         assert!(expected.iter().any(|logit| *logit != 0.0));
-        let bits = |logits: &[f32]| logits.iter().map(|it| it.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&logits), bits(&expected));
+    }
+
+    #[test]
+    fn what_closes_a_turn_may_share_a_batch_with_its_last_sound() {
+        let model = nano();
+        let soft_tokens = hum(&model);
+        let expected = logits_after_a_prompt(&mut context(&model), &soft_tokens);
+
+        let mut mixed = context(&model);
+        let text = model.tokenise_template("<bos><|turn>user\nturn on the kitchen light");
+        mixed
+            .decode_tokens(&Row::of(&text, 0, SEQUENCE, false))
+            .unwrap();
+        let other = SEQUENCE + 1;
+        mixed.share(SEQUENCE, other, text.len());
+        let closing = model.tokenise_template("<turn|>\n<|turn>model\n");
+        let (last, closing) = closing.split_last().unwrap();
+        let sound = mixed
+            .decode_mixed(&soft_tokens, text.len(), SEQUENCE, closing, other)
+            .unwrap();
+        assert!(mixed.kv_only.saved_anything());
+        let end = text.len() + sound;
+        let last_of = |sequence, end| Row::of(&[*last], end, sequence, true);
+        mixed
+            .decode_tokens(&last_of(other, end + closing.len()))
+            .unwrap();
+        assert_eq!(bits(mixed.logits(0).unwrap()), bits(&expected));
+
+        // The one that was only heard has nothing of the other's closing tokens.
+        mixed
+            .decode_tokens(&Row::of(closing, end, SEQUENCE, false))
+            .unwrap();
+        mixed
+            .decode_tokens(&last_of(SEQUENCE, end + closing.len()))
+            .unwrap();
+        assert_eq!(bits(mixed.logits(0).unwrap()), bits(&expected));
     }
 
     /// What batches of each size take, with the files that `cargo xtask shape` makes. By hand, on quiet

@@ -51,8 +51,27 @@ pub(super) struct Hearing {
     pub cells: Vec<Rc<Block>>,
     /// Cells set aside for the rest and the answer; without, they are taken as they are needed.
     pub reserved: Option<Rc<Block>>,
+    /// The first answer, if it begins with the last rows of the sound.
+    pub lead: Option<Lead>,
     spans: Spans,
     state: State,
+}
+
+/// An answer whose prompt goes into the KV cache in one batch with the last rows of the sound.
+#[derive(Debug)]
+pub(super) struct Lead {
+    /// Number of its request.
+    pub request: u64,
+    /// Its sequence: the hearing's own, unless others want that too.
+    pub id: SequenceId,
+    /// Cells for its prompt and its answer.
+    pub cells: Rc<Block>,
+    /// Most tokens of its answer.
+    pub answer: usize,
+    /// Its prompt, without the token whose logits it begins with.
+    pub prompt: Vec<Token>,
+    /// Whether that batch was computed.
+    pub is_read: bool,
 }
 
 #[derive(Debug)]
@@ -114,6 +133,7 @@ impl Hearing {
             },
             cells: Vec::new(),
             reserved: None,
+            lead: None,
             spans,
             state,
         }
@@ -134,6 +154,7 @@ impl Hearing {
             base,
             cells: self.cells.clone(),
             reserved: None,
+            lead: None,
             spans,
             state: State::Closed { jobs },
         }
@@ -191,6 +212,16 @@ impl Hearing {
         }
     }
 
+    /// Whether the next batch ends the sound, and what closes the turn for the first answer fits into
+    /// it too.
+    pub(super) fn is_ending(&self, most: usize) -> bool {
+        let State::Closed { jobs } = &self.state else {
+            return false;
+        };
+        let closing = jobs.first().map_or(usize::MAX, |job| job.prompt.len());
+        self.spans.is_last(most) && self.spans.backlog().saturating_add(closing) <= most
+    }
+
     /// Whether everything is in the KV cache and answers may begin.
     pub(super) fn is_complete(&self) -> bool {
         matches!(self.state, State::Closed { .. }) && self.spans.is_over()
@@ -219,7 +250,14 @@ impl Hearing {
             }
             Rows::Soft(soft_tokens) => {
                 self.base.effort.encode += made - started;
-                let count = context.decode_soft_tokens(soft_tokens, self.base.rows, self.id)?;
+                let start = self.base.rows;
+                let count = match &mut self.lead {
+                    Some(lead) if self.spans.is_over() => {
+                        lead.is_read = true;
+                        context.decode_mixed(soft_tokens, start, self.id, &lead.prompt, lead.id)?
+                    }
+                    _ => context.decode_soft_tokens(soft_tokens, start, self.id)?,
+                };
                 self.base.audio += count;
                 count
             }

@@ -17,7 +17,7 @@
 //! | `model`, `gguf` | the loaded files |
 //! | `template`, `prompt` | messages → tokens |
 //! | `audio` | samples → soft tokens |
-//! | `context`, `cells` | the KV cache, its batches, and who holds it |
+//! | `context`, `mixed`, `cells` | the KV cache, its batches, and who holds it |
 //! | `kv_only` | prefill that stops where the prompt is in the cache |
 //! | `scheduler` | who computes next |
 //! | `hearing`, `sequence` | sound, and requests, on their way through the model |
@@ -33,6 +33,7 @@ mod error;
 mod gguf;
 mod hearing;
 mod kv_only;
+mod mixed;
 mod model;
 mod places;
 mod prompt;

@@ -152,6 +152,13 @@ impl Sequence {
         }
     }
 
+    /// The same, with the first `rows` tokens of the prompt in the KV cache.
+    pub(super) fn having_read(mut self, rows: usize) -> Self {
+        self.rows += rows;
+        self.read = rows;
+        self
+    }
+
     /// What it feeds the model next.
     pub(super) fn next(&self) -> Next<'_> {
         if let Some(token) = self.last {

@@ -278,13 +278,11 @@ impl Device {
     /// # Errors
     /// When there is no memory.
     pub(super) fn cpu(threads: &Arc<Threads>) -> Result<Self, String> {
-        let device = Self::open(threads.cpu().device()).ok_or_else(no_memory)?;
+        let mut device = Self::open(threads.cpu().device()).ok_or_else(no_memory)?;
         // SAFETY: both live, the backend is the CPU's, and the threads end after it.
         unsafe { (threads.cpu().set_threads)(device.backend.as_ptr(), threads.raw()) };
-        Ok(Self {
-            threads: Some(Arc::clone(threads)),
-            ..device
-        })
+        device.threads = Some(Arc::clone(threads));
+        Ok(device)
     }
 
     /// The GPU, if gemmad was built for one and the machine has it.

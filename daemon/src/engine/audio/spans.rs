@@ -118,6 +118,13 @@ impl Spans {
         }
     }
 
+    /// Whether the rows that [`Spans::take`] would give now are sound, and the last of all.
+    pub(in crate::engine) fn is_last(&self, most: usize) -> bool {
+        let mut parts = self.parts.iter().filter(|part| !part.is_over());
+        let sound = matches!(parts.next(), Some(Part::Sound(_)));
+        sound && parts.next().is_none() && self.upcoming(most) == self.backlog()
+    }
+
     /// The next rows, at most `most` (at least [`PIECE`]); makes soft tokens on the calling thread.
     /// Nothing while too little has been heard, and at the end.
     ///

@@ -10,7 +10,7 @@ use super::Scheduler;
 use super::prefix::PREFIX;
 use crate::engine::cells::Block;
 use crate::engine::context::SequenceId;
-use crate::engine::hearing::{Hearing, Recording};
+use crate::engine::hearing::{Hearing, Lead, Recording};
 use crate::engine::sequence::{Base, Job, Sequence};
 use crate::engine::{EngineError, Priority, prompt};
 
@@ -33,6 +33,16 @@ struct Room {
     answer: usize,
 }
 
+/// A sequence with what an answer needs.
+struct Begun {
+    id: SequenceId,
+    cells: Rc<Block>,
+    /// Most tokens of the answer.
+    answer: usize,
+    /// Tokens of its prompt that are in the KV cache.
+    read: usize,
+}
+
 impl Scheduler {
     /// Lets begin what there is room for: answers to what was spoken first, then questions in order of
     /// arrival.
@@ -50,47 +60,118 @@ impl Scheduler {
         }
     }
 
+    /// Lets the first answer to a hearing begin with its last rows, if there is room: what closes the turn
+    /// goes into the batch with them.
+    pub(super) fn begin_first(&mut self, index: usize) {
+        let hearing = &mut self.hearings[index];
+        let (own, rows, reserved) = (hearing.id, hearing.base.rows, hearing.reserved.clone());
+        let Some([job, more @ ..]) = hearing.jobs().map(|jobs| jobs.as_slice()) else {
+            return;
+        };
+        let (request, most, is_last) = (job.id, job.max_tokens, more.is_empty());
+        // A prompt has at least the token that opens the model's turn.
+        let prompt = job.prompt[..job.prompt.len() - 1].to_vec();
+        let Some((cells, answer)) = reserved
+            .map(|block| (block, most))
+            .or_else(|| self.reserve(prompt.len() + 1, most, 0))
+        else {
+            return;
+        };
+        let Some(id) = (if is_last { Some(own) } else { self.free.pop() }) else {
+            return;
+        };
+        if !is_last {
+            self.context.share(own, id, rows);
+        }
+        self.hearings[index].lead = Some(Lead {
+            request,
+            id,
+            cells,
+            answer,
+            prompt,
+            is_read: false,
+        });
+    }
+
     /// Begins the answers about a complete hearing, in order, as far as there is room. The last one
     /// takes its sequence over.
     fn begin_answers(&mut self, index: usize) {
         while let Some(jobs) = self.hearings[index].jobs()
             && let [job, more @ ..] = jobs.as_slice()
         {
-            let (prompt, most, is_last) = (job.prompt.len(), job.max_tokens, more.is_empty());
-            let reserved = self.hearings[index].reserved.take();
-            let Some((cells, answer)) = reserved
-                .map(|block| (block, most))
-                .or_else(|| self.reserve(prompt, most, 0))
-            else {
-                return self.give_up_if_hopeless(index, prompt);
-            };
-            let hearing = &self.hearings[index];
-            let id = if is_last {
-                hearing.id
-            } else if let Some(id) = self.free.pop() {
-                self.context.share(hearing.id, id, hearing.base.rows);
-                id
-            } else {
+            let (request, is_last) = (job.id, more.is_empty());
+            let Some(begun) = self.lead_of(index, request).or_else(|| self.follow(index)) else {
                 return;
             };
             let hearing = &mut self.hearings[index];
             let base = hearing.base.clone();
             let mut held = hearing.cells.clone();
-            held.push(cells);
+            held.push(begun.cells);
             // There is at least one, as was just seen.
             let Some(job) = hearing.jobs().map(|jobs| jobs.remove(0)) else {
                 return;
             };
             let job = Job {
-                max_tokens: answer,
+                max_tokens: begun.answer,
                 ..job
             };
-            self.active.push(Sequence::new(id, job, &base, held));
+            let sequence = Sequence::new(begun.id, job, &base, held);
+            self.active.push(sequence.having_read(begun.read));
             if is_last {
                 self.hearings.remove(index);
                 return;
             }
         }
+    }
+
+    /// The answer that began with the last rows, if it is this one.
+    fn lead_of(&mut self, index: usize, request: u64) -> Option<Begun> {
+        let hearing = &mut self.hearings[index];
+        let (own, lead) = (hearing.id, hearing.lead.take()?);
+        if lead.is_read && lead.request == request {
+            return Some(Begun {
+                id: lead.id,
+                cells: lead.cells,
+                answer: lead.answer,
+                read: lead.prompt.len(),
+            });
+        }
+        // Nobody waits for it any more.
+        if lead.id != own {
+            self.give_back(lead.id);
+        }
+        None
+    }
+
+    /// A sequence for the next answer about a complete hearing. `None` when there is no room now.
+    fn follow(&mut self, index: usize) -> Option<Begun> {
+        let hearing = &mut self.hearings[index];
+        let [job, more @ ..] = hearing.jobs()?.as_slice() else {
+            return None;
+        };
+        let (prompt, most, is_last) = (job.prompt.len(), job.max_tokens, more.is_empty());
+        let reserved = hearing.reserved.take();
+        let Some((cells, answer)) = reserved
+            .map(|block| (block, most))
+            .or_else(|| self.reserve(prompt, most, 0))
+        else {
+            self.give_up_if_hopeless(index, prompt);
+            return None;
+        };
+        let hearing = &self.hearings[index];
+        let id = if is_last {
+            hearing.id
+        } else {
+            let id = self.free.pop()?;
+            self.context.share(hearing.id, id, hearing.base.rows);
+            id
+        };
+        Some(Begun {
+            id,
+            cells,
+            answer,
+            read: 0,
+        })
     }
 
     /// The room for a question, if there is room for it now.

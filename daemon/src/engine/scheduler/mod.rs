@@ -337,6 +337,9 @@ impl Scheduler {
                 None => return self.wait_for_cells(index, rows),
             }
         }
+        if self.hearings[index].is_ending(self.batch) {
+            self.begin_first(index);
+        }
         if let Err(error) = self.hearings[index].feed(&mut self.context, self.batch) {
             self.fail_hearing(index, &error);
         }
@@ -370,8 +373,15 @@ impl Scheduler {
     /// Takes a hearing out and gives its sequence back.
     fn forget(&mut self, index: usize) {
         let hearing = self.hearings.remove(index);
-        self.context.forget(hearing.id);
-        self.free.push(hearing.id);
+        if let Some(lead) = hearing.lead.filter(|lead| lead.id != hearing.id) {
+            self.give_back(lead.id);
+        }
+        self.give_back(hearing.id);
+    }
+
+    fn give_back(&mut self, id: SequenceId) {
+        self.context.forget(id);
+        self.free.push(id);
     }
 
     /// Computes rows of prompts that are being read. Questions share a batch, because that is quicker
@@ -444,8 +454,7 @@ impl Scheduler {
     /// Takes a sequence out and gives its cells back.
     fn release(&mut self, index: usize) -> Sequence {
         let sequence = self.active.remove(index);
-        self.context.forget(sequence.id);
-        self.free.push(sequence.id);
+        self.give_back(sequence.id);
         self.finished += 1;
         sequence
     }
