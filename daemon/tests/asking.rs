@@ -84,7 +84,7 @@ async fn the_state_goes_from_starting_over_loading_to_ready_and_status_is_answer
     assert_eq!(announced, ["starting", "loading", "ready"]);
     let asked = asking.await.unwrap();
     assert!(asked.contains(&ManagerState::Loading), "{asked:?}");
-    assert_eq!(daemon.manager().model().await.unwrap(), "nano-gemma4");
+    assert_eq!(daemon.manager().model().await.unwrap(), "Nano");
 
     let stopping = async {
         loop {
@@ -129,7 +129,7 @@ async fn an_answer_comes_whole_or_as_it_is_made() {
     let (text, stats) = daemon.manager().ask(question, greedy()).await.unwrap();
     let stats: Stats = from_dict(&stats).unwrap();
     assert_eq!(text, nano::ANSWER);
-    assert_eq!((stats.output_tokens, stats.finish), (13, Finish::Stop));
+    assert_eq!((stats.output_tokens, stats.finish), (12, Finish::Stop));
 
     let (id, reader) = stream(daemon.manager(), question, greedy()).await.unwrap();
     let events = lines(reader);

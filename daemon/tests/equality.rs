@@ -88,7 +88,9 @@ async fn spoken_and_typed_turns_are_answered_token_for_token_as_llama_cpp_does()
         let sound = folder.path().join("sound.wav");
         speech::write_wav(&sound, &speech::say(sentence, voice).unwrap()).unwrap();
         // What the nano model's template makes of each turn, with llama.cpp's mark for sound.
-        let turn = |said: &str| format!("<bos><|turn>user\n{said}<turn|>\n<|turn>model\n");
+        let turn = |said: &str| {
+            format!("<bos><|turn>user\n{said}<turn|>\n<|turn>model\n<|channel>thought\n<channel|>")
+        };
         for (prompt, raw, sound) in [
             ("", turn("<__media__>"), Some(sound.as_path())),
             (
@@ -123,7 +125,7 @@ async fn a_clip_of_more_rows_than_a_batch_is_answered_as_llama_cpp_does() {
     // 26 s are 650 rows: more than llama.cpp's own batch of 512, and five of the daemon's.
     samples.truncate(26 * 16_000);
     speech::write_wav(&sound, &samples).unwrap();
-    let raw = "<bos><|turn>user\n<__media__>Transcribe.<turn|>\n<|turn>model\n";
+    let raw = "<bos><|turn>user\n<__media__>Transcribe.<turn|>\n<|turn>model\n<|channel>thought\n<channel|>";
     let expected = llama_cpp(raw, Some(&sound));
     assert_eq!(gemmad(&daemon, "Transcribe.", Some(&sound)).await, expected);
 }

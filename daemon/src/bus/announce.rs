@@ -46,10 +46,11 @@ pub(super) async fn manager_state(connection: &Connection) -> zbus::Result<()> {
 
 async fn phases(manager: InterfaceRef<Manager>, engine: Engine, stopping: watch::Receiver<bool>) {
     let mut phase = engine.phase();
-    // Of loading only the beginning is a new state.
-    let settled = |phase: &Phase| !matches!(phase, Phase::Loading(1..));
+    let mut was_loading = false;
     while phase.changed().await.is_ok() && !*stopping.borrow() {
-        if !settled(&phase.borrow_and_update()) {
+        // Of loading only the beginning is a new state.
+        let is_loading = matches!(&*phase.borrow_and_update(), Phase::Loading(_));
+        if std::mem::replace(&mut was_loading, is_loading) && is_loading {
             continue;
         }
         let emitter = manager.signal_emitter();

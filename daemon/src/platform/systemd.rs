@@ -30,12 +30,14 @@ pub async fn follow(engine: Engine) {
                 if changed.is_err() {
                     return;
                 }
-                tell_phase(&phase.borrow_and_update().clone());
+                // Let go of before it is told: telling may take a while, and the engine is not to wait.
+                let now = phase.borrow_and_update().clone();
+                aside(move || tell_phase(&now)).await;
             }
             // A watchdog begins to watch when the daemon is ready.
             () = next(beats.as_mut()), if is_up(&phase.borrow()) => {
                 if engine.beat().await {
-                    tell(&[NotifyState::Watchdog]);
+                    aside(|| tell(&[NotifyState::Watchdog])).await;
                 }
             }
         }
@@ -57,6 +59,12 @@ pub fn reloaded(status: &str) {
 /// Tells that the daemon ends.
 pub fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+}
+
+/// Tells away from the threads that serve the bus, since a service manager that is busy keeps one waiting.
+async fn aside(telling: impl FnOnce() + Send + 'static) {
+    // It cannot panic, and at the end of the runtime nobody needs to be told any more.
+    let _ = tokio::task::spawn_blocking(telling).await;
 }
 
 fn is_up(phase: &Phase) -> bool {
