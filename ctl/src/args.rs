@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::bus::Bus;
-
 const AFTER_HELP: &str = "\
 Answers go to standard output, everything else to standard error.
 
@@ -22,7 +20,11 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Arguments {
-    /// Talk to the daemon on the session bus instead of the system bus
+    /// Talk to the daemon on the system bus, the machine's, only
+    #[arg(long, global = true, conflicts_with = "session")]
+    system: bool,
+
+    /// Talk to the daemon on the session bus, the user's, only
     #[arg(long, global = true)]
     session: bool,
 
@@ -33,13 +35,25 @@ pub struct Arguments {
 
 impl Arguments {
     /// The bus the daemon is looked for on.
+    #[must_use]
     pub fn bus(&self) -> Bus {
-        if self.session {
-            Bus::Session
-        } else {
-            Bus::System
+        match (self.system, self.session) {
+            (true, _) => Bus::System,
+            (_, true) => Bus::Session,
+            _ => Bus::Either,
         }
     }
+}
+
+/// A message bus to look for the daemon on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bus {
+    /// The machine's, or else the user's: where the daemon is.
+    Either,
+    /// The machine's.
+    System,
+    /// The user's.
+    Session,
 }
 
 /// What to do.
@@ -59,6 +73,8 @@ pub enum Command {
     Stop,
     /// Show what the daemon is doing
     Status(Status),
+    /// Let the daemon read its configuration again; for root, and whom polkit allows it
+    Reload(Reload),
 }
 
 /// `gemmactl ask`.
@@ -74,7 +90,7 @@ pub struct Ask {
 
     /// System prompt, instead of the configured one
     #[arg(long, value_name = "TEXT")]
-    pub system: Option<String>,
+    pub system_prompt: Option<String>,
 
     /// Most tokens to generate
     #[arg(long, value_name = "N")]
@@ -156,6 +172,14 @@ pub struct Status {
     pub json: bool,
 }
 
+/// `gemmactl reload`.
+#[derive(Debug, Args)]
+pub struct Reload {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -168,16 +192,32 @@ mod tests {
     }
 
     #[test]
-    fn session_may_stand_before_or_after_the_command() {
-        for line in [
-            ["gemmactl", "--session", "mute"],
-            ["gemmactl", "mute", "--session"],
-        ] {
-            assert_eq!(Arguments::parse_from(line).bus(), Bus::Session);
+    fn the_bus_may_be_named_before_or_after_the_command() {
+        for (option, bus) in [("--session", Bus::Session), ("--system", Bus::System)] {
+            for line in [
+                &["gemmactl", option, "mute"][..],
+                &["gemmactl", "mute", option],
+                &[
+                    "gemmactl",
+                    "ask",
+                    "Hello",
+                    option,
+                    "--system-prompt",
+                    "Be brief.",
+                ],
+            ] {
+                assert_eq!(Arguments::parse_from(line).bus(), bus);
+            }
         }
         assert_eq!(
             Arguments::parse_from(["gemmactl", "mute"]).bus(),
-            Bus::System
+            Bus::Either
         );
+    }
+
+    #[test]
+    fn one_bus_is_enough() {
+        let line = ["gemmactl", "--system", "--session", "mute"];
+        assert!(Arguments::try_parse_from(line).is_err());
     }
 }

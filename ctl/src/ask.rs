@@ -8,8 +8,8 @@ use tokio::{
 use zbus::{Connection, Fd};
 
 use crate::{
-    args::Ask,
-    bus::Bus,
+    args::{Ask, Bus},
+    bus,
     failure::Failure,
     question, sound,
     statistics::summary,
@@ -20,7 +20,7 @@ use crate::{
 pub async fn run(ask: Ask, bus: Bus) -> Result<(), Failure> {
     let question = question::read(&ask.text).await?;
     let options = options(&ask).await?;
-    let answer = stream(&bus.connect().await?, &question, options).await?;
+    let answer = stream(&bus::connect(bus).await?, &question, options).await?;
     let mut output = Output::new();
     let outcome = print(answer, ask.json, &mut output).await;
     output.end_line().await?;
@@ -37,7 +37,7 @@ async fn options(ask: &Ask) -> Result<AskOptions, Failure> {
         None => None,
     };
     Ok(AskOptions {
-        system: ask.system.clone(),
+        system: ask.system_prompt.clone(),
         audio,
         max_tokens: ask.max_tokens,
         min_tokens: ask.min_tokens,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use gemmad_api::Error;
 use zbus::fdo;
 
-use crate::{bus::Bus, terminal};
+use crate::{args::Bus, terminal};
 
 /// Why a command ended without success. The exit codes are documented in `gemmactl --help`.
 #[derive(Debug)]
@@ -64,8 +64,8 @@ impl Failure {
             Self::NoBus(error) => Some(no_bus(bus, error)),
             Self::NotRunning => Some(not_running(bus)),
             Self::WentAway => Some(format!(
-                "the daemon went away from the {bus} before it was done. Its log says why; \
-                 start it and try again"
+                "the daemon went away before it was done. Its log says why: {}",
+                log(bus)
             )),
             Self::Denied(message) => Some(denied(bus, message)),
             Self::Interrupted | Self::Terminated | Self::ReaderLeft => None,
@@ -74,35 +74,69 @@ impl Failure {
 }
 
 fn no_bus(bus: Bus, error: &zbus::Error) -> String {
-    let next = match bus {
-        Bus::System => "Start D-Bus, or add --session if the daemon runs on the session bus",
-        Bus::Session => {
-            "Log in to a session, set DBUS_SESSION_BUS_ADDRESS, or leave out --session if the \
-             daemon runs on the system bus"
-        }
-    };
-    format!("cannot reach the {bus}: {error}. {next}")
+    match bus {
+        Bus::Either => format!(
+            "cannot reach the system bus: {error}. There is no session bus either. Start D-Bus, \
+             or log in to a session"
+        ),
+        Bus::System => format!(
+            "cannot reach the system bus: {error}. Start D-Bus, or leave out --system if the \
+             daemon runs on the session bus"
+        ),
+        Bus::Session => format!(
+            "cannot reach the session bus: {error}. Log in to a session, set \
+             DBUS_SESSION_BUS_ADDRESS, or leave out --session if the daemon runs on the system bus"
+        ),
+    }
 }
 
 fn not_running(bus: Bus) -> String {
-    let next = match bus {
-        Bus::System => {
-            "Start it with `gemmad --config FILE`, or add --session if it runs on the session bus"
-        }
-        Bus::Session => {
-            "Start it with `gemmad --session --config FILE`, or leave out --session if it runs on \
-             the system bus"
-        }
-    };
-    format!("the daemon is not running on the {bus}. {next}")
+    const SYSTEM: &str = "`sudo systemctl start gemmad`";
+    const SESSION: &str = "`systemctl --user start gemmad`";
+    match bus {
+        Bus::Either => format!(
+            "the daemon is not running, neither on the system bus nor on the session bus. Start \
+             the machine's with {SYSTEM}, or one of your own with {SESSION}"
+        ),
+        Bus::System => format!(
+            "the daemon is not running on the system bus. Start it with {SYSTEM}, or leave out \
+             --system if it runs on the session bus"
+        ),
+        Bus::Session => format!(
+            "the daemon is not running on the session bus. Start it with {SESSION}, or leave out \
+             --session if it runs on the system bus"
+        ),
+    }
 }
 
+/// How to see what the daemon logged.
+fn log(bus: Bus) -> &'static str {
+    match bus {
+        Bus::Either | Bus::System => "`sudo journalctl --unit gemmad`",
+        Bus::Session => "`journalctl --user-unit gemmad`",
+    }
+}
+
+/// On the system bus it is the bus's policy that refuses, in words that help nobody who has not
+/// written it.
 fn denied(bus: Bus, message: &str) -> String {
-    let next = match bus {
-        Bus::System => "Members of the group gemmad may; ask an administrator, then log in again",
-        Bus::Session => "Use the session bus of the user who started the daemon",
-    };
-    format!("not allowed: {}. {next}", message.trim_end_matches('.'))
+    match bus {
+        Bus::Either | Bus::System => format!(
+            "you may not use this machine's daemon: it is for root and members of the group \
+             gemmad. Ask an administrator for `sudo adduser {} gemmad`, then log out and in again",
+            user()
+        ),
+        Bus::Session => format!(
+            "not allowed: {}. Use the session bus of the user who started the daemon",
+            message.trim_end_matches('.')
+        ),
+    }
+}
+
+/// The user's name, as far as the login said it.
+fn user() -> String {
+    let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    name.unwrap_or_else(|_| "NAME".into())
 }
 
 impl From<Error> for Failure {
@@ -115,7 +149,9 @@ impl From<Error> for Failure {
             | Error::PromptTooLong(message)
             | Error::NotSupported(message)
             | Error::Busy(message)
-            | Error::NoMicrophone(message) => Self::Refused(message),
+            | Error::NoMicrophone(message)
+            | Error::InvalidConfiguration(message)
+            | Error::NotAuthorized(message) => Self::Refused(message),
             Error::Cancelled(message) => Self::Cancelled(message),
             Error::Failed(message) => Self::Failed(message),
         }
@@ -132,10 +168,20 @@ fn bus_failure(error: zbus::Error) -> Failure {
     let error = match error {
         zbus::Error::FDO(error) => *error,
         zbus::Error::InputOutput(_) => return Failure::WentAway,
+        zbus::Error::MethodError(name, _, _) if is_not_startable(&name) => {
+            return Failure::NotRunning;
+        }
         other => return Failure::Failed(format!("the bus failed: {other}; try again")),
     };
     match error {
-        fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => Failure::NotRunning,
+        fdo::Error::ServiceUnknown(_)
+        | fdo::Error::NameHasNoOwner(_)
+        | fdo::Error::TimedOut(_)
+        | fdo::Error::SpawnExecFailed(_)
+        | fdo::Error::SpawnChildExited(_)
+        | fdo::Error::SpawnChildSignaled(_)
+        | fdo::Error::SpawnFailed(_)
+        | fdo::Error::SpawnServiceNotFound(_) => Failure::NotRunning,
         fdo::Error::NoReply(_) | fdo::Error::Disconnected(_) => Failure::WentAway,
         fdo::Error::AccessDenied(message) | fdo::Error::AuthFailed(message) => {
             Failure::Denied(message)
@@ -154,6 +200,12 @@ fn bus_failure(error: zbus::Error) -> Failure {
     }
 }
 
+/// Whether the error is that of a service manager that was asked to start the daemon and cannot, such
+/// as `org.freedesktop.systemd1.NoSuchUnit` for a unit that is disabled.
+fn is_not_startable(name: &str) -> bool {
+    name.starts_with("org.freedesktop.systemd1.")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,13 +218,16 @@ mod tests {
     fn a_name_without_owner_means_the_daemon_is_not_running() {
         let failure = from_bus(fdo::Error::ServiceUnknown("The name is unknown".into()));
         assert_eq!(failure.code(), 3);
-        let message = failure.message(Bus::Session).unwrap();
-        assert!(
-            message.contains("not running on the session bus"),
-            "{message}"
-        );
-        assert!(message.contains("gemmad --session --config"), "{message}");
-        assert!(!not_running(Bus::System).contains("gemmad --session"));
+        for (bus, command) in [
+            (Bus::Either, "systemctl start gemmad"),
+            (Bus::Either, "systemctl --user start gemmad"),
+            (Bus::System, "systemctl start gemmad"),
+            (Bus::Session, "systemctl --user start gemmad"),
+        ] {
+            let message = failure.message(bus).unwrap();
+            assert!(message.contains("not running"), "{message}");
+            assert!(message.contains(command), "{message}");
+        }
     }
 
     #[test]
@@ -185,6 +240,8 @@ mod tests {
             "NotSupported",
             "NoMicrophone",
             "ModelNotLoaded",
+            "InvalidConfiguration",
+            "NotAuthorized",
         ] {
             let error = Error::from_name(&format!("org.gemmad1.Error.{name}"), "Because.".into());
             let failure = Failure::from(error);
@@ -199,14 +256,17 @@ mod tests {
 
     #[test]
     fn a_user_who_is_not_allowed_is_told_whom_to_ask() {
-        let failure = from_bus(fdo::Error::AccessDenied("Sender is not authorized.".into()));
+        // What dbus-daemon says.
+        let rejected = "Rejected send message, 1 matched rules; type=\"method_call\"";
+        let failure = from_bus(fdo::Error::AccessDenied(rejected.into()));
         assert_eq!(failure.code(), 4);
-        let message = failure.message(Bus::System).unwrap();
-        assert!(
-            message.starts_with("not allowed: Sender is not authorized. "),
-            "{message}"
-        );
-        assert!(message.contains("group gemmad"), "{message}");
+        for bus in [Bus::Either, Bus::System] {
+            let message = failure.message(bus).unwrap();
+            assert!(message.contains("group gemmad"), "{message}");
+            assert!(!message.contains("matched rules"), "{message}");
+        }
+        let message = failure.message(Bus::Session).unwrap();
+        assert!(message.contains(rejected), "{message}");
     }
 
     #[test]

@@ -7,8 +7,8 @@ use gemmad_api::{Error, VoiceProxy, VoiceState};
 use tokio::time::timeout;
 
 use crate::{
-    args::Listen,
-    bus::Bus,
+    args::{Bus, Listen},
+    bus,
     failure::Failure,
     interrupt::until_interrupted,
     notice::{Notice, notices},
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Shows everything that is heard and answered, for ever.
 pub async fn live(options: &Listen, bus: Bus) -> Result<(), Failure> {
-    let voice = VoiceProxy::new(&bus.connect().await?).await?;
+    let voice = VoiceProxy::new(&bus::connect(bus).await?).await?;
     let mut notices = notices(&voice).await?;
     let mut output = Output::new();
     while let Some(notice) = notices.next().await {
@@ -81,7 +81,7 @@ fn json(notice: &Notice) -> Result<String, Failure> {
 /// Hears one utterance, prints its answer. Interrupted, it tells the daemon to stop listening.
 pub async fn once(options: &Listen, bus: Bus) -> Result<(), Failure> {
     let voice =
-        until_interrupted(async { Ok(VoiceProxy::new(&bus.connect().await?).await?) }).await?;
+        until_interrupted(async { Ok(VoiceProxy::new(&bus::connect(bus).await?).await?) }).await?;
     let outcome = until_interrupted(push_to_talk(&voice, options)).await;
     if matches!(outcome, Err(Failure::Interrupted | Failure::Terminated)) {
         // Whether it hears us no longer matters: we are leaving.

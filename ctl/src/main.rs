@@ -2,15 +2,15 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `args` | the command line |
+//! | `args` (the library) | the command line |
 //! | `ask`, `question` | a typed question and its streamed answer |
 //! | `transcribe`, `sound` | sound files |
 //! | `listen`, `notice` | what is said into the microphone, live |
 //! | `voice` | mute, unmute, stop |
 //! | `status`, `statistics` | how the daemon is, and how an answer came about |
+//! | `reload` | reading the configuration again |
 //! | `bus`, `failure`, `interrupt`, `terminal` | the bus, errors and exit codes, signals, the screen |
 
-mod args;
 mod ask;
 mod bus;
 mod failure;
@@ -18,6 +18,7 @@ mod interrupt;
 mod listen;
 mod notice;
 mod question;
+mod reload;
 mod sound;
 mod statistics;
 mod status;
@@ -28,13 +29,9 @@ mod voice;
 use std::process::ExitCode;
 
 use clap::Parser;
+use gemmactl::args::{self, Arguments, Bus, Command};
 
-use crate::{
-    args::{Arguments, Command},
-    bus::Bus,
-    failure::Failure,
-    interrupt::until_interrupted,
-};
+use crate::{failure::Failure, interrupt::until_interrupted};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -66,5 +63,6 @@ async fn obey(command: Command, bus: Bus) -> Result<(), Failure> {
         Command::Unmute => until_interrupted(voice::set_muted(false, bus)).await,
         Command::Stop => until_interrupted(voice::stop(bus)).await,
         Command::Status(options) => until_interrupted(status::run(&options, bus)).await,
+        Command::Reload(options) => until_interrupted(reload::run(&options, bus)).await,
     }
 }

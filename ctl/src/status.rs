@@ -4,11 +4,16 @@ use gemmad_api::{Health, ManagerProxy, ManagerState, VoiceProxy, VoiceState, fro
 use serde::Serialize;
 use zbus::{Connection, proxy::CacheProperties};
 
-use crate::{args, bus::Bus, failure::Failure, terminal::Output};
+use crate::{
+    args::{self, Bus},
+    bus,
+    failure::Failure,
+    terminal::Output,
+};
 
 /// Prints it.
 pub async fn run(options: &args::Status, bus: Bus) -> Result<(), Failure> {
-    let status = Status::read(&bus.connect().await?).await?;
+    let status = Status::read(&bus::connect(bus).await?).await?;
     let text = if options.json {
         serde_json::to_string(&status)
             .map_err(|error| Failure::Failed(format!("cannot show the status: {error}")))?

@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use zbus::Fd;
 
 use crate::{
-    args::Transcribe,
-    bus::Bus,
+    args::{Bus, Transcribe},
+    bus,
     failure::Failure,
     sound,
     statistics::summary,
@@ -16,7 +16,7 @@ use crate::{
 /// Transcribes the file, and prints the text.
 pub async fn run(transcribe: Transcribe, bus: Bus) -> Result<(), Failure> {
     let file = sound::open(&transcribe.file).await?;
-    let connection = bus.connect().await?;
+    let connection = bus::connect(bus).await?;
     let manager = ManagerProxy::new(&connection).await?;
     let options = TranscribeOptions {
         language: transcribe.language,

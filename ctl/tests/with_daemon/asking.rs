@@ -23,11 +23,11 @@ async fn the_answer_goes_to_standard_output_and_nothing_else_does() {
     let asked = Gemmactl::run(&daemon, &["ask", "turn", "on", "the", "kitchen", "light"]).await;
     assert_eq!(
         (asked.code, &*asked.stdout, &*asked.stderr),
-        (Some(0), ANSWER, "")
+        (Some(0), ANSWER.as_str(), "")
     );
 
     let asked = Gemmactl::run(&daemon, &["ask", "--verbose", COMMAND]).await;
-    assert_eq!((asked.code, &*asked.stdout), (Some(0), ANSWER));
+    assert_eq!((asked.code, &*asked.stdout), (Some(0), ANSWER.as_str()));
     assert!(
         asked.stderr.contains(" answer tokens, first token after "),
         "{asked:?}"
@@ -43,7 +43,7 @@ async fn the_question_may_come_from_a_pipe() {
         let asked = Gemmactl::run_with(&daemon, arguments, input.as_bytes()).await;
         assert_eq!(
             (asked.code, &*asked.stdout, &*asked.stderr),
-            (Some(0), ANSWER, "")
+            (Some(0), ANSWER.as_str(), "")
         );
     }
     let both = Gemmactl::run_with(&daemon, &["ask", "--json", COMMAND], b"please").await;

@@ -33,8 +33,16 @@ impl Gemmactl {
     }
 
     fn spawn(daemon: &Daemon, arguments: &[&str], stdin: Stdio) -> Self {
-        let mut command = Command::from(daemon.gemmactl().unwrap());
-        let mut child = command
+        Self::with(daemon.gemmactl().unwrap(), arguments, stdin)
+    }
+
+    /// Starts `command`, which is `gemmactl` in an environment of its own.
+    pub fn of(command: std::process::Command, arguments: &[&str]) -> Self {
+        Self::with(command, arguments, Stdio::null())
+    }
+
+    fn with(command: std::process::Command, arguments: &[&str], stdin: Stdio) -> Self {
+        let mut child = Command::from(command)
             .args(arguments)
             .stdin(stdin)
             .stdout(Stdio::piped())

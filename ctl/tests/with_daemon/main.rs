@@ -1,19 +1,23 @@
 //! The real `gemmactl` against the real `gemmad` with the nano model, on a real bus.
 
 mod asking;
+mod finding;
 mod gemmactl;
+mod policy;
+mod reload;
 mod speaking;
 mod status;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use gemmad_api::{Health, from_dict};
-use gemmad_testbed::Daemon;
+use gemmad_testbed::{Daemon, nano};
 use tokio::time::timeout;
 
-/// A spoken or typed command and what the nano model makes of it.
-const COMMAND: &str = "turn on the kitchen light";
-const ANSWER: &str = "{\"tool\":\"light\",\"room\":\"kitchen\",\"state\":\"on\"}\n";
+/// A spoken or typed command and what gemmactl prints of the nano model's answer.
+const COMMAND: &str = nano::COMMAND;
+static ANSWER: LazyLock<String> = LazyLock::new(|| format!("{}\n", nano::ANSWER));
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);

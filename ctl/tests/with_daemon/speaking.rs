@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt;
 use gemmad_api::VoiceState;
-use gemmad_testbed::{Bus, Daemon, Microphone, speech};
+use gemmad_testbed::{Bus, Daemon, Microphone, nano, speech};
 use rustix::process::Signal;
 use tempfile::NamedTempFile;
 
@@ -27,7 +27,7 @@ async fn a_sound_file_becomes_text() {
     let path = file.path().to_str().unwrap();
 
     let plain = Gemmactl::run(&daemon, &["transcribe", path]).await;
-    let text = format!("{COMMAND}\n");
+    let text = format!("{}\n", nano::TRANSCRIPT);
     assert_eq!(
         (plain.code, &*plain.stdout, &*plain.stderr),
         (Some(0), &*text, "")
@@ -35,7 +35,7 @@ async fn a_sound_file_becomes_text() {
 
     let json = Gemmactl::run(&daemon, &["transcribe", path, "--json"]).await;
     let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
-    assert_eq!(json["text"], COMMAND);
+    assert_eq!(json["text"], nano::TRANSCRIPT);
     assert!(json["audio_tokens"].as_u64().unwrap() > 20, "{json}");
 }
 
@@ -48,7 +48,7 @@ async fn a_sound_file_may_be_the_question() {
     let asked = Gemmactl::run(&daemon, &["ask", "--audio", path]).await;
     assert_eq!(
         (asked.code, &*asked.stdout, &*asked.stderr),
-        (Some(0), ANSWER, "")
+        (Some(0), ANSWER.as_str(), "")
     );
 }
 
@@ -92,7 +92,11 @@ async fn listening_once_prints_the_one_answer() {
     becomes(&daemon, VoiceState::Waiting).await;
     microphone.play(&command()).await.unwrap();
     let ended = once.end().await;
-    assert_eq!((ended.code, &*ended.stdout), (Some(0), ANSWER), "{ended:?}");
+    assert_eq!(
+        (ended.code, &*ended.stdout),
+        (Some(0), ANSWER.as_str()),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +117,10 @@ async fn listening_shows_what_was_heard_and_answered_until_ctrl_c() {
         lines.sort();
         assert_eq!(
             lines,
-            [format!("answer: {ANSWER}"), format!("heard: {COMMAND}\n")]
+            [
+                format!("answer: {}", *ANSWER),
+                format!("heard: {}\n", nano::TRANSCRIPT)
+            ]
         );
     }
     live.signal(Signal::INT);

@@ -36,7 +36,10 @@ async fn status_answers_while_the_model_loads() {
     assert_eq!(status.code, Some(0), "{status:?}");
     // A question meanwhile waits for the model.
     let asked = Gemmactl::run(&daemon, &["ask", crate::COMMAND]).await;
-    assert_eq!((asked.code, &*asked.stdout), (Some(0), crate::ANSWER));
+    assert_eq!(
+        (asked.code, &*asked.stdout),
+        (Some(0), crate::ANSWER.as_str())
+    );
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod alsa;
 mod encoding;
 mod pulse;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::Path};
 
 pub use encoding::Encoding;
 
@@ -35,6 +35,16 @@ impl Microphone {
     /// When the temporary folder cannot be used.
     pub fn alsa() -> Result<Self, Error> {
         alsa::Microphone::new().map(|it| Self(System::Alsa(it)))
+    }
+
+    /// The same for the programs of another system, which sees `folder`, where the microphone is kept, as
+    /// `inside`. Its file `asound.conf` is the configuration that ALSA there must have. Everybody may use
+    /// it.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub fn alsa_in(folder: &Path, inside: &Path) -> Result<Self, Error> {
+        alsa::Microphone::kept_in(folder, inside).map(|it| Self(System::Alsa(it)))
     }
 
     /// The default source of a private `PulseAudio` server, with samples in `encoding` of its own.

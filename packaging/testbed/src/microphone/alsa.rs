@@ -7,7 +7,12 @@
 
 mod feeder;
 
-use std::{fs::File, path::PathBuf, sync::Arc};
+use std::{
+    fs::{File, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustix::{
     fs::{CWD, FileType, Mode, OFlags, mknodat, open},
@@ -29,26 +34,54 @@ pub(super) struct Microphone {
     /// The FIFOs so far. An unplugged one stays open: a program that still reads it waits for ever,
     /// as with a dead device, instead of meeting its end.
     fifos: Vec<Arc<File>>,
-    folder: TempDir,
+    folder: PathBuf,
+    /// The folder as the programs that record see it.
+    inside: PathBuf,
+    /// Whether only this user's programs record.
+    private: bool,
+    /// Removed with the microphone.
+    _temporary: Option<TempDir>,
 }
 
 impl Microphone {
     pub(super) fn new() -> Result<Self, Error> {
         let folder = tempfile::tempdir().map_err(Error::file(&std::env::temp_dir()))?;
+        let path = folder.path().to_owned();
+        Self::set_up(path.clone(), path, Some(folder))
+    }
+
+    pub(super) fn kept_in(folder: &Path, inside: &Path) -> Result<Self, Error> {
+        Self::set_up(folder.into(), inside.into(), None)
+    }
+
+    fn set_up(folder: PathBuf, inside: PathBuf, temporary: Option<TempDir>) -> Result<Self, Error> {
         let mut microphone = Self {
             feeder: None,
             fifos: Vec::new(),
             folder,
+            inside,
+            private: temporary.is_some(),
+            _temporary: temporary,
         };
         let (config, copies) = (microphone.path("asound.conf"), microphone.path("copies"));
         std::fs::write(&config, microphone.configuration()).map_err(Error::file(&config))?;
         std::fs::create_dir(&copies).map_err(Error::file(&copies))?;
+        microphone.share(&copies, 0o777)?;
         microphone.plug_in()?;
         Ok(microphone)
     }
 
+    /// Lets everybody use `path` with these permissions, unless the microphone is private.
+    fn share(&self, path: &Path, mode: u32) -> Result<(), Error> {
+        if self.private {
+            return Ok(());
+        }
+        let permissions = Permissions::from_mode(mode);
+        std::fs::set_permissions(path, permissions).map_err(Error::file(path))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.join(name)
     }
 
     fn configuration(&self) -> String {
@@ -63,8 +96,8 @@ pcm.!default {{
     hint {{ show on description "Virtual microphone" }}
 }}
 "#,
-            self.path("fifo").display(),
-            self.path("copies").display()
+            self.inside.join("fifo").display(),
+            self.inside.join("copies").display()
         )
     }
 
@@ -102,6 +135,7 @@ pcm.!default {{
             Ok(Arc::new(File::from(fifo)))
         };
         let fifo = make().map_err(|error: rustix::io::Errno| Error::file(&path)(error.into()))?;
+        self.share(&path, 0o666)?;
         self.fifos.push(Arc::clone(&fifo));
         self.feeder = Some(Feeder::start(fifo, self.path("copies"))?);
         Ok(())
