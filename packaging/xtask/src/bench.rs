@@ -159,7 +159,7 @@ fn release() -> Result<PathBuf> {
 }
 
 /// The middle one.
-fn median(samples: &[f64]) -> f64 {
+pub fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let half = sorted.len() / 2;

@@ -39,6 +39,17 @@ pub fn execute(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs a program to its end; what it wrote to standard output.
+pub fn output(command: &mut Command) -> Result<String> {
+    let line = line(command);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run `{line}`"))?;
+    ensure!(output.status.success(), "`{line}` failed");
+    String::from_utf8(output.stdout).with_context(|| format!("`{line}` wrote what is no text"))
+}
+
 /// Whether a program runs and succeeds; what it prints is dropped.
 pub fn works(command: &mut Command) -> bool {
     command

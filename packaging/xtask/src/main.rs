@@ -4,9 +4,11 @@
 //! missing, and says what it is doing.
 
 mod bench;
+mod boot_test;
 mod command;
 mod demo;
 mod nano;
+mod package;
 mod python;
 mod say;
 mod setup;
@@ -37,6 +39,16 @@ enum Task {
     },
     /// Check formatting and lints, and run every test.
     Test,
+    /// Make the Debian package.
+    Package {
+        #[command(flatten)]
+        wanted: package::Wanted,
+    },
+    /// Install the package on a system that is booted for it, and try everything there; as root.
+    BootTest {
+        #[command(flatten)]
+        options: boot_test::Options,
+    },
     /// Write a model with the shape of Gemma 4 E2B and random weights, to measure speed with.
     Shape {
         /// A few megabytes with the same kinds of tensors, to test with.
@@ -68,6 +80,8 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Demo { mic } => demo::run(mic),
         Task::Test => test::run(),
+        Task::Package { wanted } => package::run(&wanted).map(drop),
+        Task::BootTest { options } => boot_test::run(&options),
         Task::Shape { tiny, out } => shape::run(tiny, &out),
         Task::Nano { task } => nano::run(task),
         Task::Bench { name, json, run } => bench::run(name, &json, run.folder),

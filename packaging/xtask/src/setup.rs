@@ -1,11 +1,11 @@
 //! Installs what this machine lacks.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Result, ensure};
 
 use crate::{
-    command::{cargo, execute, works},
+    command::{cargo, execute, root, works},
     say,
 };
 
@@ -45,6 +45,17 @@ const VOICES: [Package; 4] = [
     ("flite", "speaks to the nano model as it learns"),
 ];
 
+/// What making the package needs besides.
+const PACKAGING: [Package; 1] = [("dpkg-dev", "finds the libraries a package needs")];
+
+/// What booting a system needs besides.
+const BOOTING: [Package; 4] = [
+    ("debootstrap", "makes a system to boot"),
+    ("lintian", "finds what is wrong with a package"),
+    ("man-db", "finds what is wrong with a manual page"),
+    ("systemd-container", "boots it"),
+];
+
 /// Installs what building and testing need. Silent and quick when nothing is missing.
 pub fn run() -> Result<()> {
     install(&PACKAGES)
@@ -53,6 +64,29 @@ pub fn run() -> Result<()> {
 /// Installs the voices that the nano model is made and examined with.
 pub fn voices() -> Result<()> {
     install(&VOICES)
+}
+
+/// Installs what making the package needs.
+pub fn packaging() -> Result<()> {
+    run()?;
+    install(&PACKAGING)
+}
+
+/// Installs what booting a system needs.
+pub fn booting() -> Result<()> {
+    install(&BOOTING)
+}
+
+/// The program cargo-deb, built if it is not there.
+pub fn cargo_deb() -> Result<PathBuf> {
+    let folder = root().join("target/tools");
+    let program = folder.join("bin/cargo-deb");
+    if !program.is_file() {
+        say::step("Building cargo-deb (about 3 minutes)");
+        let install = ["install", "cargo-deb", "--locked", "--root"];
+        execute(cargo(install).arg(&folder))?;
+    }
+    Ok(program)
 }
 
 fn install(packages: &[Package]) -> Result<()> {

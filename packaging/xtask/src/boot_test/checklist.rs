@@ -1,0 +1,100 @@
+//! What was tried, and what came of it: a line each.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tokio::time::timeout;
+
+use crate::say;
+
+/// Longest time for one check.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// The checks so far.
+#[derive(Debug, Default)]
+pub struct Checklist {
+    passed: usize,
+    failed: Vec<String>,
+}
+
+impl Checklist {
+    /// Does a check, which says in a few words what it found. What fails is remembered, and the others go
+    /// on.
+    pub async fn check(&mut self, what: &str, check: impl Future<Output = Result<String>>) {
+        // It is told and remembered already.
+        let _ = self.try_one(what, check).await;
+    }
+
+    /// Does something that all the others need.
+    pub async fn must<T>(
+        &mut self,
+        what: &str,
+        check: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let mut got = None;
+        let check = async {
+            got = Some(check.await?);
+            Ok(String::new())
+        };
+        self.try_one(what, check).await?;
+        got.context("nothing came of it")
+    }
+
+    async fn try_one(
+        &mut self,
+        what: &str,
+        check: impl Future<Output = Result<String>>,
+    ) -> Result<()> {
+        let begin = Instant::now();
+        let found = timeout(LIMIT, check).await;
+        let found = found.unwrap_or_else(|_| bail!("it took too long"));
+        let took = begin.elapsed().as_secs_f64();
+        match found {
+            Ok(found) if found.is_empty() => say::success(&format!("{what} ({took:.1} s)")),
+            Ok(found) => say::success(&format!("{what}: {found} ({took:.1} s)")),
+            Err(error) => {
+                let error = error.context(format!("{what} ({took:.1} s)"));
+                say::failure(&error);
+                self.failed.push(what.into());
+                return Err(error);
+            }
+        }
+        self.passed += 1;
+        Ok(())
+    }
+
+    /// Whether all is well.
+    pub fn verdict(self) -> Result<()> {
+        let Self { passed, failed } = self;
+        if !failed.is_empty() {
+            let all = passed + failed.len();
+            bail!(
+                "{} of {all} checks failed: {}; the journal is in target/boot/journal.txt",
+                failed.len(),
+                failed.join("; ")
+            );
+        }
+        say::success(&format!("all {passed} checks passed"));
+        Ok(())
+    }
+}
+
+/// Looks again and again until there is something, for as long as `patience`. For what tells nobody when
+/// it happens.
+pub async fn until<T>(
+    what: &str,
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if begin.elapsed() > patience {
+            bail!("{what} did not happen within {} s", patience.as_secs());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

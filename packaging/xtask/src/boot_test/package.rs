@@ -1,0 +1,159 @@
+//! The package: what lintian thinks of it, installing it, and upgrading to it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use tokio::process::Command;
+
+use super::{
+    ANSWER, COMMAND,
+    checklist::Checklist,
+    machine::{Machine, ran},
+    unit,
+};
+use crate::{
+    command::root,
+    package::{self, Wanted},
+};
+
+/// Version of the older build.
+const OLDER: &str = "0.0.1-1";
+
+/// Where packages are in the system.
+const FOLDER: &str = "/srv";
+
+/// Two builds of the same tree.
+#[derive(Debug)]
+pub struct Packages {
+    older: PathBuf,
+    newer: PathBuf,
+}
+
+impl Packages {
+    /// Makes both.
+    pub fn make() -> Result<Self> {
+        let older = set_aside(&package::run(&Wanted::of_version(OLDER))?)?;
+        let newer = package::run(&Wanted::default())?;
+        Ok(Self { older, newer })
+    }
+
+    /// This build.
+    pub fn newer(&self) -> &Path {
+        &self.newer
+    }
+}
+
+/// Moves a package out of the way of the next, which takes the place of any other.
+fn set_aside(package: &Path) -> Result<PathBuf> {
+    let folder = root().join("target/boot");
+    fs::create_dir_all(&folder)?;
+    let aside = folder.join(package.file_name().context("a package has a name")?);
+    fs::rename(package, &aside).with_context(|| format!("cannot write {}", aside.display()))?;
+    Ok(aside)
+}
+
+/// What can be checked without a system.
+pub async fn checks(list: &mut Checklist, packages: &Packages) {
+    list.check("lintian finds nothing", async {
+        let mut lintian = Command::new("lintian");
+        lintian
+            .args(["--fail-on", "error,warning", "--allow-root", "--info"])
+            .arg(&packages.newer);
+        let lintian = ran(lintian).await?;
+        ensure!(
+            lintian.code == Some(0),
+            "{}{}",
+            lintian.stdout,
+            lintian.stderr
+        );
+        Ok(String::new())
+    })
+    .await;
+}
+
+/// Installs the older build.
+pub async fn install(list: &mut Checklist, machine: &Machine, packages: &Packages) -> Result<()> {
+    let installed = async {
+        let package = carry(machine, &packages.older)?;
+        machine
+            .succeed(&["apt-get", "install", "--yes", &package])
+            .await?;
+        Ok(())
+    };
+    list.must("apt installs the package", installed).await?;
+    list.check("a fresh installation answers at once", async {
+        let ask = ["gemmactl", "ask", "--temperature", "0", COMMAND];
+        let answer = machine.succeed(&ask).await?;
+        ensure!(answer.trim() == ANSWER, "the answer is {answer}");
+        Ok(answer.trim().to_owned())
+    })
+    .await;
+    list.check("the unit is enabled", async {
+        let words = ["systemctl", "is-enabled", unit::UNIT];
+        let enabled = machine.succeed(&words).await?;
+        ensure!(enabled.trim() == "enabled", "it is {enabled}");
+        Ok(String::new())
+    })
+    .await;
+    list.check("everything is where people look for it", async {
+        let files = [
+            "/usr/share/man/man1/gemmactl.1.gz",
+            "/usr/share/man/man1/gemmactl-ask.1.gz",
+            "/usr/share/man/man5/gemmad.toml.5.gz",
+            "/usr/share/man/man8/gemmad.8.gz",
+            "/usr/share/bash-completion/completions/gemmactl",
+            "/usr/share/fish/vendor_completions.d/gemmactl.fish",
+            "/usr/share/zsh/vendor-completions/_gemmactl",
+            "/usr/share/gemmad/profiles/raspberry-pi-5.toml",
+            "/usr/share/gemmad/profiles/jetson-orin-nano.toml",
+            "/usr/share/doc/gemmad/third-party.txt",
+            "/var/lib/gemmad/models",
+        ];
+        for file in files {
+            ensure!(machine.path(file).exists(), "{file} is missing");
+        }
+        Ok(String::new())
+    })
+    .await;
+    Ok(())
+}
+
+/// Changes the configuration, as an owner does, and upgrades to this build.
+pub async fn upgrade(list: &mut Checklist, machine: &Machine, packages: &Packages) -> Result<()> {
+    // Answers that are always the same are easier to check.
+    unit::set(machine, "temperature", "0.0")?;
+    let before = unit::process(machine).await?;
+    let upgraded = async {
+        let package = carry(machine, &packages.newer)?;
+        machine
+            .succeed(&["apt-get", "install", "--yes", &package])
+            .await?;
+        Ok(())
+    };
+    list.must("apt upgrades an older build", upgraded).await?;
+    list.check("the upgrade restarts the daemon", async {
+        let after = unit::process(machine).await?;
+        ensure!(after != before, "it is still the old process");
+        unit::property(machine, "StatusText").await
+    })
+    .await;
+    list.check("the upgrade keeps a changed configuration", async {
+        let text = fs::read_to_string(machine.path("/etc/gemmad/gemmad.toml"))?;
+        ensure!(text.contains("\ntemperature = 0.0\n"), "the change is lost");
+        Ok(String::new())
+    })
+    .await;
+    Ok(())
+}
+
+/// Puts a package where the system finds it; its path there.
+pub fn carry(machine: &Machine, package: &Path) -> Result<String> {
+    let name = package.file_name().context("a package has a name")?;
+    let inside = format!("{FOLDER}/{}", name.to_string_lossy());
+    fs::copy(package, machine.path(&inside))
+        .with_context(|| format!("cannot copy {}", package.display()))?;
+    Ok(inside)
+}

@@ -1,0 +1,155 @@
+//! The sandbox of the unit, as systemd judges it and as the process is in it.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+
+use super::{checklist::Checklist, machine::Machine, unit};
+
+/// Most exposure, in tenths, that systemd may see.
+const THRESHOLD: &str = "--threshold=15";
+
+pub async fn checks(list: &mut Checklist, machine: &Machine) {
+    list.check("systemd finds nothing wrong with the units", async {
+        for scope in ["--system", "--user"] {
+            // Pages of the manual are not on so small a system.
+            let verify = ["systemd-analyze", "verify", scope, "--man=no", unit::UNIT];
+            let said = machine.run(&verify).await?;
+            ensure!(
+                said.code == Some(0) && said.stderr.is_empty(),
+                "{}",
+                said.stderr
+            );
+        }
+        Ok(String::new())
+    })
+    .await;
+    list.check("systemd sees an exposure of 1.5 at most", async {
+        let words = [
+            "systemd-analyze",
+            "security",
+            "--no-pager",
+            THRESHOLD,
+            unit::UNIT,
+        ];
+        let judged = machine.run(&words).await?;
+        ensure!(judged.code == Some(0), "{}", judged.stdout);
+        let overall = judged.stdout.lines().find(|line| line.contains("Overall"));
+        let overall = overall.and_then(|line| line.split(": ").nth(1));
+        Ok(overall.context("it does not say how much")?.to_owned())
+    })
+    .await;
+    list.check("the process is nobody special, with no rights", async {
+        let status = unit::process_file(machine, "status").await?;
+        for line in ["CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+            ensure!(status.contains(line), "`{line}` is not in its status");
+        }
+        ensure!(!status.contains("Uid:\t0"), "it runs as root");
+        Ok(String::new())
+    })
+    .await;
+    list.check(
+        "it has a network of its own without anything in it",
+        async {
+            let own = namespace(machine, &unit::process(machine).await?).await?;
+            ensure!(
+                own != namespace(machine, "1").await?,
+                "it has the system's network"
+            );
+            Ok(String::new())
+        },
+    )
+    .await;
+    list.check(
+        "it sees no home folders, and writes nowhere but to its own",
+        async {
+            let process = unit::process(machine).await?;
+            let inside = ["nsenter", "--target", &process, "--mount", "--"];
+            for words in [
+                &["ls", "/home/ada"][..],
+                &["touch", "/usr/new"],
+                &["touch", "/etc/new"],
+            ] {
+                let done = machine.run(&[&inside, words].concat()).await?;
+                ensure!(done.code != Some(0), "`{}` works in it", words.join(" "));
+            }
+            let own = ["touch", "/var/lib/gemmad/new"];
+            machine.succeed(&[&inside, &own[..]].concat()).await?;
+            Ok(String::new())
+        },
+    )
+    .await;
+    list.check("it may open a sound card", async {
+        opens_sound_cards(machine).await
+    })
+    .await;
+    list.check("it computes with what this processor has", async {
+        let maps = unit::process_file(machine, "maps").await?;
+        let backend = maps
+            .lines()
+            .find_map(|line| line.split("/usr/lib/gemmad/libggml-cpu").nth(1));
+        let backend = backend.context("no CPU backend of the package is loaded")?;
+        Ok(format!("libggml-cpu{backend}"))
+    })
+    .await;
+    list.check("idle it has few threads and descriptors", async {
+        size(machine).await
+    })
+    .await;
+}
+
+/// The network that a process is in.
+async fn namespace(machine: &Machine, process: &str) -> Result<String> {
+    let link = format!("/proc/{process}/ns/net");
+    machine.succeed(&["readlink", &link]).await
+}
+
+async fn size(machine: &Machine) -> Result<String> {
+    let status = unit::process_file(machine, "status").await?;
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        let words = line.and_then(|line| line.split_once(':'));
+        words.map_or("?", |(_, words)| words.trim()).to_owned()
+    };
+    Ok(format!(
+        "{} threads, {} resident, of them {} of its own",
+        field("Threads"),
+        field("VmRSS"),
+        field("RssAnon")
+    ))
+}
+
+/// A sound card that the kernel has no driver for: its number is one of ALSA's.
+const CARD: &str = "/dev/snd/card";
+
+/// Opens that card in a unit with the same sandbox. There is nobody behind it, which the kernel says only
+/// to those who may open it.
+async fn opens_sound_cards(machine: &Machine) -> Result<String> {
+    let card = machine.living_path(CARD);
+    fs::create_dir_all(card.with_file_name(""))?;
+    let (mode, alsa) = (Mode::from_raw_mode(0o660), makedev(116, 0));
+    mknodat(CWD, &card, FileType::CharacterDevice, mode, alsa)?;
+    machine.succeed(&["chown", "root:audio", CARD]).await?;
+    machine.succeed(&["chmod", "660", CARD]).await?;
+
+    let unit = fs::read_to_string(machine.path("/usr/lib/systemd/system/gemmad.service"))?;
+    let unit = unit
+        .replace(
+            "ExecStart=/usr/bin/gemmad",
+            &format!("ExecStart=cat {CARD}"),
+        )
+        .replace("Restart=on-failure", "Restart=no");
+    fs::write(
+        machine.living_path("/run/systemd/system/card.service"),
+        unit,
+    )?;
+    machine.succeed(&["systemctl", "daemon-reload"]).await?;
+    // It fails, since there is no sound in it.
+    machine.run(&["systemctl", "start", "card.service"]).await?;
+    let said = machine
+        .succeed(&["journalctl", "--unit", "card.service"])
+        .await?;
+    ensure!(said.contains("No such device"), "{said}");
+    Ok(String::new())
+}

@@ -1,0 +1,134 @@
+//! How long it takes from `systemctl start` to an answer, and whether a boot needs nobody.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use gemmad_api::ManagerState;
+use rustix::fs::{Advice, fadvise};
+
+use super::{
+    checklist::{Checklist, until},
+    machine::Machine,
+    unit,
+};
+use crate::{bench::median, command::root, shape};
+
+/// Starts of each kind; one for a model of gigabytes.
+const STARTS: usize = 5;
+
+/// Where the system finds the model of real size.
+const SHAPE: &str = "/srv/shape";
+
+pub async fn checks(list: &mut Checklist, machine: &Machine, with_shape: bool) {
+    list.check("from systemctl start to ready, nano model", async {
+        let mut times = Vec::new();
+        for _ in 0..STARTS {
+            times.push(time(machine).await?);
+        }
+        Ok(format!("{:.0} ms, the middle of {STARTS}", median(&times)))
+    })
+    .await;
+    if with_shape {
+        large(list, machine).await;
+    }
+}
+
+/// Milliseconds that systemd counts from the start to the daemon's being ready.
+async fn time(machine: &Machine) -> Result<f64> {
+    unit::stop(machine).await?;
+    unit::start(machine).await?;
+    ensure!(
+        unit::state(machine).await? == ManagerState::Ready,
+        "it is started and not ready"
+    );
+    let began: f64 = microseconds(machine, "InactiveExitTimestampMonotonic").await?;
+    let ready: f64 = microseconds(machine, "ActiveEnterTimestampMonotonic").await?;
+    Ok((ready - began) / 1000.0)
+}
+
+async fn microseconds(machine: &Machine, property: &str) -> Result<f64> {
+    Ok(unit::property(machine, property).await?.parse()?)
+}
+
+/// The same with a model of the shape of Gemma 4 E2B: from a cold page cache, then from a warm one.
+async fn large(list: &mut Checklist, machine: &Machine) {
+    let files = shape::files(false, &root().join("target/shape"));
+    let prepared = async {
+        fs::create_dir_all(machine.path(SHAPE))?;
+        for (key, file) in [("text", &files.text), ("mmproj", &files.mmproj)] {
+            let name = file.file_name().context("a model file has a name")?;
+            let inside = Path::new(SHAPE).join(name);
+            let link = machine.path(SHAPE).join(name);
+            fs::hard_link(file, &link).with_context(|| missing(file))?;
+            unit::set(machine, key, &format!("\"{}\"", inside.display()))?;
+        }
+        Ok(())
+    };
+    if list
+        .must("the model of real size is configured", prepared)
+        .await
+        .is_err()
+    {
+        return;
+    }
+    for (name, cold) in [("cold", true), ("warm", false)] {
+        let what = format!("from systemctl start to ready, shape of E2B, {name} page cache");
+        list.check(&what, async {
+            if cold {
+                unit::stop(machine).await?;
+                forget(&files.text)?;
+                forget(&files.mmproj)?;
+            }
+            Ok(format!("{:.1} s", time(machine).await? / 1000.0))
+        })
+        .await;
+    }
+    list.check("the nano model is configured again", async {
+        let nano = |file: &str| format!("\"/usr/share/gemmad/models/nano/{file}\"");
+        unit::set(machine, "text", &nano("nano-f16.gguf"))?;
+        unit::set(machine, "mmproj", &nano("nano-f16.mmproj.gguf"))?;
+        unit::act(machine, "restart").await?;
+        Ok(String::new())
+    })
+    .await;
+}
+
+/// Lets the kernel forget what it has read of a file.
+fn forget(file: &Path) -> Result<()> {
+    let open = File::open(file).with_context(|| missing(file))?;
+    Ok(fadvise(&open, 0, None, Advice::DontNeed)?)
+}
+
+fn missing(file: &Path) -> String {
+    format!(
+        "cannot use {}; `cargo xtask shape` writes it",
+        file.display()
+    )
+}
+
+/// Boots the system again.
+pub async fn reboot(list: &mut Checklist, machine: Machine) -> Result<Machine> {
+    machine.keep_journal().await?;
+    let root = machine.power_off().await?;
+    let machine = list
+        .must("the system boots again", Machine::boot(&root))
+        .await?;
+    list.check("after a boot it is ready without anybody", async {
+        until(
+            "a daemon that is ready",
+            Duration::from_secs(60),
+            async || {
+                let state = unit::state(&machine).await.unwrap_or_default();
+                Ok((state == ManagerState::Ready).then_some(()))
+            },
+        )
+        .await?;
+        Ok(String::new())
+    })
+    .await;
+    Ok(machine)
+}

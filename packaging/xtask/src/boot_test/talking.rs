@@ -1,0 +1,119 @@
+//! What the daemon is for, as users do it: and as users who may not.
+
+use anyhow::{Result, ensure};
+
+use super::{
+    ANSWER, COMMAND, checklist::Checklist, login::Login, machine::Machine, microphone, unit,
+};
+
+/// Longest wait of an outsider for a signal, in seconds: the member is answered meanwhile.
+const EAVESDROPPING: &str = "20";
+
+pub async fn checks(
+    list: &mut Checklist,
+    machine: &Machine,
+    member: &Login<'_>,
+    outsider: &Login<'_>,
+) {
+    list.check("a member sees the status over SSH", async {
+        let status = member.succeed("gemmactl status").await?;
+        ensure!(status.starts_with("state       ready\n"), "{status}");
+        Ok(String::new())
+    })
+    .await;
+    list.check("a member asks over SSH", async {
+        let answer = member.succeed(&format!("gemmactl ask '{COMMAND}'")).await?;
+        ensure!(answer.trim() == ANSWER, "the answer is {answer}");
+        Ok(answer.trim().to_owned())
+    })
+    .await;
+    list.check("a member asks with busctl", async {
+        let call = format!(
+            "busctl call org.gemmad1 /org/gemmad1 org.gemmad1.Manager Ask 'sa{{sv}}' '{COMMAND}' 0"
+        );
+        let answer = member.succeed(&call).await?;
+        ensure!(answer.contains(r#"{\"tool\":\"light\""#), "{answer}");
+        Ok(String::new())
+    })
+    .await;
+    refused(list, outsider).await;
+    list.check(
+        "the unit hears a member say it, and no outsider hears of it",
+        async { heard(machine, member, outsider).await },
+    )
+    .await;
+    list.check("the journal does not hold what was said", async {
+        let journal = machine
+            .succeed(&["journalctl", "--unit", unit::UNIT])
+            .await?;
+        ensure!(!journal.contains("kitchen"), "{journal}");
+        Ok(String::new())
+    })
+    .await;
+    list.check("the journal explains its events", async {
+        let entries = ["journalctl", "--unit", unit::UNIT, "--catalog"];
+        let entries = machine.succeed(&entries).await?;
+        ensure!(entries.contains("gemmad has started"), "{entries}");
+        ensure!(entries.contains("gemmad has loaded"), "{entries}");
+        Ok(String::new())
+    })
+    .await;
+}
+
+async fn refused(list: &mut Checklist, outsider: &Login<'_>) {
+    list.check("an outsider is refused, and told how to get in", async {
+        for command in [
+            "gemmactl status",
+            "gemmactl ask hello",
+            "gemmactl listen --once",
+        ] {
+            let refused = outsider.run(command).await?;
+            let told = &refused.stderr;
+            ensure!(
+                refused.code == Some(4),
+                "`{command}` exits with {:?}",
+                refused.code
+            );
+            ensure!(told.contains("members of the group gemmad"), "{told}");
+            ensure!(
+                told.contains(&format!("sudo adduser {} gemmad", outsider.name())),
+                "{told}"
+            );
+        }
+        Ok(String::new())
+    })
+    .await;
+    list.check("an outsider cannot even look at the objects", async {
+        let busctl = "busctl introspect org.gemmad1 /org/gemmad1";
+        let refused = outsider.run(busctl).await?;
+        ensure!(
+            refused.stderr.contains("Access denied"),
+            "{}",
+            refused.stderr
+        );
+        Ok(String::new())
+    })
+    .await;
+}
+
+/// The member speaks; the outsider waits for a signal of it in vain, until the member has one.
+async fn heard(machine: &Machine, member: &Login<'_>, outsider: &Login<'_>) -> Result<String> {
+    let folder = "/var/lib/gemmad/microphone";
+    let microphone = microphone::plug_in(machine, folder, "/etc/asound.conf")?;
+    let wait = format!(
+        "timeout {EAVESDROPPING} busctl wait /org/gemmad1/voice org.gemmad1.Voice Transcript"
+    );
+    let mut eavesdropper = outsider.command(&wait).spawn()?;
+    let bystander = member.command(&wait).spawn()?;
+    let bus = machine.bus().await?;
+    let listen = member.command("gemmactl listen --once");
+    let answer = microphone::listen_once(listen, &bus, &microphone).await?;
+    let seen = bystander.wait_with_output().await?;
+    ensure!(seen.status.success(), "a member got no signal of it either");
+    ensure!(
+        eavesdropper.try_wait()?.is_none(),
+        "an outsider got the transcript"
+    );
+    eavesdropper.kill().await?;
+    Ok(answer)
+}

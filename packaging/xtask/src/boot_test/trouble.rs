@@ -1,0 +1,144 @@
+//! What goes wrong: the daemon is killed, hangs, is stopped in the middle of an answer, is off.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::AsyncReadExt;
+
+use super::{
+    ANSWER, COMMAND,
+    checklist::{Checklist, until},
+    login::Login,
+    machine::Machine,
+    unit,
+};
+
+/// Longest time that a daemon in the middle of an answer may take to end.
+const QUICKLY: Duration = Duration::from_secs(2);
+
+/// An answer that goes on for much longer than a test waits.
+const LONG: &str = "gemmactl ask 'tell me everything' --min-tokens 3000 --max-tokens 3000";
+
+pub async fn checks(
+    list: &mut Checklist,
+    machine: &Machine,
+    member: &Login<'_>,
+    outsider: &Login<'_>,
+) {
+    list.check("killed, it is back and answers", async {
+        let before = unit::restarts(machine).await?;
+        machine
+            .succeed(&["systemctl", "kill", "--signal=KILL", unit::UNIT])
+            .await?;
+        let began = Instant::now();
+        unit::until_restarted(machine, before, Duration::from_secs(20)).await?;
+        let took = began.elapsed();
+        answers(member).await?;
+        Ok(format!("after {:.1} s", took.as_secs_f64()))
+    })
+    .await;
+    list.check("frozen, it is killed by the watchdog and is back", async {
+        let before = unit::restarts(machine).await?;
+        machine
+            .succeed(&["systemctl", "kill", "--signal=STOP", unit::UNIT])
+            .await?;
+        let began = Instant::now();
+        unit::until_restarted(machine, before, Duration::from_secs(90)).await?;
+        let took = began.elapsed();
+        let journal = machine
+            .succeed(&["journalctl", "--unit", unit::UNIT])
+            .await?;
+        ensure!(
+            journal.contains("Watchdog timeout"),
+            "it was not the watchdog"
+        );
+        answers(member).await?;
+        Ok(format!("after {:.0} s", took.as_secs_f64()))
+    })
+    .await;
+    list.check(
+        "stopped in the middle of an answer, it ends within 2 s",
+        async { stopped(machine, member).await },
+    )
+    .await;
+    off(list, machine, member, outsider).await;
+}
+
+async fn answers(member: &Login<'_>) -> Result<()> {
+    let answer = member.succeed(&format!("gemmactl ask '{COMMAND}'")).await?;
+    ensure!(answer.trim() == ANSWER, "the answer is {answer}");
+    Ok(())
+}
+
+async fn stopped(machine: &Machine, member: &Login<'_>) -> Result<String> {
+    let mut asking = member.command(LONG).spawn()?;
+    let mut words = asking.stdout.take().context("it has no output")?;
+    let mut first = [0];
+    words
+        .read_exact(&mut first)
+        .await
+        .context("no answer begins")?;
+    let began = Instant::now();
+    unit::stop(machine).await?;
+    let took = began.elapsed();
+    drop(words);
+    let ended = asking.wait_with_output().await?;
+    ensure!(took < QUICKLY, "it took {:.1} s", took.as_secs_f64());
+    let code = ended.status.code();
+    ensure!(
+        matches!(code, Some(3 | 130)),
+        "gemmactl exits with {code:?}"
+    );
+    let result = unit::property(machine, "Result").await?;
+    ensure!(result == "success", "systemd calls it {result}");
+    Ok(format!("after {:.2} s", took.as_secs_f64()))
+}
+
+/// It is stopped here, and ends up running.
+async fn off(list: &mut Checklist, machine: &Machine, member: &Login<'_>, outsider: &Login<'_>) {
+    list.check("an outsider cannot start it by calling it", async {
+        let refused = outsider.run("gemmactl status").await?;
+        ensure!(
+            refused.code == Some(4),
+            "it exits with {:?}: {}",
+            refused.code,
+            refused.stderr
+        );
+        let state = unit::property(machine, "ActiveState").await?;
+        ensure!(state == "inactive", "the unit is {state}");
+        Ok(String::new())
+    })
+    .await;
+    list.check("a member starts it by calling it", async {
+        answers(member).await?;
+        until("an active unit", Duration::from_secs(20), async || {
+            let state = unit::property(machine, "ActiveState").await?;
+            Ok((state == "active").then_some(()))
+        })
+        .await?;
+        Ok(String::new())
+    })
+    .await;
+    list.check("disabled, it stays off, and a member is told", async {
+        machine
+            .succeed(&["systemctl", "disable", "--now", unit::UNIT])
+            .await?;
+        let told = member.run("gemmactl status").await?;
+        ensure!(
+            told.code == Some(3),
+            "it exits with {:?}: {}",
+            told.code,
+            told.stderr
+        );
+        ensure!(
+            told.stderr.contains("sudo systemctl start gemmad"),
+            "{}",
+            told.stderr
+        );
+        machine
+            .succeed(&["systemctl", "enable", "--now", unit::UNIT])
+            .await?;
+        Ok(told.stderr.trim().to_owned())
+    })
+    .await;
+}

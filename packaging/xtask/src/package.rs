@@ -1,0 +1,168 @@
+//! Makes the Debian package: programs for release, what describes them, and cargo-deb over both.
+//!
+//! What goes where is in `daemon/Cargo.toml`, under `[package.metadata.deb]`. What has to be made first
+//! goes into `target/package`.
+
+mod changelog;
+mod libraries;
+mod manual;
+mod notices;
+mod reference;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::{CommandFactory, ValueEnum};
+use clap_complete::Shell;
+use gemmactl::args::Arguments;
+
+use crate::{
+    command::{cargo, output, root},
+    say, setup,
+};
+
+/// Which package is wanted.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Wanted {
+    /// Rust's name of the machine it is for, such as aarch64-unknown-linux-gnu; without it, this one.
+    #[arg(long, value_name = "TRIPLE")]
+    target: Option<String>,
+    /// For the GPU of the Jetson this runs on.
+    #[arg(long)]
+    jetson: bool,
+    /// Version of the package, instead of the one in Cargo.toml.
+    #[arg(long, value_name = "VERSION")]
+    deb_version: Option<String>,
+}
+
+impl Wanted {
+    /// For this machine, with another version than the one in Cargo.toml.
+    pub fn of_version(version: &str) -> Self {
+        Self {
+            deb_version: Some(version.into()),
+            ..Self::default()
+        }
+    }
+}
+
+/// Makes it; the path of the package.
+pub fn run(wanted: &Wanted) -> Result<PathBuf> {
+    setup::packaging()?;
+    let cargo_deb = setup::cargo_deb()?;
+    say::step("Building gemmad and gemmactl for release (the first time about 20 minutes)");
+    let llama_cpp = build(wanted)?;
+    say::step("Writing manual pages, completions, the changelog and third parties' notices");
+    describe(wanted)?;
+    libraries::copy(&llama_cpp, &folder().join("lib"), wanted.target.as_deref())?;
+    say::step("Making the package");
+    let package = pack(&cargo_deb, wanted)?;
+    let size = fs::metadata(&package)?.len();
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let megabytes = size as f64 / 1e6;
+    say::success(&format!("{} ({megabytes:.1} MB)", package.display()));
+    Ok(package)
+}
+
+/// Builds the programs; the folder that llama.cpp is built into.
+fn build(wanted: &Wanted) -> Result<PathBuf> {
+    // The whole workspace, as the benchmarks do, so that what both need is built once.
+    let mut build = cargo(["build", "--release", "--workspace", "--bins", "--features"]);
+    build.arg(if wanted.jetson {
+        "gemmad/portable,gemmad/cuda"
+    } else {
+        "gemmad/portable"
+    });
+    if let Some(target) = &wanted.target {
+        build.args(["--target", target]);
+    }
+    build.args(["--message-format", "json-render-diagnostics"]);
+    libraries::built_in(&output(&mut build)?)
+}
+
+/// Where goes what is made for the package.
+fn folder() -> PathBuf {
+    root().join("target/package")
+}
+
+/// Writes everything that belongs to the package and is not in the repository.
+fn describe(wanted: &Wanted) -> Result<()> {
+    let folder = folder();
+    // Nothing of another version may stay.
+    if folder.exists() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    let facts = Facts::read()?;
+    completions(&folder.join("completions"))?;
+    manual::write(&folder.join("man"), &facts.version)?;
+    let version = facts.deb_version(wanted);
+    changelog::write(&folder.join("changelog"), &version, &facts.maintainer)?;
+    notices::write(&folder.join("third-party.txt"), wanted.target.as_deref())
+}
+
+fn completions(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let shells = Shell::value_variants().iter().copied();
+    for shell in shells.filter(|shell| matches!(shell, Shell::Bash | Shell::Fish | Shell::Zsh)) {
+        clap_complete::generate_to(shell, &mut Arguments::command(), "gemmactl", folder)?;
+    }
+    Ok(())
+}
+
+fn pack(cargo_deb: &Path, wanted: &Wanted) -> Result<PathBuf> {
+    let mut pack = Command::new(cargo_deb);
+    pack.current_dir(root())
+        .args(["--package", "gemmad", "--no-build", "--quiet"])
+        .env("PATH", libraries::path_that_knows(&folder().join("lib"))?);
+    if let Some(target) = &wanted.target {
+        pack.args(["--target", target]);
+    }
+    if wanted.jetson {
+        pack.args(["--variant", "jetson"]);
+    }
+    if let Some(version) = &wanted.deb_version {
+        pack.args(["--deb-version", version]);
+    }
+    // It prints the path of what it made, last.
+    let printed = output(&mut pack)?;
+    let path = PathBuf::from(printed.lines().last().unwrap_or_default());
+    ensure!(
+        path.is_file(),
+        "cargo-deb said `{}`, which is no package; run it by hand to see why",
+        printed.trim_end()
+    );
+    Ok(path)
+}
+
+/// What `daemon/Cargo.toml` says about the package.
+struct Facts {
+    version: String,
+    maintainer: String,
+}
+
+impl Facts {
+    fn read() -> Result<Self> {
+        let metadata = ["metadata", "--format-version", "1", "--no-deps"];
+        let metadata: serde_json::Value = serde_json::from_str(&output(&mut cargo(metadata))?)?;
+        let packages = metadata["packages"].as_array();
+        let mut packages = packages.into_iter().flatten();
+        let gemmad = packages.find(|package| package["name"] == "gemmad");
+        let gemmad = gemmad.context("the workspace has no package gemmad")?;
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(Self {
+            version: text(&gemmad["version"]),
+            maintainer: text(&gemmad["metadata"]["deb"]["maintainer"]),
+        })
+    }
+
+    /// The version as Debian has it, with its revision, which cargo-deb makes so too.
+    fn deb_version(&self, wanted: &Wanted) -> String {
+        let revision = if wanted.jetson { "1+jetson" } else { "1" };
+        let version = wanted.deb_version.clone();
+        version.unwrap_or_else(|| format!("{}-{revision}", self.version))
+    }
+}

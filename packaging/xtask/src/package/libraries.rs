@@ -1,0 +1,128 @@
+//! llama.cpp as the shared libraries that a portable build loads, with a CPU backend for each generation
+//! of processors.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::command::execute;
+
+/// The folder that llama.cpp was built into, by what cargo reported of the build as JSON lines.
+pub fn built_in(messages: &str) -> Result<PathBuf> {
+    let messages = messages.lines().rev();
+    let mut messages = messages.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let message = messages.find(|message| {
+        let package = message["package_id"].as_str().unwrap_or_default();
+        message["reason"] == "build-script-executed" && package.contains("llama-cpp-sys-2")
+    });
+    let message = message.context("cargo did not say where it has built llama.cpp")?;
+    Ok(message["out_dir"].as_str().unwrap_or_default().into())
+}
+
+/// Copies those that are loaded from `built` to `folder`, without what only a debugger reads.
+pub fn copy(built: &Path, folder: &Path, target: Option<&str>) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let mut copies = Vec::new();
+    for part in ["lib", "backends"] {
+        let part = built.join(part);
+        let files = fs::read_dir(&part)
+            .with_context(|| format!("cannot read {}", part.display()))?
+            .flatten()
+            .map(|file| file.file_name().to_string_lossy().into_owned())
+            .collect();
+        for name in loaded(&files) {
+            let copy = folder.join(name);
+            fs::copy(part.join(name), &copy)?;
+            copies.push(copy);
+        }
+    }
+    ensure!(
+        copies
+            .iter()
+            .any(|copy| name(copy).starts_with("libggml-cpu")),
+        "there is no CPU backend in {}; is the feature `portable` on?",
+        built.display()
+    );
+    let mut strip = Command::new(strip(target));
+    execute(strip.arg("--strip-unneeded").args(&copies))
+}
+
+/// A `PATH` on which dpkg-shlibdeps, which cargo-deb runs, knows of the copies in `folder`, that are in
+/// the package itself and so are of no other. cargo-deb has no option for that.
+pub fn path_that_knows(folder: &Path) -> Result<OsString> {
+    let programs = folder.with_file_name("bin");
+    fs::create_dir_all(&programs)?;
+    let script = format!(
+        "#!/bin/sh\nexec /usr/bin/dpkg-shlibdeps --ignore-missing-info -l'{}' \"$@\"\n",
+        folder.display()
+    );
+    let program = programs.join("dpkg-shlibdeps");
+    fs::write(&program, script)?;
+    fs::set_permissions(&program, Permissions::from_mode(0o755))?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(programs).chain(std::env::split_paths(&path));
+    Ok(std::env::join_paths(folders)?)
+}
+
+/// Of all the names of libraries, those that a program asks for: `libllama.so.0`, which has a shorter name
+/// for linking and a longer one for the file; and a backend's only name.
+fn loaded(names: &BTreeSet<String>) -> impl Iterator<Item = &str> {
+    let asked = |name: &&String| match name.split_once(".so") {
+        Some((_, "")) => !names
+            .iter()
+            .any(|other| other.starts_with(&format!("{name}."))),
+        Some((_, version)) => !version.trim_start_matches('.').contains('.'),
+        None => false,
+    };
+    names.iter().filter(asked).map(String::as_str)
+}
+
+fn name(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+/// Debian's name of the program for another kind of machine lacks the vendor that Rust's has.
+fn strip(target: Option<&str>) -> String {
+    match target {
+        Some(target) => format!("{}-strip", target.replace("-unknown", "")),
+        None => "strip".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_that_are_loaded_are_those_with_one_number_or_the_only_one() {
+        let names = [
+            "cmake",
+            "libggml-cpu-haswell.so",
+            "libllama.so",
+            "libllama.so.0",
+            "libllama.so.0.0.1",
+        ];
+        let names = names.map(ToOwned::to_owned).into();
+        let loaded: Vec<_> = loaded(&names).collect();
+        assert_eq!(loaded, ["libggml-cpu-haswell.so", "libllama.so.0"]);
+    }
+
+    #[test]
+    fn the_last_build_of_llama_cpp_counts() {
+        let line = |out: &str| {
+            format!(
+                r#"{{"reason":"build-script-executed","package_id":"registry+x#llama-cpp-sys-2@1","out_dir":"{out}"}}"#
+            )
+        };
+        let messages = format!("{}\n{{}}\n{}\n", line("/first"), line("/second"));
+        assert_eq!(built_in(&messages).unwrap(), Path::new("/second"));
+    }
+}
