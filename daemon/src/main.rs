@@ -81,6 +81,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     bus.stopping().await;
     voice.stop();
     engine.stop().await;
+    bus.answered().await;
     Ok(())
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Manager {
     pub engine: Engine,
     pub reloader: Reloader,
     pub stopping: watch::Receiver<bool>,
+    /// Answers that are being written to pipes.
+    pub carried: watch::Sender<usize>,
 }
 
 #[interface(name = "org.gemmad1.Manager")]
@@ -53,7 +55,12 @@ impl Manager {
             () = pipe.closed() => return Err(Error::Cancelled("the pipe was closed".into())),
         };
         let id = answer.id;
-        tokio::spawn(pipe.carry(answer));
+        let carried = self.carried.clone();
+        carried.send_modify(|count| *count += 1);
+        tokio::spawn(async move {
+            pipe.carry(answer).await;
+            carried.send_modify(|count| *count -= 1);
+        });
         Ok(id)
     }
 

@@ -19,6 +19,8 @@ mod pipe;
 mod refusal;
 mod voice;
 
+use std::time::Duration;
+
 use gemmad_api::{MANAGER_PATH, SERVICE, VOICE_PATH};
 use tokio::sync::watch;
 use zbus::Connection;
@@ -66,11 +68,15 @@ pub enum BusError {
     },
 }
 
+/// How long the end waits for readers of answers.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// The daemon's place on the bus.
 #[derive(Debug)]
 pub struct Bus {
     connection: Connection,
     stopping: watch::Sender<bool>,
+    carried: watch::Sender<usize>,
 }
 
 impl Bus {
@@ -90,12 +96,14 @@ impl Bus {
             Which::Session => ("session", Builder::session()),
         };
         let (stopping, stopping_seen) = watch::channel(false);
+        let carried = watch::Sender::new(0);
         let manager = Manager {
             which,
             settings,
             engine: engine.clone(),
             reloader,
             stopping: stopping_seen.clone(),
+            carried: carried.clone(),
         };
         let connection = builder
             .serve_at(MANAGER_PATH, manager)
@@ -127,7 +135,16 @@ impl Bus {
         Ok(Self {
             connection,
             stopping,
+            carried,
         })
+    }
+
+    /// Waits until the last line of every answer is with its reader, but not for readers that do not read.
+    pub async fn answered(&self) {
+        let mut carried = self.carried.subscribe();
+        let done = carried.wait_for(|count| *count == 0);
+        // Late or not, the daemon ends now.
+        let _ = tokio::time::timeout(LAST_WORDS, done).await;
     }
 
     /// Waits until the bus is gone.
