@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use zbus::{Connection, connection};
 
@@ -161,7 +162,18 @@ impl Machine {
         self.succeed(&["systemctl", "poweroff"]).await?;
         let end = tokio::time::timeout(PATIENCE, self.container.wait()).await;
         end.context("the system does not shut down")??;
-        Ok(self.root)
+        Ok(self.root.clone())
+    }
+}
+
+impl Drop for Machine {
+    /// The system outlives the program that keeps it in its container.
+    fn drop(&mut self) {
+        let leader = self.leader.parse().ok().and_then(Pid::from_raw);
+        if let (Some(_), Some(leader)) = (self.container.id(), leader) {
+            // It can only fail for a system that is just going down.
+            let _ = kill_process(leader, Signal::KILL);
+        }
     }
 }
 

@@ -3,15 +3,16 @@
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use futures_util::StreamExt;
-use gemmad_api::{VoiceProxy, VoiceState};
 use gemmad_testbed::{Microphone, speech};
-use tokio::{process::Command, time::timeout};
-use zbus::Connection;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+    time::timeout,
+};
 
-use super::{COMMAND, machine::Machine};
+use super::{ANSWER, COMMAND, machine::Machine};
 
-/// Longest wait for the daemon to listen, and to answer.
+/// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes a microphone in the system's folder `inside`, and ALSA's default of it in the system's file
@@ -25,32 +26,27 @@ pub fn plug_in(machine: &Machine, inside: &str, configuration: &str) -> Result<M
     Ok(microphone)
 }
 
-/// Starts `listen`, which is `gemmactl listen --once`, says the command when the daemon on `bus` listens,
-/// and checks the answer.
-pub async fn listen_once(
-    mut listen: Command,
-    bus: &Connection,
-    microphone: &Microphone,
-) -> Result<String> {
-    let voice = VoiceProxy::new(bus).await?;
-    let listening = listen.spawn().context("cannot run gemmactl")?;
-    let said = async {
-        let mut states = voice.receive_state_changed().await;
-        while voice.state().await? != VoiceState::Waiting {
-            states.next().await;
+/// Starts `listen`, which is `gemmactl listen --once`, says the command when the microphone is open, and
+/// checks the answer.
+pub async fn listen_once(mut listen: Command, microphone: &Microphone) -> Result<String> {
+    let mut listening = listen.spawn().context("cannot run gemmactl")?;
+    let remarks = listening.stderr.take().context("it has no remarks")?;
+    let mut remarks = BufReader::new(remarks).lines();
+    let mut said = String::new();
+    let heard = async {
+        while let Some(remark) = remarks.next_line().await? {
+            if remark.starts_with("microphone: ") {
+                let words = speech::say(COMMAND, "en-us")?;
+                microphone.play(&words).await?;
+            }
+            said.push_str(&remark);
+            said.push('\n');
         }
-        let words = speech::say(COMMAND, "en-us")?;
-        Ok::<_, anyhow::Error>(microphone.play(&words).await?)
+        anyhow::Ok(listening.wait_with_output().await?)
     };
-    let said = timeout(PATIENCE, said).await;
-    said.context("the daemon did not begin to listen")??;
-    let ended = timeout(PATIENCE, listening.wait_with_output()).await;
-    let ended = ended.context("nothing was answered")??;
+    let ended = timeout(PATIENCE, heard).await;
+    let ended = ended.with_context(|| format!("nothing was answered: {said}"))??;
     let answer = String::from_utf8_lossy(&ended.stdout).trim().to_owned();
-    let remarks = String::from_utf8_lossy(&ended.stderr);
-    ensure!(
-        answer == super::ANSWER,
-        "the answer is `{answer}`: {remarks}"
-    );
+    ensure!(answer == ANSWER, "the answer is `{answer}`: {said}");
     Ok(answer)
 }

@@ -1,7 +1,6 @@
 //! The same daemon as the unit of a user, on the session bus: for somebody outside the group `gemmad`.
 
 use anyhow::{Result, ensure};
-use zbus::{Connection, connection};
 
 use super::{
     ANSWER, COMMAND, checklist::Checklist, login::Login, machine::Machine, microphone, unit,
@@ -25,6 +24,13 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, user: &Login<'_>) {
     {
         return;
     }
+    list.check("systemd finds nothing wrong with the user's unit", async {
+        let verify = "systemd-analyze verify --user --man=no gemmad.service 2>&1";
+        let said = user.succeed(verify).await?;
+        ensure!(said.is_empty(), "{said}");
+        Ok(String::new())
+    })
+    .await;
     list.check("gemmactl finds it without being told where", async {
         let status = user.succeed("gemmactl status").await?;
         ensure!(status.starts_with("state       ready\n"), "{status}");
@@ -66,17 +72,6 @@ async fn heard(machine: &Machine, user: &Login<'_>) -> Result<String> {
     let settings = "mkdir -p ~/.config/gemmad && cp /etc/gemmad/gemmad.toml ~/.config/gemmad/";
     user.succeed(settings).await?;
     user.succeed("systemctl --user restart gemmad").await?;
-    let bus = bus(machine, user).await?;
     let listen = user.command("gemmactl listen --once");
-    microphone::listen_once(listen, &bus, &microphone).await
-}
-
-/// Their bus lets in root too.
-async fn bus(machine: &Machine, user: &Login<'_>) -> Result<Connection> {
-    let number = machine.succeed(&["id", "--user", user.name()]).await?;
-    let socket = machine.living_path(&format!("/run/user/{}/bus", number.trim()));
-    let address = format!("unix:path={}", socket.display());
-    Ok(connection::Builder::address(address.as_str())
-        .build()
-        .await?)
+    microphone::listen_once(listen, &microphone).await
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{
     ANSWER, COMMAND,
@@ -17,7 +17,7 @@ use super::{
 const QUICKLY: Duration = Duration::from_secs(2);
 
 /// An answer that goes on for much longer than a test waits.
-const LONG: &str = "gemmactl ask 'tell me everything' --min-tokens 3000 --max-tokens 3000";
+const LONG: &str = "gemmactl ask --json 'tell me everything' --min-tokens 4000 --max-tokens 4000";
 
 pub async fn checks(
     list: &mut Checklist,
@@ -72,18 +72,22 @@ async fn answers(member: &Login<'_>) -> Result<()> {
 
 async fn stopped(machine: &Machine, member: &Login<'_>) -> Result<String> {
     let mut asking = member.command(LONG).spawn()?;
-    let mut words = asking.stdout.take().context("it has no output")?;
-    let mut first = [0];
-    words
-        .read_exact(&mut first)
-        .await
-        .context("no answer begins")?;
+    let words = asking.stdout.take().context("it has no output")?;
+    let mut words = BufReader::new(words).lines();
+    words.next_line().await?.context("no answer begins")?;
     let began = Instant::now();
     unit::stop(machine).await?;
     let took = began.elapsed();
-    drop(words);
+    let mut last = String::new();
+    while let Some(line) = words.next_line().await? {
+        last = line;
+    }
     let ended = asking.wait_with_output().await?;
     ensure!(took < QUICKLY, "it took {:.1} s", took.as_secs_f64());
+    ensure!(
+        !last.contains("\"done\""),
+        "the answer was complete: {last}"
+    );
     let code = ended.status.code();
     ensure!(
         matches!(code, Some(3 | 130)),

@@ -1,6 +1,6 @@
 //! What it leaves behind when it is used, and what it does when it is not.
 
-use std::{fs, time::Duration};
+use std::{collections::HashMap, fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
@@ -51,8 +51,13 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, member: &Login<'_>)
         // What is counted is what happens in this time.
         tokio::time::sleep(WATCH).await;
         let after = switches(machine).await?;
+        // A thread that ends does so once.
+        let count = |(thread, after): (&String, &u64)| {
+            after.saturating_sub(before.get(thread).copied().unwrap_or_default())
+        };
+        let count: u64 = after.iter().map(count).sum();
         #[expect(clippy::cast_precision_loss, reason = "a small count")]
-        let rate = (after - before) as f64 / WATCH.as_secs_f64();
+        let rate = count as f64 / WATCH.as_secs_f64();
         ensure!(rate <= WAKE_UPS, "it wakes up {rate:.1} times a second");
         Ok(format!("{rate:.1} times a second"))
     })
@@ -94,20 +99,20 @@ impl Size {
     }
 }
 
-/// How often any of its threads was put on a core so far.
-async fn switches(machine: &Machine) -> Result<u64> {
+/// How often each of its threads was put on a core so far.
+async fn switches(machine: &Machine) -> Result<HashMap<String, u64>> {
     let folder = format!("/proc/{}/task", unit::process(machine).await?);
-    let mut switches = 0;
+    let mut switches = HashMap::new();
     for thread in fs::read_dir(machine.living_path(&folder))? {
-        let status = fs::read_to_string(thread?.path().join("status"))?;
+        let thread = thread?;
+        let status = fs::read_to_string(thread.path().join("status"))?;
         let counts = status.lines().filter_map(|line| {
             let (name, count) = line.split_once(':')?;
-            name.ends_with("ctxt_switches")
-                .then(|| count.trim().parse::<u64>())
+            let is_count = name.ends_with("ctxt_switches");
+            is_count.then(|| count.trim().parse::<u64>().ok())?
         });
-        for count in counts {
-            switches += count?;
-        }
+        let name = thread.file_name().to_string_lossy().into_owned();
+        switches.insert(name, counts.sum());
     }
     Ok(switches)
 }

@@ -72,10 +72,16 @@ pub fn path_that_knows(folder: &Path) -> Result<OsString> {
     Ok(std::env::join_paths(folders)?)
 }
 
+/// What stays behind: a library that only llama.cpp's own programs ask for; and the kernels for AMX, which
+/// GCC 12 compiles to code that crashes (it never stores the tiles' configuration), so that such a processor
+/// gets those of the generation before.
+const UNUSED: [&str; 2] = ["libllama-common", "libggml-cpu-sapphirerapids"];
+
 /// Of all the names of libraries, those that a program asks for: `libllama.so.0`, which has a shorter name
 /// for linking and a longer one for the file; and a backend's only name.
 fn loaded(names: &BTreeSet<String>) -> impl Iterator<Item = &str> {
     let asked = |name: &&String| match name.split_once(".so") {
+        Some((stem, _)) if UNUSED.contains(&stem) => false,
         Some((_, "")) => !names
             .iter()
             .any(|other| other.starts_with(&format!("{name}."))),
@@ -106,6 +112,7 @@ mod tests {
         let names = [
             "cmake",
             "libggml-cpu-haswell.so",
+            "libllama-common.so.0",
             "libllama.so",
             "libllama.so.0",
             "libllama.so.0.0.1",
