@@ -99,7 +99,6 @@ async fn everything(packages: &Packages, root: &Path, options: &Options) -> Resu
     leaving::checks(&mut list, &machine).await;
     say::step("Doing what docs/install.md says");
     documentation::checks(&mut list, &machine, packages).await;
-    machine.keep_journal().await?;
     machine.power_off().await?;
     list.verdict()
 }

@@ -69,7 +69,8 @@ impl Checklist {
         if !failed.is_empty() {
             let all = passed + failed.len();
             bail!(
-                "{} of {all} checks failed: {}; the journal is in target/boot/journal.txt",
+                "{} of {all} checks failed: {}; `journalctl --directory \
+                 target/boot/root/var/log/journal` shows what the system logged",
                 failed.len(),
                 failed.join("; ")
             );

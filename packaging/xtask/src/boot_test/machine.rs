@@ -150,13 +150,6 @@ impl Machine {
         Ok(connection.method_timeout(REPLY).build().await?)
     }
 
-    /// Writes everything logged since it booted to `journal.txt` beside its folder.
-    pub async fn keep_journal(&self) -> Result<()> {
-        let journal = ["journalctl", "--no-pager", "--output=short-monotonic"];
-        let journal = self.succeed(&journal).await?;
-        Ok(fs::write(self.root.with_file_name("journal.txt"), journal)?)
-    }
-
     /// Shuts it down; its folder.
     pub async fn power_off(mut self) -> Result<PathBuf> {
         self.succeed(&["systemctl", "poweroff"]).await?;

@@ -37,7 +37,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, user: &Login<'_>) {
         let ask = format!("gemmactl ask --temperature 0 '{COMMAND}'");
         let answer = user.succeed(&ask).await?;
         ensure!(answer.trim() == ANSWER, "the answer is {answer}");
-        Ok(answer.trim().to_owned())
+        Ok(String::new())
     })
     .await;
     list.check("it hears the user's own microphone", async {
@@ -73,5 +73,6 @@ async fn heard(machine: &Machine, user: &Login<'_>) -> Result<String> {
     user.succeed(settings).await?;
     user.succeed("systemctl --user restart gemmad").await?;
     let listen = user.command("gemmactl listen --once");
-    microphone::listen_once(listen, &microphone).await
+    microphone::listen_once(listen, &microphone).await?;
+    Ok(String::new())
 }

@@ -112,7 +112,6 @@ fn missing(file: &Path) -> String {
 
 /// Boots the system again.
 pub async fn reboot(list: &mut Checklist, machine: Machine) -> Result<Machine> {
-    machine.keep_journal().await?;
     let root = machine.power_off().await?;
     let machine = list
         .must("the system boots again", Machine::boot(&root))

@@ -24,7 +24,7 @@ pub async fn checks(
     list.check("a member asks over SSH", async {
         let answer = member.succeed(&format!("gemmactl ask '{COMMAND}'")).await?;
         ensure!(answer.trim() == ANSWER, "the answer is {answer}");
-        Ok(answer.trim().to_owned())
+        Ok(String::new())
     })
     .await;
     list.check("a member asks with busctl", async {
@@ -106,7 +106,7 @@ async fn heard(machine: &Machine, member: &Login<'_>, outsider: &Login<'_>) -> R
     let mut eavesdropper = outsider.command(&wait).spawn()?;
     let bystander = member.command(&wait).spawn()?;
     let listen = member.command("gemmactl listen --once");
-    let answer = microphone::listen_once(listen, &microphone).await?;
+    microphone::listen_once(listen, &microphone).await?;
     let seen = bystander.wait_with_output().await?;
     ensure!(seen.status.success(), "a member got no signal of it either");
     ensure!(
@@ -114,5 +114,5 @@ async fn heard(machine: &Machine, member: &Login<'_>, outsider: &Login<'_>) -> R
         "an outsider got the transcript"
     );
     eavesdropper.kill().await?;
-    Ok(answer)
+    Ok(String::new())
 }
