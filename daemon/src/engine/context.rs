@@ -11,7 +11,7 @@ use std::sync::Arc;
 use llama_cpp_sys_2 as sys;
 
 use super::kv_only::{self, KvOnly};
-use super::mixed::Mixed;
+use super::mixed::{Ending, Mixed};
 use super::model::{Model, Token, raw_model};
 use super::threads::Threads;
 use super::{EngineError, backend};
@@ -178,56 +178,27 @@ impl Context {
         Ok(rows)
     }
 
-    /// Computes a batch of soft tokens (rows × width floats), the first at position `start`, which belong to
-    /// the sequences `heard` and `closing`, and behind them `tokens` of `closing`; says how many soft
-    /// tokens they were. The two may be one. No logits come of it.
+    /// Computes the end of what was heard, and what closes the turn, in one batch; says how many soft tokens
+    /// they were. No logits come of it.
     ///
     /// # Errors
     /// When llama.cpp fails, such as for want of cells.
-    pub(super) fn decode_mixed(
-        &mut self,
-        soft_tokens: &[f32],
-        start: usize,
-        heard: SequenceId,
-        tokens: &[Token],
-        closing: SequenceId,
-    ) -> Result<usize, EngineError> {
-        let rows = soft_tokens.len() / self.width;
-        debug_assert!(rows + tokens.len() <= self.batch);
-        self.fill(soft_tokens, start, heard, tokens, closing)
+    pub(super) fn decode_ending(&mut self, ending: &Ending<'_>) -> Result<usize, EngineError> {
+        let rows = ending.soft_tokens.len() / self.width;
+        debug_assert!(rows + ending.tokens.len() <= self.batch);
+        self.mixed
+            .fill(ending, self.width)
             .map_err(|why| EngineError::Llama {
                 doing: "filling a batch",
                 why,
             })?;
         self.kv_only.arm(false);
-        backend::take_errors();
-        let (context, batch) = (self.raw.as_ptr(), self.mixed.raw());
+        let batch = self.mixed.raw();
         // SAFETY: both are valid.
-        let code = self.threads.run(|count| unsafe {
-            sys::llama_set_n_threads(context, count, count);
+        self.compute(|context| unsafe {
             sys::llama_process(context, sys::LLAMA_PROCESS_TYPE_DECODE, batch)
-        });
-        self.computed(code)?;
+        })?;
         Ok(rows)
-    }
-
-    fn fill(
-        &mut self,
-        soft_tokens: &[f32],
-        start: usize,
-        heard: SequenceId,
-        tokens: &[Token],
-        closing: SequenceId,
-    ) -> Result<(), String> {
-        let mut positions = i32::try_from(start).unwrap_or(i32::MAX)..;
-        self.mixed.clear();
-        for (row, position) in soft_tokens.chunks_exact(self.width).zip(&mut positions) {
-            self.mixed.add_soft(row, position, [heard, closing])?;
-        }
-        for (token, position) in tokens.iter().zip(&mut positions) {
-            self.mixed.add_token(*token, position, closing)?;
-        }
-        Ok(())
     }
 
     /// The logits after row `row` of the last batch of tokens, one for each token of the vocabulary.
@@ -290,18 +261,23 @@ impl Context {
             seq_id: lists.as_mut_ptr(),
             logits: logits.as_mut_ptr(),
         };
-        backend::take_errors();
         // SAFETY: every array has `n_tokens` entries (`embd` that many rows of the model's width) and
         // outlives the call; one of `token` and `embd` is null, as llama_batch wants.
-        let code = self.threads.run(|count| unsafe {
-            sys::llama_set_n_threads(self.raw.as_ptr(), count, count);
-            sys::llama_decode(self.raw.as_ptr(), batch)
-        });
-        self.computed(code)
+        self.compute(|context| unsafe { sys::llama_decode(context, batch) })
     }
 
-    /// What llama.cpp returned for a batch.
-    fn computed(&self, code: i32) -> Result<(), EngineError> {
+    /// Lets llama.cpp compute a batch.
+    fn compute(
+        &self,
+        batch: impl FnOnce(*mut sys::llama_context) -> i32,
+    ) -> Result<(), EngineError> {
+        backend::take_errors();
+        let context = self.raw.as_ptr();
+        let code = self.threads.run(|count| {
+            // SAFETY: the context lives.
+            unsafe { sys::llama_set_n_threads(context, count, count) };
+            batch(context)
+        });
         match code {
             0 => {
                 self.kv_only.check();
@@ -422,9 +398,14 @@ mod tests {
         mixed.share(SEQUENCE, other, text.len());
         let closing = model.tokenise_template("<turn|>\n<|turn>model\n");
         let (last, closing) = closing.split_last().unwrap();
-        let sound = mixed
-            .decode_mixed(&soft_tokens, text.len(), SEQUENCE, closing, other)
-            .unwrap();
+        let ending = Ending {
+            soft_tokens: &soft_tokens,
+            start: text.len(),
+            heard: SEQUENCE,
+            tokens: closing,
+            closing: other,
+        };
+        let sound = mixed.decode_ending(&ending).unwrap();
         assert!(mixed.kv_only.saved_anything());
         let end = text.len() + sound;
         let last_of = |sequence, end| Row::of(&[*last], end, sequence, true);

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::audio::{Rows, SAMPLE_RATE, Spans};
 use super::cells::Block;
 use super::context::{Context, Row, SequenceId};
+use super::mixed::Ending;
 use super::model::Token;
 use super::places::Place;
 use super::sequence::{Base, Job};
@@ -254,7 +255,13 @@ impl Hearing {
                 let count = match &mut self.lead {
                     Some(lead) if self.spans.is_over() => {
                         lead.is_read = true;
-                        context.decode_mixed(soft_tokens, start, self.id, &lead.prompt, lead.id)?
+                        context.decode_ending(&Ending {
+                            soft_tokens,
+                            start,
+                            heard: self.id,
+                            tokens: &lead.prompt,
+                            closing: lead.id,
+                        })?
                     }
                     _ => context.decode_soft_tokens(soft_tokens, start, self.id)?,
                 };

@@ -10,7 +10,22 @@ use llama_cpp_sys_2 as sys;
 use super::context::SequenceId;
 use super::model::Token;
 
-/// Rows of a batch, soft ones and tokens.
+/// What such a batch holds.
+#[derive(Debug)]
+pub(super) struct Ending<'a> {
+    /// Soft tokens: rows × width.
+    pub soft_tokens: &'a [f32],
+    /// Position of the first.
+    pub start: usize,
+    /// The sequence of what was heard, which has the soft tokens.
+    pub heard: SequenceId,
+    /// The tokens behind them.
+    pub tokens: &'a [Token],
+    /// The sequence that has both; it may be the same.
+    pub closing: SequenceId,
+}
+
+/// The batch. It can be filled again and again.
 #[derive(Debug)]
 pub(super) struct Mixed(NonNull<sys::llama_batch_ext>);
 
@@ -29,17 +44,24 @@ impl Mixed {
         self.0.as_ptr()
     }
 
-    /// Empties it.
-    pub(super) fn clear(&mut self) {
-        // SAFETY: the batch is valid.
-        unsafe { sys::llama_batch_ext_clear(self.0.as_ptr()) }
-    }
-
-    /// Adds a soft token of these sequences.
+    /// Fills it with `ending`, whose soft tokens have `width` numbers each, and with nothing else.
     ///
     /// # Errors
-    /// When the batch is full, or the model's width is another.
-    pub(super) fn add_soft(
+    /// When the batch is too small, there is no such token, or the model's width is another.
+    pub(super) fn fill(&mut self, ending: &Ending<'_>, width: usize) -> Result<(), String> {
+        // SAFETY: the batch is valid.
+        unsafe { sys::llama_batch_ext_clear(self.0.as_ptr()) };
+        let mut positions = i32::try_from(ending.start).unwrap_or(i32::MAX)..;
+        for (row, position) in ending.soft_tokens.chunks_exact(width).zip(&mut positions) {
+            self.add_soft(row, position, [ending.heard, ending.closing])?;
+        }
+        for (token, position) in ending.tokens.iter().zip(&mut positions) {
+            self.add_token(*token, position, ending.closing)?;
+        }
+        Ok(())
+    }
+
+    fn add_soft(
         &mut self,
         row: &[f32],
         position: i32,
@@ -57,11 +79,7 @@ impl Mixed {
         self.place(index, position, added)
     }
 
-    /// Adds a token of a sequence.
-    ///
-    /// # Errors
-    /// When the batch is full, or there is no such token.
-    pub(super) fn add_token(
+    fn add_token(
         &mut self,
         token: Token,
         position: i32,

@@ -356,13 +356,10 @@ impl Device {
 
     /// Whether the device can compute all of a graph.
     fn check(&self, graph: NonNull<sys::ggml_cgraph>) -> Result<(), String> {
-        // SAFETY: the graph is valid; indices are below its number of nodes.
-        let nodes = unsafe { sys::ggml_graph_n_nodes(graph.as_ptr()) };
-        for index in 0..nodes {
-            // SAFETY: as above; the backend is valid, names of operations are NUL-terminated and live
-            // as long as the process.
+        for node in nodes(graph) {
+            // SAFETY: node and backend are valid; names of operations are NUL-terminated and live as long
+            // as the process.
             unsafe {
-                let node = sys::ggml_graph_node(graph.as_ptr(), index);
                 if !sys::ggml_backend_supports_op(self.backend.as_ptr(), node) {
                     let name = CStr::from_ptr(sys::ggml_op_desc(node));
                     return Err(format!("it cannot compute {}", name.to_string_lossy()));
@@ -406,12 +403,9 @@ impl Drop for Device {
 impl Graph {
     /// Multiply-adds of its matrix products and convolutions: what a run costs.
     pub(super) fn multiply_adds(&self) -> u64 {
-        // SAFETY: the graph is valid; indices are below its number of nodes.
-        let nodes = unsafe { sys::ggml_graph_n_nodes(self.raw.as_ptr()) };
-        (0..nodes)
-            // SAFETY: as above.
-            .map(|node| unsafe { multiply_adds(sys::ggml_graph_node(self.raw.as_ptr(), node)) })
-            .sum()
+        let nodes = nodes(self.raw);
+        // SAFETY: nodes of a valid graph are valid, and so are their operands.
+        nodes.map(|node| unsafe { multiply_adds(node) }).sum()
     }
 }
 
@@ -420,6 +414,14 @@ impl Drop for Graph {
         // SAFETY: made by `Device::graph`, freed once; the graph itself lies in its arena.
         unsafe { sys::ggml_gallocr_free(self.allocator.as_ptr()) }
     }
+}
+
+/// The operations of a graph, which is valid as long as its arena.
+fn nodes(graph: NonNull<sys::ggml_cgraph>) -> impl Iterator<Item = *mut sys::ggml_tensor> {
+    // SAFETY: the graph is valid.
+    let count = unsafe { sys::ggml_graph_n_nodes(graph.as_ptr()) };
+    // SAFETY: as above; indices are below its number of nodes.
+    (0..count).map(move |index| unsafe { sys::ggml_graph_node(graph.as_ptr(), index) })
 }
 
 /// Multiply-adds of one operation.

@@ -9,14 +9,10 @@ use std::sync::Arc;
 
 use super::Clip;
 use super::cut::Cutter;
-use super::encoder::Encoder;
+use super::encoder::{Encoder, USUAL};
 use super::stream::Stream;
 use crate::engine::EngineError;
 use crate::engine::model::Token;
-
-/// Fewest soft tokens that are made at once while somebody speaks (480 ms). The encoder's weights are
-/// read from memory for every piece, so smaller ones cost nearly as much as this.
-const PIECE: usize = 12;
 
 /// The rows of a turn that are not in the KV cache yet.
 #[derive(Debug, Clone)]
@@ -113,7 +109,7 @@ impl Spans {
         let mut parts = self.parts.iter().filter(|part| !part.is_over());
         match parts.next() {
             Some(Part::Tokens(tokens)) => tokens.len().min(most),
-            Some(Part::Sound(stream)) => stream.upcoming(most, PIECE),
+            Some(Part::Sound(stream)) => stream.upcoming(most, USUAL),
             None => 0,
         }
     }
@@ -125,7 +121,7 @@ impl Spans {
         sound && parts.next().is_none() && self.upcoming(most) == self.backlog()
     }
 
-    /// The next rows, at most `most` (at least [`PIECE`]); makes soft tokens on the calling thread.
+    /// The next rows, at most `most` (at least [`USUAL`]); makes soft tokens on the calling thread.
     /// Nothing while too little has been heard, and at the end.
     ///
     /// # Errors

@@ -126,14 +126,12 @@ impl Stream {
         let is_last = self.ended && ready > 0 && ready <= most;
         let closing = PIECES.into_iter().rev().find(|piece| *piece >= ready);
         match closing {
-            Some(piece) if is_last && piece <= LAST_PIECE => Some((ready, piece)),
+            // No larger: what a piece has beyond the end is computed in vain.
+            Some(piece) if is_last && piece <= USUAL => Some((ready, piece)),
             _ => largest_piece(most.min(ready)).map(|piece| (piece, piece)),
         }
     }
 }
-
-/// Most rows of a piece that goes beyond the end.
-const LAST_PIECE: usize = USUAL;
 
 /// The largest piece of at most `most` rows.
 fn largest_piece(most: usize) -> Option<usize> {

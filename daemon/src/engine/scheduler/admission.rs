@@ -63,34 +63,24 @@ impl Scheduler {
     /// Lets the first answer to a hearing begin with its last rows, if there is room: what closes the turn
     /// goes into the batch with them.
     pub(super) fn begin_first(&mut self, index: usize) {
-        let hearing = &mut self.hearings[index];
-        let (own, rows, reserved) = (hearing.id, hearing.base.rows, hearing.reserved.clone());
-        let Some([job, more @ ..]) = hearing.jobs().map(|jobs| jobs.as_slice()) else {
+        let Some([job, ..]) = self.hearings[index].jobs().map(|jobs| jobs.as_slice()) else {
             return;
         };
-        let (request, most, is_last) = (job.id, job.max_tokens, more.is_empty());
         // A prompt has at least the token that opens the model's turn.
         let prompt = job.prompt[..job.prompt.len() - 1].to_vec();
-        let Some((cells, answer)) = reserved
-            .map(|block| (block, most))
-            .or_else(|| self.reserve(prompt.len() + 1, most, 0))
-        else {
-            return;
-        };
-        let Some(id) = (if is_last { Some(own) } else { self.free.pop() }) else {
-            return;
-        };
-        if !is_last {
-            self.context.share(own, id, rows);
+        let request = job.id;
+        if let Some((cells, answer)) = self.cells_for(index)
+            && let Some(id) = self.sequence_for(index)
+        {
+            self.hearings[index].lead = Some(Lead {
+                request,
+                id,
+                cells,
+                answer,
+                prompt,
+                is_read: false,
+            });
         }
-        self.hearings[index].lead = Some(Lead {
-            request,
-            id,
-            cells,
-            answer,
-            prompt,
-            is_read: false,
-        });
     }
 
     /// Begins the answers about a complete hearing, in order, as far as there is room. The last one
@@ -143,35 +133,44 @@ impl Scheduler {
         None
     }
 
-    /// A sequence for the next answer about a complete hearing. `None` when there is no room now.
+    /// A sequence and cells for the next answer about a complete hearing. `None` when there is no room now.
     fn follow(&mut self, index: usize) -> Option<Begun> {
-        let hearing = &mut self.hearings[index];
-        let [job, more @ ..] = hearing.jobs()?.as_slice() else {
+        let rows = self.hearings[index].jobs()?.first()?.prompt.len();
+        let Some((cells, answer)) = self.cells_for(index) else {
+            self.give_up_if_hopeless(index, rows);
             return None;
-        };
-        let (prompt, most, is_last) = (job.prompt.len(), job.max_tokens, more.is_empty());
-        let reserved = hearing.reserved.take();
-        let Some((cells, answer)) = reserved
-            .map(|block| (block, most))
-            .or_else(|| self.reserve(prompt, most, 0))
-        else {
-            self.give_up_if_hopeless(index, prompt);
-            return None;
-        };
-        let hearing = &self.hearings[index];
-        let id = if is_last {
-            hearing.id
-        } else {
-            let id = self.free.pop()?;
-            self.context.share(hearing.id, id, hearing.base.rows);
-            id
         };
         Some(Begun {
-            id,
+            id: self.sequence_for(index)?,
             cells,
             answer,
             read: 0,
         })
+    }
+
+    /// Cells for the next answer about a hearing, and most tokens it may have.
+    fn cells_for(&mut self, index: usize) -> Option<(Rc<Block>, usize)> {
+        let hearing = &mut self.hearings[index];
+        let reserved = hearing.reserved.clone();
+        let job = hearing.jobs()?.first()?;
+        let (rows, most) = (job.prompt.len(), job.max_tokens);
+        match reserved {
+            Some(block) => Some((block, most)),
+            None => self.reserve(rows, most, 0),
+        }
+    }
+
+    /// A sequence for the next answer about a hearing, with what was heard in it. The last answer takes
+    /// the hearing's own.
+    fn sequence_for(&mut self, index: usize) -> Option<SequenceId> {
+        let hearing = &mut self.hearings[index];
+        let (own, rows) = (hearing.id, hearing.base.rows);
+        if hearing.jobs()?.len() == 1 {
+            return Some(own);
+        }
+        let id = self.free.pop()?;
+        self.context.share(own, id, rows);
+        Some(id)
     }
 
     /// The room for a question, if there is room for it now.

@@ -388,11 +388,13 @@ impl Scheduler {
     /// for all of them. After speech one prompt is read at a time, the reply's first, and little of it
     /// while the reply is being generated: somebody is waiting for the next word.
     fn step_prompts(&mut self, priority: Priority, reading: &[usize], alone: bool) {
+        let most = if alone {
+            self.batch
+        } else {
+            self.batch.min(BESIDE_SPEECH)
+        };
         match (priority, reading) {
-            (Priority::Speech, [first, ..]) if alone => self.step_tokens(&[*first], self.batch),
-            (Priority::Speech, [first, ..]) => {
-                self.step_tokens(&[*first], self.batch.min(BESIDE_SPEECH));
-            }
+            (Priority::Speech, [first, ..]) => self.step_tokens(&[*first], most),
             _ => self.step_tokens(reading, self.batch),
         }
     }
