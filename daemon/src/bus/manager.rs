@@ -21,8 +21,8 @@ pub(super) struct Manager {
     pub engine: Engine,
     pub reloader: Reloader,
     pub stopping: watch::Receiver<bool>,
-    /// Answers that are being written to pipes.
-    pub carried: watch::Sender<usize>,
+    /// Whoever is writing an answer to a pipe holds a receiver of this.
+    pub carrying: watch::Sender<()>,
 }
 
 #[interface(name = "org.gemmad1.Manager")]
@@ -55,11 +55,10 @@ impl Manager {
             () = pipe.closed() => return Err(Error::Cancelled("the pipe was closed".into())),
         };
         let id = answer.id;
-        let carried = self.carried.clone();
-        carried.send_modify(|count| *count += 1);
+        let carrying = self.carrying.subscribe();
         tokio::spawn(async move {
             pipe.carry(answer).await;
-            carried.send_modify(|count| *count -= 1);
+            drop(carrying);
         });
         Ok(id)
     }

@@ -76,7 +76,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub struct Bus {
     connection: Connection,
     stopping: watch::Sender<bool>,
-    carried: watch::Sender<usize>,
+    carrying: watch::Sender<()>,
 }
 
 impl Bus {
@@ -96,14 +96,14 @@ impl Bus {
             Which::Session => ("session", Builder::session()),
         };
         let (stopping, stopping_seen) = watch::channel(false);
-        let carried = watch::Sender::new(0);
+        let carrying = watch::Sender::new(());
         let manager = Manager {
             which,
             settings,
             engine: engine.clone(),
             reloader,
             stopping: stopping_seen.clone(),
-            carried: carried.clone(),
+            carrying: carrying.clone(),
         };
         let connection = builder
             .serve_at(MANAGER_PATH, manager)
@@ -135,16 +135,14 @@ impl Bus {
         Ok(Self {
             connection,
             stopping,
-            carried,
+            carrying,
         })
     }
 
     /// Waits until the last line of every answer is with its reader, but not for readers that do not read.
     pub async fn answered(&self) {
-        let mut carried = self.carried.subscribe();
-        let done = carried.wait_for(|count| *count == 0);
         // Late or not, the daemon ends now.
-        let _ = tokio::time::timeout(LAST_WORDS, done).await;
+        let _ = tokio::time::timeout(LAST_WORDS, self.carrying.closed()).await;
     }
 
     /// Waits until the bus is gone.
