@@ -29,9 +29,9 @@ impl Reloader {
     /// # Errors
     /// When the file does not fit; everything stays as it is then.
     pub fn reload(&self) -> Result<Reloaded, ConfigError> {
-        systemd::reloading();
+        let phase = self.engine.phase().borrow().clone();
+        systemd::reloading(&phase);
         let reloaded = self.settings.reload();
-        let phase = systemd::status(&self.engine.phase().borrow());
         match &reloaded {
             Ok(reloaded) => {
                 self.apply(reloaded);
@@ -40,13 +40,10 @@ impl Reloader {
                     pending = reloaded.pending.join(" ");
                     "configuration reloaded{}", waiting(reloaded)
                 );
-                systemd::reloaded(&phase);
             }
-            Err(error) => {
-                log::error!("the configuration stays as it was: {error}");
-                systemd::reloaded(&format!("{phase}; the last reload was refused"));
-            }
+            Err(error) => log::error!("the configuration stays as it was: {error}"),
         }
+        systemd::reloaded(&phase, reloaded.is_err());
         reloaded
     }
 

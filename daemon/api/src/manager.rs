@@ -121,6 +121,7 @@ pub trait Manager {
     /// need a restart. Returns the keys, as `section.key`, that changed, and those that wait for the
     /// restart. For root, and whom polkit allows `org.gemmad1.manage`; on the session bus for
     /// everybody.
+    #[zbus(allow_interactive_auth)]
     fn reload(&self) -> Result<(Vec<String>, Vec<String>), Error>;
 
     /// Version of the daemon.

@@ -44,16 +44,31 @@ pub async fn follow(engine: Engine) {
     }
 }
 
-/// Tells that the configuration is being read again; [`reloaded`] must follow.
-pub fn reloading() {
-    if let Ok(now) = NotifyState::monotonic_usec_now() {
+/// Tells that the configuration is being read again; [`reloaded`] must follow with the same phase. While the
+/// model loads neither tells anything, because the second says that the daemon is ready.
+pub fn reloading(phase: &Phase) {
+    if is_up(phase)
+        && let Ok(now) = NotifyState::monotonic_usec_now()
+    {
         tell(&[NotifyState::Reloading, now]);
     }
 }
 
 /// Tells what came of it.
-pub fn reloaded(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+pub fn reloaded(phase: &Phase, refused: bool) {
+    if let Some(status) = after_reload(phase, refused) {
+        tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    }
+}
+
+/// The status of a daemon that is ready after a reload; nothing if it is not ready.
+fn after_reload(phase: &Phase, refused: bool) -> Option<String> {
+    let note = if refused {
+        "; the last reload was refused"
+    } else {
+        ""
+    };
+    is_up(phase).then(|| status(phase) + note)
 }
 
 /// Tells that the daemon ends.
@@ -92,8 +107,7 @@ fn tell_phase(phase: &Phase) {
 }
 
 /// What the engine is doing, in words.
-#[must_use]
-pub fn status(phase: &Phase) -> String {
+fn status(phase: &Phase) -> String {
     match phase {
         Phase::Starting => "starting".into(),
         Phase::Loading(percent) => format!("loading {percent} %"),
@@ -105,5 +119,25 @@ pub fn status(phase: &Phase) -> String {
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         log::debug!("the service manager was not told: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_while_the_model_loads_does_not_make_the_daemon_ready() {
+        assert_eq!(after_reload(&Phase::Starting, false), None);
+        assert_eq!(after_reload(&Phase::Loading(40), true), None);
+        let failed = Phase::Failed("no file".into());
+        assert_eq!(
+            after_reload(&failed, false).as_deref(),
+            Some("degraded: no file")
+        );
+        assert_eq!(
+            after_reload(&failed, true).as_deref(),
+            Some("degraded: no file; the last reload was refused")
+        );
     }
 }
