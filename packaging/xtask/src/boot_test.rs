@@ -36,6 +36,19 @@ use package::Packages;
 const MEMBER: &str = "ada";
 const OUTSIDER: &str = "bob";
 
+/// Checks what gemmactl printed as the answer to the command.
+fn is_answer(printed: &str) -> Result<()> {
+    let answer = printed.trim();
+    ensure!(answer == ANSWER, "the answer is `{answer}`");
+    Ok(())
+}
+
+/// Checks that `gemmactl status` printed a daemon that answers.
+fn is_ready(status: &str) -> Result<()> {
+    ensure!(status.starts_with("state       ready\n"), "{status}");
+    Ok(())
+}
+
 /// What else is tried.
 #[derive(Debug, clap::Args)]
 pub struct Options {

@@ -2,13 +2,31 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use tokio::time::timeout;
 
 use crate::say;
 
 /// Longest time for one check.
 const LIMIT: Duration = Duration::from_secs(900);
+
+/// What a check found.
+pub trait Finding {
+    /// In a few words, if people want to know more than that all is well.
+    fn words(&self) -> &str;
+}
+
+impl Finding for () {
+    fn words(&self) -> &'static str {
+        ""
+    }
+}
+
+impl Finding for String {
+    fn words(&self) -> &str {
+        self
+    }
+}
 
 /// The checks so far.
 #[derive(Debug, Default)]
@@ -18,11 +36,10 @@ pub struct Checklist {
 }
 
 impl Checklist {
-    /// Does a check, which says in a few words what it found. What fails is remembered, and the others go
-    /// on.
-    pub async fn check(&mut self, what: &str, check: impl Future<Output = Result<String>>) {
+    /// Does a check. What fails is remembered, and the others go on.
+    pub async fn check<F: Finding>(&mut self, what: &str, check: impl Future<Output = Result<F>>) {
         // It is told and remembered already.
-        let _ = self.try_one(what, check).await;
+        let _ = self.tell(what, check, F::words).await;
     }
 
     /// Does something that all the others need.
@@ -31,36 +48,35 @@ impl Checklist {
         what: &str,
         check: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let mut got = None;
-        let check = async {
-            got = Some(check.await?);
-            Ok(String::new())
-        };
-        self.try_one(what, check).await?;
-        got.context("nothing came of it")
+        self.tell(what, check, |_| "").await
     }
 
-    async fn try_one(
+    async fn tell<T>(
         &mut self,
         what: &str,
-        check: impl Future<Output = Result<String>>,
-    ) -> Result<()> {
+        check: impl Future<Output = Result<T>>,
+        words: impl FnOnce(&T) -> &str,
+    ) -> Result<T> {
         let begin = Instant::now();
         let found = timeout(LIMIT, check).await;
         let found = found.unwrap_or_else(|_| bail!("it took too long"));
         let took = begin.elapsed().as_secs_f64();
         match found {
-            Ok(found) if found.is_empty() => say::success(&format!("{what} ({took:.1} s)")),
-            Ok(found) => say::success(&format!("{what}: {found} ({took:.1} s)")),
+            Ok(found) => {
+                self.passed += 1;
+                say::success(&match words(&found) {
+                    "" => format!("{what} ({took:.1} s)"),
+                    words => format!("{what}: {words} ({took:.1} s)"),
+                });
+                Ok(found)
+            }
             Err(error) => {
                 let error = error.context(format!("{what} ({took:.1} s)"));
                 say::failure(&error);
                 self.failed.push(what.into());
-                return Err(error);
+                Err(error)
             }
         }
-        self.passed += 1;
-        Ok(())
     }
 
     /// Whether all is well.

@@ -5,9 +5,14 @@
 
 use std::fs;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
-use super::{checklist::Checklist, login::Login, machine::Machine, package::Packages};
+use super::{
+    checklist::Checklist,
+    login::Login,
+    machine::Machine,
+    package::{Packages, carry},
+};
 use crate::command::root;
 
 /// Who owns the machine.
@@ -21,9 +26,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, packages: &Packages
         // Nobody is there to answer apt.
         let answer = "APT::Get::Assume-Yes \"true\";\n";
         fs::write(machine.path("/etc/apt/apt.conf.d/yes"), answer)?;
-        let package = packages.newer();
-        let name = package.file_name().context("a package has a name")?;
-        fs::copy(package, machine.path("/home/pi").join(name))?;
+        carry(machine, packages.newer(), &format!("/home/{OWNER}"))?;
         Ok(owner)
     };
     let Ok(owner) = list.must("somebody owns the machine", prepared).await else {

@@ -20,7 +20,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine) {
                 !machine.path("/usr/bin/gemmad").exists(),
                 "the program is still there"
             );
-            Ok(String::new())
+            Ok(())
         },
     )
     .await;
@@ -38,7 +38,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine) {
                 entry.stdout
             );
         }
-        Ok(String::new())
+        Ok(())
     })
     .await;
 }

@@ -4,7 +4,10 @@
 use anyhow::{Result, ensure};
 use tokio::process::Command;
 
-use super::machine::{Machine, Ran, ran};
+use super::{
+    COMMAND, is_answer,
+    machine::{Machine, Ran, ran},
+};
 
 /// Where the key is that opens every account.
 const KEY: &str = "/root/key";
@@ -79,5 +82,10 @@ impl<'a> Login<'a> {
             ran.stderr
         );
         Ok(ran.stdout)
+    }
+
+    /// Lets them ask the command, which the daemon must answer as it always does.
+    pub async fn is_answered(&self) -> Result<()> {
+        is_answer(&self.succeed(&format!("gemmactl ask '{COMMAND}'")).await?)
     }
 }

@@ -9,8 +9,9 @@ use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
 use super::{
-    ANSWER, COMMAND,
+    COMMAND,
     checklist::Checklist,
+    is_answer,
     machine::{Machine, ran},
     unit,
 };
@@ -69,25 +70,19 @@ pub async fn checks(list: &mut Checklist, packages: &Packages) {
             lintian.stdout,
             lintian.stderr
         );
-        Ok(String::new())
+        Ok(())
     })
     .await;
 }
 
 /// Installs the older build.
 pub async fn install(list: &mut Checklist, machine: &Machine, packages: &Packages) -> Result<()> {
-    let installed = async {
-        let package = carry(machine, &packages.older)?;
-        machine
-            .succeed(&["apt-get", "install", "--yes", &package])
-            .await?;
-        Ok(())
-    };
+    let installed = apt_install(machine, &packages.older);
     list.must("apt installs the package", installed).await?;
     list.check("a fresh installation answers at once", async {
         let ask = ["gemmactl", "ask", "--temperature", "0", COMMAND];
         let answer = machine.succeed(&ask).await?;
-        ensure!(answer.trim() == ANSWER, "the answer is {answer}");
+        is_answer(&answer)?;
         Ok(answer.trim().to_owned())
     })
     .await;
@@ -95,7 +90,7 @@ pub async fn install(list: &mut Checklist, machine: &Machine, packages: &Package
         let words = ["systemctl", "is-enabled", unit::UNIT];
         let enabled = machine.succeed(&words).await?;
         ensure!(enabled.trim() == "enabled", "it is {enabled}");
-        Ok(String::new())
+        Ok(())
     })
     .await;
     list.check("everything is where people look for it", async {
@@ -115,7 +110,7 @@ pub async fn install(list: &mut Checklist, machine: &Machine, packages: &Package
         for file in files {
             ensure!(machine.path(file).exists(), "{file} is missing");
         }
-        Ok(String::new())
+        Ok(())
     })
     .await;
     Ok(())
@@ -126,13 +121,7 @@ pub async fn upgrade(list: &mut Checklist, machine: &Machine, packages: &Package
     // Answers that are always the same are easier to check.
     unit::set(machine, "temperature", "0.0")?;
     let before = unit::process(machine).await?;
-    let upgraded = async {
-        let package = carry(machine, &packages.newer)?;
-        machine
-            .succeed(&["apt-get", "install", "--yes", &package])
-            .await?;
-        Ok(())
-    };
+    let upgraded = apt_install(machine, &packages.newer);
     list.must("apt upgrades an older build", upgraded).await?;
     list.check("the upgrade restarts the daemon", async {
         let after = unit::process(machine).await?;
@@ -143,16 +132,22 @@ pub async fn upgrade(list: &mut Checklist, machine: &Machine, packages: &Package
     list.check("the upgrade keeps a changed configuration", async {
         let text = fs::read_to_string(machine.path("/etc/gemmad/gemmad.toml"))?;
         ensure!(text.contains("\ntemperature = 0.0\n"), "the change is lost");
-        Ok(String::new())
+        Ok(())
     })
     .await;
     Ok(())
 }
 
-/// Puts a package where the system finds it; its path there.
-pub fn carry(machine: &Machine, package: &Path) -> Result<String> {
+async fn apt_install(machine: &Machine, package: &Path) -> Result<()> {
+    let package = carry(machine, package, FOLDER)?;
+    let install = ["apt-get", "install", "--yes", &package];
+    machine.succeed(&install).await.map(drop)
+}
+
+/// Puts a package into the system's folder `to`; its path there.
+pub fn carry(machine: &Machine, package: &Path, to: &str) -> Result<String> {
     let name = package.file_name().context("a package has a name")?;
-    let inside = format!("{FOLDER}/{}", name.to_string_lossy());
+    let inside = format!("{to}/{}", name.to_string_lossy());
     fs::copy(package, machine.path(&inside))
         .with_context(|| format!("cannot copy {}", package.display()))?;
     Ok(inside)

@@ -20,7 +20,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine) {
             "{}",
             said.stderr
         );
-        Ok(String::new())
+        Ok(())
     })
     .await;
     list.check("systemd sees an exposure of 1.5 at most", async {
@@ -44,7 +44,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine) {
             ensure!(status.contains(line), "`{line}` is not in its status");
         }
         ensure!(!status.contains("Uid:\t0"), "it runs as root");
-        Ok(String::new())
+        Ok(())
     })
     .await;
     list.check(
@@ -55,7 +55,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine) {
                 own != namespace(machine, "1").await?,
                 "it has the system's network"
             );
-            Ok(String::new())
+            Ok(())
         },
     )
     .await;
@@ -74,14 +74,12 @@ pub async fn checks(list: &mut Checklist, machine: &Machine) {
             }
             let own = ["touch", "/var/lib/gemmad/new"];
             machine.succeed(&[&inside, &own[..]].concat()).await?;
-            Ok(String::new())
+            Ok(())
         },
     )
     .await;
-    list.check("it may open a sound card", async {
-        opens_sound_cards(machine).await
-    })
-    .await;
+    list.check("it may open a sound card", opens_sound_cards(machine))
+        .await;
     list.check("it computes with what this processor has", async {
         let maps = unit::process_file(machine, "maps").await?;
         let backend = maps
@@ -91,10 +89,8 @@ pub async fn checks(list: &mut Checklist, machine: &Machine) {
         Ok(format!("libggml-cpu{backend}"))
     })
     .await;
-    list.check("idle it has few threads and descriptors", async {
-        size(machine).await
-    })
-    .await;
+    list.check("idle it has few threads and descriptors", size(machine))
+        .await;
 }
 
 /// The network that a process is in.
@@ -123,7 +119,7 @@ const CARD: &str = "/dev/snd/card";
 
 /// Opens that card in a unit with the same sandbox. There is nobody behind it, which the kernel says only
 /// to those who may open it.
-async fn opens_sound_cards(machine: &Machine) -> Result<String> {
+async fn opens_sound_cards(machine: &Machine) -> Result<()> {
     let card = machine.living_path(CARD);
     fs::create_dir_all(card.with_file_name(""))?;
     let (mode, alsa) = (Mode::from_raw_mode(0o660), makedev(116, 0));
@@ -150,5 +146,5 @@ async fn opens_sound_cards(machine: &Machine) -> Result<String> {
         .succeed(&["journalctl", "--unit", "card.service"])
         .await?;
     ensure!(said.contains("No such device"), "{said}");
-    Ok(String::new())
+    Ok(())
 }

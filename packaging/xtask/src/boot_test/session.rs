@@ -3,7 +3,8 @@
 use anyhow::{Result, ensure};
 
 use super::{
-    ANSWER, COMMAND, checklist::Checklist, login::Login, machine::Machine, microphone, unit,
+    COMMAND, checklist::Checklist, is_answer, is_ready, login::Login, machine::Machine, microphone,
+    unit,
 };
 
 pub async fn checks(list: &mut Checklist, machine: &Machine, user: &Login<'_>) {
@@ -28,22 +29,17 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, user: &Login<'_>) {
         let verify = "systemd-analyze verify --user --man=no gemmad.service 2>&1";
         let said = user.succeed(verify).await?;
         ensure!(said.is_empty(), "{said}");
-        Ok(String::new())
+        Ok(())
     })
     .await;
     list.check("gemmactl finds it without being told where", async {
-        let status = user.succeed("gemmactl status").await?;
-        ensure!(status.starts_with("state       ready\n"), "{status}");
+        is_ready(&user.succeed("gemmactl status").await?)?;
         let ask = format!("gemmactl ask --temperature 0 '{COMMAND}'");
-        let answer = user.succeed(&ask).await?;
-        ensure!(answer.trim() == ANSWER, "the answer is {answer}");
-        Ok(String::new())
+        is_answer(&user.succeed(&ask).await?)
     })
     .await;
-    list.check("it hears the user's own microphone", async {
-        heard(machine, user).await
-    })
-    .await;
+    list.check("it hears the user's own microphone", heard(machine, user))
+        .await;
     list.check("its user reloads it without asking anybody", async {
         let told = user.succeed("gemmactl reload").await?;
         user.succeed("systemctl --user reload gemmad").await?;
@@ -54,17 +50,15 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, user: &Login<'_>) {
         machine
             .succeed(&["systemctl", "enable", "--now", unit::UNIT])
             .await?;
-        let status = machine.succeed(&["gemmactl", "status"]).await?;
-        ensure!(status.starts_with("state       ready\n"), "{status}");
-        let own = user.succeed("gemmactl --session status").await?;
-        ensure!(own.starts_with("state       ready\n"), "{own}");
+        is_ready(&machine.succeed(&["gemmactl", "status"]).await?)?;
+        is_ready(&user.succeed("gemmactl --session status").await?)?;
         user.succeed("systemctl --user stop gemmad").await?;
-        Ok(String::new())
+        Ok(())
     })
     .await;
 }
 
-async fn heard(machine: &Machine, user: &Login<'_>) -> Result<String> {
+async fn heard(machine: &Machine, user: &Login<'_>) -> Result<()> {
     let home = format!("/home/{}", user.name());
     let folder = format!("{home}/microphone");
     let microphone = microphone::plug_in(machine, &folder, &format!("{home}/.asoundrc"))?;
@@ -73,6 +67,5 @@ async fn heard(machine: &Machine, user: &Login<'_>) -> Result<String> {
     user.succeed(settings).await?;
     user.succeed("systemctl --user restart gemmad").await?;
     let listen = user.command("gemmactl listen --once");
-    microphone::listen_once(listen, &microphone).await?;
-    Ok(String::new())
+    microphone::listen_once(listen, &microphone).await
 }

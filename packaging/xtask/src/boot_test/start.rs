@@ -92,7 +92,7 @@ async fn large(list: &mut Checklist, machine: &Machine) {
         unit::set(machine, "text", &nano("nano-f16.gguf"))?;
         unit::set(machine, "mmproj", &nano("nano-f16.mmproj.gguf"))?;
         unit::act(machine, "restart").await?;
-        Ok(String::new())
+        Ok(())
     })
     .await;
 }
@@ -126,7 +126,7 @@ pub async fn reboot(list: &mut Checklist, machine: Machine) -> Result<Machine> {
             },
         )
         .await?;
-        Ok(String::new())
+        Ok(())
     })
     .await;
     Ok(machine)

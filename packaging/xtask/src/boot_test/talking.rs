@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::{
-    ANSWER, COMMAND, checklist::Checklist, login::Login, machine::Machine, microphone, unit,
+    COMMAND, checklist::Checklist, is_ready, login::Login, machine::Machine, microphone, unit,
 };
 
 /// Longest wait of an outsider for a signal, in seconds: the member is answered meanwhile.
@@ -16,15 +16,11 @@ pub async fn checks(
     outsider: &Login<'_>,
 ) {
     list.check("a member sees the status over SSH", async {
-        let status = member.succeed("gemmactl status").await?;
-        ensure!(status.starts_with("state       ready\n"), "{status}");
-        Ok(String::new())
+        is_ready(&member.succeed("gemmactl status").await?)
     })
     .await;
     list.check("a member asks over SSH", async {
-        let answer = member.succeed(&format!("gemmactl ask '{COMMAND}'")).await?;
-        ensure!(answer.trim() == ANSWER, "the answer is {answer}");
-        Ok(String::new())
+        member.is_answered().await
     })
     .await;
     list.check("a member asks with busctl", async {
@@ -33,29 +29,26 @@ pub async fn checks(
         );
         let answer = member.succeed(&call).await?;
         ensure!(answer.contains("set_light"), "{answer}");
-        Ok(String::new())
+        Ok(())
     })
     .await;
     refused(list, outsider).await;
     list.check(
         "the unit hears a member say it, and no outsider hears of it",
-        async { heard(machine, member, outsider).await },
+        heard(machine, member, outsider),
     )
     .await;
     list.check("the journal does not hold what was said", async {
-        let journal = machine
-            .succeed(&["journalctl", "--unit", unit::UNIT])
-            .await?;
+        let journal = unit::journal(machine, &[]).await?;
         ensure!(!journal.contains("kitchen"), "{journal}");
-        Ok(String::new())
+        Ok(())
     })
     .await;
     list.check("the journal explains its events", async {
-        let entries = ["journalctl", "--unit", unit::UNIT, "--catalog"];
-        let entries = machine.succeed(&entries).await?;
+        let entries = unit::journal(machine, &["--catalog"]).await?;
         ensure!(entries.contains("gemmad has started"), "{entries}");
         ensure!(entries.contains("gemmad has loaded"), "{entries}");
-        Ok(String::new())
+        Ok(())
     })
     .await;
 }
@@ -80,7 +73,7 @@ async fn refused(list: &mut Checklist, outsider: &Login<'_>) {
                 "{told}"
             );
         }
-        Ok(String::new())
+        Ok(())
     })
     .await;
     list.check("an outsider cannot even look at the objects", async {
@@ -91,13 +84,13 @@ async fn refused(list: &mut Checklist, outsider: &Login<'_>) {
             "{}",
             refused.stderr
         );
-        Ok(String::new())
+        Ok(())
     })
     .await;
 }
 
 /// The member speaks; the outsider waits for a signal of it in vain, until the member has one.
-async fn heard(machine: &Machine, member: &Login<'_>, outsider: &Login<'_>) -> Result<String> {
+async fn heard(machine: &Machine, member: &Login<'_>, outsider: &Login<'_>) -> Result<()> {
     let folder = "/var/lib/gemmad/microphone";
     let microphone = microphone::plug_in(machine, folder, "/etc/asound.conf")?;
     let wait = format!(
@@ -114,5 +107,5 @@ async fn heard(machine: &Machine, member: &Login<'_>, outsider: &Login<'_>) -> R
         "an outsider got the transcript"
     );
     eavesdropper.kill().await?;
-    Ok(String::new())
+    Ok(())
 }

@@ -6,7 +6,6 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{
-    ANSWER, COMMAND,
     checklist::{Checklist, until},
     login::Login,
     machine::Machine,
@@ -26,48 +25,39 @@ pub async fn checks(
     outsider: &Login<'_>,
 ) {
     list.check("killed, it is back and answers", async {
-        let before = unit::restarts(machine).await?;
-        machine
-            .succeed(&["systemctl", "kill", "--signal=KILL", unit::UNIT])
-            .await?;
-        let began = Instant::now();
-        unit::until_restarted(machine, before, Duration::from_secs(20)).await?;
-        let took = began.elapsed();
-        answers(member).await?;
+        let took = until_back_from(machine, "KILL", Duration::from_secs(20)).await?;
+        member.is_answered().await?;
         Ok(format!("after {:.1} s", took.as_secs_f64()))
     })
     .await;
     list.check("frozen, it is killed by the watchdog and is back", async {
-        let before = unit::restarts(machine).await?;
-        machine
-            .succeed(&["systemctl", "kill", "--signal=STOP", unit::UNIT])
-            .await?;
-        let began = Instant::now();
-        unit::until_restarted(machine, before, Duration::from_secs(90)).await?;
-        let took = began.elapsed();
-        let journal = machine
-            .succeed(&["journalctl", "--unit", unit::UNIT])
-            .await?;
+        let took = until_back_from(machine, "STOP", Duration::from_secs(90)).await?;
+        let journal = unit::journal(machine, &[]).await?;
         ensure!(
             journal.contains("Watchdog timeout"),
             "it was not the watchdog"
         );
-        answers(member).await?;
+        member.is_answered().await?;
         Ok(format!("after {:.0} s", took.as_secs_f64()))
     })
     .await;
     list.check(
         "stopped in the middle of an answer, it ends within 2 s",
-        async { stopped(machine, member).await },
+        stopped(machine, member),
     )
     .await;
     off(list, machine, member, outsider).await;
 }
 
-async fn answers(member: &Login<'_>) -> Result<()> {
-    let answer = member.succeed(&format!("gemmactl ask '{COMMAND}'")).await?;
-    ensure!(answer.trim() == ANSWER, "the answer is {answer}");
-    Ok(())
+/// Sends the daemon a signal that it does not survive; how long it takes to be back.
+async fn until_back_from(machine: &Machine, signal: &str, patience: Duration) -> Result<Duration> {
+    let before = unit::restarts(machine).await?;
+    let signal = format!("--signal={signal}");
+    let kill = ["systemctl", "kill", &signal, unit::UNIT];
+    machine.succeed(&kill).await?;
+    let began = Instant::now();
+    unit::until_restarted(machine, before, patience).await?;
+    Ok(began.elapsed())
 }
 
 async fn stopped(machine: &Machine, member: &Login<'_>) -> Result<String> {
@@ -110,17 +100,17 @@ async fn off(list: &mut Checklist, machine: &Machine, member: &Login<'_>, outsid
         );
         let state = unit::property(machine, "ActiveState").await?;
         ensure!(state == "inactive", "the unit is {state}");
-        Ok(String::new())
+        Ok(())
     })
     .await;
     list.check("a member starts it by calling it", async {
-        answers(member).await?;
+        member.is_answered().await?;
         until("an active unit", Duration::from_secs(20), async || {
             let state = unit::property(machine, "ActiveState").await?;
             Ok((state == "active").then_some(()))
         })
         .await?;
-        Ok(String::new())
+        Ok(())
     })
     .await;
     list.check("disabled, it stays off, and a member is told", async {

@@ -31,6 +31,12 @@ pub async fn process_file(machine: &Machine, name: &str) -> Result<String> {
     fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
 }
 
+/// What it logged, as `options` of journalctl say.
+pub async fn journal(machine: &Machine, options: &[&str]) -> Result<String> {
+    let journal = ["journalctl", "--unit", UNIT];
+    machine.succeed(&[&journal[..], options].concat()).await
+}
+
 /// How often systemd started it again.
 pub async fn restarts(machine: &Machine) -> Result<u32> {
     Ok(property(machine, "NRestarts").await?.parse()?)
