@@ -6,6 +6,7 @@ daemon reads too, and `talk.toml` beside this file, which holds what is *not* a 
 
 import ast
 import hashlib
+import itertools
 import random
 import re
 import sys
@@ -157,6 +158,7 @@ class Catalogue:
         for path in sorted(COMMANDS.glob("*.toml")):
             self.commands |= tomllib.loads(path.read_text())["commands"]
         self.phrases = [(name, phrase) for name, command in self.commands.items() for phrase in command["phrases"]]
+        self.spared = set(self.spare())
         # A command is as likely as the roots of its numbers of phrases and of values.
         self.weights = []
         for name, command in self.commands.items():
@@ -189,6 +191,25 @@ class Catalogue:
             if key not in arguments and "default" in parameter:
                 arguments[key] = parameter["default"]
         return Utterance(say, [(name, arguments)], pattern=pattern if held else "")
+
+    def holds_out(self, utterance):
+        """Whether the utterance's values together are kept out of training."""
+        texts = [call_text(name, arguments) for name, arguments in utterance.calls if len(arguments) >= 2]
+        return any(share("combo" + text) < 0.10 and text not in self.spared for text in texts)
+
+    def spare(self):
+        """Combinations that would be held out, but that no value may go unheard: where all combinations of
+        an enumerated value are, one is trained on."""
+        for name, command in self.commands.items():
+            parameters = command.get("parameters", {})
+            if len(parameters) < 2 or any("values" not in p for p in parameters.values()):
+                continue
+            combinations = [dict(zip(parameters, values)) for values in itertools.product(*(p["values"] for p in parameters.values()))]
+            for key, parameter in parameters.items():
+                for value in parameter["values"]:
+                    texts = [call_text(name, arguments) for arguments in combinations if arguments[key] == value]
+                    if all(share("combo" + text) < 0.10 for text in texts):
+                        yield max(texts, key=share)
 
     def declaration(self, name):
         """A command as a tool for the chat template (OpenAI's shape)."""
@@ -335,11 +356,6 @@ def cut_off(catalogue, rng, valid):
 
 
 Talk_refusal = tomllib.loads((HERE / "talk.toml").read_text())["refusal"]
-
-
-def held_out_combination(utterance):
-    """Whether the utterance's values together are kept out of training."""
-    return any(len(arguments) >= 2 and share("combo" + call_text(name, arguments)) < 0.10 for name, arguments in utterance.calls)
 
 
 def held_out_wording(utterance):

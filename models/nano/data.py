@@ -24,7 +24,7 @@ Follow these specific instructions for formatting the answer:
 * Only output the transcription, with no newlines.
 * When transcribing numbers, write the digits, i.e. write 1.7 and not one point seven, and write 3 instead of three."""
 
-MIX = {"command": 0.60, "compound": 0.07, "small": 0.04, "near": 0.11, "other": 0.09, "read": 0.06, "cut": 0.03}
+MIX = {"command": 0.54, "compound": 0.07, "small": 0.04, "near": 0.16, "other": 0.08, "read": 0.06, "cut": 0.05}
 
 
 def valid_sentences(catalogue):
@@ -45,7 +45,7 @@ def draw(catalogue, talk, valid, rng, kind=None):
             utterance = language.cut_off(catalogue, rng, valid)
         else:
             utterance = talk.sample(chosen, rng)
-        if not language.held_out_combination(utterance) and not language.held_out_wording(utterance):
+        if not catalogue.holds_out(utterance) and not language.held_out_wording(utterance):
             return utterance
 
 
@@ -61,16 +61,18 @@ def speak_shard(job):
     rng = random.Random(1000 + number)
     catalogue, talk = language.Catalogue(), language.Talk()
     valid = valid_sentences(catalogue)
-    espeak, flite = speech.Espeak(), speech.Flite()
+    espeak, flite, pico = speech.Espeak(), speech.Flite(), speech.Pico()
     offset = 0
     with open(folder / f"shard-{number}.i16", "wb") as samples, open(folder / f"shard-{number}.jsonl", "w") as lines:
         for _ in range(count):
             utterance = draw(catalogue, talk, valid, rng)
-            phonemes = []
-            if rng.random() < 0.82:
+            phonemes, engine = [], rng.random()
+            if engine < 0.62:
                 voice = f"{rng.choice(speech.ACCENTS)}+{rng.choice(speech.TRAINED)}"
                 speed, pitch, range_ = rng.randint(125, 215), rng.randint(25, 75), rng.randint(30, 70)
                 wave, phonemes = espeak.say(utterance.say, voice, speed, pitch, range_)
+            elif engine < 0.84:
+                wave = pico.say(utterance.say, rng.choice(speech.PICO), rng.randint(80, 135), rng.randint(80, 135))
             else:
                 wave = flite.say(utterance.say, rng.choice(speech.FLITE))
             if utterance.kind == "cut":
@@ -136,7 +138,7 @@ def evaluate(folder):
                 chosen.append(utterance)
         return chosen
 
-    trained = lambda u: not language.held_out_combination(u) and not language.held_out_wording(u)
+    trained = lambda u: not catalogue.holds_out(u) and not language.held_out_wording(u)
     said = commands(500, trained)
     waves = [held_out_voice(utterance) for utterance in said]
     manifest(folder, "voices", [expected(u, save(folder, "voices", at, wave)) for at, (u, wave) in enumerate(zip(said, waves))])
@@ -156,7 +158,7 @@ def evaluate(folder):
     lines = [expected(u, save(folder, "transcripts_other", at, held_out_voice(u)), ASR_PROMPT) for at, u in enumerate(others)]
     manifest(folder, "transcripts_other", lines)
 
-    said = commands(400, lambda u: language.held_out_combination(u) and len(u.calls) == 1)
+    said = commands(400, lambda u: catalogue.holds_out(u) and len(u.calls) == 1)
     lines = [expected(u, save(folder, "combos", at, held_out_voice(u))) for at, u in enumerate(said)]
     manifest(folder, "combos", lines)
 
@@ -185,7 +187,7 @@ def evaluate(folder):
     texts = []
     while len(texts) < 500:
         utterance = language.command(catalogue, rng)
-        if utterance.calls and language.held_out_wording(utterance) and not language.held_out_combination(utterance):
+        if utterance.calls and language.held_out_wording(utterance) and not catalogue.holds_out(utterance):
             text = language.written(utterance.say) if rng.random() < 0.5 else utterance.say
             texts.append({"text": text, "prompt": "", "expected": utterance.answer(), "say": utterance.say})
     manifest(folder, "text", texts)

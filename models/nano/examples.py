@@ -177,11 +177,12 @@ def pad(batch):
 
 def mels(sounds, rng=None, add=None):
     """Sounds as one array of log mels (clips, frames, 128) and their frame counts. With `rng` each takes
-    a floor by chance and may lose bands and moments (SpecAugment)."""
+    a floor by chance, may come from a longer or shorter throat, and may lose bands and moments (SpecAugment)."""
     features = []
     for wave in sounds:
         both = rng.random() < 0.5 if rng is not None else bool(add)
-        feature = sound.mel(wave, both)
+        warped = rng is not None and rng.random() < 0.6
+        feature = sound.mel(wave, both, sound.WARPED[rng.integers(len(sound.WARPED))] if warped else sound.FILTERS)
         if rng is not None and rng.random() < 0.5:
             for _ in range(rng.integers(1, 3)):
                 band, width = rng.integers(0, 118), rng.integers(2, 14)

@@ -86,6 +86,12 @@ def filtered(x, taps, weight):
 
 
 @fused
+def weighed(scores, seen):
+    """Scores to weights."""
+    return torch.softmax(torch.where(seen, scores.float(), -1e9), -1).to(WIDTH)
+
+
+@fused
 def attended(scores, near, seen):
     """Softcapped scores to weights."""
     scores = torch.tanh((scores.float() + near.float()) / 50) * 50
@@ -124,9 +130,15 @@ class TextLayer(nn.Module):
         h = norm(x, self.attn_norm)
         q = turned(self.q(h).view(batch, length, self.heads, self.dim).transpose(1, 2), self.q_norm, *rotary)
         if self.own_kv:
-            kv = (turned(self.k(h)[:, None], self.k_norm, *rotary), norm(self.v(h), self.one)[:, None])
-        k, v = (t.expand(-1, self.heads, -1, -1) for t in kv)
-        a = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=1.0)
+            kv = (turned(self.k(h), self.k_norm, *rotary), norm(self.v(h), self.one))
+        k, v = kv
+        if length < 512:
+            # All heads share the keys, so they are rows of one product; PyTorch's own attention is slower at this size.
+            a = weighed((q.reshape(batch, -1, self.dim) @ k.transpose(1, 2)).view(batch, -1, length, length), mask)
+            a = (a.view(batch, -1, length) @ v).view(batch, self.heads, length, self.dim)
+        else:
+            k, v = (t[:, None].expand(-1, self.heads, -1, -1) for t in kv)
+            a = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
         x = add_norm(x, self.out(a.transpose(1, 2).reshape(batch, length, -1)), self.attn_post, 1.0)
         h = norm(x, self.ffn_norm)
         x = add_norm(x, self.down(gated(self.gate(h), self.up(h))), self.ffn_post, 1.0)
@@ -164,15 +176,13 @@ class Text(nn.Module):
         s, (batch, length, _) = self.s, x.shape
         projected = _norm((self.ple_proj(x) / math.sqrt(s.hidden)).view(batch, length, len(self.layers), s.ple), self.ple_norm)
         ple = (projected + (self.ple(tokens) * math.sqrt(s.ple)).view_as(projected)) / math.sqrt(2)
-        mask = None
-        if length > s.window:
-            at = torch.arange(length)
-            ago = at[:, None] - at
-            mask = (ago >= 0) & (ago < s.window)
+        at = torch.arange(length)
+        ago = at[:, None] - at
+        seen = {True: (ago >= 0) & (ago < s.window), False: ago >= 0}
         rotary = {sliding: self.rotary(length, sliding) for sliding in (True, False)}
         kept = {}
         for at, layer in enumerate(self.layers):
-            x, kv = layer(x, ple[:, :, at], rotary[layer.sliding], mask if layer.sliding else None, kept.get(layer.sliding))
+            x, kv = layer(x, ple[:, :, at], rotary[layer.sliding], seen[layer.sliding], kept.get(layer.sliding))
             kept[layer.sliding] = kv
         return norm(x, self.final)
 

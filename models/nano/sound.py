@@ -8,9 +8,12 @@ FRAME, HOP, FFT, MELS = 320, 160, 512, 128
 FLOOR = 1e-3
 
 
-def _filterbank():
-    """HTK mel filters, 0 to 8000 Hz, not normalised by area: (257, 128)."""
+def _filterbank(warp=1.0):
+    """HTK mel filters, 0 to 8000 Hz, not normalised by area: (257, 128). With `warp` they hear a vocal
+    tract so many times as long (vocal tract length perturbation, Jaitly and Hinton 2013)."""
     points = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 8000 / 700), MELS + 2) / 2595) - 1)
+    knee = 4800 * min(1, 1 / warp)
+    points = np.where(points <= knee, points * warp, 8000 - (8000 - knee * warp) / (8000 - knee) * (8000 - points))
     bins = np.arange(FFT // 2 + 1) * RATE / FFT
     rise = (bins[:, None] - points[:-2]) / (points[1:-1] - points[:-2])
     fall = (points[2:] - bins[:, None]) / (points[2:] - points[1:-1])
@@ -18,17 +21,18 @@ def _filterbank():
 
 
 FILTERS = _filterbank()
+WARPED = [_filterbank(warp) for warp in np.linspace(0.86, 1.16, 13)]
 WINDOW = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)).astype(np.float32)
 
 
-def mel(sound, add=False):
+def mel(sound, add=False, filters=FILTERS):
     """Log mel magnitudes, (frames, 128). llama.cpp takes log(max(x, floor)); the reference, and this
     with `add`, log(x + floor)."""
     count = max(1, (len(sound) + HOP - FRAME - 1) // HOP + 1)
     padded = np.zeros(HOP + max(len(sound), count * HOP + FRAME), np.float32)
     padded[HOP : HOP + len(sound)] = sound
     frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP][:count] * WINDOW
-    power = np.abs(rfft(frames, FFT, axis=1)) @ FILTERS
+    power = np.abs(rfft(frames, FFT, axis=1)) @ filters
     return np.log(power + FLOOR if add else np.maximum(power, FLOOR)).astype(np.float32)
 
 
@@ -158,11 +162,11 @@ def augment(sound, rng, babble, strength=1.0):
     if rng.random() < 0.6 * strength:
         sound = colour(sound, rng)
     roll = rng.random()
-    if roll < 0.30 * strength:
-        sound = mix(sound, noise(len(sound), rng), rng.uniform(5, 30))
-    elif roll < 0.42 * strength:
-        sound = mix(sound, babble(len(sound), rng), rng.uniform(8, 25))
-    elif roll < 0.48 * strength:
+    if roll < 0.32 * strength:
+        sound = mix(sound, noise(len(sound), rng), rng.uniform(4, 26))
+    elif roll < 0.50 * strength:
+        sound = mix(sound, babble(len(sound), rng), rng.uniform(6, 22))
+    elif roll < 0.56 * strength:
         sound = mix(sound, music(len(sound), rng), rng.uniform(8, 25))
     if rng.random() < 0.5:
         sound = sound + rng.standard_normal(len(sound)).astype(np.float32) * 10 ** rng.uniform(-5, -2.5)

@@ -1,4 +1,5 @@
-"""Synthesisers: espeak-ng and flite through their C libraries, festival as a program.
+"""Synthesisers: espeak-ng and flite through their C libraries, SVOX Pico through its Python package
+(ttspico, only needed for training), festival as a program.
 
 Festival is never trained on: it stands for a voice the model has not been made with.
 """
@@ -24,6 +25,7 @@ TRAINED = (
     "norbert sandro shelby"
 ).split()
 FLITE = ["kal16", "slt", "awb", "rms"]
+PICO = ["en-US", "en-GB"]
 FESTIVAL = ["ked_diphone", "cmu_us_slt_arctic_hts"]
 
 
@@ -103,6 +105,21 @@ class Flite:
         rate = wave.contents.rate
         self.library.delete_wave(wave)
         return sound if rate == RATE else resample_poly(sound, RATE, rate).astype(np.float32)
+
+
+class Pico:
+    """SVOX Pico; no phoneme times."""
+
+    def __init__(self):
+        import ttspico
+
+        self.engines = {language: ttspico.TtsEngine(language) for language in PICO}
+
+    def say(self, text, language, rate=100, pitch=100):
+        """`text` at 16 kHz, samples in [-1, 1]; rate and pitch in percent."""
+        engine = self.engines[language]
+        engine.rate, engine.pitch = rate, pitch
+        return np.frombuffer(engine.speak(text), np.int16).astype(np.float32) / 32768
 
 
 def festival(texts, voice):

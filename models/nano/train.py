@@ -99,7 +99,7 @@ def batches(speech, vocabulary, seed, step):
             if step % 4 == 1:
                 texts.append([examples.rows(vocabulary, *builder.example(builder.utterance(), False, more=True), 0) for _ in range(3)])
             if step % 16 == 7:
-                texts.append([examples.encode(vocabulary, builder.conversation(6)) for _ in range(2)])
+                texts.append([examples.encode(vocabulary, builder.conversation(6))])
             tensors = [feature, frames, *examples.pad(batch), np.array([b[2] for b in batch]), named]
             yield [torch.from_numpy(t) for t in tensors], [[torch.from_numpy(t) for t in examples.pad(b)] for b in texts]
             step += 1
