@@ -3,7 +3,9 @@
 
 fn main() {
     if std::env::var_os("CARGO_FEATURE_PORTABLE").is_some() {
-        println!("cargo:rustc-link-arg-bins=-Wl,-rpath,$ORIGIN/../lib/gemmad");
+        for programs in ["bins", "examples"] {
+            println!("cargo:rustc-link-arg-{programs}=-Wl,-rpath,$ORIGIN/../lib/gemmad");
+        }
     }
     println!("cargo:rerun-if-changed=build.rs");
 }

@@ -59,12 +59,23 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    #[cfg(feature = "portable")]
+    load_kernels()?;
     let mut backend = LlamaBackend::init()?;
     backend.void_logs();
     let model = LlamaModel::load_from_file(&backend, &args.text, &LlamaModelParams::default())?;
     for _ in 0..args.runs {
         run(&args, &backend, &model)?;
     }
+    Ok(())
+}
+
+/// Loads the CPU kernels that are best here, from where a package puts them.
+#[cfg(feature = "portable")]
+fn load_kernels() -> anyhow::Result<()> {
+    let program = std::env::current_exe()?;
+    let prefix = program.ancestors().nth(2).context("it is in no folder")?;
+    llama_cpp_2::llama_backend::load_backends_from_path(&prefix.join("lib/gemmad"));
     Ok(())
 }
 

@@ -19,7 +19,8 @@ use clap::ValueEnum;
 use gemmad_testbed::{Binaries, Model};
 
 use crate::{
-    command::{cargo, execute, root},
+    command::{cargo, output, root},
+    package::libraries,
     say, setup, shape,
 };
 use figure::{Figure, Figures};
@@ -123,8 +124,8 @@ pub fn run(only: Option<Benchmark>, json: &Path, run: PathBuf) -> Result<()> {
 impl Bench {
     /// Builds gemmad and whatever the chosen benchmarks need.
     fn prepare(chosen: &[Benchmark], run: PathBuf) -> Result<Self> {
-        let release = release()?;
-        let folder = release.with_file_name("shape");
+        let programs = release()?;
+        let folder = target()?.join("shape");
         let shape = shape::files(false, &folder);
         if chosen.iter().any(|one| one.needs_shape()) && !shape.mmproj.exists() {
             shape::run(false, &folder)?;
@@ -133,29 +134,58 @@ impl Bench {
             crate::nano::held_out_sets(&run)?;
         }
         Ok(Self {
-            binaries: Binaries::in_folder(&release)?,
-            llama_cpp: release.join("examples/llama_cpp"),
+            binaries: Binaries::in_folder(&programs)?,
+            llama_cpp: programs.join("llama_cpp"),
             shape,
             run,
         })
     }
 }
 
-/// Builds everything for release; the folder it is in.
+/// Programs that are measured, where cargo puts them.
+const PROGRAMS: [&str; 4] = [
+    "gemmad",
+    "gemmactl",
+    "examples/llama_cpp",
+    "examples/spoken_turn",
+];
+
+/// Builds everything as it is in the package, with the CPU kernels that are best here, and puts it where
+/// it would be installed; the folder of the programs.
 fn release() -> Result<PathBuf> {
-    say::step("Building gemmad and plain llama.cpp for release (the first time about 10 minutes)");
-    execute(&mut cargo([
+    say::step("Building gemmad and plain llama.cpp for release (the first time about 20 minutes)");
+    let mut build = cargo([
         "build",
         "--release",
         "--workspace",
         "--bins",
         "--examples",
-    ]))?;
-    // This program is `target/debug/xtask`.
+        "--features",
+        "gemmad/portable",
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
+    let llama_cpp = libraries::built_in(&output(&mut build)?)?;
+    let target = target()?;
+    let installed = target.join("bench");
+    libraries::copy(&llama_cpp, &installed.join("lib/gemmad"), None)?;
+    let programs = installed.join("bin");
+    std::fs::create_dir_all(&programs)?;
+    for program in PROGRAMS.map(|name| target.join("release").join(name)) {
+        let copy = programs.join(program.file_name().unwrap_or_default());
+        std::fs::copy(&program, copy)
+            .with_context(|| format!("cannot copy {}", program.display()))?;
+    }
+    Ok(programs)
+}
+
+/// Cargo's folder; this program is `debug/xtask` in it.
+fn target() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let target = program.ancestors().nth(2);
-    let target = target.context("this program is in no target folder")?;
-    Ok(target.join("release"))
+    Ok(target
+        .context("this program is in no target folder")?
+        .into())
 }
 
 /// The middle one.

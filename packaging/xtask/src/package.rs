@@ -4,7 +4,7 @@
 //! goes into `target/package`.
 
 mod changelog;
-mod libraries;
+pub mod libraries;
 mod manual;
 mod notices;
 mod reference;
