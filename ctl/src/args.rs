@@ -13,6 +13,7 @@ Exit codes:
     2  the command line, a named file or standard input is unusable
     3  the daemon is not running, cannot be reached, or went away
     4  the daemon refused: busy, no model, no microphone, not allowed, bad option or sound
+    5  a command was not carried out, or it was none; an example was not understood
   130  cancelled, by Ctrl-C or in the daemon
   143  cancelled by SIGTERM";
 
@@ -61,6 +62,14 @@ pub enum Bus {
 pub enum Command {
     /// Ask a question; the answer appears as it is generated
     Ask(Ask),
+    /// Have something done: `gemmactl command turn on the kitchen light`
+    Command(CommandText),
+    /// Show, check and test the commands there are
+    Commands {
+        /// What to do with them
+        #[command(subcommand)]
+        what: Catalogue,
+    },
     /// Write down what is said in a sound file
     Transcribe(Transcribe),
     /// Show what is heard and answered, until Ctrl-C
@@ -120,6 +129,10 @@ pub struct Ask {
     #[arg(long)]
     pub think: bool,
 
+    /// JSON Schema in a file; the answer is JSON on one line that validates against it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["think", "min_tokens"])]
+    pub schema: Option<PathBuf>,
+
     /// Print the daemon's events, one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -127,6 +140,55 @@ pub struct Ask {
     /// Show tokens and times on standard error afterwards
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+/// `gemmactl command`.
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // Each is an option of the command line.
+pub struct CommandText {
+    /// What to do. `-`, or none at all: read it from standard input
+    pub text: Vec<String>,
+
+    /// Only show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Confirm what has to be confirmed, without asking
+    #[arg(short, long)]
+    pub yes: bool,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+
+    /// Show tokens and times on standard error afterwards
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// `gemmactl commands`.
+#[derive(Debug, Subcommand)]
+pub enum Catalogue {
+    /// Show the commands in force
+    List {
+        /// Print one JSON array, with parameters and examples
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look for mistakes in a file of commands
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Say all examples to the model and show which it did not understand; nothing is done
+    Test {
+        /// Only the commands of this file, which are to be in force
+        file: Option<PathBuf>,
+
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// `gemmactl transcribe`.

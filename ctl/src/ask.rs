@@ -1,5 +1,7 @@
 //! `gemmactl ask`: a question, and its answer as it is generated.
 
+use std::path::Path;
+
 use gemmad_api::{AskOptions, Error, Event, ManagerProxy, Stats};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -36,6 +38,10 @@ async fn options(ask: &Ask) -> Result<AskOptions, Failure> {
         Some(path) => Some(sound::open(path).await?.into()),
         None => None,
     };
+    let schema = match &ask.schema {
+        Some(path) => Some(schema(path)?),
+        None => None,
+    };
     Ok(AskOptions {
         system: ask.system_prompt.clone(),
         audio,
@@ -45,8 +51,14 @@ async fn options(ask: &Ask) -> Result<AskOptions, Failure> {
         top_k: ask.top_k,
         top_p: ask.top_p,
         seed: ask.seed,
+        schema,
         thinking: ask.think.then_some(true),
     })
+}
+
+fn schema(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 /// Sends the question; the answer comes out of the returned pipe.

@@ -24,6 +24,8 @@ pub enum Failure {
     Denied(String),
     /// The daemon refused.
     Refused(String),
+    /// A command was not carried out; what came of it was shown.
+    NotDone,
     /// Somebody cancelled it in the daemon.
     Cancelled(String),
     /// SIGINT.
@@ -50,6 +52,7 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::NoBus(_) | Self::NotRunning | Self::WentAway => 3,
             Self::Denied(_) | Self::Refused(_) => 4,
+            Self::NotDone => 5,
             Self::Cancelled(_) | Self::Interrupted => 130,
             Self::Terminated => 143,
         }
@@ -68,7 +71,7 @@ impl Failure {
                 log(bus)
             )),
             Self::Denied(message) => Some(denied(bus, message)),
-            Self::Interrupted | Self::Terminated | Self::ReaderLeft => None,
+            Self::NotDone | Self::Interrupted | Self::Terminated | Self::ReaderLeft => None,
         }
     }
 }
@@ -146,6 +149,7 @@ impl From<Error> for Failure {
             Error::ModelNotLoaded(message)
             | Error::InvalidArgument(message)
             | Error::InvalidAudio(message)
+            | Error::InvalidSchema(message)
             | Error::PromptTooLong(message)
             | Error::NotSupported(message)
             | Error::Busy(message)
@@ -153,7 +157,7 @@ impl From<Error> for Failure {
             | Error::InvalidConfiguration(message)
             | Error::NotAuthorized(message) => Self::Refused(message),
             Error::Cancelled(message) => Self::Cancelled(message),
-            Error::Failed(message) => Self::Failed(message),
+            Error::Failed(message) | Error::Incomplete(message) => Self::Failed(message),
         }
     }
 }
@@ -236,6 +240,7 @@ mod tests {
             "Busy",
             "InvalidArgument",
             "InvalidAudio",
+            "InvalidSchema",
             "PromptTooLong",
             "NotSupported",
             "NoMicrophone",

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `args` (the library) | the command line |
 //! | `ask`, `question` | a typed question and its streamed answer |
+//! | `command` | something to be done, in words |
+//! | `commands` | the catalogue of commands |
 //! | `transcribe`, `sound` | sound files |
 //! | `listen`, `notice` | what is said into the microphone, live |
 //! | `voice` | mute, unmute, stop |
@@ -13,6 +15,8 @@
 
 mod ask;
 mod bus;
+mod command;
+mod commands;
 mod failure;
 mod interrupt;
 mod listen;
@@ -56,6 +60,8 @@ fn run(command: Command, bus: Bus) -> Result<(), Failure> {
 async fn obey(command: Command, bus: Bus) -> Result<(), Failure> {
     match command {
         Command::Ask(options) => until_interrupted(ask::run(options, bus)).await,
+        Command::Command(options) => until_interrupted(command::run(&options, bus)).await,
+        Command::Commands { what } => until_interrupted(commands::run(&what, bus)).await,
         Command::Transcribe(options) => until_interrupted(transcribe::run(options, bus)).await,
         Command::Listen(options) if options.once => listen::once(&options, bus).await,
         Command::Listen(options) => until_interrupted(listen::live(&options, bus)).await,

@@ -11,7 +11,13 @@ pub fn summary(stats: &Stats) -> String {
             (stats.audio_tokens, "sound"),
         ],
     );
-    let answer = with_details(stats.output_tokens, &[(stats.thought_tokens, "thought")]);
+    let answer = with_details(
+        stats.output_tokens,
+        &[
+            (stats.thought_tokens, "thought"),
+            (stats.forced_tokens, "forced"),
+        ],
+    );
     let mut parts = vec![
         format!("{prompt} prompt + {answer} answer tokens"),
         format!("first token after {:.0} ms", stats.first_token_ms),

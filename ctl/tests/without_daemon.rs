@@ -143,6 +143,8 @@ async fn every_command_says_that_the_daemon_is_not_running() {
     let bus = Bus::start().await.unwrap();
     for arguments in [
         &["ask", "Hello"][..],
+        &["command", "stop"],
+        &["commands", "list"],
         &["transcribe", "/dev/null"],
         &["listen"],
         &["listen", "--once"],

@@ -3,6 +3,7 @@
 //! | room | owns |
 //! |---|---|
 //! | [`config`] | typed configuration and its errors |
+//! | [`commands`] | the catalogue of commands, and what comes of them |
 //! | [`engine`] | everything llama.cpp, behind an async door |
 //! | [`voice`] | the microphone, utterances, the spoken turn |
 //! | [`reload`] | putting a changed configuration into force |
@@ -12,6 +13,7 @@
 //! `main` is the order of start and stop; nothing else.
 
 pub mod bus;
+pub mod commands;
 pub mod config;
 pub mod engine;
 pub mod platform;

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use gemmad::bus::{Bus, Which};
+use gemmad::bus::{Bus, Rooms, Which};
+use gemmad::commands::Commands;
 use gemmad::config::Settings;
 use gemmad::engine::Engine;
 use gemmad::platform::signals::{Asked, Signals};
@@ -52,17 +53,23 @@ async fn run(args: Args) -> anyhow::Result<()> {
     }
 
     let engine = Engine::start(&config).context("cannot start the engine thread")?;
-    let voice =
-        Voice::start(settings.clone(), engine.clone()).context("cannot start the voice thread")?;
-    let reloader = Reloader::new(settings.clone(), engine.clone(), voice.clone());
-    let bus = Bus::serve(
-        which,
-        settings,
+    let commands = Commands::start(settings.clone(), engine.clone())?;
+    let voice = Voice::start(settings.clone(), engine.clone(), commands.clone())
+        .context("cannot start the voice thread")?;
+    let reloader = Reloader::new(
+        settings.clone(),
         engine.clone(),
         voice.clone(),
-        reloader.clone(),
-    )
-    .await?;
+        commands.clone(),
+    );
+    let rooms = Rooms {
+        settings,
+        engine: engine.clone(),
+        voice: voice.clone(),
+        commands,
+        reloader: reloader.clone(),
+    };
+    let bus = Bus::serve(which, rooms).await?;
     tokio::spawn(systemd::follow(engine.clone()));
     engine.load();
 

@@ -1,9 +1,21 @@
 //! Putting a changed configuration into force everywhere, on SIGHUP or `Manager.Reload`.
 
+use crate::commands::{CatalogueError, Commands};
 use crate::config::{ConfigError, Reloaded, Settings};
-use crate::engine::Engine;
+use crate::engine::{Engine, Kept};
 use crate::platform::{logging, systemd};
 use crate::voice::Voice;
+
+/// Why nothing was reloaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The configuration file does not fit.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The catalogue of commands does not.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+}
 
 /// Everything a reload reaches.
 #[derive(Debug, Clone)]
@@ -11,27 +23,29 @@ pub struct Reloader {
     settings: Settings,
     engine: Engine,
     voice: Voice,
+    commands: Commands,
 }
 
 impl Reloader {
-    /// Reloads `settings`, for this engine and this voice.
+    /// Reloads `settings`, for these rooms.
     #[must_use]
-    pub fn new(settings: Settings, engine: Engine, voice: Voice) -> Self {
+    pub fn new(settings: Settings, engine: Engine, voice: Voice, commands: Commands) -> Self {
         Self {
             settings,
             engine,
             voice,
+            commands,
         }
     }
 
-    /// Reads the configuration file again and puts what changed into force.
+    /// Reads the configuration file and the catalogue of commands again and puts what changed into force.
     ///
     /// # Errors
-    /// When the file does not fit; everything stays as it is then.
-    pub fn reload(&self) -> Result<Reloaded, ConfigError> {
+    /// When one of the files does not fit; everything stays as it is then.
+    pub fn reload(&self) -> Result<Reloaded, ReloadError> {
         let phase = self.engine.phase().borrow().clone();
         systemd::reloading(&phase);
-        let reloaded = self.settings.reload();
+        let reloaded = self.put();
         match &reloaded {
             Ok(reloaded) => {
                 self.apply(reloaded);
@@ -47,6 +61,21 @@ impl Reloader {
         reloaded
     }
 
+    /// Everything is read before anything is put into force.
+    fn put(&self) -> Result<Reloaded, ReloadError> {
+        let file = self.settings.read()?;
+        let catalogue = Commands::read(&file.commands)?;
+        let mut reloaded = self.settings.put(&file);
+        // The files in the folders are part of the configuration, without being keys of it.
+        let folders = "commands.folders";
+        let is_new = !self.commands.has(catalogue.as_ref());
+        if is_new && !reloaded.changed.iter().any(|key| key == folders) {
+            reloaded.changed.push(folders.into());
+        }
+        self.commands.put(catalogue);
+        Ok(reloaded)
+    }
+
     fn apply(&self, reloaded: &Reloaded) {
         let config = self.settings.current();
         let touches = |prefix: &str| reloaded.changed.iter().any(|key| key.starts_with(prefix));
@@ -54,7 +83,8 @@ impl Reloader {
             logging::set_level(config.log.level);
         }
         if touches("answer.system") {
-            self.engine.keep_prompt(&config.answer.system);
+            let preamble = config.answer.system.as_str().into();
+            self.engine.keep(Kept::Answers, Some(&preamble));
         }
         if touches("voice.") {
             self.voice.configure();

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use gemmad_api::{MANAGER_PATH, SERVICE, VOICE_PATH};
+use gemmad_api::{COMMANDS_PATH, MANAGER_PATH, SERVICE, VOICE_PATH};
 use gemmad_testbed::{Bus, Daemon};
 use zbus::fdo::IntrospectableProxy;
 
@@ -16,6 +16,7 @@ async fn the_contract_on_the_bus_is_the_one_checked_in() {
     for (path, interface) in [
         (MANAGER_PATH, "org.gemmad1.Manager"),
         (VOICE_PATH, "org.gemmad1.Voice"),
+        (COMMANDS_PATH, "org.gemmad1.Commands"),
     ] {
         let object = IntrospectableProxy::builder(daemon.connection())
             .destination(SERVICE)

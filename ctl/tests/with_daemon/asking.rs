@@ -85,6 +85,10 @@ async fn the_same_seed_gives_the_same_answer() {
             "tell me everything",
             "--temperature",
             "2",
+            "--top-k",
+            "500",
+            "--top-p",
+            "1",
             "--max-tokens",
             "20",
         ];

@@ -1,6 +1,7 @@
 //! The real `gemmactl` against the real `gemmad` with the nano model, on a real bus.
 
 mod asking;
+mod commands;
 mod finding;
 mod gemmactl;
 mod policy;

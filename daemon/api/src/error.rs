@@ -16,6 +16,11 @@ pub enum Error {
     InvalidArgument(String),
     /// The sound cannot be used: not a known format, empty, too short or too long.
     InvalidAudio(String),
+    /// A JSON Schema cannot be compiled, or nothing fits it.
+    InvalidSchema(String),
+    /// The answer was cut off before it was what the schema wants; the message ends with what there is,
+    /// unless that was streamed.
+    Incomplete(String),
     /// Prompt and answer do not fit into the context.
     PromptTooLong(String),
     /// The loaded model cannot do this, such as hear.
@@ -43,6 +48,8 @@ impl Error {
             "ModelNotLoaded" => Self::ModelNotLoaded(message),
             "InvalidArgument" => Self::InvalidArgument(message),
             "InvalidAudio" => Self::InvalidAudio(message),
+            "InvalidSchema" => Self::InvalidSchema(message),
+            "Incomplete" => Self::Incomplete(message),
             "PromptTooLong" => Self::PromptTooLong(message),
             "NotSupported" => Self::NotSupported(message),
             "Busy" => Self::Busy(message),

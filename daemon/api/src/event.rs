@@ -58,6 +58,9 @@ pub struct Stats {
     pub audio_tokens: u32,
     /// Tokens generated, thought included, the end-of-turn token not.
     pub output_tokens: u32,
+    /// Of the tokens generated, those after which a grammar left no choice. They are read like a prompt,
+    /// many at once, instead of being decoded one after the other.
+    pub forced_tokens: u32,
     /// Tokens generated as thought, which no answer shows.
     pub thought_tokens: u32,
     /// From the request's arrival to its first batch or encoding.

@@ -1,22 +1,28 @@
 //! The D-Bus contract of gemmad: what the daemon serves and what every client relies on.
 //!
-//! The daemon owns the name [`SERVICE`] and serves two objects:
+//! The daemon owns the name [`SERVICE`] and serves three objects:
 //!
 //! | object | interface | proxy |
 //! |---|---|---|
 //! | [`MANAGER_PATH`] | `org.gemmad1.Manager` | [`ManagerProxy`] |
 //! | [`VOICE_PATH`] | `org.gemmad1.Voice` | [`VoiceProxy`] |
+//! | [`COMMANDS_PATH`] | `org.gemmad1.Commands` | [`CommandsProxy`] |
 //!
 //! This crate knows nothing of models or sound, so that a client built on it stays small. What is
 //! here is stable: names carry the version (`1`), options and statistics are dictionaries that may
 //! grow, and errors have names ([`Error`]).
 
+mod commands;
 mod dict;
 mod error;
 mod event;
 mod manager;
 mod voice;
 
+pub use commands::{
+    CommandInfo, CommandsProxy, Invocation, InvocationStatus, InvokeOptions, Invoked,
+    InvokedStream, Outcome, Unconfirmed, UnconfirmedStream,
+};
 pub use dict::{Dict, from_dict, to_dict};
 pub use error::Error;
 pub use event::{Event, Finish, Stats};
@@ -34,3 +40,6 @@ pub const MANAGER_PATH: &str = "/org/gemmad1";
 
 /// Object path of `org.gemmad1.Voice`.
 pub const VOICE_PATH: &str = "/org/gemmad1/voice";
+
+/// Object path of `org.gemmad1.Commands`.
+pub const COMMANDS_PATH: &str = "/org/gemmad1/commands";

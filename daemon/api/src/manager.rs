@@ -35,6 +35,10 @@ pub struct AskOptions {
     /// Seed of the sampler; the same seed gives the same answer.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub seed: Option<u32>,
+    /// JSON Schema, in JSON, that the answer has to validate against; it is JSON on one line then. Goes
+    /// with neither `thinking` nor `min_tokens`.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
     /// Let the model think before it answers. The thought is never shown.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub thinking: Option<bool>,

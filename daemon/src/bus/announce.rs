@@ -1,14 +1,15 @@
 //! Signals on the bus for what changes in other rooms.
 
-use gemmad_api::{MANAGER_PATH, VOICE_PATH, to_dict};
+use gemmad_api::{COMMANDS_PATH, MANAGER_PATH, VOICE_PATH, to_dict};
 use tokio::sync::{broadcast, watch};
 use zbus::Connection;
 use zbus::object_server::{InterfaceRef, SignalEmitter};
 
 use super::manager::Manager;
-use super::{refusal, voice};
+use super::{Rooms, commands, refusal, voice};
+use crate::commands::Event as Command;
 use crate::engine::{Engine, Phase};
-use crate::voice::{Event, Status, Voice};
+use crate::voice::{Event, Status};
 
 /// Starts the tasks that announce, for as long as the other rooms live. The first state is
 /// announced too, for whoever watched the name appear.
@@ -17,16 +18,23 @@ use crate::voice::{Event, Status, Voice};
 /// When the bus is gone already.
 pub(super) async fn start(
     connection: &Connection,
-    engine: &Engine,
-    voice: &Voice,
+    rooms: &Rooms,
     stopping: watch::Receiver<bool>,
 ) -> zbus::Result<()> {
     manager_state(connection).await?;
     let server = connection.object_server();
     let manager = server.interface::<_, Manager>(MANAGER_PATH).await?;
     let spoken = server.interface::<_, voice::Voice>(VOICE_PATH).await?;
+    let invoked = server.interface(COMMANDS_PATH).await?;
+    let Rooms {
+        engine,
+        voice,
+        commands,
+        ..
+    } = rooms;
     tokio::spawn(phases(manager, engine.clone(), stopping));
     tokio::spawn(spoken_turns(spoken, voice.status(), voice.events()));
+    tokio::spawn(invocations(invoked, commands.events()));
     Ok(())
 }
 
@@ -132,6 +140,21 @@ async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::Result<()> {
         Event::Failed { utterance, error } => {
             let (name, message) = refusal::name_and_message(&refusal::engine(&error));
             voice::Voice::failed(emitter, utterance, &name, &message).await
+        }
+    }
+}
+
+async fn invocations(
+    object: InterfaceRef<commands::Commands>,
+    mut events: broadcast::Receiver<Command>,
+) {
+    loop {
+        match events.recv().await {
+            Ok(event) => log_failure(commands::signal(object.signal_emitter(), event).await),
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                log::error!("{missed} commands were not signalled: the bus is too slow");
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
         }
     }
 }

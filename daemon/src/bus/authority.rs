@@ -6,12 +6,10 @@ use std::collections::HashMap;
 
 use gemmad_api::Error;
 use zbus::Connection;
-use zbus::fdo::DBusProxy;
 use zbus::message::{Flags, Header};
-use zbus::names::BusName;
 use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 
-use super::Which;
+use super::{Which, caller};
 
 /// The action that polkit is asked about.
 const MANAGE: &str = "org.gemmad1.manage";
@@ -26,7 +24,7 @@ pub(super) async fn may_manage(
     connection: &Connection,
     header: &Header<'_>,
 ) -> Result<(), Error> {
-    if which == Which::Session || is_root(connection, header).await? {
+    if which == Which::Session || caller::user_number(connection, header).await? == Some(0) {
         return Ok(());
     }
     let refused = |why: String| {
@@ -39,18 +37,6 @@ pub(super) async fn may_manage(
         Ok(false) => Err(refused("polkit does not allow you".into())),
         Err(error) => Err(refused(format!("polkit cannot be asked: {error}"))),
     }
-}
-
-async fn is_root(connection: &Connection, header: &Header<'_>) -> Result<bool, Error> {
-    let Some(caller) = header.sender() else {
-        return Ok(false);
-    };
-    let bus = DBusProxy::new(connection).await?;
-    let user = bus
-        .get_connection_unix_user(BusName::from(caller.clone()))
-        .await
-        .map_err(zbus::Error::from)?;
-    Ok(user == 0)
 }
 
 async fn is_allowed(

@@ -10,7 +10,7 @@ use zbus::{Connection, OwnedFd, interface};
 use super::pipe::Pipe;
 use super::{Which, authority, caller, refusal};
 use crate::config::{Fraction, Settings, Temperature};
-use crate::engine::{Clip, Engine, Phase, Request};
+use crate::engine::{Clip, Engine, Form, Grammar, Phase, Request};
 use crate::reload::Reloader;
 use crate::voice::decode;
 
@@ -161,6 +161,14 @@ impl Manager {
         Ok((text, to_dict(&stats)))
     }
 
+    /// What an answer must look like.
+    async fn schema(&self, schema: &str) -> Result<Grammar, Error> {
+        let schema = serde_json::from_str(schema)
+            .map_err(|error| Error::InvalidSchema(format!("the schema is no JSON: {error}")))?;
+        let grammar = self.engine.grammar(Form::Json(schema)).await;
+        grammar.map_err(|error| refusal::engine(&error))
+    }
+
     /// The request a prompt and its options make.
     async fn question(&self, prompt: String, options: AskOptions) -> Result<Request, Error> {
         let config = self.settings.current();
@@ -169,7 +177,7 @@ impl Manager {
         }
         let mut request = Request::question(&config.answer, prompt);
         if let Some(system) = options.system {
-            request.system = system;
+            request.preamble = system.as_str().into();
         }
         if let Some(tokens) = options.max_tokens {
             request.max_tokens = at_least_one("max_tokens", tokens)?;
@@ -189,6 +197,14 @@ impl Manager {
         }
         if let Some(seed) = options.seed {
             request.sampling.seed = seed;
+        }
+        if let Some(schema) = options.schema {
+            if options.thinking == Some(true) || options.min_tokens.is_some() {
+                return Err(Error::InvalidArgument(
+                    "schema goes with neither thinking nor min_tokens; leave them out".into(),
+                ));
+            }
+            request.grammar = Some(self.schema(&schema).await?);
         }
         if let Some(thinking) = options.thinking {
             request.thinking = thinking;

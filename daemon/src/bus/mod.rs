@@ -3,6 +3,7 @@
 //!
 //! | file | owns |
 //! |---|---|
+//! | `commands` | `org.gemmad1.Commands` |
 //! | `manager` | `org.gemmad1.Manager` |
 //! | `voice` | `org.gemmad1.Voice` |
 //! | `announce` | signals for what changes in other rooms |
@@ -14,6 +15,7 @@
 mod announce;
 mod authority;
 mod caller;
+mod commands;
 mod manager;
 mod pipe;
 mod refusal;
@@ -21,17 +23,33 @@ mod voice;
 
 use std::time::Duration;
 
-use gemmad_api::{MANAGER_PATH, SERVICE, VOICE_PATH};
+use gemmad_api::{COMMANDS_PATH, MANAGER_PATH, SERVICE, VOICE_PATH};
 use tokio::sync::watch;
 use zbus::Connection;
 use zbus::connection::Builder;
 use zbus::fdo::RequestNameFlags;
 
+use crate::commands::Commands;
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::reload::Reloader;
 use crate::voice::Voice;
 use manager::Manager;
+
+/// What is served.
+#[derive(Debug, Clone)]
+pub struct Rooms {
+    /// The configuration in force.
+    pub settings: Settings,
+    /// Who answers.
+    pub engine: Engine,
+    /// Who listens.
+    pub voice: Voice,
+    /// What may be asked for.
+    pub commands: Commands,
+    /// Who reads the configuration again.
+    pub reloader: Reloader,
+}
 
 /// Which bus to serve on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,30 +102,26 @@ impl Bus {
     ///
     /// # Errors
     /// When there is no bus, or the name is not to be had.
-    pub async fn serve(
-        which: Which,
-        settings: Settings,
-        engine: Engine,
-        voice: Voice,
-        reloader: Reloader,
-    ) -> Result<Self, BusError> {
+    pub async fn serve(which: Which, rooms: Rooms) -> Result<Self, BusError> {
         let (name, builder) = match which {
             Which::System => ("system", Builder::system()),
             Which::Session => ("session", Builder::session()),
         };
         let (stopping, stopping_seen) = watch::channel(false);
         let carrying = watch::Sender::new(());
+        let Rooms { engine, voice, .. } = &rooms;
         let manager = Manager {
             which,
-            settings,
+            settings: rooms.settings.clone(),
             engine: engine.clone(),
-            reloader,
+            reloader: rooms.reloader.clone(),
             stopping: stopping_seen.clone(),
             carrying: carrying.clone(),
         };
         let connection = builder
             .serve_at(MANAGER_PATH, manager)
             .serve_at(VOICE_PATH, voice::Voice::new(voice.clone()))
+            .serve_at(COMMANDS_PATH, commands::Commands(rooms.commands.clone()))
             .build()
             .await
             .map_err(|source| BusError::Unreachable {
@@ -125,7 +139,7 @@ impl Bus {
                     source,
                 },
             })?;
-        announce::start(&connection, &engine, &voice, stopping_seen)
+        announce::start(&connection, &rooms, stopping_seen)
             .await
             .map_err(|source| BusError::Refused {
                 which: name,

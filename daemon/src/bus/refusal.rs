@@ -3,6 +3,7 @@
 use gemmad_api::Error;
 use zbus::DBusError;
 
+use crate::commands::CommandError;
 use crate::engine::EngineError;
 use crate::voice::{FileError, VoiceError};
 
@@ -15,6 +16,8 @@ pub(super) fn engine(error: &EngineError) -> Error {
         EngineError::PromptTooLong { .. } | EngineError::TextTooLong { .. } => {
             Error::PromptTooLong(message)
         }
+        EngineError::Grammar(_) => Error::InvalidSchema(message),
+        EngineError::Incomplete { .. } => Error::Incomplete(message),
         EngineError::Deaf(_) => Error::NotSupported(message),
         EngineError::ClipLength { .. } => Error::InvalidAudio(message),
         EngineError::Busy { .. } => Error::Busy(message),
@@ -31,6 +34,19 @@ pub(super) fn file(error: &FileError) -> Error {
 /// The contract's error for the voice's.
 pub(super) fn voice(error: &VoiceError) -> Error {
     Error::NoMicrophone(error.to_string())
+}
+
+/// The contract's error for a command's.
+pub(super) fn command(error: &CommandError) -> Error {
+    match error {
+        CommandError::Off => Error::NotSupported(error.to_string()),
+        // No schema of the caller's, but our own grammar.
+        CommandError::Engine(EngineError::Grammar(_)) | CommandError::Unfit(_) => {
+            Error::Failed(error.to_string())
+        }
+        CommandError::Engine(error) => engine(error),
+        CommandError::NothingToConfirm(_) => Error::InvalidArgument(error.to_string()),
+    }
 }
 
 /// Name and message of an error, for those that travel in signals and JSON lines.

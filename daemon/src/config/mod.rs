@@ -34,6 +34,8 @@ pub struct Config {
     pub transcribe: Transcribe,
     /// The microphone and the spoken turn.
     pub voice: Voice,
+    /// What may be asked for.
+    pub commands: Commands,
     /// What is logged.
     pub log: Log,
 }
@@ -234,6 +236,31 @@ impl Default for Voice {
     }
 }
 
+/// `[commands]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Commands {
+    /// Whether what is said may be a command, and `Commands.Invoke` works.
+    pub enabled: bool,
+    /// Folders with the files of the catalogue. Relative paths start at the configuration file's folder.
+    pub folders: Vec<PathBuf>,
+    /// Tell the model of the commands. Only a model that was trained on the catalogue does without.
+    pub declare: bool,
+    /// System prompt of what may be a command; empty: none.
+    pub system: String,
+}
+
+impl Default for Commands {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            folders: vec!["/etc/gemmad/commands.d".into()],
+            declare: true,
+            system: String::new(),
+        }
+    }
+}
+
 /// `[log]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -296,7 +323,7 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads and checks `path`. Relative model paths are made absolute from its folder.
+    /// Reads and checks `path`. Relative paths are made absolute from its folder.
     ///
     /// # Errors
     /// When the file cannot be read, is not TOML, or holds a key or value that does not fit.
@@ -310,6 +337,9 @@ impl Config {
         config.model.text = folder.join(&config.model.text);
         if !config.model.mmproj.as_os_str().is_empty() {
             config.model.mmproj = folder.join(&config.model.mmproj);
+        }
+        for commands in &mut config.commands.folders {
+            *commands = folder.join(&commands);
         }
         Ok(config)
     }

@@ -42,12 +42,18 @@ impl Settings {
         Arc::clone(&self.current.borrow())
     }
 
-    /// Reads the file again. What is bound to the loaded model (`[model]`, `[engine]`) stays as it is.
+    /// Reads the file again; nothing of it is in force yet.
     ///
     /// # Errors
-    /// Those of [`Config::load`]; everything stays as it is then.
-    pub fn reload(&self) -> Result<Reloaded, ConfigError> {
-        let file = Config::load(&self.path)?;
+    /// Those of [`Config::load`].
+    pub fn read(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.path)
+    }
+
+    /// Puts what was read from the file into force. What is bound to the loaded model (`[model]`,
+    /// `[engine]`) stays as it is.
+    #[must_use = "it says what changed"]
+    pub fn put(&self, file: &Config) -> Reloaded {
         let before = self.current();
         let after = Config {
             model: before.model.clone(),
@@ -56,10 +62,10 @@ impl Settings {
         };
         let reloaded = Reloaded {
             changed: before.differences(&after),
-            pending: after.differences(&file),
+            pending: after.differences(file),
         };
         self.current.send_replace(Arc::new(after));
-        Ok(reloaded)
+        reloaded
     }
 }
 
@@ -67,23 +73,27 @@ impl Settings {
 mod tests {
     use super::*;
 
+    fn reload(settings: &Settings) -> Result<Reloaded, ConfigError> {
+        settings.read().map(|file| settings.put(&file))
+    }
+
     #[test]
     fn a_reload_names_what_changed_and_what_waits_for_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gemmad.toml");
         std::fs::write(&path, "[answer]\nmax_tokens = 100\n").unwrap();
         let settings = Settings::load(path.clone()).unwrap();
-        assert_eq!(settings.reload().unwrap(), Reloaded::default());
+        assert_eq!(reload(&settings).unwrap(), Reloaded::default());
 
         let text = "[answer]\nmax_tokens = 200\n[engine]\ncontext = 1024\n[voice]\nopen = 0.7\n";
         std::fs::write(&path, text).unwrap();
-        let reloaded = settings.reload().unwrap();
+        let reloaded = reload(&settings).unwrap();
         assert_eq!(reloaded.changed, ["answer.max_tokens", "voice.open"]);
         assert_eq!(reloaded.pending, ["engine.context"]);
         let current = settings.current();
         assert_eq!(current.answer.max_tokens.get(), 200);
         assert_eq!(current.engine.context.get(), 4096);
-        assert_eq!(settings.reload().unwrap().pending, ["engine.context"]);
+        assert_eq!(reload(&settings).unwrap().pending, ["engine.context"]);
     }
 
     #[test]
@@ -93,7 +103,7 @@ mod tests {
         std::fs::write(&path, "[answer]\nmax_tokens = 100\n").unwrap();
         let settings = Settings::load(path.clone()).unwrap();
         std::fs::write(&path, "[answer]\nmax_tokens = 0\n").unwrap();
-        assert!(settings.reload().is_err());
+        assert!(reload(&settings).is_err());
         assert_eq!(settings.current().answer.max_tokens.get(), 100);
     }
 }

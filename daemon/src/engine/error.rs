@@ -38,6 +38,18 @@ pub enum EngineError {
         /// Its length.
         bytes: usize,
     },
+    /// A grammar or JSON Schema cannot be compiled, or is too complex to be followed.
+    #[error("the answer cannot be held to what was asked for: {0}")]
+    Grammar(String),
+    /// The answer reached its limit before it was what it has to be.
+    #[error(
+        "the answer was cut off before it was complete{}; allow more tokens",
+        so_far(text)
+    )]
+    Incomplete {
+        /// What there is of it, where it was not handed over as it came.
+        text: String,
+    },
     /// Too many requests are under way.
     #[error(
         "{requests} requests are under way or waiting, as many as [engine] parallel and queue allow; \
@@ -66,6 +78,13 @@ pub enum EngineError {
         /// Its last error line or code.
         why: String,
     },
+}
+
+fn so_far(text: &str) -> String {
+    match text {
+        "" => String::new(),
+        text => format!(" (so far: {text})"),
+    }
 }
 
 /// Why a model could not be loaded.

@@ -14,6 +14,7 @@
 //! | `request` | what is asked, and what comes back |
 //! | `turn` | a turn that is being spoken |
 //! | `places` | how many may wait |
+//! | `grammar` | holding an answer to a form |
 //! | `model`, `gguf` | the loaded files |
 //! | `template`, `prompt` | messages → tokens |
 //! | `audio` | samples → soft tokens |
@@ -31,6 +32,7 @@ mod context;
 mod cpu;
 mod error;
 mod gguf;
+mod grammar;
 mod hearing;
 mod kv_only;
 mod mixed;
@@ -47,7 +49,7 @@ mod threads;
 mod turn;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Instant;
 
 use gemmad_api::Health;
@@ -55,13 +57,16 @@ use tokio::sync::{mpsc as channel, oneshot, watch};
 
 pub use audio::{Clip, LONGEST_SECONDS, SAMPLE_RATE, SHORTEST_MS};
 pub use error::{EngineError, LoadError};
-pub use request::{Answer, Event, Priority, Request, Sampling};
+pub use grammar::{Form, Grammar};
+pub use request::{Answer, Event, Preamble, Priority, Request, Sampling};
+pub use scheduler::Kept;
 pub use text::Piece;
 pub use turn::Turn;
 
 use crate::config::{self, Config};
 use audio::{Encoder, Spans};
 use cpu::Cpu;
+use grammar::{Grammars, Guide};
 use hearing::{Opening, Recording};
 use model::{Model, Token};
 use places::{Place, Places};
@@ -86,6 +91,8 @@ pub enum Phase {
 #[derive(Debug, Clone)]
 pub struct Ready {
     model: Arc<Model>,
+    /// Made when the first grammar is wanted: with Gemma's vocabulary it takes a while, and memory.
+    grammars: Arc<OnceLock<Result<Grammars, EngineError>>>,
     /// Most rows of prompt and answer a question may have.
     capacity: usize,
 }
@@ -126,18 +133,26 @@ impl Requests {
     }
 
     /// What the engine thread gets of `request`, and what whoever asked gets.
+    ///
+    /// # Errors
+    /// When the request's grammar cannot be followed.
     fn job(
         &self,
         request: &Request,
-        prompt: Vec<Token>,
+        mut prompt: Vec<Token>,
         priority: Priority,
         place: Arc<Place>,
-    ) -> (Job, Answer) {
+    ) -> Result<(Job, Answer), EngineError> {
         let (sender, events) = channel::unbounded_channel();
         let id = self.next();
+        let mut guide = request.grammar.as_ref().map(Grammar::guide);
+        let begun = guide.as_mut().map_or(Ok(Vec::new()), Guide::forced)?;
+        prompt.extend(&begun);
         let job = Job {
             id,
             prompt,
+            begun,
+            guide,
             max_tokens: request.max_tokens as usize,
             min_tokens: request.min_tokens,
             sampling: request.sampling.clone(),
@@ -147,7 +162,7 @@ impl Requests {
             events: sender,
             place,
         };
-        (job, Answer { id, events })
+        Ok((job, Answer { id, events }))
     }
 }
 
@@ -210,12 +225,14 @@ impl Engine {
     pub async fn submit(&self, request: Request) -> Result<Answer, EngineError> {
         let arrived = Instant::now();
         let place = Arc::new(Places::take(&self.places, Priority::Question)?);
-        let Ready { model, capacity } = self.ready().await?;
+        let Ready {
+            model, capacity, ..
+        } = self.ready().await?;
         let requests = self.requests.clone();
         // Tokenising a long text and the mel spectrogram of a long clip take up to 0.1 s.
         let prepared = tokio::task::spawn_blocking(move || {
             let (prompt, spans) = prepare(&model, &request)?;
-            let (job, answer) = requests.job(&request, prompt, Priority::Question, place);
+            let (job, answer) = requests.job(&request, prompt, Priority::Question, place)?;
             Ok((Job { arrived, ..job }, spans, answer))
         });
         let (job, spans, answer) = prepared.await.map_err(|_| EngineError::Stopping)??;
@@ -231,18 +248,36 @@ impl Engine {
         Ok(answer)
     }
 
-    /// Opens a turn that somebody begins to speak, after this system prompt; while the model is loading
+    /// Compiles what answers must look like; while the model is loading it waits. What was compiled can be
+    /// used again and again.
+    ///
+    /// # Errors
+    /// [`EngineError::Grammar`] when it cannot be followed, or that there is no model.
+    pub async fn grammar(&self, form: Form) -> Result<Grammar, EngineError> {
+        let Ready {
+            model, grammars, ..
+        } = self.ready().await?;
+        let compiled = tokio::task::spawn_blocking(move || {
+            let grammars = grammars.get_or_init(|| Grammars::new(&model));
+            grammars.as_ref().map_err(Clone::clone)?.compile(&form)
+        });
+        // The compiler gives up on some schemas by a panic.
+        let complex = |_| EngineError::Grammar("it is too complex; simplify it".into());
+        compiled.await.map_err(complex)?
+    }
+
+    /// Opens a turn that somebody begins to speak, after this preamble; while the model is loading
     /// it waits.
     ///
     /// # Errors
     /// [`EngineError::Busy`] when two turns are under way already; that the model cannot hear; or that
     /// there is none.
-    pub async fn listen(&self, system: &str) -> Result<Turn, EngineError> {
+    pub async fn listen(&self, preamble: impl Into<Preamble>) -> Result<Turn, EngineError> {
         let place = Arc::new(Places::take(&self.places, Priority::Speech)?);
         let Ready { model, .. } = self.ready().await?;
         let encoder = encoder(&model)?;
         let request = Request {
-            system: system.into(),
+            preamble: preamble.into(),
             ..Request::reply(&config::Answer::default())
         };
         let before = prompt::around_sound(&model, &request)?.before;
@@ -260,7 +295,7 @@ impl Engine {
             .map_err(|_| EngineError::Stopping)?;
         Ok(Turn {
             id,
-            system: request.system,
+            preamble: request.preamble,
             before,
             model,
             work: self.work.clone(),
@@ -270,16 +305,17 @@ impl Engine {
         })
     }
 
-    /// Makes this the system prompt that is kept in the KV cache, as soon as nobody is being answered.
-    /// One that cannot be kept is logged; it then is prefilled with every request.
-    pub fn keep_prompt(&self, system: &str) {
+    /// Makes this the preamble that is kept in the KV cache for such requests, as soon as nobody is being
+    /// answered; `None`: none. One that cannot be kept is logged; it then is prefilled with every request.
+    pub fn keep(&self, kept: Kept, preamble: Option<&Preamble>) {
         let Phase::Ready(Ready { model, .. }) = &*self.phase.borrow() else {
             return;
         };
-        match prompt::prefix(model, system) {
+        let prefix = preamble.map_or(Ok(Vec::new()), |it| prompt::prefix(model, it));
+        match prefix {
             // A thread that is gone keeps nothing.
-            Ok(prefix) => drop(self.work.send(Work::Prefix(prefix))),
-            Err(error) => log::warn!("the system prompt is not kept in the cache: {error}"),
+            Ok(prefix) => drop(self.work.send(Work::Keep(kept, prefix))),
+            Err(error) => log::warn!("a system prompt is not kept in the cache: {error}"),
         }
     }
 
@@ -373,11 +409,16 @@ impl Thread {
             })?;
         let model = Model::load(&config.model, &threads, &mut |share| self.loading(share))?;
         let model = Arc::new(model);
-        let prefix = prompt::prefix(&model, &config.answer.system)?;
+        let prefix = prompt::prefix(&model, &config.answer.system.as_str().into())?;
         let carried = self.carried.clone();
         let scheduler = Scheduler::new(&model, &threads, prefix, &config.engine, carried)?;
         let capacity = scheduler.capacity();
-        Ok((scheduler, Ready { model, capacity }))
+        let ready = Ready {
+            model,
+            grammars: Arc::default(),
+            capacity,
+        };
+        Ok((scheduler, ready))
     }
 
     /// Tells how much of the model is loaded, when that changed by a percent; whether to go on.

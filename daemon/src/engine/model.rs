@@ -33,6 +33,7 @@ pub(super) struct Model {
     ends: Vec<Token>,
     thought: Option<(Token, Token)>,
     breakable: Vec<String>,
+    calls: Vec<Token>,
 }
 
 impl Model {
@@ -83,6 +84,7 @@ impl Model {
         };
         let thought = find("<|channel>").zip(find("<channel|>"));
         let breakable = breakable(&llama);
+        let calls = CALLS.into_iter().filter_map(find).collect();
         let ends = vocab.tokens().filter(|token| vocab.is_eog(*token));
         let ends = ends.map(|token| token.0).collect();
         Ok(Self {
@@ -94,6 +96,7 @@ impl Model {
             ends,
             thought,
             breakable,
+            calls,
         })
     }
 
@@ -143,10 +146,23 @@ impl Model {
         &self.ends
     }
 
-    /// The bytes of `token` as an answer shows them: nothing for control tokens. A character may be
-    /// spread over several tokens.
+    /// The bytes of `token` as an answer shows them: nothing for control tokens other than those of calls.
+    /// A character may be spread over several tokens.
     pub(super) fn bytes(&self, token: Token) -> Vec<u8> {
-        piece(&self.llama, LlamaToken(token), false)
+        piece(&self.llama, LlamaToken(token), self.calls.contains(&token))
+    }
+
+    /// The text of a token that is protocol and not what it looks like, such as `<turn|>` or `<|tool_call>`.
+    pub(super) fn protocol(&self, token: Token) -> Option<Vec<u8>> {
+        let vocab = self.llama.vocab();
+        let token = LlamaToken(token);
+        let text = || piece(&self.llama, token, true);
+        if vocab.is_control(token) {
+            return Some(text());
+        }
+        let text = text();
+        let is_known = self.breakable.iter().any(|it| it.as_bytes() == text);
+        is_known.then_some(text)
     }
 
     /// Tokens of a template's own text, control tokens included.
@@ -182,6 +198,9 @@ pub(super) fn raw_model(model: &LlamaModel) -> *mut sys::llama_model {
     // (llama-cpp-2 0.1.160, model.rs:26 and ptr.rs:5; the version is pinned).
     unsafe { std::mem::transmute_copy(model) }
 }
+
+/// The tokens that calls are written with. Some files have them as control tokens, some as tokens of text.
+const CALLS: [&str; 3] = ["<|tool_call>", "<tool_call|>", "<|\"|>"];
 
 /// Told the share that is loaded, says whether to go on.
 pub(super) type Progress<'a> = dyn FnMut(f32) -> bool + 'a;

@@ -2,7 +2,7 @@
 
 use super::model::{Model, Token};
 use super::template::{Content, Message, Piece, Role};
-use super::{EngineError, Request};
+use super::{EngineError, Preamble, Request};
 
 /// Longest text in bytes, system prompt included: 1 MiB is several times what Gemma 4's longest
 /// context holds, and takes a fraction of a second to tokenise.
@@ -67,12 +67,12 @@ pub(super) fn between_spans(model: &Model) -> Vec<Token> {
     marks(model).concat()
 }
 
-/// The tokens every request with this system prompt starts with: all before the person's words.
+/// The tokens every request with this preamble starts with: all before the person's words.
 ///
 /// # Errors
 /// When the template refuses.
-pub(super) fn prefix(model: &Model, system: &str) -> Result<Vec<Token>, EngineError> {
-    let mut pieces = render_turn(model, system, false, "?", false)?;
+pub(super) fn prefix(model: &Model, preamble: &Preamble) -> Result<Vec<Token>, EngineError> {
+    let mut pieces = render_turn(model, preamble, false, "?", false)?;
     let words = pieces
         .iter()
         .rposition(|piece| matches!(piece, Piece::Said(_)));
@@ -92,7 +92,7 @@ fn marks(model: &Model) -> [Vec<Token>; 2] {
 }
 
 fn check_length(request: &Request) -> Result<(), EngineError> {
-    match request.text.len() + request.system.len() {
+    match request.text.len() + request.preamble.system.len() {
         bytes if bytes > LONGEST_TEXT => Err(EngineError::TextTooLong { bytes }),
         _ => Ok(()),
     }
@@ -116,17 +116,17 @@ fn tokenise(model: &Model, pieces: &[Piece], is_start: bool) -> Vec<Token> {
 
 fn render(model: &Model, request: &Request, sound: bool) -> Result<Vec<Piece>, EngineError> {
     let Request {
-        system,
+        preamble,
         text,
         thinking,
         ..
     } = request;
-    render_turn(model, system, sound, text, *thinking)
+    render_turn(model, preamble, sound, text, *thinking)
 }
 
 fn render_turn(
     model: &Model,
-    system: &str,
+    Preamble { system, tools }: &Preamble,
     sound: bool,
     text: &str,
     thinking: bool,
@@ -149,7 +149,7 @@ fn render_turn(
         role: Role::User,
         content,
     });
-    model.template().render(&messages, thinking)
+    model.template().render(&messages, tools, thinking)
 }
 
 /// Whether the template wrote the beginning-of-sequence token itself.

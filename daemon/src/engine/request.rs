@@ -7,7 +7,7 @@ use std::time::Instant;
 use gemmad_api::Stats;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{Clip, EngineError, Piece};
+use super::{Clip, EngineError, Grammar, Piece};
 use crate::config::{self, Fraction, Temperature};
 
 /// Who is served first when both wait.
@@ -60,11 +60,31 @@ fn random_seed() -> u32 {
     u32::from_ne_bytes([a, b, c, d])
 }
 
+/// What the model is told before the conversation begins.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Preamble {
+    /// System prompt; empty: none.
+    pub system: String,
+    /// Tools it may call, in the shape that chat templates expect. Their texts count as the template's own,
+    /// so they hold nothing that somebody could have typed or said.
+    pub tools: Arc<[serde_json::Value]>,
+}
+
+impl From<&str> for Preamble {
+    /// A system prompt and no tools.
+    fn from(system: &str) -> Self {
+        Self {
+            system: system.into(),
+            tools: Arc::default(),
+        }
+    }
+}
+
 /// One turn to be answered.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// System prompt; empty: none.
-    pub system: String,
+    /// What comes before it.
+    pub preamble: Preamble,
     /// Sound the turn begins with.
     pub clip: Option<Arc<Clip>>,
     /// Text of the turn; may be empty when there is sound.
@@ -77,6 +97,8 @@ pub struct Request {
     pub min_tokens: u32,
     /// Whether the model may think first. The thought is never part of the answer.
     pub thinking: bool,
+    /// What the answer must look like; with it `min_tokens` does not count, and nothing is thought.
+    pub grammar: Option<Grammar>,
     /// When the last sample of speech was heard, if it was.
     pub heard: Option<Instant>,
 }
@@ -86,13 +108,14 @@ impl Request {
     #[must_use]
     pub fn question(config: &config::Answer, text: String) -> Self {
         Self {
-            system: config.system.clone(),
+            preamble: config.system.as_str().into(),
             clip: None,
             text,
             sampling: Sampling::new(config),
             max_tokens: config.max_tokens.get(),
             min_tokens: 0,
             thinking: false,
+            grammar: None,
             heard: None,
         }
     }
@@ -109,7 +132,7 @@ impl Request {
     pub fn transcript(config: &config::Transcribe, language: &str) -> Self {
         let text = config.prompt.replace("{language}", language);
         Self {
-            system: String::new(),
+            preamble: Preamble::default(),
             sampling: Sampling::greedy(),
             ..Self::question(&config::Answer::default(), text)
         }
@@ -171,6 +194,10 @@ impl Answer {
             match self.next().await {
                 Event::Text(piece) => text.push_str(&piece.text),
                 Event::Done(stats) => return Ok((text, stats)),
+                // What there is of an answer that ought to have been more is told with the reason.
+                Event::Failed(EngineError::Incomplete { .. }) => {
+                    return Err(EngineError::Incomplete { text });
+                }
                 Event::Failed(error) => return Err(error),
             }
         }

@@ -6,6 +6,7 @@ use llama_cpp_2::token::data::LlamaTokenData;
 use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 
 use super::Sampling;
+use super::grammar::Allowed;
 use super::model::Token;
 
 /// A request's way of choosing.
@@ -36,21 +37,21 @@ impl Sampler {
         ))
     }
 
-    /// The next token, none of `barred`. `logits` has one entry for each token of the vocabulary.
+    /// The next token, one of `choice`. `logits` has one entry for each token of the vocabulary.
     pub(super) fn sample(
         &mut self,
         logits: &[f32],
-        barred: &[Token],
+        choice: &Choice<'_>,
         candidates: &mut Candidates,
     ) -> Token {
         match self {
-            Self::Greedy => likeliest(logits, barred),
+            Self::Greedy => likeliest(logits, choice),
             Self::Chain(chain) => {
                 candidates.data.clear();
                 candidates.data.extend(
                     (0..)
                         .zip(logits)
-                        .filter(|(id, _)| !barred.contains(id))
+                        .filter(|(id, _)| choice.holds(*id))
                         .map(|(id, logit)| LlamaTokenData::new(LlamaToken(id), *logit, 0.0)),
                 );
                 candidates.sorted = false;
@@ -62,17 +63,42 @@ impl Sampler {
                         token.0
                     }
                     // Logits that are not numbers select nothing.
-                    None => likeliest(logits, barred),
+                    None => likeliest(logits, choice),
                 }
             }
         }
     }
 }
 
-fn likeliest(logits: &[f32], barred: &[Token]) -> Token {
-    let mut best = (0, f32::NEG_INFINITY);
+/// Which tokens may be drawn.
+pub(super) enum Choice<'a> {
+    /// All but these.
+    Except(&'a [Token]),
+    /// Those that a grammar allows; at least one.
+    Among(&'a Allowed),
+}
+
+impl Choice<'_> {
+    fn holds(&self, token: Token) -> bool {
+        match self {
+            Self::Except(barred) => !barred.contains(&token),
+            Self::Among(allowed) => allowed.holds(token),
+        }
+    }
+
+    /// What is drawn if the logits prefer nothing.
+    fn any(&self) -> Token {
+        match self {
+            Self::Except(_) => 0,
+            Self::Among(allowed) => allowed.first(),
+        }
+    }
+}
+
+fn likeliest(logits: &[f32], choice: &Choice<'_>) -> Token {
+    let mut best = (choice.any(), f32::NEG_INFINITY);
     for (id, logit) in (0..).zip(logits) {
-        if *logit > best.1 && !barred.contains(&id) {
+        if *logit > best.1 && choice.holds(id) {
             best = (id, *logit);
         }
     }
@@ -96,7 +122,7 @@ mod tests {
     fn draw(sampler: &mut Sampler, logits: &[f32], times: usize) -> Vec<Token> {
         let mut candidates = Candidates::new(Vec::new(), false);
         (0..times)
-            .map(|_| sampler.sample(logits, &[9], &mut candidates))
+            .map(|_| sampler.sample(logits, &Choice::Except(&[9]), &mut candidates))
             .collect()
     }
 
@@ -110,10 +136,13 @@ mod tests {
     fn a_barred_token_is_never_drawn() {
         let logits = [5.0, 0.0, 0.1];
         let mut candidates = Candidates::new(Vec::new(), false);
-        let greedy = Sampler::new(&sampling(0.0, 1)).sample(&logits, &[0], &mut candidates);
+        let greedy =
+            Sampler::new(&sampling(0.0, 1)).sample(&logits, &Choice::Except(&[0]), &mut candidates);
         assert_eq!(greedy, 2);
         let mut drawn = Sampler::new(&sampling(1.0, 1));
-        assert!((0..50).all(|_| drawn.sample(&logits, &[0], &mut candidates) != 0));
+        assert!(
+            (0..50).all(|_| drawn.sample(&logits, &Choice::Except(&[0]), &mut candidates) != 0)
+        );
     }
 
     #[test]

@@ -9,9 +9,10 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::cells::Block;
 use super::context::{Row, SequenceId};
+use super::grammar::Guide;
 use super::model::{Model, Token};
 use super::places::Place;
-use super::sampler::{Candidates, Sampler};
+use super::sampler::{Candidates, Choice, Sampler};
 use super::text::Text;
 use super::{EngineError, Event, Priority, Sampling};
 
@@ -19,8 +20,13 @@ use super::{EngineError, Event, Priority, Sampling};
 #[derive(Debug)]
 pub(super) struct Job {
     pub id: u64,
-    /// What the model reads; of a spoken request, what follows the sound.
+    /// What the model reads; of a spoken request, what follows the sound. What the answer has to begin with
+    /// is its end.
     pub prompt: Vec<Token>,
+    /// What the answer has to begin with.
+    pub begun: Vec<Token>,
+    /// What the rest of the answer is held to.
+    pub guide: Option<Guide>,
     pub max_tokens: usize,
     pub min_tokens: u32,
     pub sampling: Sampling,
@@ -83,9 +89,10 @@ pub(super) struct Effort {
 
 /// What a sequence feeds the model next.
 pub(super) enum Next<'a> {
-    /// Tokens of the prompt whose logits nobody wants: all but its last.
+    /// Tokens whose logits nobody wants: of the prompt all but the last, and of the answer those after which
+    /// a grammar leaves no choice.
     Prompt(&'a [Token]),
-    /// A token whose logits are wanted: the prompt's last, or the one generated last.
+    /// A token whose logits are wanted: the prompt's last, or the one written last.
     Token(Token),
 }
 
@@ -99,18 +106,21 @@ pub(super) struct Sequence {
     rows: usize,
     /// Cells that hold them and will hold the rest.
     _cells: Vec<Rc<Block>>,
-    /// Tokens of the prompt that are in the KV cache.
+    /// What the model has to read: the prompt at first, then what was added to the answer.
+    ahead: Vec<Token>,
+    /// How many of these are in the KV cache.
     read: usize,
-    last: Option<Token>,
     sampler: Sampler,
     text: Text,
     stats: Stats,
     first_token: Option<Instant>,
+    /// Whether tokens that had to come found no room.
+    is_cut: bool,
 }
 
 impl Sequence {
     /// Gives `job` a sequence that begins with `base`, and cells for all it may need.
-    pub(super) fn new(id: SequenceId, job: Job, base: &Base, cells: Vec<Rc<Block>>) -> Self {
+    pub(super) fn new(id: SequenceId, mut job: Job, base: &Base, cells: Vec<Rc<Block>>) -> Self {
         let rows = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
         let Effort {
             encode,
@@ -122,7 +132,7 @@ impl Sequence {
         let spoken = !sound.is_zero();
         let stats = Stats {
             request: job.id,
-            prompt_tokens: rows(base.rows + job.prompt.len()),
+            prompt_tokens: rows(base.rows + job.prompt.len() - job.begun.len()),
             cached_tokens: rows(base.cached),
             audio_tokens: rows(base.audio),
             queue_ms: milliseconds(base.began.map_or_else(
@@ -142,12 +152,13 @@ impl Sequence {
             id,
             rows: base.rows,
             _cells: cells,
+            ahead: std::mem::take(&mut job.prompt),
             read: 0,
-            last: None,
             sampler: Sampler::new(&job.sampling),
             text: Text::default(),
             stats,
             first_token: None,
+            is_cut: false,
             job,
         }
     }
@@ -161,13 +172,11 @@ impl Sequence {
 
     /// What it feeds the model next.
     pub(super) fn next(&self) -> Next<'_> {
-        if let Some(token) = self.last {
-            return Next::Token(token);
-        }
-        match &self.job.prompt[self.read..] {
+        match &self.ahead[self.read..] {
             [token] => Next::Token(*token),
             [rest @ .., _] => Next::Prompt(rest),
-            // A prompt has at least the token that opens the model's turn.
+            // A prompt has at least the token that opens the model's turn, and an answer grows by a token at
+            // least.
             [] => Next::Prompt(&[]),
         }
     }
@@ -186,46 +195,99 @@ impl Sequence {
     /// Notes that `rows` rows went into the KV cache in a batch that took `time`.
     pub(super) fn advance(&mut self, rows: usize, time: Duration) {
         self.rows += rows;
-        if self.last.take().is_none() {
+        self.read += rows;
+        if self.first_token.is_none() {
             let time = milliseconds(time);
             self.stats.prefill_ms += time;
             self.stats.end_prefill_ms = self.stats.end_prefill_ms.map(|before| before + time);
-            self.read += rows;
         }
     }
 
-    /// Draws the next token and sends its text. Returns how the answer ended, if it did.
+    /// Draws the next token, adds those that a grammar leaves no choice after it, and sends their text.
+    /// Returns how the answer ended, if it did.
+    ///
+    /// # Errors
+    /// When the grammar has become too complex to be followed.
     pub(super) fn sample(
         &mut self,
         model: &Model,
         logits: &[f32],
         candidates: &mut Candidates,
-    ) -> Option<Finish> {
-        let barred = if self.stats.output_tokens < self.job.min_tokens {
-            model.ends()
-        } else {
-            &[]
-        };
-        let token = self.sampler.sample(logits, barred, candidates);
+    ) -> Result<Option<Finish>, EngineError> {
         self.note_first_token();
+        let begun = std::mem::take(&mut self.job.begun);
+        if let Some(finish) = self.write(model, &begun, begun.len()) {
+            return Ok(Some(finish));
+        }
+        let token = self.draw(model, logits, candidates)?;
         if model.ends().contains(&token) {
+            return Ok(Some(Finish::Stop));
+        }
+        self.ahead.clear();
+        self.ahead.push(token);
+        self.read = 0;
+        if let Some(guide) = &mut self.job.guide {
+            self.ahead.extend(guide.follow(token)?);
+        }
+        let ahead = std::mem::take(&mut self.ahead);
+        let finish = self.write(model, &ahead, ahead.len() - 1);
+        self.ahead = ahead;
+        Ok(finish)
+    }
+
+    fn draw(
+        &mut self,
+        model: &Model,
+        logits: &[f32],
+        candidates: &mut Candidates,
+    ) -> Result<Token, EngineError> {
+        if let Some(guide) = &mut self.job.guide {
+            let allowed = guide.allowed()?;
+            let choice = Choice::Among(&allowed);
+            return Ok(self.sampler.sample(logits, &choice, candidates));
+        }
+        let is_short = self.stats.output_tokens < self.job.min_tokens;
+        let barred = if is_short { model.ends() } else { &[] };
+        let choice = Choice::Except(barred);
+        Ok(self.sampler.sample(logits, &choice, candidates))
+    }
+
+    /// Adds `tokens` to the answer, of which the last `forced` were no choice of the model's. Returns how
+    /// the answer ended, if it did.
+    fn write(&mut self, model: &Model, tokens: &[Token], forced: usize) -> Option<Finish> {
+        let chosen = tokens.len() - forced;
+        for (nth, token) in tokens.iter().enumerate() {
+            if self.stats.output_tokens as usize >= self.job.max_tokens {
+                self.is_cut = true;
+                return Some(Finish::Length);
+            }
+            self.stats.output_tokens += 1;
+            self.stats.forced_tokens += u32::from(nth >= chosen);
+            if let Some(piece) = self.text.push(model, *token) {
+                self.send(Event::Text(piece));
+            }
+        }
+        let guide = self.job.guide.as_ref();
+        if guide.is_some_and(Guide::is_over) {
             return Some(Finish::Stop);
         }
-        self.stats.output_tokens += 1;
-        if let Some(piece) = self.text.push(model, token) {
-            self.send(Event::Text(piece));
-        }
-        if self.stats.output_tokens as usize >= self.job.max_tokens {
-            return Some(Finish::Length);
-        }
-        self.last = Some(token);
-        None
+        (self.stats.output_tokens as usize >= self.job.max_tokens).then_some(Finish::Length)
     }
 
     /// Sends the end of the answer.
     pub(super) fn finish(mut self, finish: Finish) {
         if let Some(piece) = self.text.finish() {
             self.send(Event::Text(piece));
+        }
+        if finish == Finish::Length
+            && let Some(guide) = &mut self.job.guide
+            && (self.is_cut || !guide.may_end())
+        {
+            log::info!(request = self.stats.request; "an answer was cut off before it was complete");
+            let text = String::new();
+            return self
+                .job
+                .end(Event::Failed(EngineError::Incomplete { text }));
         }
         self.stats.finish = finish;
         self.stats.thought_tokens = self.text.thought();
@@ -241,6 +303,7 @@ impl Sequence {
             cached_tokens = stats.cached_tokens,
             audio_tokens = stats.audio_tokens,
             tokens = stats.output_tokens,
+            forced_tokens = stats.forced_tokens,
             first_token_ms = stats.first_token_ms.round(),
             ms = stats.total_ms.round();
             "answered"

@@ -9,14 +9,14 @@ use super::hearing::{TurnId, duration_of_rows};
 use super::model::Model;
 use super::places::Place;
 use super::scheduler::Work;
-use super::{Answer, EngineError, Priority, Request, Requests, prompt};
+use super::{Answer, EngineError, Preamble, Priority, Request, Requests, prompt};
 
 /// A turn that is being spoken. It is computed as it is heard. Dropping it forgets what was heard;
 /// answers that were asked for are made all the same.
 #[derive(Debug)]
 pub struct Turn {
     pub(super) id: TurnId,
-    pub(super) system: String,
+    pub(super) preamble: Preamble,
     pub(super) before: Vec<super::model::Token>,
     pub(super) model: Arc<Model>,
     pub(super) work: mpsc::Sender<Work>,
@@ -39,7 +39,7 @@ impl Turn {
     }
 
     /// Asks about the turn as if it ended here; it can go on all the same. What the requests say of a
-    /// system prompt and of sound does not count: the turn has both. The answers begin together.
+    /// preamble and of sound does not count: the turn has both. The answers begin together.
     ///
     /// # Errors
     /// When the template refuses, or makes the beginning of the turn depend on the request.
@@ -47,7 +47,7 @@ impl Turn {
         let (mut jobs, mut answers) = (Vec::new(), Vec::new());
         for request in requests {
             let request = Request {
-                system: self.system.clone(),
+                preamble: self.preamble.clone(),
                 ..request.clone()
             };
             let around = prompt::around_sound(&self.model, &request)?;
@@ -57,9 +57,9 @@ impl Turn {
                 ));
             }
             let place = Arc::clone(&self.place);
-            let (job, answer) = self
-                .requests
-                .job(&request, around.after, Priority::Speech, place);
+            let (job, answer) =
+                self.requests
+                    .job(&request, around.after, Priority::Speech, place)?;
             jobs.push(job);
             answers.push(answer);
         }

@@ -11,8 +11,9 @@ use gemmad_api::Stats;
 use tokio::sync::mpsc;
 
 use super::turn::{Event, Told};
+use crate::commands::{Commands, Force, Origin, Reading};
 use crate::config::Config;
-use crate::engine::{Answer, Engine, EngineError, Request, SAMPLE_RATE, Turn};
+use crate::engine::{Answer, Engine, EngineError, Grammar, Preamble, Request, SAMPLE_RATE, Turn};
 use crate::platform::thermal;
 
 /// How far behind the speaker the engine may be for an answer to be begun before it is known that they
@@ -35,6 +36,9 @@ pub(super) enum Speech {
 pub(super) struct Conversation {
     pub config: Arc<Config>,
     pub engine: Engine,
+    pub commands: Commands,
+    /// What may be asked for, if anything.
+    pub force: Option<Arc<Force>>,
     pub utterance: u64,
     pub told: mpsc::UnboundedSender<Told>,
 }
@@ -64,7 +68,11 @@ impl Conversation {
         &self,
         speech: &mut mpsc::UnboundedReceiver<Speech>,
     ) -> Result<Option<Answers>, EngineError> {
-        let turn = self.engine.listen(&self.config.answer.system).await?;
+        let turn = self.engine.listen(self.preamble()).await?;
+        let grammar = match &self.force {
+            Some(force) => Some(force.grammar(&self.engine).await?),
+            None => None,
+        };
         let mut answers = None;
         let mut samples = 0;
         while let Some(heard) = speech.recv().await {
@@ -74,7 +82,7 @@ impl Conversation {
                     turn.push(sound);
                 }
                 Speech::Paused(at) if self.speculates(&turn) => {
-                    answers = Some(self.ask(&turn, at)?);
+                    answers = Some(self.ask(&turn, grammar.clone(), at)?);
                 }
                 Speech::Paused(_) => {}
                 Speech::Resumed => answers = None,
@@ -82,7 +90,7 @@ impl Conversation {
                     self.tell_end(samples);
                     return match answers {
                         Some(answers) => Ok(Some(answers)),
-                        None => self.ask(&turn, at).map(Some),
+                        None => self.ask(&turn, grammar, at).map(Some),
                     };
                 }
             }
@@ -96,14 +104,31 @@ impl Conversation {
         self.config.voice.speculative && turn.backlog() < BEHIND && !thermal::is_hot()
     }
 
-    fn ask(&self, turn: &Turn, at: Instant) -> Result<Answers, EngineError> {
+    /// What the model is told before it hears anything.
+    fn preamble(&self) -> Preamble {
+        match &self.force {
+            Some(force) => force.preamble.clone(),
+            None => self.config.answer.system.as_str().into(),
+        }
+    }
+
+    fn ask(
+        &self,
+        turn: &Turn,
+        grammar: Option<Grammar>,
+        at: Instant,
+    ) -> Result<Answers, EngineError> {
         let Config {
             answer,
             transcribe,
             voice,
             ..
         } = &*self.config;
-        let mut requests = vec![Request::reply(answer).heard(at)];
+        let reply = match (&self.force, grammar) {
+            (Some(force), Some(grammar)) => force.reply(answer, grammar, at),
+            _ => Request::reply(answer).heard(at),
+        };
+        let mut requests = vec![reply];
         if voice.transcript {
             requests.push(Request::transcript(transcribe, &transcribe.language).heard(at));
         }
@@ -130,7 +155,7 @@ impl Conversation {
         let utterance = self.utterance;
         let replied = async {
             self.tell(match reply.text().await {
-                Ok((text, stats)) => reply_event(utterance, text, stats),
+                Ok((text, stats)) => reply_event(utterance, self.understand(text), stats),
                 Err(error) => Event::Failed { utterance, error },
             });
         };
@@ -147,6 +172,27 @@ impl Conversation {
             }
         };
         tokio::join!(replied, transcribed);
+    }
+
+    /// Carries out the commands that an answer consists of; returns what the person is told.
+    fn understand(&self, answer: String) -> String {
+        let Some(force) = &self.force else {
+            return answer;
+        };
+        let origin = Origin::Voice {
+            utterance: self.utterance,
+        };
+        match self.commands.follow(force, &answer, &origin, false) {
+            Ok(Reading::Question(text) | Reading::Words(text)) => text,
+            Ok(Reading::Commands(invocations)) => {
+                let lines: Vec<_> = invocations.iter().map(ToString::to_string).collect();
+                lines.join("\n")
+            }
+            Err(error) => {
+                log::warn!(utterance = self.utterance; "{error}");
+                error.to_string()
+            }
+        }
     }
 
     fn tell(&self, event: Event) {

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::conversation::{Conversation, Speech};
 use super::{Ears, Heard};
+use crate::commands::Commands;
 use crate::config::{Config, Mode, Settings};
 use crate::engine::{Engine, EngineError};
 
@@ -118,7 +119,7 @@ impl Voice {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(settings: Settings, engine: Engine) -> std::io::Result<Self> {
+    pub fn start(settings: Settings, engine: Engine, commands: Commands) -> std::io::Result<Self> {
         let config = settings.current();
         let (ears, heard) = Ears::spawn(&config.voice)?;
         let (orders, received) = mpsc::unbounded_channel();
@@ -129,6 +130,7 @@ impl Voice {
             settings: settings.clone(),
             config,
             engine,
+            commands,
             ears,
             status: status.clone(),
             events: events.clone(),
@@ -206,6 +208,7 @@ struct Turns {
     /// What the settings were when the ears were told.
     config: Arc<Config>,
     engine: Engine,
+    commands: Commands,
     ears: Ears,
     status: watch::Sender<Status>,
     events: broadcast::Sender<Event>,
@@ -286,6 +289,8 @@ impl Turns {
         let conversation = Conversation {
             config: Arc::clone(&self.config),
             engine: self.engine.clone(),
+            commands: self.commands.clone(),
+            force: self.commands.force(),
             utterance,
             told: self.told.clone(),
         };

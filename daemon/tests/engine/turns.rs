@@ -39,7 +39,7 @@ async fn texts(answers: Vec<Answer>) -> Vec<(String, Stats)> {
 }
 
 async fn spoken(engine: &Engine, config: &Config, sound: &[f32]) -> Vec<(String, Stats)> {
-    let turn = engine.listen(&config.answer.system).await.unwrap();
+    let turn = engine.listen(config.answer.system.as_str()).await.unwrap();
     push(&turn, sound);
     let answers = turn.ask(&questions(config)).unwrap();
     drop(turn);
@@ -52,7 +52,7 @@ async fn recorded(engine: &Engine, config: &Config, sound: &[f32]) -> Vec<String
     let mut texts = Vec::new();
     for question in questions(config) {
         let question = Request {
-            system: config.answer.system.clone(),
+            preamble: config.answer.system.as_str().into(),
             ..question.about(std::sync::Arc::clone(&clip))
         };
         let answer = engine.submit(question).await.unwrap();

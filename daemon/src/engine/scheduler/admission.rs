@@ -7,12 +7,12 @@
 use std::rc::Rc;
 
 use super::Scheduler;
-use super::prefix::PREFIX;
+use super::prefix::Shared;
 use crate::engine::cells::Block;
 use crate::engine::context::SequenceId;
 use crate::engine::hearing::{Hearing, Lead, Recording};
 use crate::engine::sequence::{Base, Job, Sequence};
-use crate::engine::{EngineError, Priority, prompt};
+use crate::engine::{EngineError, Priority};
 
 /// Fewest tokens of answer a request begins with when cells are short.
 const LEAST_ANSWER: usize = 64;
@@ -25,8 +25,8 @@ pub(super) enum Waiting {
 
 /// Room for a question.
 struct Room {
-    /// Rows of its prompt that are in the KV cache already.
-    shared: usize,
+    /// What of its prompt is in the KV cache already.
+    shared: Shared,
     /// Cells for the rest and the answer.
     cells: Rc<Block>,
     /// Most tokens of the answer.
@@ -57,6 +57,23 @@ impl Scheduler {
             && let Some(waiting) = self.queue.pop_front()
         {
             self.begin(waiting, id, room);
+        }
+        self.refuse_hopeless();
+    }
+
+    /// Fails the first question if there is no room for it although nobody has any.
+    fn refuse_hopeless(&mut self) {
+        let is_empty = self.active.is_empty() && self.hearings.is_empty();
+        if let Some(first) = self.queue.front().filter(|_| is_empty)
+            && self.room_for(first).is_none()
+            && let Some(waiting) = self.queue.pop_front()
+        {
+            self.finished += 1;
+            let error = EngineError::PromptTooLong {
+                rows: waiting.rows(),
+                capacity: self.capacity() - self.prefixes.cells(),
+            };
+            waiting.into_job().fail(error);
         }
     }
 
@@ -179,15 +196,14 @@ impl Scheduler {
             return None;
         }
         let most = waiting.job().max_tokens;
-        let (rows, shared) = match waiting {
-            Waiting::Typed(job) => {
-                let rows = job.prompt.len();
-                // The last token is always computed, for its logits.
-                (rows, prompt::common(&job.prompt[..rows - 1], &self.prefix))
-            }
-            Waiting::Recording(it) => (it.rows(), prompt::common(&it.first_tokens(), &self.prefix)),
+        let rows = waiting.rows();
+        let shared = match waiting {
+            // The last token is always computed, for its logits.
+            Waiting::Typed(job) => self.prefixes.shared_with(&job.prompt[..rows - 1]),
+            Waiting::Recording(it) => self.prefixes.shared_with(&it.first_tokens()),
         };
-        let (cells, answer) = self.reserve(rows - shared, most, self.kept_for_speech())?;
+        let kept = self.kept_for_speech();
+        let (cells, answer) = self.reserve(rows - shared.rows, most, kept)?;
         Some(Room {
             shared,
             cells,
@@ -201,7 +217,8 @@ impl Scheduler {
             cells,
             answer,
         } = room;
-        self.context.share(PREFIX, id, shared);
+        self.context.share(shared.from, id, shared.rows);
+        let shared = shared.rows;
         match waiting {
             Waiting::Typed(mut job) => {
                 job.max_tokens = answer;
@@ -272,6 +289,14 @@ impl Waiting {
         match self {
             Self::Typed(job) => job,
             Self::Recording(recording) => &recording.job,
+        }
+    }
+
+    /// All rows before the answer.
+    fn rows(&self) -> usize {
+        match self {
+            Self::Typed(job) => job.prompt.len(),
+            Self::Recording(recording) => recording.rows(),
         }
     }
 

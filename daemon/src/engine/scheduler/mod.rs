@@ -10,7 +10,7 @@
 //! |---|---|
 //! | here | what arrives; the order in which batches are computed |
 //! | `admission` | who begins, and with how many cells |
-//! | `prefix` | the system prompt in the cache |
+//! | `prefix` | what many begin with, in the cache |
 
 mod admission;
 mod prefix;
@@ -31,9 +31,11 @@ use crate::engine::places::TURNS;
 use crate::engine::sampler::Candidates;
 use crate::engine::sequence::{Job, Next, Sequence};
 use crate::engine::threads::Threads;
-use crate::engine::{EngineError, Event, Priority, prompt};
+use crate::engine::{EngineError, Event, Priority};
 use admission::Waiting;
-use prefix::PREFIX;
+use prefix::{KEPT, Prefixes};
+
+pub use prefix::Kept;
 
 /// Sequences of a spoken turn: one that is open, one that is closed and becomes its transcript, and one
 /// for its reply.
@@ -59,8 +61,8 @@ pub(super) enum Work {
     Ask { turn: TurnId, jobs: Vec<Job> },
     /// The turn is over, or never was one.
     Close(TurnId),
-    /// Keep this system prompt instead of the one that is kept.
-    Prefix(Vec<Token>),
+    /// Keep this prefix instead of the one that is kept for such requests.
+    Keep(Kept, Vec<Token>),
     /// Say that you are alive.
     Beat(oneshot::Sender<()>),
     /// End after the batch being computed.
@@ -80,9 +82,7 @@ pub(super) struct Carried {
 pub(super) struct Scheduler {
     model: Arc<Model>,
     context: Context,
-    prefix: Vec<Token>,
-    /// The system prompt to keep as soon as nobody uses the one that is kept.
-    next_prefix: Option<Vec<Token>>,
+    prefixes: Prefixes,
     batch: usize,
     parallel: usize,
     cells: Cells,
@@ -108,37 +108,37 @@ impl Scheduler {
         config: &config::Engine,
         carried: watch::Sender<Carried>,
     ) -> Result<Self, EngineError> {
-        let sequences = 1 + config.parallel.get() + TURNS * TURN_SEQUENCES;
+        let waiting = config.parallel.get() + TURNS * TURN_SEQUENCES;
         let trained = model.llama().n_ctx_train();
         if config.context.get() > trained {
             log::warn!("[engine] context is lowered to {trained}, what the model was trained with");
         }
         let shape = Shape {
             cells: config.context.get().min(trained),
-            sequences,
+            sequences: KEPT.cast_unsigned() + waiting,
             batch: config.batch.get(),
         };
         let context = Context::new(model, threads, shape)?;
-        let total = context.cells().saturating_sub(prefix.len());
+        let prefixes = Prefixes::for_answers(prefix);
+        let total = context.cells().saturating_sub(prefixes.cells());
         let mut scheduler = Self {
             cells: Cells::new(total),
             context,
             model: Arc::clone(model),
-            prefix,
-            next_prefix: None,
+            prefixes,
             batch: config.batch.get() as usize,
             parallel: config.parallel.get() as usize,
             queue: VecDeque::new(),
             hearings: Vec::new(),
             active: Vec::new(),
             // Sequence numbers are small: their count fits where their limit came from.
-            free: (PREFIX + 1..).take(sequences as usize - 1).collect(),
+            free: (KEPT..).take(waiting as usize).collect(),
             candidates: Candidates::new(Vec::new(), false),
             prompts_had_their_turn: false,
             finished: 0,
             carried,
         };
-        scheduler.prefill_prefix()?;
+        scheduler.read_prefixes()?;
         scheduler.report();
         Ok(scheduler)
     }
@@ -154,7 +154,7 @@ impl Scheduler {
             self.drop_orphans();
             self.admit();
             self.report();
-            self.change_prefix();
+            self.change_prefixes();
             if self.is_idle() {
                 if !self.receive(work.recv().ok().or(Some(Work::Stop)), work) {
                     break;
@@ -187,7 +187,7 @@ impl Scheduler {
                 Work::Ask { turn, jobs } => self.ask(turn, jobs),
                 Work::Close(turn) => self.close(turn),
                 Work::Load => {}
-                Work::Prefix(prefix) => self.next_prefix = Some(prefix),
+                Work::Keep(kept, prefix) => self.prefixes.replace(kept, prefix),
                 // Whoever asked may have given up.
                 Work::Beat(beat) => drop(beat.send(())),
                 Work::Stop => return false,
@@ -201,6 +201,7 @@ impl Scheduler {
     fn is_idle(&self) -> bool {
         let mut hearings = self.hearings.iter();
         self.active.is_empty()
+            && !self.prefixes.is_unread()
             && hearings.all(|hearing| hearing.turn().is_some() && hearing.upcoming(self.batch) == 0)
     }
 
@@ -210,9 +211,9 @@ impl Scheduler {
             log::error!("no sequence is free for a spoken turn");
             return;
         };
-        let shared = prompt::common(&opening.spans.first_tokens(), &self.prefix);
-        self.context.share(PREFIX, id, shared);
-        self.hearings.push(Hearing::open(id, opening, shared));
+        let shared = self.prefixes.shared_with(&opening.spans.first_tokens());
+        self.context.share(shared.from, id, shared.rows);
+        self.hearings.push(Hearing::open(id, opening, shared.rows));
     }
 
     fn hear(&mut self, turn: TurnId, samples: &[f32]) {
@@ -298,7 +299,7 @@ impl Scheduler {
         let hearing = heard.map(|index| self.hearings[index].priority);
         let sequences = self.active.iter().map(|sequence| sequence.job.priority);
         let Some(priority) = sequences.chain(hearing).min() else {
-            return;
+            return self.step_prefix();
         };
         let heard = heard.filter(|index| self.hearings[*index].priority == priority);
         let (generating, reading) = self.generating_and_reading(|it| it == priority);
@@ -441,12 +442,10 @@ impl Scheduler {
 
     /// Draws the token after batch row `row` for a sequence; how it ended, if it did.
     fn sample(&mut self, index: usize, row: usize) -> Option<Result<Finish, EngineError>> {
-        match self.context.logits(row) {
-            Ok(logits) => self.active[index]
-                .sample(&self.model, logits, &mut self.candidates)
-                .map(Ok),
-            Err(error) => Some(Err(error)),
-        }
+        let drawn = self.context.logits(row).and_then(|logits| {
+            self.active[index].sample(&self.model, logits, &mut self.candidates)
+        });
+        drawn.transpose()
     }
 
     fn fail(&mut self, index: usize, error: EngineError) {
@@ -472,9 +471,9 @@ impl Scheduler {
             queued: 0,
             turns: number(turns().count()),
             backlog_ms: u32::try_from(backlog).unwrap_or(u32::MAX),
-            cells_used: number(self.prefix.len() + self.cells.taken()),
+            cells_used: number(self.prefixes.cells() + self.cells.taken()),
             cells_total: number(self.context.cells()),
-            prefix_cells: number(self.prefix.len()),
+            prefix_cells: number(self.prefixes.cells()),
             finished: self.finished,
         };
         let carried = Carried {

@@ -1,0 +1,260 @@
+//! `gemmactl commands`: the catalogue in force, and whether a file would do.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use gemmad_api::{CommandInfo, CommandsProxy, Dict, Invocation, InvokeOptions, Outcome, from_dict};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    args::{Bus, Catalogue},
+    bus,
+    failure::Failure,
+    terminal::Output,
+};
+
+/// Longest catalogue that is read, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// Does what `options` say.
+pub async fn run(options: &Catalogue, bus: Bus) -> Result<(), Failure> {
+    match options {
+        Catalogue::List { json } => list(&proxy(bus).await?, *json).await,
+        Catalogue::Check { file } => {
+            let text = read(file)?;
+            let known = check(&proxy(bus).await?, file, &text).await?;
+            let said = format!("{}: {} commands, no mistakes", file.display(), known.len());
+            Output::new().line(&said).await
+        }
+        Catalogue::Test { file, json } => {
+            let text = file.as_deref().map(read).transpose()?;
+            let commands = proxy(bus).await?;
+            let known = match (file, text) {
+                (Some(file), Some(text)) => in_force(&commands, file, &text).await?,
+                _ => listed(&commands.list().await?)?,
+            };
+            test(&commands, &known, *json).await
+        }
+    }
+}
+
+async fn proxy(bus: Bus) -> Result<CommandsProxy<'static>, Failure> {
+    Ok(CommandsProxy::new(&bus::connect(bus).await?).await?)
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    let unusable =
+        |why: &dyn std::fmt::Display| Failure::Usage(format!("{}: {why}", file.display()));
+    let found = std::fs::metadata(file).map_err(|error| unusable(&error))?;
+    if !found.is_file() || found.len() > LONGEST {
+        return Err(unusable(
+            &"it is no file of at most 1 MiB. Name a catalogue",
+        ));
+    }
+    std::fs::read_to_string(file).map_err(|error| unusable(&error))
+}
+
+async fn check(
+    commands: &CommandsProxy<'_>,
+    file: &Path,
+    text: &str,
+) -> Result<Vec<CommandInfo>, Failure> {
+    listed(&commands.check(&file.display().to_string(), text).await?)
+}
+
+/// The commands of a file, which are in force as they stand there.
+async fn in_force(
+    commands: &CommandsProxy<'_>,
+    file: &Path,
+    text: &str,
+) -> Result<Vec<CommandInfo>, Failure> {
+    let wanted = check(commands, file, text).await?;
+    let known = listed(&commands.list().await?)?;
+    let missing = wanted.iter().filter(|it| !known.contains(it));
+    let missing: Vec<_> = missing.map(|it| it.name.as_str()).collect();
+    if missing.is_empty() {
+        return Ok(wanted);
+    }
+    Err(Failure::Usage(format!(
+        "{}: {} not in force as written there. Put the file into one of the folders under [commands], then \
+         `gemmactl reload`",
+        file.display(),
+        missing.join(", ")
+    )))
+}
+
+fn listed(commands: &[Dict]) -> Result<Vec<CommandInfo>, Failure> {
+    let commands: Result<_, _> = commands.iter().map(from_dict).collect();
+    commands.map_err(|error| Failure::Failed(format!("cannot understand the catalogue: {error}")))
+}
+
+async fn list(commands: &CommandsProxy<'_>, json: bool) -> Result<(), Failure> {
+    let known = listed(&commands.list().await?)?;
+    let mut output = Output::new();
+    if json {
+        let text = serde_json::to_string(&known);
+        let text = text.map_err(|error| Failure::Failed(format!("cannot show it: {error}")))?;
+        return output.line(&text).await;
+    }
+    let width = known.iter().map(|it| it.name.len()).max().unwrap_or(0);
+    for command in known {
+        let line = format!("{:width$}  {}", command.name, command.description);
+        output.line(&line).await?;
+    }
+    Ok(())
+}
+
+/// What somebody may say, and what must come of it.
+#[derive(Debug, Deserialize)]
+struct Example {
+    say: String,
+    arguments: Option<Value>,
+}
+
+/// Says every example of the catalogue, and counts what came of it.
+async fn test(
+    commands: &CommandsProxy<'_>,
+    known: &[CommandInfo],
+    json: bool,
+) -> Result<(), Failure> {
+    let mut confusion = Confusion::default();
+    for command in known {
+        let examples: Vec<Example> = serde_json::from_str(&command.examples)
+            .map_err(|error| Failure::Failed(format!("cannot understand the examples: {error}")))?;
+        for example in examples {
+            let options = InvokeOptions {
+                dry_run: Some(true),
+            };
+            let (outcome, _, invoked, _) = commands.invoke(&example.say, options).await?;
+            confusion.count(&command.name, &example, outcome, &invoked);
+        }
+    }
+    let text = if json {
+        confusion.json()
+    } else {
+        confusion.text()
+    };
+    Output::new().line(&text).await?;
+    if confusion.right == confusion.all {
+        Ok(())
+    } else {
+        Err(Failure::NotDone)
+    }
+}
+
+/// What was expected, and what came instead.
+#[derive(Debug, Default)]
+struct Confusion {
+    all: usize,
+    right: usize,
+    /// How often, by what was expected and what came; with one example each.
+    mistakes: BTreeMap<(String, String), (usize, String)>,
+}
+
+impl Confusion {
+    fn count(&mut self, name: &str, example: &Example, outcome: Outcome, invoked: &[Invocation]) {
+        self.all += 1;
+        let (expected, is_right) = match &example.arguments {
+            None => (format!("{name}: nothing"), outcome != Outcome::Commands),
+            Some(arguments) => (name.to_owned(), is_exactly(name, arguments, invoked)),
+        };
+        if is_right {
+            self.right += 1;
+            return;
+        }
+        let came = match (outcome, invoked) {
+            (Outcome::Commands, [one]) if one.name == name => format!("{name}, other arguments"),
+            (Outcome::Commands, several) => {
+                let names: Vec<_> = several.iter().map(|it| it.name.as_str()).collect();
+                names.join(", ")
+            }
+            (Outcome::Question, _) => "a question".into(),
+            (Outcome::Nothing, _) => "nothing".into(),
+        };
+        let mistake = self.mistakes.entry((expected, came));
+        mistake.or_insert_with(|| (0, example.say.clone())).0 += 1;
+    }
+
+    fn json(&self) -> String {
+        let mistakes = self.mistakes.iter().map(|((expected, came), (times, say))| {
+            serde_json::json!({"expected": expected, "came": came, "times": times, "say": say})
+        });
+        let mistakes: Value = mistakes.collect();
+        serde_json::json!({"examples": self.all, "right": self.right, "mistakes": mistakes})
+            .to_string()
+    }
+
+    fn text(&self) -> String {
+        let mut lines = vec![format!("{} of {} examples right", self.right, self.all)];
+        if !self.mistakes.is_empty() {
+            let mut rows = vec![["expected", "came", "times", "as in"].map(str::to_owned)];
+            let mistakes = self.mistakes.iter();
+            rows.extend(mistakes.map(|((expected, came), (times, say))| {
+                [
+                    expected.clone(),
+                    came.clone(),
+                    times.to_string(),
+                    say.clone(),
+                ]
+            }));
+            let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+            let (first, second) = (width(0), width(1));
+            lines.extend(rows.iter().map(|[expected, came, times, say]| {
+                format!("{expected:first$}  {came:second$}  {times:>5}  {say}")
+            }));
+        }
+        lines.join("\n")
+    }
+}
+
+fn is_exactly(name: &str, arguments: &Value, invoked: &[Invocation]) -> bool {
+    let [one] = invoked else { return false };
+    let came: Option<Value> = serde_json::from_str(&one.arguments).ok();
+    one.name == name && came.as_ref() == Some(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use gemmad_api::InvocationStatus;
+
+    use super::*;
+
+    fn invoked(name: &str, arguments: &str) -> Invocation {
+        Invocation {
+            id: 1,
+            name: name.into(),
+            arguments: arguments.into(),
+            status: InvocationStatus::DryRun,
+        }
+    }
+
+    #[test]
+    fn mistakes_are_counted_by_what_was_expected_and_what_came() {
+        let mut confusion = Confusion::default();
+        let example = |arguments: Option<Value>| Example {
+            say: "turn left".into(),
+            arguments,
+        };
+        let left = serde_json::json!({"direction": "left"});
+        let call = example(Some(left));
+        for came in [
+            &[invoked("turn", r#"{"direction":"left"}"#)][..],
+            &[invoked("turn", r#"{"direction":"right"}"#)],
+            &[invoked("stop", "{}")],
+            &[invoked("stop", "{}")],
+        ] {
+            confusion.count("turn", &call, Outcome::Commands, came);
+        }
+        confusion.count("turn", &call, Outcome::Question, &[]);
+        confusion.count("turn", &example(None), Outcome::Nothing, &[]);
+        assert_eq!(
+            confusion.text(),
+            "2 of 6 examples right\n\
+             expected  came                   times  as in\n\
+             turn      a question                 1  turn left\n\
+             turn      stop                       2  turn left\n\
+             turn      turn, other arguments      1  turn left"
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! `gemmactl command` and `gemmactl commands`.
+
+use std::path::Path;
+
+use gemmad_testbed::{Bus, Daemon};
+
+use crate::gemmactl::Gemmactl;
+
+async fn daemon(bus: &Bus) -> Daemon {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/commands");
+    Daemon::setup(bus)
+        .set("commands", "enabled", true)
+        .set("commands", "declare", false)
+        .set("commands", "folders", vec![folder])
+        .start()
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_command_is_shown_with_what_became_of_it_and_its_exit_code() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = daemon(&bus).await;
+    let light = "set_light {\"room\":\"kitchen\",\"state\":\"on\"}";
+    for (arguments, code, said) in [
+        (&["command", "turn on", "the kitchen light"][..], 0, format!("{light}\n")),
+        (&["command", "--dry-run", "turn on the kitchen light"], 0, format!("{light} (dry-run)\n")),
+        (&["command", "how are you"], 5, "I am fine, thank you.\n".into()),
+        (&["command", "turn on the light"], 5, "In which room?\n".into()),
+        (&["command", "call Anna"], 5, "call_contact {\"contact\":\"Anna\"} (unconfirmed)\n".into()),
+        (
+            &["command", "--yes", "call Anna"],
+            0,
+            "call_contact {\"contact\":\"Anna\"} (unconfirmed)\ncall_contact {\"contact\":\"Anna\"}\n".into(),
+        ),
+    ] {
+        let ended = Gemmactl::run(&daemon, arguments).await;
+        assert_eq!((ended.code, ended.stdout), (Some(code), said), "{arguments:?} {}", ended.stderr);
+    }
+    let json = Gemmactl::run(&daemon, &["command", "--json", "how are you"]).await;
+    assert!(
+        json.stdout
+            .starts_with("{\"outcome\":\"nothing\",\"text\":\"I am fine"),
+        "{}",
+        json.stdout
+    );
+}
+
+#[tokio::test]
+async fn a_catalogue_is_listed_checked_and_tested() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = daemon(&bus).await;
+    let listed = Gemmactl::run(&daemon, &["commands", "list"]).await;
+    assert!(listed.stdout.contains("dock"), "{}", listed.stdout);
+
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let broken = write("broken.toml", "[commands.dance]\n\ndescription = 3\n");
+    let checked = Gemmactl::run(&daemon, &["commands", "check", &broken]).await;
+    assert_eq!(checked.code, Some(4));
+    assert!(
+        checked
+            .stderr
+            .contains("broken.toml:3: commands.dance.description"),
+        "{}",
+        checked.stderr
+    );
+    let robot = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/commands/robot.toml");
+    let robot = robot.display().to_string();
+    let checked = Gemmactl::run(&daemon, &["commands", "check", &robot]).await;
+    assert!(checked.stdout.contains("no mistakes"), "{}", checked.stdout);
+
+    // What nano does not understand is no failure of the test, but it is shown.
+    let tested = Gemmactl::run(&daemon, &["commands", "test", &robot]).await;
+    assert!(
+        [Some(0), Some(5)].contains(&tested.code),
+        "{}",
+        tested.stderr
+    );
+    assert!(
+        tested.stdout.contains("examples right"),
+        "{}",
+        tested.stdout
+    );
+    let strange = write(
+        "strange.toml",
+        "[commands.dance]\ndescription = \"Dance.\"\n",
+    );
+    let refused = Gemmactl::run(&daemon, &["commands", "test", &strange]).await;
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused.stderr.contains("dance not in force"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[tokio::test]
+async fn an_answer_to_a_schema_is_json_and_a_useless_schema_is_refused() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = daemon(&bus).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("schema.json");
+    let schema = path.display().to_string();
+    let ask = ["ask", "Hello", "--schema", &schema];
+    let missing = Gemmactl::run(&daemon, &ask).await;
+    assert_eq!(missing.code, Some(2), "{}", missing.stderr);
+    std::fs::write(&path, r#"{"enum": ["yes", "no"]}"#).unwrap();
+    let answered = Gemmactl::run(&daemon, &ask).await;
+    assert!(
+        ["\"yes\"\n", "\"no\"\n"].contains(&answered.stdout.as_str()),
+        "{answered:?}"
+    );
+    std::fs::write(&path, r#"{"type": "colour"}"#).unwrap();
+    let refused = Gemmactl::run(&daemon, &ask).await;
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(4), ""));
+}

@@ -1,0 +1,155 @@
+//! `org.gemmad1.Commands`: what may be asked for, and what is invoked.
+
+use serde::{Deserialize, Serialize};
+use zbus::{OwnedVariant, Type, Variant, as_variant, proxy};
+
+use crate::{Dict, Error};
+
+/// Options of `Invoke`. Every one may be left out; an unknown one is an error.
+#[derive(Debug, Default, Serialize, Deserialize, Type)]
+#[zbus(signature = "a{sv}")]
+#[serde(default, deny_unknown_fields)]
+pub struct InvokeOptions {
+    /// Only say what would be invoked.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<bool>,
+}
+
+/// What an utterance was, as the lower-case word.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant, OwnedVariant,
+)]
+#[zbus(signature = "s", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// No command.
+    #[default]
+    Nothing,
+    /// A command that lacks something.
+    Question,
+    /// One or more commands.
+    Commands,
+}
+
+/// What became of a command, as the lower-case words with hyphens.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant, OwnedVariant,
+)]
+#[zbus(signature = "s", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
+pub enum InvocationStatus {
+    /// It is invoked: `Invoked` is signalled.
+    Done,
+    /// It would be.
+    #[default]
+    DryRun,
+    /// It waits for `Confirm`, for a minute.
+    Unconfirmed,
+    /// It was invoked less than its cooldown ago.
+    TooSoon,
+    /// Whoever asked may not, or nobody knows who it is.
+    NotAllowed,
+    /// A command before it was refused.
+    Skipped,
+}
+
+impl InvocationStatus {
+    /// The word on the bus.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::DryRun => "dry-run",
+            Self::Unconfirmed => "unconfirmed",
+            Self::TooSoon => "too-soon",
+            Self::NotAllowed => "not-allowed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// A command and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Invocation {
+    /// Its number, unique while the daemon runs.
+    pub id: u64,
+    /// The command's name.
+    pub name: String,
+    /// Its arguments, defaults included, as a JSON object with sorted keys.
+    pub arguments: String,
+    /// What became of it.
+    pub status: InvocationStatus,
+}
+
+/// A command of the catalogue. On the bus an `a{sv}` with these names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CommandInfo {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// Its parameters as a JSON Schema, in JSON.
+    pub parameters: String,
+    /// What people say and what must come of it, as a JSON array of objects with `say` and, if it is a
+    /// command, `arguments`.
+    pub examples: String,
+    /// Whether it is confirmed before it is invoked.
+    pub confirm: bool,
+    /// Whether it can do harm.
+    pub dangerous: bool,
+}
+
+/// Commands: a catalogue says what there is, the model makes out what was meant, and whoever listens to
+/// `Invoked` acts.
+#[proxy(
+    interface = "org.gemmad1.Commands",
+    default_service = "org.gemmad1",
+    default_path = "/org/gemmad1/commands"
+)]
+pub trait Commands {
+    /// The commands in force, sorted by name; see [`CommandInfo`].
+    fn list(&self) -> Result<Vec<Dict>, Error>;
+
+    /// Reads `text` as a file of the catalogue that is called `name`, and returns its commands. Nothing
+    /// comes into force.
+    fn check(&self, name: &str, text: &str) -> Result<Vec<Dict>, Error>;
+
+    /// Makes out what `text` asks for and invokes it. Returns what it was, the question back or the model's
+    /// words if it was no command, the commands in the order they were said, and statistics
+    /// ([`crate::Stats`]).
+    fn invoke(
+        &self,
+        text: &str,
+        options: InvokeOptions,
+    ) -> Result<(Outcome, String, Vec<Invocation>, Dict), Error>;
+
+    /// Invokes the command that waits under this number, and those that were said after it. What somebody
+    /// wrote only they confirm; what was said, whoever may talk to the daemon.
+    fn confirm(&self, id: u64) -> Result<Vec<Invocation>, Error>;
+
+    /// Whether there are commands. They are switched on in the configuration.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn enabled(&self) -> zbus::Result<bool>;
+
+    /// This is to be done now. `details` has the `origin` (`text` or `voice`), and the `user` who wrote or
+    /// the `utterance` that was heard.
+    #[zbus(signal)]
+    fn invoked(
+        &self,
+        id: u64,
+        name: String,
+        arguments_json: String,
+        details: Dict,
+    ) -> zbus::Result<()>;
+
+    /// This waits for `Confirm`; see [`Self::invoked`].
+    #[zbus(signal)]
+    fn unconfirmed(
+        &self,
+        id: u64,
+        name: String,
+        arguments_json: String,
+        details: Dict,
+    ) -> zbus::Result<()>;
+}

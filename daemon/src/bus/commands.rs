@@ -1,0 +1,181 @@
+//! `org.gemmad1.Commands`.
+
+use std::path::Path;
+
+use gemmad_api::{CommandInfo, Dict, Error, InvokeOptions, Outcome, to_dict};
+use serde::Serialize;
+use serde_json::{Value, json};
+use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, interface};
+
+use super::{caller, refusal};
+use crate::commands::{self, Catalogue, CommandError, Event, Invocation, Origin, Reading};
+
+/// The object.
+pub(super) struct Commands(pub commands::Commands);
+
+#[interface(name = "org.gemmad1.Commands")]
+impl Commands {
+    /// The commands in force, sorted by name.
+    #[zbus(out_args("commands"))]
+    fn list(&self) -> Result<Vec<Dict>, Error> {
+        let force = self.0.force();
+        let force = force.ok_or_else(|| refusal::command(&CommandError::Off))?;
+        Ok(listed(&force.catalogue))
+    }
+
+    /// Reads `text` as a file of the catalogue; returns its commands.
+    #[zbus(out_args("commands"))]
+    #[allow(clippy::unused_self)] // A method is called on its object.
+    fn check(&self, name: &str, text: &str) -> Result<Vec<Dict>, Error> {
+        Catalogue::parse(Path::new(name), text)
+            .map(|catalogue| listed(&catalogue))
+            .map_err(|error| Error::InvalidConfiguration(error.to_string()))
+    }
+
+    /// Makes out what `text` asks for and invokes it.
+    #[zbus(out_args("outcome", "text", "commands", "stats"))]
+    async fn invoke(
+        &self,
+        text: String,
+        options: InvokeOptions,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(Outcome, String, Vec<gemmad_api::Invocation>, Dict), Error> {
+        caller::while_there(connection, &header, async {
+            let origin = origin(connection, &header).await?;
+            let dry_run = options.dry_run.unwrap_or(false);
+            let invoked = self.0.invoke(text, &origin, dry_run).await;
+            let (reading, stats) = invoked.map_err(|error| refusal::command(&error))?;
+            let (outcome, text, commands) = match reading {
+                Reading::Commands(invocations) => {
+                    (Outcome::Commands, String::new(), translate(invocations))
+                }
+                Reading::Question(text) => (Outcome::Question, text, Vec::new()),
+                Reading::Words(text) => (Outcome::Nothing, text, Vec::new()),
+            };
+            Ok((outcome, text, commands, to_dict(&stats)))
+        })
+        .await
+    }
+
+    /// Invokes the command that waits under this number, and those that were said after it.
+    #[zbus(out_args("commands"))]
+    async fn confirm(
+        &self,
+        id: u64,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<gemmad_api::Invocation>, Error> {
+        let origin = origin(connection, &header).await?;
+        let confirmed = self.0.confirm(id, &origin);
+        confirmed
+            .map(translate)
+            .map_err(|error| refusal::command(&error))
+    }
+
+    /// Whether there are commands.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn enabled(&self) -> bool {
+        self.0.force().is_some()
+    }
+
+    /// This is to be done now.
+    #[zbus(signal)]
+    async fn invoked(
+        emitter: &SignalEmitter<'_>,
+        id: u64,
+        name: &str,
+        arguments_json: &str,
+        details: Dict,
+    ) -> zbus::Result<()>;
+
+    /// This waits for `Confirm`.
+    #[zbus(signal)]
+    async fn unconfirmed(
+        emitter: &SignalEmitter<'_>,
+        id: u64,
+        name: &str,
+        arguments_json: &str,
+        details: Dict,
+    ) -> zbus::Result<()>;
+}
+
+/// Signals an event.
+///
+/// # Errors
+/// When the bus is gone.
+pub(super) async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::Result<()> {
+    match event {
+        Event::Invoked(Invocation { id, call, .. }, origin) => {
+            let (arguments, details) = (call.arguments_json(), details(origin));
+            Commands::invoked(emitter, id, &call.name, &arguments, details).await
+        }
+        Event::Unconfirmed(Invocation { id, call, .. }, origin) => {
+            let (arguments, details) = (call.arguments_json(), details(origin));
+            Commands::unconfirmed(emitter, id, &call.name, &arguments, details).await
+        }
+    }
+}
+
+/// Where a command came from, on the bus.
+#[derive(Debug, Serialize)]
+struct Details {
+    origin: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    utterance: Option<u64>,
+}
+
+fn details(origin: Origin) -> Dict {
+    to_dict(&match origin {
+        Origin::Text { user } => Details {
+            origin: "text",
+            user: Some(user),
+            utterance: None,
+        },
+        Origin::Voice { utterance } => Details {
+            origin: "voice",
+            user: None,
+            utterance: Some(utterance),
+        },
+    })
+}
+
+async fn origin(connection: &Connection, header: &Header<'_>) -> Result<Origin, Error> {
+    let user = caller::user(connection, header).await?;
+    Ok(Origin::Text { user })
+}
+
+fn translate(invocations: Vec<Invocation>) -> Vec<gemmad_api::Invocation> {
+    let invocations = invocations.into_iter();
+    let translated = invocations.map(|Invocation { id, call, status }| gemmad_api::Invocation {
+        id,
+        arguments: call.arguments_json(),
+        name: call.name,
+        status,
+    });
+    translated.collect()
+}
+
+fn listed(catalogue: &Catalogue) -> Vec<Dict> {
+    let commands = catalogue.commands.iter();
+    let listed = commands.map(|(name, command)| {
+        let examples = command.examples.iter();
+        let examples = examples.map(|example| match &example.call {
+            Some(arguments) => json!({"say": example.say.as_str(), "arguments": arguments}),
+            None => json!({"say": example.say.as_str()}),
+        });
+        to_dict(&CommandInfo {
+            name: name.to_string(),
+            description: command.description.to_string(),
+            parameters: command.schema().to_string(),
+            examples: examples.collect::<Value>().to_string(),
+            confirm: command.confirm,
+            dangerous: command.dangerous,
+        })
+    });
+    listed.collect()
+}

@@ -1,0 +1,365 @@
+//! The catalogue of commands as its files say it: their keys, and their errors with file and line.
+//!
+//! A file that does not fit is refused as a whole, with the place and the reason. What was read can be
+//! used: names, texts, ranges, defaults and examples have been checked.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::call::{Arguments, Call};
+use super::{Name, Outcome, Parameter, Plain, Unfit};
+
+/// All that may be asked for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Catalogue {
+    /// The commands by name.
+    pub commands: BTreeMap<Name, Command>,
+}
+
+/// Something that can be asked for.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct Command {
+    /// What it does, for the model and for people.
+    pub description: Plain,
+    /// What has to be said with it.
+    pub parameters: BTreeMap<Name, Parameter>,
+    /// What people say, and what must come of it.
+    pub examples: Vec<Example>,
+    /// Whether the person is asked before anything happens.
+    pub confirm: bool,
+    /// Whether it can do harm. Such a command is always confirmed.
+    pub dangerous: bool,
+    /// Shortest time between two invocations.
+    pub cooldown: Duration,
+    /// Who may invoke it, by user name; `None`: whoever may talk to the daemon, and whoever speaks. With
+    /// names it cannot be invoked by voice, because nobody knows who speaks.
+    pub users: Option<Vec<String>>,
+}
+
+/// What somebody may say, and what must come of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Example {
+    /// The words.
+    pub say: Plain,
+    /// The arguments, defaults included; `None`: it is no command, or something is missing.
+    pub call: Option<Arguments>,
+}
+
+/// Why a catalogue was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogueError {
+    /// A file or folder cannot be read.
+    #[error("cannot read the commands in {}: {why}; see [commands] folders", path.display())]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A file does not fit.
+    #[error("{}:{line}: {key}{message}; see configs/commands/home.toml for the keys", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// `commands.NAME: `, or nothing where the file is not even TOML.
+        key: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// Two files have a command of the same name.
+    #[error("{}: there is a command {name} in {} already; rename one of them", path.display(), other.display())]
+    Twice {
+        /// The later file.
+        path: PathBuf,
+        /// The earlier one.
+        other: PathBuf,
+        /// The name.
+        name: String,
+    },
+    /// No file has a command.
+    #[error(
+        "there are no commands in {folders}; put a file there (the shipped ones are examples), or set \
+         [commands] enabled = false"
+    )]
+    Empty {
+        /// Where they were looked for.
+        folders: String,
+    },
+}
+
+impl Catalogue {
+    /// Reads the text of a file; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// [`CatalogueError::Invalid`] with the line.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, CatalogueError> {
+        let invalid = |span: Option<std::ops::Range<usize>>, key: String, message: &str| {
+            let before = span.and_then(|span| text.get(..span.start));
+            CatalogueError::Invalid {
+                path: path.into(),
+                line: 1 + before.map_or(0, |before| before.matches('\n').count()),
+                key,
+                message: message.lines().collect::<Vec<_>>().join(" "),
+            }
+        };
+        let document = toml::Deserializer::parse(text)
+            .map_err(|error| invalid(error.span(), String::new(), error.message()))?;
+        let file: File = serde_path_to_error::deserialize(document).map_err(|error| {
+            let key = match error.path().to_string().as_str() {
+                "." => String::new(),
+                path => format!("{path}: "),
+            };
+            invalid(error.inner().span(), key, error.inner().message())
+        })?;
+        Ok(Self {
+            commands: file.commands,
+        })
+    }
+}
+
+/// The keys of a file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(rename = "title")]
+    _title: Option<Plain>,
+    #[serde(default)]
+    commands: BTreeMap<Name, Command>,
+}
+
+/// The keys of a command.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    description: Plain,
+    #[serde(default)]
+    parameters: BTreeMap<Name, Parameter>,
+    #[serde(default)]
+    examples: Vec<WrittenExample>,
+    #[serde(default)]
+    confirm: bool,
+    #[serde(default)]
+    dangerous: bool,
+    #[serde(default)]
+    cooldown_ms: u32,
+    users: Option<Vec<String>>,
+    /// Only for training a model.
+    #[serde(default, rename = "phrases")]
+    _phrases: Vec<Phrase>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenExample {
+    say: Plain,
+    call: Option<toml::Table>,
+}
+
+/// How people say it. Read only so that a mistake in it is found.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Phrase {
+    #[serde(rename = "say")]
+    _say: Plain,
+    #[serde(rename = "call")]
+    _call: Option<toml::Table>,
+    #[serde(rename = "spoken")]
+    _spoken: Option<toml::Table>,
+}
+
+impl TryFrom<Written> for Command {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let mut command = Self {
+            description: written.description,
+            parameters: written.parameters,
+            examples: Vec::new(),
+            confirm: written.confirm || written.dangerous,
+            dangerous: written.dangerous,
+            cooldown: Duration::from_millis(written.cooldown_ms.into()),
+            users: written.users,
+        };
+        for example in written.examples {
+            let example = command.example(example)?;
+            command.examples.push(example);
+        }
+        Ok(command)
+    }
+}
+
+impl Command {
+    fn example(&self, WrittenExample { say, call }: WrittenExample) -> Result<Example, String> {
+        let Some(call) = call else {
+            return Ok(Example { say, call: None });
+        };
+        let arguments = serde_json::to_value(call).and_then(serde_json::from_value);
+        let arguments = arguments.map_err(|error| error.to_string())?;
+        let arguments = self
+            .fit(arguments)
+            .map_err(|unfit| format!("the example {:?} does not fit: {unfit}", say.as_str()))?;
+        Ok(Example {
+            say,
+            call: Some(arguments),
+        })
+    }
+
+    /// Checks arguments and fills in defaults.
+    ///
+    /// # Errors
+    /// What does not fit, or is missing.
+    pub fn fit(&self, arguments: Arguments) -> Result<Arguments, Unfit> {
+        let mut fitting = Arguments::new();
+        for (name, value) in arguments {
+            let parameter = self
+                .parameters
+                .get(name.as_str())
+                .ok_or_else(|| Unfit::UnknownParameter(name.clone()))?;
+            let value = parameter.kind.fit(&value).map_err(|range| Unfit::Value {
+                parameter: name.clone(),
+                value: value.to_string(),
+                range,
+            })?;
+            fitting.insert(name, value);
+        }
+        for (name, parameter) in &self.parameters {
+            if fitting.contains_key(name.as_str()) {
+                continue;
+            }
+            match &parameter.default {
+                Some(default) => drop(fitting.insert(name.to_string(), default.clone())),
+                None if parameter.required => {
+                    return Err(Unfit::Missing {
+                        parameter: name.to_string(),
+                        ask: parameter.ask.as_ref().map(Plain::to_string),
+                    });
+                }
+                None => {}
+            }
+        }
+        Ok(fitting)
+    }
+}
+
+impl Catalogue {
+    /// What an answer of the model means.
+    ///
+    /// # Errors
+    /// When it is not in the protocol or calls what is not declared; nothing may happen then.
+    pub fn read(&self, answer: &str) -> Result<Outcome, Unfit> {
+        Outcome::of(self, answer)
+    }
+
+    /// Checks a call against its command.
+    ///
+    /// # Errors
+    /// What does not fit, or is missing.
+    pub fn fit(&self, call: Call) -> Result<Call, Unfit> {
+        let Some(command) = self.commands.get(call.name.as_str()) else {
+            return Err(Unfit::UnknownCommand(call.name));
+        };
+        let arguments = command.fit(call.arguments)?;
+        Ok(Call {
+            name: call.name,
+            arguments,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refuse(text: &str) -> String {
+        Catalogue::parse(Path::new("home.toml"), text)
+            .unwrap_err()
+            .to_string()
+    }
+
+    pub(crate) fn shipped() -> Catalogue {
+        let mut all = Catalogue::default();
+        for text in [
+            include_str!("../../../configs/commands/home.toml"),
+            include_str!("../../../configs/commands/robot.toml"),
+        ] {
+            all.commands.extend(
+                Catalogue::parse(Path::new("shipped"), text)
+                    .unwrap()
+                    .commands,
+            );
+        }
+        all
+    }
+
+    #[test]
+    fn the_shipped_catalogues_are_read_with_their_examples() {
+        let catalogue = shipped();
+        assert!(catalogue.commands.len() > 30);
+        for (name, command) in &catalogue.commands {
+            assert!(!command.examples.is_empty(), "{name}");
+        }
+        assert!(catalogue.commands["call_contact"].confirm);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_file_line_and_key() {
+        for (text, said) in [
+            (
+                "title = \"A\"\ncolour = 1\n",
+                "home.toml:2: colour: unknown field",
+            ),
+            (
+                "[commands.a]\ndescription = \"A.\"\n\n[commands.a.parameters]\nx = { type = \"enum\" }\n",
+                "home.toml:5: commands.a.parameters.x: an enum needs `values`",
+            ),
+            (
+                "[commands.a]\ndescription = \"A.\"\nconfrim = true\n",
+                "home.toml:3: commands.a.confrim: unknown field",
+            ),
+            (
+                "[commands.a]\ndescription = 3\n",
+                "home.toml:2: commands.a.description: invalid type",
+            ),
+            (
+                "\n[commands.A]\ndescription = \"A.\"\n",
+                "home.toml:2: commands",
+            ),
+            ("[commands.a]\n\ndescription = = 2\n", "home.toml:3: "),
+            (
+                "[commands.a]\ndescription = \"a <turn|>\"\n",
+                "home.toml:2: commands.a.description: \"a <turn|>\" holds '<'",
+            ),
+            (
+                "[commands.a]\ndescription = \"A.\"\nexamples = [{ say = \"a\", call = { x = 1 } }]\n",
+                "the example \"a\" does not fit: there is no parameter x",
+            ),
+        ] {
+            let refused = refuse(text);
+            assert!(refused.contains(said), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_filled_in_and_what_is_missing_is_asked_for() {
+        let catalogue = shipped();
+        let fit = |name: &str, arguments| {
+            catalogue.commands[name].fit(serde_json::from_value(arguments).unwrap())
+        };
+        let turn = fit("turn", serde_json::json!({"direction": "left"})).unwrap();
+        assert_eq!(
+            serde_json::json!(turn),
+            serde_json::json!({"direction": "left", "angle": 90})
+        );
+        let missing = fit("turn", serde_json::json!({"angle": 45})).unwrap_err();
+        let Unfit::Missing { ask: Some(ask), .. } = missing else {
+            panic!("{missing:?}");
+        };
+        assert_eq!(ask, "Left or right?");
+    }
+}

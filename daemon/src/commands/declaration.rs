@@ -1,0 +1,111 @@
+//! Commands as the chat template declares them: tools, in the shape that templates expect (`OpenAI`'s).
+
+use serde_json::{Map, Value, json};
+
+use super::{Catalogue, Command, Kind, Name, Parameter, Plain};
+
+impl Catalogue {
+    /// The declarations of all commands, sorted by name, so that the same catalogue is the same prompt.
+    #[must_use]
+    pub fn declarations(&self) -> Vec<Value> {
+        let commands = self.commands.iter();
+        commands
+            .map(|(name, command)| declaration(name, command))
+            .collect()
+    }
+}
+
+fn declaration(name: &Name, command: &Command) -> Value {
+    json!({
+        "type": "function",
+        "function": {
+            "name": name.as_str(),
+            "description": command.description.as_str(),
+            "parameters": command.schema(),
+        },
+    })
+}
+
+impl Command {
+    /// Its parameters as the model is told of them.
+    #[must_use]
+    pub fn schema(&self) -> Value {
+        let parameters = self.parameters.iter();
+        let properties: Map<_, _> = parameters
+            .map(|(name, parameter)| (name.to_string(), property(parameter)))
+            .collect();
+        let parameters = self.parameters.iter();
+        let required: Vec<_> = parameters
+            .filter(|(_, parameter)| parameter.required)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        json!({"type": "object", "properties": properties, "required": required})
+    }
+}
+
+fn property(parameter: &Parameter) -> Value {
+    let mut property = Map::new();
+    let kind = match &parameter.kind {
+        Kind::Enum(values) => {
+            property.insert("enum".into(), texts(values));
+            "string"
+        }
+        Kind::String { .. } => "string",
+        Kind::Integer { .. } => "integer",
+        Kind::Number { .. } => "number",
+        Kind::Boolean => "boolean",
+        Kind::List { values, .. } => {
+            let mut items = json!({"type": "string"});
+            if !values.is_empty() {
+                items["enum"] = texts(values);
+            }
+            property.insert("items".into(), items);
+            "array"
+        }
+    };
+    property.insert("type".into(), kind.into());
+    if let Some(description) = &parameter.description {
+        property.insert("description".into(), description.as_str().into());
+    }
+    Value::Object(property)
+}
+
+fn texts(values: &[Plain]) -> Value {
+    values.iter().map(Plain::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_command_is_declared_with_its_types_and_what_it_cannot_do_without() {
+        let text = r#"
+            [commands.dim]
+            description = "Dim lights."
+            [commands.dim.parameters]
+            level = { type = "integer", min = 0, max = 100, description = "In percent." }
+            rooms = { type = "list", values = ["kitchen", "office"], required = false }
+            mood = { type = "enum", values = ["warm", "cold"], default = "warm" }
+        "#;
+        let catalogue = Catalogue::parse(Path::new("x.toml"), text).unwrap();
+        assert_eq!(
+            catalogue.declarations(),
+            [json!({"type": "function", "function": {
+                "name": "dim",
+                "description": "Dim lights.",
+                "parameters": {
+                    "type": "object",
+                    "properties": {
+                        "level": {"type": "integer", "description": "In percent."},
+                        "rooms": {"type": "array", "items": {"type": "string", "enum": ["kitchen", "office"]}},
+                        "mood": {"type": "string", "enum": ["warm", "cold"]},
+                    },
+                    "required": ["level"],
+                },
+            }})]
+        );
+    }
+}

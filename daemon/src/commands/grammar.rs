@@ -1,0 +1,162 @@
+//! What the model may write: words, or calls of declared commands with declared values.
+//!
+//! The grammar is in llguidance's dialect of Lark, where `<|tool_call>` is that very token and no text that
+//! looks like it. Parameters stand in the order of their names, as Gemma 4 writes them. One that has a
+//! default, or a question to be asked, may be left out: who is not told which room shall ask, not guess.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::call::{CLOSE, MOST_CALLS, OPEN, QUOTE};
+use super::{Catalogue, Command, Kind, Name, Parameter, Plain};
+
+/// Most characters of an answer that is no command.
+const MOST_WORDS: usize = 2000;
+
+/// Characters of a text: as `plain::is_plain`.
+const CHARACTER: &str = r"[^<\x00-\x1f\x7f-\u{9f}\u{e000}-\u{f8ff}\u{f0000}-\u{10ffff}]";
+
+impl Catalogue {
+    /// The grammar of an answer.
+    #[must_use]
+    pub fn grammar(&self) -> String {
+        let mut grammar = Grammar::default();
+        let names: Vec<_> = self
+            .commands
+            .keys()
+            .map(|name| format!("c_{name}"))
+            .collect();
+        grammar.rule("start", "words | calls");
+        grammar.rule("words", &format!("/({CHARACTER}|\\n){{1,{MOST_WORDS}}}/"));
+        grammar.rule("calls", &format!("call{{1,{MOST_CALLS}}}"));
+        grammar.rule("call", &format!("{OPEN} ({}) {CLOSE}", names.join(" | ")));
+        for (name, command) in &self.commands {
+            grammar.command(name, command);
+        }
+        grammar.0
+    }
+}
+
+#[derive(Default)]
+struct Grammar(String);
+
+impl Grammar {
+    fn rule(&mut self, name: &str, body: &str) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "{name}: {body}");
+    }
+
+    /// A command: its name and, parameter by parameter, what may follow. `first` is before any was given,
+    /// `next` afterwards, when a comma comes before the next one.
+    fn command(&mut self, name: &Name, command: &Command) {
+        self.rule(
+            &format!("c_{name}"),
+            &format!("{} first_{name}_0", literal(&format!("call:{name}{{"))),
+        );
+        for (nth, (key, parameter)) in command.parameters.iter().enumerate() {
+            let after = nth + 1;
+            let value = format!("{} {}", literal(&format!("{key}:")), value(&parameter.kind));
+            let mut first = format!("{value} next_{name}_{after}");
+            let mut next = format!("\",\" {value} next_{name}_{after}");
+            if may_be_left_out(parameter) {
+                let _ = write!(first, " | first_{name}_{after}");
+                let _ = write!(next, " | next_{name}_{after}");
+            }
+            self.rule(&format!("first_{name}_{nth}"), &first);
+            if nth > 0 {
+                self.rule(&format!("next_{name}_{nth}"), &next);
+            }
+        }
+        let end = command.parameters.len();
+        self.rule(&format!("first_{name}_{end}"), "\"}\"");
+        if end > 0 {
+            self.rule(&format!("next_{name}_{end}"), "\"}\"");
+        }
+    }
+}
+
+fn may_be_left_out(parameter: &Parameter) -> bool {
+    !parameter.required || parameter.ask.is_some()
+}
+
+fn value(kind: &Kind) -> String {
+    match kind {
+        Kind::Enum(values) => quoted(&one_of(values)),
+        Kind::String { longest } => quoted(&text(*longest)),
+        Kind::Boolean => "(\"true\" | \"false\")".into(),
+        Kind::Integer { min, max, step } => {
+            let step = (*step != 1).then(|| Value::from(*step));
+            number("integer", &(*min).into(), &(*max).into(), step.as_ref())
+        }
+        Kind::Number { min, max, step } => {
+            let step = step.map(Value::from);
+            number("number", &(*min).into(), &(*max).into(), step.as_ref())
+        }
+        Kind::List {
+            values,
+            most,
+            longest,
+        } => {
+            let item = if values.is_empty() {
+                quoted(&text(*longest))
+            } else {
+                quoted(&one_of(values))
+            };
+            format!("\"[\" {item} (\",\" {item}){{0,{}}} \"]\"", most - 1)
+        }
+    }
+}
+
+fn quoted(inner: &str) -> String {
+    format!("{QUOTE} {inner} {QUOTE}")
+}
+
+fn one_of(values: &[Plain]) -> String {
+    let values: Vec<_> = values.iter().map(|value| literal(value.as_str())).collect();
+    format!("({})", values.join(" | "))
+}
+
+fn text(longest: u32) -> String {
+    format!("/{CHARACTER}{{1,{longest}}}/")
+}
+
+fn number(kind: &str, min: &Value, max: &Value, step: Option<&Value>) -> String {
+    let step = step.map_or_else(String::new, |step| format!(r#","multipleOf":{step}"#));
+    format!(r#"%json {{"type":"{kind}","minimum":{min},"maximum":{max}{step}}}"#)
+}
+
+/// A string of the grammar; its escapes are JSON's.
+fn literal(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_has_to_be_said_and_is_not_asked_for_cannot_be_left_out() {
+        let text = r#"
+            [commands.dim]
+            description = "Dim lights."
+            [commands.dim.parameters]
+            level = { type = "integer", min = 0, max = 100 }
+            room = { type = "enum", values = ["kitchen", "the \"lab\""], ask = "Where?" }
+        "#;
+        let grammar = Catalogue::parse(Path::new("x.toml"), text)
+            .unwrap()
+            .grammar();
+        for line in [
+            "call: <|tool_call> (c_dim) <tool_call|>",
+            r#"c_dim: "call:dim{" first_dim_0"#,
+            r#"first_dim_0: "level:" %json {"type":"integer","minimum":0,"maximum":100} next_dim_1"#,
+            r#"next_dim_1: "," "room:" <|"|> ("kitchen" | "the \"lab\"") <|"|> next_dim_2 | next_dim_2"#,
+            r#"next_dim_2: "}""#,
+        ] {
+            assert!(grammar.lines().any(|it| it == line), "{line}\n{grammar}");
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Which commands may be invoked now, which wait to be confirmed, and the record of them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use gemmad_api::InvocationStatus;
+
+use super::{Call, Catalogue, Command};
+
+/// How long a command waits to be confirmed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many wait at the same time; one more lets go of the oldest.
+const MOST_WAITING: usize = 16;
+
+/// Where a command came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Somebody wrote it, or a program asked.
+    Text {
+        /// Their user name, or their number if they have no name.
+        user: String,
+    },
+    /// Somebody said it.
+    Voice {
+        /// The utterance.
+        utterance: u64,
+    },
+}
+
+/// A command, and what became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invocation {
+    /// Its number, unique while the daemon runs.
+    pub id: u64,
+    /// The command.
+    pub call: Call,
+    /// What became of it.
+    pub status: InvocationStatus,
+}
+
+/// Commands that were said together, of which the first has to be confirmed.
+#[derive(Debug)]
+struct Waiting {
+    calls: Vec<(u64, Call)>,
+    origin: Origin,
+    since: Instant,
+}
+
+/// The state behind [`Ledger`].
+#[derive(Debug, Default)]
+struct Pages {
+    last_id: u64,
+    /// When a command was invoked last.
+    invoked: BTreeMap<String, Instant>,
+    waiting: VecDeque<Waiting>,
+}
+
+/// Numbers commands, and remembers when they were invoked and which are to be confirmed.
+#[derive(Debug, Default)]
+pub(super) struct Ledger(Mutex<Pages>);
+
+impl Ledger {
+    /// Numbers `calls` and does nothing.
+    pub(super) fn rehearse(&self, calls: Vec<Call>) -> Vec<Invocation> {
+        let mut pages = self.pages();
+        let rehearsed = calls.into_iter().map(|call| Invocation {
+            id: pages.next(),
+            call,
+            status: InvocationStatus::DryRun,
+        });
+        rehearsed.collect()
+    }
+
+    /// Decides in order what becomes of `calls`. Those after one that was refused are not carried out, and
+    /// those after one that has to be confirmed wait with it: they were said to come after it.
+    pub(super) fn enter(
+        &self,
+        catalogue: &Catalogue,
+        calls: Vec<Call>,
+        origin: &Origin,
+    ) -> Vec<Invocation> {
+        let mut pages = self.pages();
+        let calls = calls.into_iter().map(|call| (pages.next(), call)).collect();
+        pages.enter(catalogue, calls, origin, false)
+    }
+
+    /// Carries out what waits under `id`, if it may be confirmed by whoever this is.
+    pub(super) fn confirm(
+        &self,
+        catalogue: &Catalogue,
+        id: u64,
+        by: &Origin,
+    ) -> Option<(Vec<Invocation>, Origin)> {
+        let mut pages = self.pages();
+        pages.waiting.retain(|it| it.since.elapsed() < PATIENCE);
+        let mut waiting = pages.waiting.iter();
+        let index = waiting.position(|it| it.calls[0].0 == id && it.may_be_confirmed(by))?;
+        let Waiting { calls, origin, .. } = pages.waiting.remove(index)?;
+        Some((pages.enter(catalogue, calls, &origin, true), origin))
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        // Nothing is left half done in it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pages {
+    fn next(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn enter(
+        &mut self,
+        catalogue: &Catalogue,
+        calls: Vec<(u64, Call)>,
+        origin: &Origin,
+        confirmed: bool,
+    ) -> Vec<Invocation> {
+        let mut entered = Vec::new();
+        let mut held = None;
+        let mut waiting = Vec::new();
+        for (id, call) in calls {
+            let status = match held {
+                Some(status) => status,
+                None => self.decide(catalogue, &call, origin, confirmed),
+            };
+            match status {
+                InvocationStatus::Done => {
+                    self.invoked.insert(call.name.clone(), Instant::now());
+                }
+                InvocationStatus::Unconfirmed => {
+                    held = Some(status);
+                    waiting.push((id, call.clone()));
+                }
+                _ => held = Some(InvocationStatus::Skipped),
+            }
+            entered.push(Invocation { id, call, status });
+        }
+        if !waiting.is_empty() {
+            self.hold(waiting, origin.clone());
+        }
+        entered
+    }
+
+    fn decide(
+        &self,
+        catalogue: &Catalogue,
+        call: &Call,
+        origin: &Origin,
+        confirmed: bool,
+    ) -> InvocationStatus {
+        // A command that waited may have left the catalogue since.
+        let Some(command) = catalogue.commands.get(call.name.as_str()) else {
+            return InvocationStatus::NotAllowed;
+        };
+        let last = self.invoked.get(&call.name);
+        if !command.is_for(origin) {
+            InvocationStatus::NotAllowed
+        } else if last.is_some_and(|last| last.elapsed() < command.cooldown) {
+            InvocationStatus::TooSoon
+        } else if command.confirm && !confirmed {
+            InvocationStatus::Unconfirmed
+        } else {
+            InvocationStatus::Done
+        }
+    }
+
+    fn hold(&mut self, calls: Vec<(u64, Call)>, origin: Origin) {
+        if self.waiting.len() == MOST_WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(Waiting {
+            calls,
+            origin,
+            since: Instant::now(),
+        });
+    }
+}
+
+impl Waiting {
+    /// What somebody wrote, only they confirm; what was said, whoever may talk to the daemon.
+    fn may_be_confirmed(&self, by: &Origin) -> bool {
+        matches!(self.origin, Origin::Voice { .. }) || self.origin == *by
+    }
+}
+
+impl Command {
+    fn is_for(&self, origin: &Origin) -> bool {
+        match (&self.users, origin) {
+            (None, _) => true,
+            (Some(users), Origin::Text { user }) => users.contains(user),
+            (Some(_), Origin::Voice { .. }) => false,
+        }
+    }
+}
+
+impl Invocation {
+    /// Puts it on record in the journal: what, who and the result; the arguments only with the content of
+    /// conversations, because they repeat it.
+    pub(super) fn record(&self, origin: &Origin, with_content: bool) {
+        let arguments = if with_content {
+            self.call.arguments_json()
+        } else {
+            String::new()
+        };
+        log::info!(
+            event = "command", command = self.call.name, id = self.id, result = self.status.as_str(),
+            origin = origin.to_string(), arguments = arguments;
+            "command {}: {}", self.call.name, self.status.as_str()
+        );
+    }
+}
+
+/// `set_light room=kitchen state=on`, and what became of it unless it was done.
+impl fmt::Display for Invocation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.call.name)?;
+        for (key, value) in &self.call.arguments {
+            match value.as_str() {
+                Some(text) if !text.contains(' ') => write!(formatter, " {key}={text}")?,
+                _ => write!(formatter, " {key}={value}")?,
+            }
+        }
+        match self.status {
+            InvocationStatus::Done => Ok(()),
+            status => write!(formatter, " ({})", status.as_str()),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text { user } => write!(formatter, "user {user}"),
+            Self::Voice { utterance } => write!(formatter, "utterance {utterance}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn catalogue() -> Catalogue {
+        let text = r#"
+            [commands.go]
+            description = "Go."
+            [commands.open]
+            description = "Open the door."
+            confirm = true
+            [commands.ring]
+            description = "Ring."
+            cooldown_ms = 60000
+            [commands.wipe]
+            description = "Wipe."
+            users = ["anna"]
+        "#;
+        Catalogue::parse(Path::new("x.toml"), text).unwrap()
+    }
+
+    fn calls(names: &str) -> Vec<Call> {
+        let call = |name: &str| Call {
+            name: name.into(),
+            arguments: super::super::Arguments::new(),
+        };
+        names.split(' ').map(call).collect()
+    }
+
+    fn anna() -> Origin {
+        Origin::Text {
+            user: "anna".into(),
+        }
+    }
+
+    fn voice() -> Origin {
+        Origin::Voice { utterance: 1 }
+    }
+
+    fn statuses(invocations: &[Invocation]) -> String {
+        let statuses: Vec<_> = invocations.iter().map(|it| it.status.as_str()).collect();
+        statuses.join(" ")
+    }
+
+    #[test]
+    fn what_has_to_be_confirmed_holds_up_what_was_said_after_it() {
+        let (ledger, catalogue) = (Ledger::default(), catalogue());
+        let entered = ledger.enter(&catalogue, calls("go open go"), &anna());
+        assert_eq!(statuses(&entered), "done unconfirmed unconfirmed");
+        let id = entered[1].id;
+        let bert = Origin::Text {
+            user: "bert".into(),
+        };
+        assert_eq!(ledger.confirm(&catalogue, id, &bert), None);
+        assert_eq!(ledger.confirm(&catalogue, entered[2].id, &anna()), None);
+        let (confirmed, _) = ledger.confirm(&catalogue, id, &anna()).unwrap();
+        assert_eq!(statuses(&confirmed), "done done");
+        assert_eq!(confirmed[0].id, id);
+        assert_eq!(ledger.confirm(&catalogue, id, &anna()), None);
+    }
+
+    #[test]
+    fn after_a_command_that_was_refused_nothing_follows() {
+        let (ledger, catalogue) = (Ledger::default(), catalogue());
+        let enter =
+            |names, origin: &Origin| statuses(&ledger.enter(&catalogue, calls(names), origin));
+        assert_eq!(enter("wipe go", &anna()), "done done");
+        assert_eq!(enter("go wipe go", &voice()), "done not-allowed skipped");
+        assert_eq!(enter("ring ring go", &voice()), "done too-soon skipped");
+    }
+
+    #[test]
+    fn a_rehearsal_does_nothing_and_holds_up_nothing() {
+        let (ledger, catalogue) = (Ledger::default(), catalogue());
+        let rehearsed = ledger.rehearse(calls("ring open"));
+        assert_eq!(statuses(&rehearsed), "dry-run dry-run");
+        assert_eq!(
+            statuses(&ledger.enter(&catalogue, calls("ring"), &voice())),
+            "done"
+        );
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_that_wait_is_let_go() {
+        let (ledger, catalogue) = (Ledger::default(), catalogue());
+        let entered: Vec<_> = (0..=MOST_WAITING)
+            .map(|_| ledger.enter(&catalogue, calls("open"), &voice())[0].id)
+            .collect();
+        assert_eq!(ledger.confirm(&catalogue, entered[0], &anna()), None);
+        assert!(ledger.confirm(&catalogue, entered[1], &anna()).is_some());
+    }
+}

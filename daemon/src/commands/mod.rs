@@ -1,0 +1,246 @@
+//! Commands: what may be asked for, and what comes of it.
+//!
+//! An operator writes a catalogue ([`Catalogue`]); the model is told of it as declarations of tools and is
+//! held to it by a grammar; what the model then writes is read strictly and checked against the catalogue
+//! once more ([`Outcome`]). So nothing happens that was not declared, whatever was said, and whatever the
+//! model makes of it.
+//!
+//! | file | owns |
+//! |---|---|
+//! | here | the door to the room |
+//! | `catalogue` | the files, their keys and their errors |
+//! | `folder` | all files of a machine, as one catalogue |
+//! | `parameter` | types of parameters, and which values fit them |
+//! | `plain` | names and texts that can hold no protocol |
+//! | `declaration` | a command as the chat template declares it |
+//! | `grammar` | what the model may write |
+//! | `call` | what it wrote |
+//! | `outcome` | what that means |
+//! | `force` | the catalogue in force, as the model gets it |
+//! | `ledger` | which commands may be invoked now, and which wait to be confirmed |
+
+mod call;
+mod catalogue;
+mod declaration;
+mod folder;
+mod force;
+mod grammar;
+mod ledger;
+mod outcome;
+mod parameter;
+mod plain;
+
+use std::sync::Arc;
+
+use gemmad_api::{InvocationStatus, Stats};
+use tokio::sync::{broadcast, watch};
+
+pub use call::{Arguments, Call, Malformed};
+pub use catalogue::{Catalogue, CatalogueError, Command, Example};
+pub use force::Force;
+pub use ledger::{Invocation, Origin};
+pub use outcome::{Outcome, Unfit};
+pub use parameter::{Kind, Parameter};
+pub use plain::{Name, Plain};
+
+use crate::config::{self, Settings};
+use crate::engine::{Engine, EngineError, Kept};
+use ledger::Ledger;
+
+/// Events kept for a slow listener.
+const EVENTS_KEPT: usize = 256;
+
+/// What others are told of.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// This is to be done now.
+    Invoked(Invocation, Origin),
+    /// This waits for somebody to confirm it.
+    Unconfirmed(Invocation, Origin),
+}
+
+/// What came of an utterance.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reading {
+    /// Commands, and what became of each, in the order they were said.
+    Commands(Vec<Invocation>),
+    /// Something is missing; this is asked back.
+    Question(String),
+    /// It was no command; this is the model's answer.
+    Words(String),
+}
+
+/// Why a command could not be made out or carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The configuration says so.
+    #[error("commands are switched off; set [commands] enabled = true and `gemmactl reload`")]
+    Off,
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The model wrote what is no command, so nothing was done.
+    #[error("nothing was done: {0}; say it in other words")]
+    Unfit(#[from] Unfit),
+    /// Nothing of this number waits to be confirmed.
+    #[error(
+        "no command {0} waits to be confirmed; it was confirmed before, waited for longer than a minute, or \
+         is somebody else's"
+    )]
+    NothingToConfirm(u64),
+}
+
+/// The door to the room. Clones lead to the same one.
+#[derive(Debug, Clone)]
+pub struct Commands {
+    settings: Settings,
+    engine: Engine,
+    force: watch::Sender<Option<Arc<Force>>>,
+    ledger: Arc<Ledger>,
+    events: broadcast::Sender<Event>,
+}
+
+impl Commands {
+    /// Reads the catalogue that `settings` name. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the catalogue does not fit.
+    pub fn start(settings: Settings, engine: Engine) -> Result<Self, CatalogueError> {
+        let catalogue = Self::read(&settings.current().commands)?;
+        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        let commands = Self {
+            settings,
+            engine,
+            force: watch::Sender::new(None),
+            ledger: Arc::default(),
+            events,
+        };
+        commands.put(catalogue);
+        Ok(commands)
+    }
+
+    /// Reads the catalogue of a configuration; `None` when commands are switched off.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn read(config: &config::Commands) -> Result<Option<Catalogue>, CatalogueError> {
+        let folders = config.enabled.then_some(&config.folders);
+        folders.map(|it| Catalogue::load(it)).transpose()
+    }
+
+    /// Puts `catalogue` into force, with the rest of the settings as they are now.
+    pub fn put(&self, catalogue: Option<Catalogue>) {
+        let config = self.settings.current();
+        let force = catalogue.map(|it| Arc::new(Force::new(it, &config.commands)));
+        self.force.send_replace(force);
+        tokio::spawn(self.clone().prepare());
+    }
+
+    /// Whether this is what is in force already.
+    #[must_use]
+    pub fn has(&self, catalogue: Option<&Catalogue>) -> bool {
+        self.force().as_ref().map(|it| &it.catalogue) == catalogue
+    }
+
+    /// What is in force; `None` when commands are switched off.
+    #[must_use]
+    pub fn force(&self) -> Option<Arc<Force>> {
+        self.force.borrow().clone()
+    }
+
+    /// What happens from now on.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Makes out what was written, and carries it out unless it is to be a `dry_run`.
+    ///
+    /// # Errors
+    /// When commands are switched off, the engine fails, or the model wrote what is not in the protocol.
+    pub async fn invoke(
+        &self,
+        text: String,
+        origin: &Origin,
+        dry_run: bool,
+    ) -> Result<(Reading, Stats), CommandError> {
+        let force = self.force().ok_or(CommandError::Off)?;
+        let config = self.settings.current();
+        let request = force.request(&self.engine, &config.answer, text).await?;
+        let (answer, stats) = self.engine.submit(request).await?.text().await?;
+        Ok((self.follow(&force, &answer, origin, dry_run)?, stats))
+    }
+
+    /// Makes out what the model wrote by this catalogue, and carries it out unless it is to be a `dry_run`.
+    ///
+    /// # Errors
+    /// When it is not in the protocol; nothing is done then.
+    pub fn follow(
+        &self,
+        force: &Force,
+        answer: &str,
+        origin: &Origin,
+        dry_run: bool,
+    ) -> Result<Reading, CommandError> {
+        let outcome = force.catalogue.read(answer).inspect_err(|unfit| {
+            if self.settings.current().log.content {
+                log::warn!("{}", unfit.about(answer));
+            }
+        })?;
+        Ok(match outcome {
+            Outcome::Question(text) => Reading::Question(text),
+            Outcome::Words(text) => Reading::Words(text),
+            Outcome::Commands(calls) => {
+                let invocations = if dry_run {
+                    self.ledger.rehearse(calls)
+                } else {
+                    let entered = self.ledger.enter(&force.catalogue, calls, origin);
+                    self.tell(&entered, origin);
+                    entered
+                };
+                Reading::Commands(invocations)
+            }
+        })
+    }
+
+    /// Carries out the command that waits under this number, and those that were said after it.
+    ///
+    /// # Errors
+    /// When none does, or it is another user's.
+    pub fn confirm(&self, id: u64, by: &Origin) -> Result<Vec<Invocation>, CommandError> {
+        let force = self.force().ok_or(CommandError::Off)?;
+        let confirmed = self.ledger.confirm(&force.catalogue, id, by);
+        let (invocations, origin) = confirmed.ok_or(CommandError::NothingToConfirm(id))?;
+        self.tell(&invocations, &origin);
+        Ok(invocations)
+    }
+
+    /// Has the model told of the catalogue before anybody asks, once it is loaded.
+    async fn prepare(self) {
+        let Some(force) = self.force() else {
+            return self.engine.keep(Kept::Commands, None);
+        };
+        match force.grammar(&self.engine).await {
+            Ok(_) => self.engine.keep(Kept::Commands, Some(&force.preamble)),
+            Err(EngineError::ModelNotLoaded(_) | EngineError::Stopping) => {}
+            Err(error) => log::error!("no command can be made out: {error}"),
+        }
+    }
+
+    /// Tells of what is done or waits, and keeps a record of it in the journal.
+    fn tell(&self, invocations: &[Invocation], origin: &Origin) {
+        let with_content = self.settings.current().log.content;
+        for invocation in invocations {
+            invocation.record(origin, with_content);
+            let event = match invocation.status {
+                InvocationStatus::Done => Event::Invoked(invocation.clone(), origin.clone()),
+                InvocationStatus::Unconfirmed => {
+                    Event::Unconfirmed(invocation.clone(), origin.clone())
+                }
+                _ => continue,
+            };
+            // Nobody listening is no failure.
+            let _ = self.events.send(event);
+        }
+    }
+}

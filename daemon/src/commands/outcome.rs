@@ -1,0 +1,172 @@
+//! What an answer of the model means.
+
+use super::call::{OPEN, excerpt};
+use super::{Call, Catalogue, Malformed};
+
+/// What came of an utterance.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Commands, in the order they were said, checked and with their defaults.
+    Commands(Vec<Call>),
+    /// Something is missing; this is asked back, and nothing is done.
+    Question(String),
+    /// It was no command; this is the model's answer.
+    Words(String),
+}
+
+/// Why an answer means nothing, so that nothing may happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// It is not in the protocol.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// There is no such command.
+    #[error("there is no command {0}")]
+    UnknownCommand(String),
+    /// The command has no such parameter.
+    #[error("there is no parameter {0}")]
+    UnknownParameter(String),
+    /// A value is of another type, or out of range.
+    #[error("{parameter} must be {range}, not {value}")]
+    Value {
+        /// The parameter.
+        parameter: String,
+        /// The value, as JSON.
+        value: String,
+        /// What fits.
+        range: String,
+    },
+    /// A parameter was not given that the command cannot do without.
+    #[error("{parameter} is missing")]
+    Missing {
+        /// The parameter.
+        parameter: String,
+        /// What the catalogue asks then.
+        ask: Option<String>,
+    },
+}
+
+impl Outcome {
+    /// What `answer` means by this catalogue. A command that lacks something is a question back, and then
+    /// none of the others is one that may be carried out: half of what was said is not what was said.
+    ///
+    /// # Errors
+    /// When it is not in the protocol or calls what is not declared.
+    pub(super) fn of(catalogue: &Catalogue, answer: &str) -> Result<Self, Unfit> {
+        let answer = answer.trim();
+        if !answer.contains(OPEN) {
+            return Ok(if catalogue.asks(answer) {
+                Self::Question(answer.into())
+            } else {
+                Self::Words(answer.into())
+            });
+        }
+        let calls = Call::read_all(answer)?;
+        let calls: Result<Vec<_>, _> = calls.into_iter().map(|call| catalogue.fit(call)).collect();
+        match calls {
+            Err(Unfit::Missing { ask: Some(ask), .. }) => Ok(Self::Question(ask)),
+            calls => calls.map(Self::Commands),
+        }
+    }
+}
+
+impl Catalogue {
+    /// Whether `words` are a question that one of the parameters asks: a model that was trained on the
+    /// catalogue asks in its words.
+    fn asks(&self, words: &str) -> bool {
+        let parameters = self.commands.values().flat_map(|it| it.parameters.values());
+        let mut questions = parameters.filter_map(|it| it.ask.as_ref());
+        questions.any(|question| question.as_str() == words)
+    }
+}
+
+impl Unfit {
+    /// The error with the beginning of what was written, for the journal of who may read it.
+    #[must_use]
+    pub fn about(&self, answer: &str) -> String {
+        format!("{self}; the model wrote {}", excerpt(answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const ROBOT: &str = include_str!("../../../configs/commands/robot.toml");
+
+    fn robot() -> Catalogue {
+        Catalogue::parse(Path::new("robot.toml"), ROBOT).unwrap()
+    }
+
+    fn call(name: &str, arguments: &str) -> String {
+        format!("<|tool_call>call:{name}{{{arguments}}}<tool_call|>")
+    }
+
+    #[test]
+    fn several_commands_are_carried_out_in_the_order_they_were_said() {
+        let answer = call(
+            "move",
+            "direction:<|\"|>forward<|\"|>,distance:2,unit:<|\"|>meters<|\"|>",
+        ) + &call("turn", "direction:<|\"|>left<|\"|>");
+        let Outcome::Commands(calls) = robot().read(&answer).unwrap() else {
+            panic!()
+        };
+        assert_eq!(calls[0].name, "move");
+        assert_eq!(
+            json!(calls[1].arguments),
+            json!({"direction": "left", "angle": 90})
+        );
+    }
+
+    #[test]
+    fn words_are_no_command_and_a_missing_parameter_is_asked_for() {
+        let robot = robot();
+        let read = |answer: &str| robot.read(answer).unwrap();
+        assert_eq!(read(" Hello! "), Outcome::Words("Hello!".into()));
+        assert_eq!(read(""), Outcome::Words(String::new()));
+        assert_eq!(read("How far?"), Outcome::Question("How far?".into()));
+        let answer = call("stop", "") + &call("move", "distance:2,unit:<|\"|>meters<|\"|>");
+        assert_eq!(read(&answer), Outcome::Question("Which direction?".into()));
+    }
+
+    #[test]
+    fn what_is_not_declared_is_refused() {
+        for answer in [
+            call("shutdown", ""),
+            call("stop", "now:true"),
+            call("turn", "direction:<|\"|>up<|\"|>"),
+            call("turn", "angle:361,direction:<|\"|>left<|\"|>"),
+            call("turn", "angle:<|\"|>90<|\"|>,direction:<|\"|>left<|\"|>"),
+            call("go_to", ""),
+            call("stop", "") + &call("shutdown", ""),
+            format!("Sure! {}", call("stop", "")),
+        ] {
+            assert!(robot().read(&answer).is_err(), "{answer}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_only_declared_commands_in_range_come_out(
+            name in prop_oneof!["[a-z_]{1,8}", "turn|move|stop|wait|dock"],
+            arguments in prop_oneof![
+                ".{0,40}",
+                "(angle|direction|distance|unit|seconds):(-?[0-9]{1,5}|<\\|\"\\|>[a-z]{1,8}<\\|\"\\|>)",
+                Just("angle:45,direction:<|\"|>left<|\"|>".to_owned()),
+            ],
+        ) {
+            let robot = robot();
+            if let Ok(Outcome::Commands(calls)) = robot.read(&call(&name, &arguments)) {
+                for call in calls {
+                    let command = &robot.commands[call.name.as_str()];
+                    prop_assert_eq!(command.fit(call.arguments.clone()).unwrap(), call.arguments);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! Types of parameters, and which values fit them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Number, Value};
+
+use super::plain::{Plain, is_plain};
+
+/// Most characters of a string whose parameter gives no `longest`.
+const LONGEST: u32 = 200;
+
+/// Most items of a list whose parameter gives no `most`.
+const MOST: u32 = 16;
+
+/// Numbers beyond this are no longer exact in every language that reads JSON: 2^53 - 1.
+const LARGEST: i64 = 9_007_199_254_740_991;
+
+/// A parameter of a command.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct Parameter {
+    /// Which values fit.
+    pub kind: Kind,
+    /// What the model is told of it, if anything.
+    pub description: Option<Plain>,
+    /// The unit of a number, for people and programs.
+    pub unit: Option<Plain>,
+    /// The value if none was said.
+    pub default: Option<Value>,
+    /// Whether the command cannot do without. A parameter with a default can.
+    pub required: bool,
+    /// What the person is asked when it is required and was not said. Without it the model has to choose
+    /// a value.
+    pub ask: Option<Plain>,
+}
+
+/// The type of a parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// One of these.
+    Enum(Vec<Plain>),
+    /// A whole number.
+    Integer {
+        /// The least, a multiple of `step`.
+        min: i64,
+        /// The largest.
+        max: i64,
+        /// It is a multiple of this, from 1.
+        step: i64,
+    },
+    /// A number.
+    Number {
+        /// The least.
+        min: f64,
+        /// The largest.
+        max: f64,
+        /// It is a multiple of this, if given.
+        step: Option<f64>,
+    },
+    /// Yes or no.
+    Boolean,
+    /// Words, without control characters and without `<`.
+    String {
+        /// Most characters.
+        longest: u32,
+    },
+    /// Several strings, at least one.
+    List {
+        /// What each must be one of; empty: any string.
+        values: Vec<Plain>,
+        /// Most items.
+        most: u32,
+        /// Most characters of an item.
+        longest: u32,
+    },
+}
+
+impl Kind {
+    /// `value` in the form in which it is handed on.
+    ///
+    /// # Errors
+    /// When it does not fit; which values do, as in "1 to 5".
+    pub fn fit(&self, value: &Value) -> Result<Value, String> {
+        let fitting = match (self, value) {
+            (Self::Enum(values), Value::String(text)) => one_of(values, text),
+            (Self::Integer { min, max, step }, Value::Number(number)) => integer(number)
+                .filter(|it| (min..=max).contains(&it) && it % step == 0)
+                .map(Value::from),
+            (Self::Number { min, max, step }, Value::Number(number)) => {
+                let number = number.as_f64().filter(|it| (min..=max).contains(&it));
+                number
+                    .filter(|it| step.is_none_or(|step| is_multiple(*it, step)))
+                    .map(shortest)
+            }
+            (Self::Boolean, Value::Bool(_)) => Some(value.clone()),
+            (Self::String { longest }, Value::String(text)) => words(text, *longest),
+            (
+                Self::List {
+                    values,
+                    most,
+                    longest,
+                },
+                Value::Array(items),
+            ) => list(items, values, *most, *longest),
+            _ => None,
+        };
+        fitting.ok_or_else(|| self.range())
+    }
+
+    /// Which values fit, in words.
+    #[must_use]
+    pub fn range(&self) -> String {
+        let listed = |values: &[Plain]| {
+            let texts: Vec<_> = values.iter().map(Plain::as_str).collect();
+            texts.join(", ")
+        };
+        match self {
+            Self::Enum(values) => format!("one of {}", listed(values)),
+            Self::Integer { min, max, step: 1 } => format!("a whole number, {min} to {max}"),
+            Self::Integer { min, max, step } => format!("a multiple of {step}, {min} to {max}"),
+            Self::Number {
+                min,
+                max,
+                step: None,
+            } => format!("a number, {min} to {max}"),
+            Self::Number {
+                min,
+                max,
+                step: Some(step),
+            } => {
+                format!("a multiple of {step}, {min} to {max}")
+            }
+            Self::Boolean => "true or false".into(),
+            Self::String { longest } => format!("a text of 1 to {longest} characters"),
+            Self::List {
+                values,
+                most,
+                longest,
+            } if values.is_empty() => {
+                format!("a list of 1 to {most} texts of 1 to {longest} characters")
+            }
+            Self::List { values, most, .. } => {
+                format!("a list of 1 to {most} of {}", listed(values))
+            }
+        }
+    }
+}
+
+fn one_of(values: &[Plain], text: &str) -> Option<Value> {
+    let is_there = values.iter().any(|value| value.as_str() == text);
+    is_there.then(|| text.into())
+}
+
+fn words(text: &str, longest: u32) -> Option<Value> {
+    let fits =
+        !text.is_empty() && text.chars().all(is_plain) && text.chars().count() <= longest as usize;
+    fits.then(|| text.into())
+}
+
+fn list(items: &[Value], values: &[Plain], most: u32, longest: u32) -> Option<Value> {
+    if items.is_empty() || items.len() > most as usize {
+        return None;
+    }
+    let items = items.iter().map(|item| match item.as_str()? {
+        text if values.is_empty() => words(text, longest),
+        text => one_of(values, text),
+    });
+    items.collect::<Option<Vec<_>>>().map(Value::Array)
+}
+
+/// A whole number, however it is written: `2`, `2.0`.
+fn integer(number: &Number) -> Option<i64> {
+    // Beyond 2^53 a float no longer says which integer is meant.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+    let whole = |float: f64| {
+        (float.fract() == 0.0 && float.abs() <= LARGEST as f64).then_some(float as i64)
+    };
+    number.as_i64().or_else(|| number.as_f64().and_then(whole))
+}
+
+/// Whether `number` is a multiple of `step`, as decimal fractions are when they are not exact in binary.
+fn is_multiple(number: f64, step: f64) -> bool {
+    let steps = number / step;
+    (steps - steps.round()).abs() < 1e-9 * steps.abs().max(1.0)
+}
+
+/// `2` for 2.0 and `21.5` for 21.5.
+fn shortest(number: f64) -> Value {
+    Number::from_f64(number)
+        .as_ref()
+        .and_then(integer)
+        .map_or_else(|| number.into(), Value::from)
+}
+
+/// The keys of a parameter. Which of them its type has is checked afterwards, because serde gives up the
+/// line of an error in tagged enums.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    r#type: Type,
+    description: Option<Plain>,
+    unit: Option<Plain>,
+    default: Option<toml::Value>,
+    required: Option<bool>,
+    ask: Option<Plain>,
+    values: Option<Vec<Plain>>,
+    min: Option<f64>,
+    max: Option<f64>,
+    step: Option<f64>,
+    longest: Option<u32>,
+    most: Option<u32>,
+    /// Only for training and testing a model.
+    #[serde(rename = "samples")]
+    _samples: Option<Vec<Plain>>,
+    /// Only for training a model.
+    #[serde(rename = "spoken")]
+    _spoken: Option<toml::Table>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Type {
+    Enum,
+    Integer,
+    Number,
+    Boolean,
+    String,
+    List,
+}
+
+impl TryFrom<Written> for Parameter {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        written.check_keys()?;
+        let kind = written.kind()?;
+        let default = match &written.default {
+            Some(default) => Some(fit_default(&kind, default)?),
+            None => None,
+        };
+        if default.is_some() && written.required == Some(true) {
+            return Err("it is `required` and has a `default`; leave out one of them".into());
+        }
+        let required = written.required.unwrap_or(default.is_none());
+        if written.ask.is_some() && !required {
+            return Err("`ask` is for what is required; leave it out".into());
+        }
+        Ok(Self {
+            kind,
+            description: written.description,
+            unit: written.unit,
+            default,
+            required,
+            ask: written.ask,
+        })
+    }
+}
+
+fn fit_default(kind: &Kind, default: &toml::Value) -> Result<Value, String> {
+    let value = serde_json::to_value(default).map_err(|error| error.to_string())?;
+    kind.fit(&value)
+        .map_err(|range| format!("the default does not fit; it must be {range}"))
+}
+
+impl Written {
+    /// Refuses keys that mean nothing for the type.
+    fn check_keys(&self) -> Result<(), String> {
+        let number = matches!(self.r#type, Type::Integer | Type::Number);
+        let several = matches!(self.r#type, Type::Enum | Type::List);
+        let text = matches!(self.r#type, Type::String | Type::List);
+        let keys = [
+            ("values", self.values.is_some(), several),
+            ("min", self.min.is_some(), number),
+            ("max", self.max.is_some(), number),
+            ("step", self.step.is_some(), number),
+            ("unit", self.unit.is_some(), number),
+            ("longest", self.longest.is_some(), text),
+            ("most", self.most.is_some(), self.r#type == Type::List),
+        ];
+        match keys.iter().find(|(_, given, allowed)| *given && !allowed) {
+            Some((key, ..)) => Err(format!("`{key}` is not for this type; leave it out")),
+            None => Ok(()),
+        }
+    }
+
+    fn kind(&self) -> Result<Kind, String> {
+        let longest = self.longest.unwrap_or(LONGEST);
+        if longest == 0 || self.most == Some(0) {
+            return Err("`longest` and `most` are at least 1".into());
+        }
+        let values = self.values.clone().unwrap_or_default();
+        match self.r#type {
+            Type::Enum if values.is_empty() => Err("an enum needs `values`".into()),
+            Type::Enum => Ok(Kind::Enum(values)),
+            Type::Integer => self.integer(),
+            Type::Number => self.number(),
+            Type::Boolean => Ok(Kind::Boolean),
+            Type::String => Ok(Kind::String { longest }),
+            Type::List => Ok(Kind::List {
+                values,
+                most: self.most.unwrap_or(MOST),
+                longest,
+            }),
+        }
+    }
+
+    fn range(&self) -> Result<(f64, f64), String> {
+        match (self.min, self.max) {
+            (Some(min), Some(max)) if min <= max => Ok((min, max)),
+            (Some(_), Some(_)) => Err("`min` is larger than `max`".into()),
+            _ => Err(
+                "a number needs `min` and `max`, so that nothing out of range can be asked for"
+                    .into(),
+            ),
+        }
+    }
+
+    fn number(&self) -> Result<Kind, String> {
+        let (min, max) = self.range()?;
+        if self.step.is_some_and(|step| step.is_nan() || step <= 0.0) {
+            return Err("`step` is larger than 0".into());
+        }
+        if let Some(step) = self.step
+            && !is_multiple(min, step)
+        {
+            return Err("`min` is no multiple of `step`".into());
+        }
+        Ok(Kind::Number {
+            min,
+            max,
+            step: self.step,
+        })
+    }
+
+    fn integer(&self) -> Result<Kind, String> {
+        let whole = |number: f64| {
+            let number = Number::from_f64(number);
+            number.as_ref().and_then(integer).ok_or_else(|| {
+                String::from("`min`, `max` and `step` of an integer are whole numbers up to 2^53")
+            })
+        };
+        let (min, max) = self.range()?;
+        let (min, max, step) = (whole(min)?, whole(max)?, whole(self.step.unwrap_or(1.0))?);
+        if step < 1 {
+            return Err("`step` is at least 1".into());
+        }
+        if min % step != 0 {
+            return Err("`min` is no multiple of `step`".into());
+        }
+        Ok(Kind::Integer { min, max, step })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parameter(text: &str) -> Result<Parameter, String> {
+        toml::from_str(text).map_err(|error| error.message().to_owned())
+    }
+
+    fn fit(text: &str, value: &Value) -> Option<Value> {
+        parameter(text).unwrap().kind.fit(value).ok()
+    }
+
+    #[test]
+    fn a_value_fits_its_type_and_range_or_does_not_fit() {
+        let integer = "type = \"integer\"\nmin = 0\nmax = 100\nstep = 5";
+        assert_eq!(fit(integer, &json!(35)), Some(json!(35)));
+        assert_eq!(fit(integer, &json!(35.0)), Some(json!(35)));
+        for wrong in [
+            json!(36),
+            json!(105),
+            json!(-5),
+            json!(2.5),
+            json!("35"),
+            json!(null),
+            json!(1e300),
+        ] {
+            assert_eq!(fit(integer, &wrong), None, "{wrong}");
+        }
+        let number = "type = \"number\"\nmin = 5\nmax = 35\nstep = 0.1";
+        assert_eq!(fit(number, &json!(21.3)), Some(json!(21.3)));
+        assert_eq!(fit(number, &json!(21.0)), Some(json!(21)));
+        assert_eq!(fit(number, &json!(21.35)), None);
+        let list = "type = \"list\"\nvalues = [\"a\", \"b\"]\nmost = 2";
+        assert_eq!(fit(list, &json!(["b", "a"])), Some(json!(["b", "a"])));
+        for wrong in [
+            json!([]),
+            json!(["a", "c"]),
+            json!(["a", "a", "a"]),
+            json!("a"),
+            json!([1]),
+        ] {
+            assert_eq!(fit(list, &wrong), None, "{wrong}");
+        }
+        let text = "type = \"string\"\nlongest = 4";
+        assert_eq!(fit(text, &json!("größ")), Some(json!("größ")));
+        for wrong in ["", "größe", "a\nb", "<|x", "\u{F0001}"] {
+            assert_eq!(fit(text, &json!(wrong)), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_makes_no_sense_is_refused() {
+        for (text, why) in [
+            ("type = \"enum\"", "needs `values`"),
+            ("type = \"integer\"\nmin = 1", "`min` and `max`"),
+            ("type = \"integer\"\nmin = 2\nmax = 1", "larger than `max`"),
+            ("type = \"integer\"\nmin = 0.5\nmax = 1", "whole numbers"),
+            ("type = \"number\"\nmin = 0\nmax = nan", "larger than `max`"),
+            (
+                "type = \"number\"\nmin = 0\nmax = 1\nstep = 0",
+                "larger than 0",
+            ),
+            ("type = \"boolean\"\nmin = 1", "`min` is not for this type"),
+            ("type = \"boolean\"\ndefault = 1", "true or false"),
+            (
+                "type = \"boolean\"\ndefault = true\nask = \"On?\"",
+                "`ask` is for",
+            ),
+            ("type = \"boolean\"\nask = \"<|turn>\"", "holds '<'"),
+            ("type = \"colour\"", "unknown variant"),
+            ("type = \"boolean\"\ncolour = 1", "unknown field"),
+        ] {
+            let refused = parameter(text).unwrap_err();
+            assert!(refused.contains(why), "{text}: {refused}");
+        }
+    }
+}

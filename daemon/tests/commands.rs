@@ -1,0 +1,309 @@
+//! Commands over a real bus to the real daemon: what is invoked, asked back, confirmed, refused, and how the
+//! catalogue changes while it runs.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use gemmad_api::{
+    AskOptions, CommandInfo, CommandsProxy, Error, Invocation, InvocationStatus, InvokeOptions,
+    Outcome, Stats, from_dict,
+};
+use gemmad_testbed::{Bus, Daemon, Microphone, Setup, nano, speech};
+use serde_json::{Value, json};
+
+/// The shipped catalogues, which nano was trained on.
+fn shipped() -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/commands")).into()
+}
+
+fn with_commands<'a>(setup: Setup<'a>, folder: &Path) -> Setup<'a> {
+    let folders = vec![folder.display().to_string()];
+    setup
+        .set("commands", "enabled", true)
+        .set("commands", "declare", false)
+        .set("commands", "folders", folders)
+}
+
+async fn commands(daemon: &Daemon) -> CommandsProxy<'static> {
+    CommandsProxy::new(daemon.connection()).await.unwrap()
+}
+
+async fn invoke(commands: &CommandsProxy<'_>, text: &str) -> (Outcome, String, Vec<Invocation>) {
+    let invoked = commands.invoke(text, InvokeOptions::default()).await;
+    let (outcome, text, invocations, _) = invoked.unwrap();
+    (outcome, text, invocations)
+}
+
+fn arguments(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[tokio::test]
+async fn a_command_is_invoked_and_everybody_who_listens_hears_of_it() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = with_commands(Daemon::setup(&bus), &shipped());
+    let daemon = daemon.start().await.unwrap();
+    let commands = commands(&daemon).await;
+    let mut signals = commands.receive_invoked().await.unwrap();
+
+    let dry = InvokeOptions {
+        dry_run: Some(true),
+    };
+    let (outcome, _, rehearsed, _) = commands.invoke(nano::COMMAND, dry).await.unwrap();
+    assert_eq!(outcome, Outcome::Commands);
+    assert_eq!(rehearsed[0].status, InvocationStatus::DryRun);
+
+    let invoked = commands
+        .invoke(nano::COMMAND, InvokeOptions::default())
+        .await;
+    let (outcome, text, invoked, stats) = invoked.unwrap();
+    assert_eq!((outcome, text.as_str()), (Outcome::Commands, ""));
+    let [light] = invoked.as_slice() else {
+        panic!("{invoked:?}")
+    };
+    assert_eq!(
+        (light.name.as_str(), light.status),
+        ("set_light", InvocationStatus::Done)
+    );
+    assert_eq!(light.arguments, r#"{"room":"kitchen","state":"on"}"#);
+    let stats: Stats = from_dict(&stats).unwrap();
+    assert!(stats.forced_tokens > 0, "{stats:?}");
+
+    // The dry run came first, so it would have been signalled first.
+    let signal = signals.next().await.unwrap();
+    let signal = signal.args().unwrap();
+    assert_eq!((signal.id, signal.name.as_str()), (light.id, "set_light"));
+    assert_eq!(signal.arguments_json, light.arguments);
+    assert_eq!(
+        String::try_from(signal.details["origin"].clone()).unwrap(),
+        "text"
+    );
+    assert!(signal.details.contains_key("user"));
+    let log = daemon.log();
+    assert!(log.contains("command set_light: done"), "{log}");
+    assert!(!log.contains("kitchen"), "{log}");
+}
+
+#[tokio::test]
+async fn what_is_no_command_or_lacks_something_does_nothing() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = with_commands(Daemon::setup(&bus), &shipped());
+    let daemon = daemon.start().await.unwrap();
+    let commands = commands(&daemon).await;
+    let (outcome, text, invoked) = invoke(&commands, "how are you").await;
+    assert_eq!(
+        (outcome, text.as_str()),
+        (Outcome::Nothing, "I am fine, thank you.")
+    );
+    assert!(invoked.is_empty());
+    let (outcome, text, invoked) = invoke(&commands, "turn on the light").await;
+    assert_eq!(
+        (outcome, text.as_str()),
+        (Outcome::Question, "In which room?")
+    );
+    assert!(invoked.is_empty());
+    let refused = commands
+        .invoke(" ", InvokeOptions::default())
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, Error::InvalidArgument(_)), "{refused:?}");
+    assert!(!daemon.log().contains("command "), "{}", daemon.log());
+}
+
+#[tokio::test]
+async fn what_has_to_be_confirmed_waits_for_it() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = with_commands(Daemon::setup(&bus), &shipped());
+    let daemon = daemon.start().await.unwrap();
+    let commands = commands(&daemon).await;
+    let mut asked = commands.receive_unconfirmed().await.unwrap();
+    let (_, _, invoked) = invoke(&commands, "call Anna").await;
+    assert_eq!(invoked[0].status, InvocationStatus::Unconfirmed);
+    assert_eq!(
+        asked.next().await.unwrap().args().unwrap().id,
+        invoked[0].id
+    );
+
+    let mut done = commands.receive_invoked().await.unwrap();
+    let confirmed = commands.confirm(invoked[0].id).await.unwrap();
+    assert_eq!(confirmed[0].status, InvocationStatus::Done);
+    assert_eq!(
+        arguments(&confirmed[0].arguments),
+        json!({"contact": "Anna"})
+    );
+    assert_eq!(done.next().await.unwrap().args().unwrap().id, invoked[0].id);
+    let again = commands.confirm(invoked[0].id).await.unwrap_err();
+    assert!(matches!(again, Error::InvalidArgument(_)), "{again:?}");
+}
+
+#[tokio::test]
+async fn the_catalogue_changes_while_the_daemon_runs_and_a_broken_file_changes_nothing() {
+    let bus = Bus::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("one.toml");
+    std::fs::write(&file, "[commands.dance]\ndescription = \"Dance.\"\n").unwrap();
+    let mut daemon = Daemon::setup(&bus).start().await.unwrap();
+    let commands = commands(&daemon).await;
+    assert!(!commands.enabled().await.unwrap());
+    let off = commands.list().await.unwrap_err();
+    assert!(matches!(off, Error::NotSupported(_)), "{off:?}");
+
+    let folders = vec![folder.path().display().to_string()];
+    daemon.write("commands", "enabled", true).unwrap();
+    daemon.write("commands", "folders", folders).unwrap();
+    let (changed, _) = daemon.manager().reload().await.unwrap();
+    assert_eq!(changed, ["commands.enabled", "commands.folders"]);
+    let names = async || {
+        let list = commands.list().await.unwrap();
+        let list = list
+            .iter()
+            .map(|it| from_dict::<CommandInfo>(it).unwrap().name);
+        list.collect::<Vec<_>>()
+    };
+    assert_eq!(names().await, ["dance"]);
+
+    std::fs::write(
+        &file,
+        "[commands.dance]\ndescription = \"Dance.\"\n\n[commands.x]\n",
+    )
+    .unwrap();
+    let Error::InvalidConfiguration(why) = daemon.manager().reload().await.unwrap_err() else {
+        panic!()
+    };
+    assert!(
+        why.contains("one.toml:4: commands.x: missing field `description`"),
+        "{why}"
+    );
+    assert_eq!(names().await, ["dance"]);
+
+    let more =
+        "[commands.dance]\ndescription = \"Dance.\"\n[commands.bow]\ndescription = \"Bow.\"\n";
+    std::fs::write(&file, more).unwrap();
+    let (changed, _) = daemon.manager().reload().await.unwrap();
+    assert_eq!(changed, ["commands.folders"]);
+    assert_eq!(names().await, ["bow", "dance"]);
+}
+
+#[tokio::test]
+async fn declarations_are_read_once_and_kept() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = with_commands(Daemon::setup(&bus), &shipped());
+    let daemon = daemon
+        .set("commands", "declare", true)
+        .set("engine", "context", 8192);
+    let daemon = daemon.start().await.unwrap();
+    let commands = commands(&daemon).await;
+    let ask = async || {
+        let invoked = commands
+            .invoke(nano::COMMAND, InvokeOptions::default())
+            .await;
+        from_dict::<Stats>(&invoked.unwrap().3).unwrap()
+    };
+    // They are read when nothing else is to be done.
+    let mut stats = ask().await;
+    let patience = Instant::now();
+    while stats.prompt_tokens - stats.cached_tokens >= 20
+        && patience.elapsed() < Duration::from_secs(60)
+    {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stats = ask().await;
+    }
+    assert!(stats.prompt_tokens - stats.cached_tokens < 20, "{stats:?}");
+    // An ordinary answer knows nothing of them.
+    let (text, stats) = daemon
+        .manager()
+        .ask(nano::COMMAND, AskOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(text, nano::ANSWER);
+    assert!(from_dict::<Stats>(&stats).unwrap().prompt_tokens < 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spoken_command_is_invoked_and_its_reply_says_which() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let daemon = with_commands(Daemon::setup(&bus).microphone(&microphone), &shipped());
+    let daemon = daemon.start().await.unwrap();
+    let commands = commands(&daemon).await;
+    let mut invoked = commands.receive_invoked().await.unwrap();
+    let mut replies = daemon.voice().receive_reply().await.unwrap();
+    let mut sound = speech::silence(400);
+    sound.extend(speech::say(nano::COMMAND, "en-us").unwrap());
+    sound.extend(speech::silence(1200));
+    microphone.play(&sound).await.unwrap();
+    let signal = invoked.next().await.unwrap();
+    let signal = signal.args().unwrap();
+    assert_eq!(signal.name, "set_light");
+    assert_eq!(
+        arguments(&signal.arguments_json),
+        json!({"room": "kitchen", "state": "on"})
+    );
+    assert_eq!(
+        String::try_from(signal.details["origin"].clone()).unwrap(),
+        "voice"
+    );
+    let reply = replies.next().await.unwrap();
+    assert_eq!(
+        reply.args().unwrap().text,
+        "set_light room=kitchen state=on"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_validates_against_its_schema_or_fails_by_name() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
+    let manager = daemon.manager();
+    let schema = json!({
+        "type": "object",
+        "properties": {"room": {"enum": ["kitchen", "bathroom"]}, "level": {"type": "integer", "minimum": 1, "maximum": 9}},
+        "required": ["room", "level"],
+        "additionalProperties": false,
+    });
+    let with = |schema: &Value, max_tokens| AskOptions {
+        schema: Some(schema.to_string()),
+        max_tokens,
+        ..AskOptions::default()
+    };
+    let (text, _) = manager
+        .ask(nano::COMMAND, with(&schema, None))
+        .await
+        .unwrap();
+    let answer = arguments(&text);
+    assert!(
+        ["kitchen", "bathroom"].contains(&answer["room"].as_str().unwrap()),
+        "{text}"
+    );
+    assert!(
+        (1..=9).contains(&answer["level"].as_i64().unwrap()),
+        "{text}"
+    );
+
+    let Error::Incomplete(why) = manager
+        .ask("Hello", with(&schema, Some(3)))
+        .await
+        .unwrap_err()
+    else {
+        panic!()
+    };
+    assert!(why.contains("(so far: {"), "{why}");
+    for broken in [
+        json!({"type": "colour"}),
+        json!(3),
+        json!({"type": "integer", "minimum": 2, "maximum": 1}),
+    ] {
+        let refused = manager.ask("Hello", with(&broken, None)).await.unwrap_err();
+        assert!(
+            matches!(refused, Error::InvalidSchema(_)),
+            "{broken}: {refused:?}"
+        );
+    }
+    let thinking = AskOptions {
+        thinking: Some(true),
+        ..with(&schema, None)
+    };
+    let refused = manager.ask("Hello", thinking).await.unwrap_err();
+    assert!(matches!(refused, Error::InvalidArgument(_)), "{refused:?}");
+}
