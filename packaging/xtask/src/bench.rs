@@ -19,6 +19,7 @@ use clap::ValueEnum;
 use gemmad_testbed::{Binaries, Model};
 
 use crate::{
+    architecture::Architecture,
     command::{cargo, output, root},
     package::libraries,
     say, setup, shape,
@@ -168,7 +169,11 @@ fn release() -> Result<PathBuf> {
     let llama_cpp = libraries::built_in(&output(&mut build)?)?;
     let target = target()?;
     let installed = target.join("bench");
-    libraries::copy(&llama_cpp, &installed.join("lib/gemmad"), None)?;
+    libraries::copy(
+        &llama_cpp,
+        &installed.join("lib/gemmad"),
+        Architecture::here()?,
+    )?;
     let programs = installed.join("bin");
     std::fs::create_dir_all(&programs)?;
     for program in PROGRAMS.map(|name| target.join("release").join(name)) {

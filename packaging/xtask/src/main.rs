@@ -3,6 +3,7 @@
 //! Each works on a fresh machine with nothing but git and a Rust toolchain: it installs what is
 //! missing, and says what it is doing.
 
+mod architecture;
 mod bench;
 mod boot_test;
 mod command;

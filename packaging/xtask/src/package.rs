@@ -4,6 +4,7 @@
 //! goes into `target/package`.
 
 mod changelog;
+mod kernels;
 pub mod libraries;
 mod manual;
 mod notices;
@@ -21,6 +22,7 @@ use clap_complete::Shell;
 use gemmactl::args::Arguments;
 
 use crate::{
+    architecture::Architecture,
     command::{cargo, output, root},
     say, setup,
 };
@@ -28,11 +30,11 @@ use crate::{
 /// Which package is wanted.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Wanted {
-    /// Rust's name of the machine it is for, such as aarch64-unknown-linux-gnu; without it, this one.
-    #[arg(long, value_name = "TRIPLE")]
-    target: Option<String>,
+    /// The machines it is for; without it, those like this one.
+    #[arg(long, value_name = "ARCHITECTURE")]
+    arch: Option<Architecture>,
     /// For the GPU of the Jetson this runs on.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "arch")]
     jetson: bool,
     /// Version of the package, instead of the one in Cargo.toml.
     #[arg(long, value_name = "VERSION")]
@@ -40,12 +42,31 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// For this machine, with another version than the one in Cargo.toml.
-    pub fn of_version(version: &str) -> Self {
+    /// For machines of this kind.
+    pub fn of(arch: Architecture) -> Self {
         Self {
-            deb_version: Some(version.into()),
+            arch: Some(arch),
             ..Self::default()
         }
+    }
+
+    /// With another version than the one in Cargo.toml.
+    pub fn with_version(self, version: &str) -> Self {
+        Self {
+            deb_version: Some(version.into()),
+            ..self
+        }
+    }
+
+    fn arch(&self) -> Result<Architecture> {
+        self.arch.map_or_else(Architecture::here, Ok)
+    }
+
+    /// What cargo and cargo-deb are to be told when it is for another kind of machine than this one.
+    fn target(&self) -> Result<Option<[&'static str; 2]>> {
+        let arch = self.arch()?;
+        let is_foreign = arch != Architecture::here()?;
+        Ok(is_foreign.then(|| ["--target", arch.rust()]))
     }
 }
 
@@ -53,11 +74,17 @@ impl Wanted {
 pub fn run(wanted: &Wanted) -> Result<PathBuf> {
     setup::packaging()?;
     let cargo_deb = setup::cargo_deb()?;
+    let arch = wanted.arch()?;
+    if arch != Architecture::here()? {
+        setup::crossing(arch)?;
+    }
     say::step("Building gemmad and gemmactl for release (the first time about 20 minutes)");
     let llama_cpp = build(wanted)?;
     say::step("Writing manual pages, completions, the changelog and third parties' notices");
     describe(wanted)?;
-    libraries::copy(&llama_cpp, &folder().join("lib"), wanted.target.as_deref())?;
+    libraries::copy(&llama_cpp, &folder().join("lib"), arch)?;
+    say::step("Counting the instructions of the CPU backends that multiply 8-bit numbers");
+    kernels::check(arch, &folder().join("lib"))?;
     say::step("Making the package");
     let package = pack(&cargo_deb, wanted)?;
     let size = fs::metadata(&package)?.len();
@@ -69,15 +96,21 @@ pub fn run(wanted: &Wanted) -> Result<PathBuf> {
 
 /// Builds the programs; the folder that llama.cpp is built into.
 fn build(wanted: &Wanted) -> Result<PathBuf> {
-    // The whole workspace, as the benchmarks do, so that what both need is built once.
-    let mut build = cargo(["build", "--release", "--workspace", "--bins", "--features"]);
-    build.arg(if wanted.jetson {
-        "gemmad/portable,gemmad/cuda"
+    let mut build = cargo(["build", "--release", "--bins", "--features"]);
+    if wanted.jetson {
+        build.arg("gemmad/portable,gemmad/cuda");
+        // An Orin's GPU. Left to itself, llama.cpp compiles for all but this one, which would translate the
+        // code of another when it first runs.
+        build.env("CMAKE_CUDA_ARCHITECTURES", "87-real");
     } else {
-        "gemmad/portable"
-    });
-    if let Some(target) = &wanted.target {
-        build.args(["--target", target]);
+        build.arg("gemmad/portable");
+    }
+    if let Some(target) = wanted.target()? {
+        build.args(["--package", "gemmad", "--package", "gemmactl"]);
+        build.args(target);
+    } else {
+        // As the benchmarks do, so that what both need is built once.
+        build.arg("--workspace");
     }
     build.args(["--message-format", "json-render-diagnostics"]);
     libraries::built_in(&output(&mut build)?)
@@ -101,7 +134,7 @@ fn describe(wanted: &Wanted) -> Result<()> {
     manual::write(&folder.join("man"), &facts.version)?;
     let version = facts.deb_version(wanted);
     changelog::write(&folder.join("changelog"), &version, &facts.maintainer)?;
-    notices::write(&folder.join("third-party.txt"), wanted.target.as_deref())
+    notices::write(&folder.join("third-party.txt"), wanted.arch()?)
 }
 
 fn completions(folder: &Path) -> Result<()> {
@@ -118,9 +151,7 @@ fn pack(cargo_deb: &Path, wanted: &Wanted) -> Result<PathBuf> {
     pack.current_dir(root())
         .args(["--package", "gemmad", "--no-build", "--quiet"])
         .env("PATH", libraries::path_that_knows(&folder().join("lib"))?);
-    if let Some(target) = &wanted.target {
-        pack.args(["--target", target]);
-    }
+    pack.args(wanted.target()?.into_iter().flatten());
     if wanted.jetson {
         pack.args(["--variant", "jetson"]);
     }

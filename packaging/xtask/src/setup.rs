@@ -1,11 +1,15 @@
 //! Installs what this machine lacks.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Result, ensure};
 
 use crate::{
-    command::{cargo, execute, root, works},
+    architecture::Architecture,
+    command::{cargo, execute, output, root, works},
     say,
 };
 
@@ -48,6 +52,13 @@ const VOICES: [Package; 4] = [
 /// What making the package needs besides.
 const PACKAGING: [Package; 1] = [("dpkg-dev", "finds the libraries a package needs")];
 
+/// What making it for arm64 needs besides on a machine that is not.
+const CROSSING: [Package; 3] = [
+    ("g++-aarch64-linux-gnu", "compiles for arm64"),
+    ("libasound2-dev:arm64", "opens microphones there"),
+    ("libstdc++6:arm64", "is what llama.cpp needs there"),
+];
+
 /// What booting a system needs besides.
 const BOOTING: [Package; 4] = [
     ("debootstrap", "makes a system to boot"),
@@ -72,9 +83,36 @@ pub fn packaging() -> Result<()> {
     install(&PACKAGING)
 }
 
+/// Installs what making the package for another kind of machine needs.
+pub fn crossing(arch: Architecture) -> Result<()> {
+    ensure!(
+        arch == Architecture::Arm64,
+        "packages for {} can be made there only",
+        arch.debian()
+    );
+    let known = output(Command::new("dpkg").arg("--print-foreign-architectures"))?;
+    if !known.lines().any(|line| line == arch.debian()) {
+        say::step("Letting dpkg install libraries for arm64 beside this machine's own");
+        execute(as_root("dpkg").args(["--add-architecture", arch.debian()]))?;
+    }
+    install(&CROSSING)?;
+    let library = ["--print", "target-libdir", "--target", arch.rust()];
+    let library = output(Command::new("rustc").args(library))?;
+    if !Path::new(library.trim()).exists() {
+        say::step("Adding arm64 to the Rust toolchain");
+        execute(Command::new("rustup").args(["target", "add", arch.rust()]))?;
+    }
+    Ok(())
+}
+
 /// Installs what booting a system needs.
 pub fn booting() -> Result<()> {
     install(&BOOTING)
+}
+
+/// Installs what running programs for arm64 needs on a machine that is not.
+pub fn emulating() -> Result<()> {
+    install(&[("qemu-user-static", "runs programs for arm64")])
 }
 
 /// The program cargo-deb, built if it is not there.
@@ -122,21 +160,33 @@ pub fn rust_components() -> Result<()> {
     execute(Command::new("rustup").args(["component", "add", "rustfmt", "clippy"]))
 }
 
+/// Whether it is there for this kind of machine, or for the one that its name ends with.
 fn is_installed(package: &str) -> bool {
-    let query = ["--show", "--showformat=${db:Status-Status}", package];
-    Command::new("dpkg-query")
-        .args(query)
-        .output()
-        .is_ok_and(|output| output.stdout == b"installed")
+    let here = Architecture::here().map_or("", Architecture::debian);
+    let arch = package.split_once(':').map_or(here, |(_, arch)| arch);
+    let query = "--showformat=${Architecture} ${db:Status-Status}\n";
+    let query = ["--show", query, package];
+    let output = Command::new("dpkg-query").args(query).output();
+    let lines = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let wanted = [format!("{arch} installed"), "all installed".into()];
+    let lines = lines.unwrap_or_default();
+    lines
+        .lines()
+        .any(|line| wanted.iter().any(|wanted| line == wanted))
 }
 
 fn apt_get() -> Command {
-    let unattended = ["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"];
-    let root = rustix::process::geteuid().is_root();
-    let mut command = Command::new(if root { "env" } else { "sudo" });
-    if !root {
-        command.arg("env");
+    let mut command = as_root("env");
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"]);
+    command
+}
+
+/// A program that changes the system.
+fn as_root(program: &str) -> Command {
+    if rustix::process::geteuid().is_root() {
+        return Command::new(program);
     }
-    command.args(unattended);
+    let mut command = Command::new("sudo");
+    command.arg(program);
     command
 }

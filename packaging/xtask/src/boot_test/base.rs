@@ -9,20 +9,27 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
+    architecture::Architecture,
     command::{execute, root},
     say,
 };
 
-/// The release: what Raspberry Pi OS is made of.
-const RELEASE: &str = "trixie";
+/// A release of Debian, and what it calls ALSA's library.
+type Release = (&'static str, &'static str);
+
+/// What Raspberry Pi OS is made of.
+const NEWEST: Release = ("trixie", "libasound2t64");
+
+/// The one before. The newest starts nothing where it is emulated: its systemd needs `clone3`, which qemu
+/// does not have for the processes it runs.
+const EMULATED: Release = ("bookworm", "libasound2");
 
 /// What is on it besides the smallest Debian: what every Raspberry Pi OS has and the package needs, and
 /// what logs users in.
-const PACKAGES: [&str; 13] = [
+const PACKAGES: [&str; 12] = [
     "adduser",
     "dbus",
     "dbus-user-session",
-    "libasound2t64",
     "libpam-systemd",
     "libstdc++6",
     "openssh-client",
@@ -35,18 +42,21 @@ const PACKAGES: [&str; 13] = [
 ];
 
 /// The folder with it, made if it is not there as it should be.
-pub fn prepare() -> Result<PathBuf> {
-    let folder = root().join("target/boot");
+pub fn prepare(arch: Architecture, is_emulated: bool) -> Result<PathBuf> {
+    let (release, sound) = if is_emulated { EMULATED } else { NEWEST };
+    let packages = format!("{},{sound}", PACKAGES.join(","));
+    let folder = root().join("target/boot").join(arch.debian());
     let (base, recipe) = (folder.join("base"), folder.join("base.recipe"));
-    let wanted = format!("{RELEASE} {}", PACKAGES.join(","));
+    let wanted = format!("{release} {packages}");
     if fs::read_to_string(&recipe).is_ok_and(|made| made == wanted) {
         return Ok(base);
     }
-    say::step("Making a Debian to boot (about 2 minutes)");
+    say::step("Making a Debian to boot (about 2 minutes, or 10 if it is emulated)");
     fs::create_dir_all(&folder)?;
     remove(&base)?;
-    let include = format!("--include={}", PACKAGES.join(","));
-    let options = ["--variant=minbase", &include, RELEASE];
+    let include = format!("--include={packages}");
+    let arch = format!("--arch={}", arch.debian());
+    let options = ["--variant=minbase", &arch, &include, release];
     execute(Command::new("debootstrap").args(options).arg(&base))?;
     // Written last: what was interrupted is made again.
     fs::write(&recipe, wanted)?;

@@ -1,6 +1,9 @@
 //! What was tried, and what came of it: a line each.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 use tokio::time::timeout;
@@ -79,16 +82,16 @@ impl Checklist {
         }
     }
 
-    /// Whether all is well.
-    pub fn verdict(self) -> Result<()> {
+    /// Whether all is well in the system that is in the folder `root`.
+    pub fn verdict(self, root: &Path) -> Result<()> {
         let Self { passed, failed } = self;
         if !failed.is_empty() {
             let all = passed + failed.len();
             bail!(
-                "{} of {all} checks failed: {}; `journalctl --directory \
-                 target/boot/root/var/log/journal` shows what the system logged",
+                "{} of {all} checks failed: {}; `journalctl --directory {}` shows what the system logged",
                 failed.len(),
-                failed.join("; ")
+                failed.join("; "),
+                root.join("var/log/journal").display()
             );
         }
         say::success(&format!("all {passed} checks passed"));

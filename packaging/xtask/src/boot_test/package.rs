@@ -16,6 +16,7 @@ use super::{
     unit,
 };
 use crate::{
+    architecture::Architecture,
     command::root,
     package::{self, Wanted},
 };
@@ -34,10 +35,11 @@ pub struct Packages {
 }
 
 impl Packages {
-    /// Makes both.
-    pub fn make() -> Result<Self> {
-        let older = set_aside(&package::run(&Wanted::of_version(OLDER))?)?;
-        let newer = package::run(&Wanted::default())?;
+    /// Makes both, for machines of a kind.
+    pub fn make(arch: Architecture) -> Result<Self> {
+        let older = package::run(&Wanted::of(arch).with_version(OLDER))?;
+        let older = set_aside(&older)?;
+        let newer = package::run(&Wanted::of(arch))?;
         Ok(Self { older, newer })
     }
 

@@ -80,17 +80,20 @@ pub async fn checks(list: &mut Checklist, machine: &Machine) {
     .await;
     list.check("it may open a sound card", opens_sound_cards(machine))
         .await;
-    list.check("it computes with what this processor has", async {
-        let maps = unit::process_file(machine, "maps").await?;
-        let backend = maps
-            .lines()
-            .find_map(|line| line.split("/usr/lib/gemmad/libggml-cpu").nth(1));
-        let backend = backend.context("no CPU backend of the package is loaded")?;
-        Ok(format!("libggml-cpu{backend}"))
-    })
-    .await;
+    list.check("it computes with what this processor has", backend(machine))
+        .await;
     list.check("idle it has few threads and descriptors", size(machine))
         .await;
+}
+
+/// The CPU backend that ggml has taken.
+pub async fn backend(machine: &Machine) -> Result<String> {
+    let maps = unit::process_file(machine, "maps").await?;
+    let backend = maps
+        .lines()
+        .find_map(|line| line.split("/usr/lib/gemmad/libggml-cpu").nth(1));
+    let backend = backend.context("no CPU backend of the package is loaded")?;
+    Ok(format!("libggml-cpu{backend}"))
 }
 
 /// The network that a process is in.

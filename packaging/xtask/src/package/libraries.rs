@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::command::execute;
+use crate::{architecture::Architecture, command::execute};
 
 /// The folder that llama.cpp was built into, by what cargo reported of the build as JSON lines.
 pub fn built_in(messages: &str) -> Result<PathBuf> {
@@ -28,7 +28,7 @@ pub fn built_in(messages: &str) -> Result<PathBuf> {
 }
 
 /// Copies those that are loaded from `built` to `folder`, without what only a debugger reads.
-pub fn copy(built: &Path, folder: &Path, target: Option<&str>) -> Result<()> {
+pub fn copy(built: &Path, folder: &Path, arch: Architecture) -> Result<()> {
     fs::create_dir_all(folder)?;
     let mut copies = Vec::new();
     for part in ["lib", "backends"] {
@@ -51,7 +51,7 @@ pub fn copy(built: &Path, folder: &Path, target: Option<&str>) -> Result<()> {
         "there is no CPU backend in {}; is the feature `portable` on?",
         built.display()
     );
-    let mut strip = Command::new(strip(target));
+    let mut strip = Command::new(arch.tool("strip"));
     execute(strip.arg("--strip-unneeded").args(&copies))
 }
 
@@ -72,10 +72,15 @@ pub fn path_that_knows(folder: &Path) -> Result<OsString> {
     Ok(std::env::join_paths(folders)?)
 }
 
-/// What stays behind: a library that only llama.cpp's own programs ask for; and the kernels for AMX, which
+/// What stays behind: a library that only llama.cpp's own programs ask for; the kernels for AMX, which
 /// GCC 12 compiles to code that crashes (it never stores the tiles' configuration), so that such a processor
-/// gets those of the generation before.
-const UNUSED: [&str; 2] = ["libllama-common", "libggml-cpu-sapphirerapids"];
+/// gets those of the generation before; and those for SME, which are none (`packaging/kernels.cmake`).
+const UNUSED: [&str; 4] = [
+    "libllama-common",
+    "libggml-cpu-sapphirerapids",
+    "libggml-cpu-armv9.2_1",
+    "libggml-cpu-armv9.2_2",
+];
 
 /// Of all the names of libraries, those that a program asks for: `libllama.so.0`, which has a shorter name
 /// for linking and a longer one for the file; and a backend's only name.
@@ -93,14 +98,6 @@ fn loaded(names: &BTreeSet<String>) -> impl Iterator<Item = &str> {
 
 fn name(path: &Path) -> std::borrow::Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
-}
-
-/// Debian's name of the program for another kind of machine lacks the vendor that Rust's has.
-fn strip(target: Option<&str>) -> String {
-    match target {
-        Some(target) => format!("{}-strip", target.replace("-unknown", "")),
-        None => "strip".into(),
-    }
 }
 
 #[cfg(test)]

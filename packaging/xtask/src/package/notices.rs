@@ -5,25 +5,23 @@ use std::{
     fmt::Write,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::command::{cargo, output};
+use crate::{
+    architecture::Architecture,
+    command::{cargo, output},
+};
 
 /// The programs whose parts are asked for.
 const PROGRAMS: [&str; 2] = ["gemmad", "gemmactl"];
 
-/// Writes the notices for programs built for `target`, or for this machine.
-pub fn write(file: &Path, target: Option<&str>) -> Result<()> {
-    let target = match target {
-        Some(target) => target.to_owned(),
-        None => output(Command::new("rustc").args(["--print", "host-tuple"]))?,
-    };
+/// Writes the notices for programs for such machines.
+pub fn write(file: &Path, arch: Architecture) -> Result<()> {
     let mut metadata = cargo(["metadata", "--format-version", "1", "--filter-platform"]);
-    metadata.arg(target.trim());
+    metadata.arg(arch.rust());
     let metadata: Value = serde_json::from_str(&output(&mut metadata)?)?;
     let text = text(&crates(&metadata));
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
@@ -159,7 +157,7 @@ mod tests {
     #[test]
     fn llama_cpp_is_among_them() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        write(file.path(), None).unwrap();
+        write(file.path(), Architecture::here().unwrap()).unwrap();
         let text = fs::read_to_string(file.path()).unwrap();
         assert!(text.contains("\nllama-cpp-sys-2 "), "{text}");
         assert!(

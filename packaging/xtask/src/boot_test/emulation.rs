@@ -1,0 +1,92 @@
+//! Machines of another kind than this one: qemu runs their programs, each as a process of this machine's
+//! kernel, which hands them to it by itself (`binfmt_misc`).
+//!
+//! That is slow and has limits: qemu knows no seccomp, and figures are those of the emulator. But it can be
+//! told which processor to be, and so shows which CPU backend ggml takes on it.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Result, ensure};
+
+use super::{COMMAND, checklist::Checklist, is_answer, machine::Machine, sandbox, unit};
+use crate::{architecture::Architecture, command::execute, say, setup};
+
+/// Where the kernel is told who runs which programs.
+const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
+
+/// Processors as qemu calls them, what they are in, and the backend that is best for them.
+const PROCESSORS: [(&str, &str, &str); 4] = [
+    ("cortex-a72", "Raspberry Pi 4", "armv8.0_1"),
+    // The Jetson Orin's Cortex-A78AE, which qemu does not know, has the same instructions.
+    ("cortex-a76", "Raspberry Pi 5", "armv8.2_2"),
+    ("a64fx", "with SVE", "armv8.2_3"),
+    ("max", "everything that qemu knows", "armv8.6_2"),
+];
+
+/// Lets this machine run programs for `arch`.
+pub fn prepare(arch: Architecture) -> Result<()> {
+    ensure!(
+        arch == Architecture::Arm64,
+        "only arm64 is emulated, on amd64"
+    );
+    setup::emulating()?;
+    let known = Path::new(BINFMT).join("qemu-aarch64");
+    if known.exists() {
+        return Ok(());
+    }
+    say::step("Telling the kernel that qemu runs programs for arm64");
+    if !Path::new(BINFMT).join("register").exists() {
+        execute(Command::new("mount").args(["-t", "binfmt_misc", "binfmt_misc", BINFMT]))?;
+    }
+    if !known.exists() {
+        let rule = "/usr/lib/binfmt.d/qemu-aarch64.conf";
+        execute(Command::new("/usr/lib/systemd/systemd-binfmt").arg(rule))?;
+    }
+    Ok(())
+}
+
+/// Units that systemd gives credentials, which it fails to do where qemu runs it.
+const WITH_CREDENTIALS: [&str; 4] = [
+    "systemd-sysctl",
+    "systemd-sysusers",
+    "systemd-tmpfiles-setup",
+    "systemd-tmpfiles-setup-dev",
+];
+
+/// Lets the system in the folder `root` boot without them: there are none.
+pub fn adapt(root: &Path) -> Result<()> {
+    for unit in WITH_CREDENTIALS {
+        let folder = root.join(format!("etc/systemd/system/{unit}.service.d"));
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("emulated.conf"), "[Service]\nLoadCredential=\n")?;
+    }
+    Ok(())
+}
+
+/// Lets the daemon be on one processor after the other.
+pub async fn checks(list: &mut Checklist, machine: &Machine) {
+    for (processor, where_it_is, backend) in PROCESSORS {
+        let what = format!("{processor} ({where_it_is}) computes with {backend}");
+        list.check(&what, async {
+            become_one(machine, processor).await?;
+            let loaded = sandbox::backend(machine).await?;
+            ensure!(
+                loaded == format!("libggml-cpu-{backend}.so"),
+                "it computes with {loaded}"
+            );
+            let ask = ["gemmactl", "ask", "--temperature", "0", COMMAND];
+            is_answer(&machine.succeed(&ask).await?)
+        })
+        .await;
+    }
+}
+
+/// Starts the daemon again, on that processor.
+async fn become_one(machine: &Machine, processor: &str) -> Result<()> {
+    let folder = machine.living_path("/run/systemd/system/gemmad.service.d");
+    fs::create_dir_all(&folder)?;
+    let text = format!("[Service]\nEnvironment=QEMU_CPU={processor}\n");
+    fs::write(folder.join("processor.conf"), text)?;
+    machine.succeed(&["systemctl", "daemon-reload"]).await?;
+    unit::act(machine, "restart").await
+}
