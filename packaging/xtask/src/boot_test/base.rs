@@ -51,7 +51,9 @@ pub fn prepare(arch: Architecture, is_emulated: bool) -> Result<PathBuf> {
     if fs::read_to_string(&recipe).is_ok_and(|made| made == wanted) {
         return Ok(base);
     }
-    say::step("Making a Debian to boot (about 2 minutes, or 10 if it is emulated)");
+    say::step(
+        "Making a Debian to boot (about 2 minutes, and some times that where it is emulated)",
+    );
     fs::create_dir_all(&folder)?;
     remove(&base)?;
     let include = format!("--include={packages}");
