@@ -6,6 +6,8 @@ fn main() {
         for programs in ["bins", "examples"] {
             println!("cargo:rustc-link-arg-{programs}=-Wl,-rpath,$ORIGIN/../lib/gemmad");
         }
+        // Where a library that a library needs is looked for, too: plain llama.cpp names only the first.
+        println!("cargo:rustc-link-arg-examples=-Wl,--disable-new-dtags");
     }
     println!("cargo:rerun-if-changed=build.rs");
 }
