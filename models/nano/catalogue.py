@@ -11,6 +11,7 @@ import random
 import re
 import sys
 import tomllib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -159,13 +160,20 @@ class Catalogue:
             self.commands |= tomllib.loads(path.read_text())["commands"]
         self.phrases = [(name, phrase) for name, command in self.commands.items() for phrase in command["phrases"]]
         self.spared = set(self.spare())
-        # A command is as likely as the roots of its numbers of phrases and of values.
-        self.weights = []
+        self.weights = self.likelihoods()
+
+    def likelihoods(self):
+        """How likely each phrase is. A command is as likely as the roots of its numbers of phrases and of
+        values, but none, however simple, less than one in a hundred: the simplest is `stop`."""
+        weights, totals = [], Counter()
         for name, command in self.commands.items():
             breadth = sum(spread(p) for p in command.get("parameters", {}).values())
             for phrase in command["phrases"]:
                 slots = phrase["say"].count("{")
-                self.weights.append((0.3 + slots) * (1 + breadth) ** 0.5 / len(command["phrases"]) ** 0.5)
+                weights.append((1 + slots) * (1 + breadth) ** 0.5 / len(command["phrases"]) ** 0.5)
+                totals[name] += weights[-1]
+        least = 0.012 * sum(weights)
+        return [weight * max(1, least / totals[name]) for (name, _), weight in zip(self.phrases, weights)]
 
     def sample(self, rng, only=None):
         """A command as somebody might say it; `only` names the commands to choose among."""
