@@ -63,6 +63,9 @@ async fn latencies(bench: &Bench, model: &Model) -> Result<Vec<f64>> {
         let stats = reply
             .await
             .with_context(|| format!("“{sentence}” got no reply"))??;
+        // Random weights find no end, and would still write down the first turn when the third is spoken.
+        daemon.voice().stop().await?;
+        daemon.until_it_listens().await?;
         let stats: Stats = from_dict(&stats)?;
         samples.push(
             stats
