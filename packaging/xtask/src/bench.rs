@@ -20,7 +20,7 @@ use gemmad_testbed::{Binaries, Model};
 
 use crate::{
     architecture::Architecture,
-    command::{cargo, output, root},
+    command::{cargo, root},
     package::libraries,
     say, setup, shape,
 };
@@ -155,7 +155,7 @@ const PROGRAMS: [&str; 4] = [
 /// it would be installed; the folder of the programs.
 fn release() -> Result<PathBuf> {
     say::step("Building gemmad and plain llama.cpp for release (the first time about 20 minutes)");
-    let mut build = cargo([
+    let build = cargo([
         "build",
         "--release",
         "--workspace",
@@ -163,10 +163,8 @@ fn release() -> Result<PathBuf> {
         "--examples",
         "--features",
         "gemmad/portable",
-        "--message-format",
-        "json-render-diagnostics",
     ]);
-    let llama_cpp = libraries::built_in(&output(&mut build)?)?;
+    let llama_cpp = libraries::build(build)?;
     let target = target()?;
     let installed = target.join("bench");
     libraries::copy(

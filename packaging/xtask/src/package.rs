@@ -112,8 +112,7 @@ fn build(wanted: &Wanted) -> Result<PathBuf> {
         // As the benchmarks do, so that what both need is built once.
         build.arg("--workspace");
     }
-    build.args(["--message-format", "json-render-diagnostics"]);
-    libraries::built_in(&output(&mut build)?)
+    libraries::build(build)
 }
 
 /// Where goes what is made for the package.

@@ -13,10 +13,19 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::{architecture::Architecture, command::execute};
+use crate::{
+    architecture::Architecture,
+    command::{execute, output},
+};
+
+/// Runs `build`, a portable one by cargo; the folder that llama.cpp is built into.
+pub fn build(mut build: Command) -> Result<PathBuf> {
+    build.args(["--message-format", "json-render-diagnostics"]);
+    built_in(&output(&mut build)?)
+}
 
 /// The folder that llama.cpp was built into, by what cargo reported of the build as JSON lines.
-pub fn built_in(messages: &str) -> Result<PathBuf> {
+fn built_in(messages: &str) -> Result<PathBuf> {
     let messages = messages.lines().rev();
     let mut messages = messages.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let message = messages.find(|message| {
