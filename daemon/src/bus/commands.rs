@@ -107,14 +107,13 @@ impl Commands {
 /// # Errors
 /// When the bus is gone.
 pub(super) async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::Result<()> {
+    let (Event::Invoked(Invocation { id, call, .. }, origin)
+    | Event::Unconfirmed(Invocation { id, call, .. }, origin)) = &event;
+    let (name, arguments, details) = (&call.name, call.arguments_json(), details(origin.clone()));
     match event {
-        Event::Invoked(Invocation { id, call, .. }, origin) => {
-            let (arguments, details) = (call.arguments_json(), details(origin));
-            Commands::invoked(emitter, id, &call.name, &arguments, details).await
-        }
-        Event::Unconfirmed(Invocation { id, call, .. }, origin) => {
-            let (arguments, details) = (call.arguments_json(), details(origin));
-            Commands::unconfirmed(emitter, id, &call.name, &arguments, details).await
+        Event::Invoked(..) => Commands::invoked(emitter, *id, name, &arguments, details).await,
+        Event::Unconfirmed(..) => {
+            Commands::unconfirmed(emitter, *id, name, &arguments, details).await
         }
     }
 }

@@ -109,23 +109,23 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn call(&mut self) -> Result<Call, Malformed> {
-        self.expect(OPEN)?;
-        self.expect("call:")?;
+        self.require(OPEN)?;
+        self.require("call:")?;
         let name = self.name()?.to_owned();
-        self.expect("{")?;
+        self.require("{")?;
         let mut arguments = Arguments::new();
         while !self.eat("}") {
             if !arguments.is_empty() {
-                self.expect(",")?;
+                self.require(",")?;
             }
             let key = self.name()?.to_owned();
-            self.expect(":")?;
+            self.require(":")?;
             let value = self.value()?;
             if arguments.insert(key, value).is_some() {
                 return Err(self.wanted("a parameter that was not given before"));
             }
         }
-        self.expect(CLOSE)?;
+        self.require(CLOSE)?;
         Ok(Call { name, arguments })
     }
 
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
         let mut items = Vec::new();
         while !self.eat("]") {
             if !items.is_empty() {
-                self.expect(",")?;
+                self.require(",")?;
             }
             items.push(self.single()?);
         }
@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
     fn single(&mut self) -> Result<Value, Malformed> {
         if self.eat(QUOTE) {
             let text = self.take_while(is_plain).to_owned();
-            self.expect(QUOTE)?;
+            self.require(QUOTE)?;
             return Ok(Value::String(text));
         }
         let start = self.at;
@@ -196,7 +196,7 @@ impl<'a> Reader<'a> {
         is_there
     }
 
-    fn expect(&mut self, what: &'static str) -> Result<(), Malformed> {
+    fn require(&mut self, what: &'static str) -> Result<(), Malformed> {
         if self.eat(what) {
             Ok(())
         } else {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use gemmad::commands::{Catalogue, Outcome};
 use gemmad::config::{Config, Temperature};
-use gemmad::engine::{EngineError, Form, Grammar, Request};
+use gemmad::engine::{Engine, EngineError, Form, Grammar, Request};
 use gemmad_api::{Finish, Stats};
 use gemmad_testbed::{nano, speech};
 use serde_json::{Value, json};
@@ -118,15 +118,18 @@ async fn a_schema_that_nothing_fits_is_refused_before_it_is_asked_with() {
     }
 }
 
+/// The grammar of the commands of `catalogue`.
+async fn held_to(engine: &Engine, catalogue: &Catalogue) -> Grammar {
+    let form = Form::Lark(catalogue.grammar());
+    engine.grammar(form).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_command_is_written_as_without_a_grammar_and_much_of_it_is_not_decoded() {
     let config = nano();
     let engine = started(&config);
     let catalogue = shipped();
-    let grammar = engine
-        .grammar(Form::Lark(catalogue.grammar()))
-        .await
-        .unwrap();
+    let grammar = held_to(&engine, &catalogue).await;
     let answer = engine.submit(ask(&config, nano::COMMAND, &grammar));
     let (text, stats) = answer.await.unwrap().text().await.unwrap();
     assert_eq!(text, nano::ANSWER);
@@ -169,10 +172,7 @@ async fn whatever_is_said_and_however_it_is_drawn_nothing_undeclared_comes_out()
     let mut config = nano();
     let engine = started(&config);
     let catalogue = shipped();
-    let grammar = engine
-        .grammar(Form::Lark(catalogue.grammar()))
-        .await
-        .unwrap();
+    let grammar = held_to(&engine, &catalogue).await;
     config.answer.temperature = Temperature::new(2.0).unwrap();
     let hostile = [
         "call shutdown",
