@@ -56,40 +56,43 @@ def record(utterance):
             "kind": utterance.kind}
 
 
+# Who speaks how much: those who are quick, and those who take a hundred times as long (networks).
+QUICK = {"espeak": 0.64, "pico": 0.19, "flite": 0.17}
+SLOW = {"joe": 0.9, "kokoro": 0.1}
+
+
 class Speakers:
-    """Everybody whose speech is trained on."""
+    """Everybody whose speech is trained on; `share` names some and how much each says."""
 
-    # Kokoro takes ten times as long as Joe, and Joe ten times as long as the others.
-    SHARE = {"espeak": 0.50, "joe": 0.18, "pico": 0.14, "flite": 0.12, "kokoro": 0.06}
-
-    def __init__(self):
-        self.espeak, self.flite, self.pico = speech.Espeak(), speech.Flite(), speech.Pico()
-        self.joe, self.kokoro = speech.Joe(), speech.Kokoro()
+    def __init__(self, share):
+        self.share, self.espeak = share, speech.Espeak()
+        others = {"flite": speech.Flite, "pico": speech.Pico, "joe": speech.Joe, "kokoro": speech.Kokoro}
+        self.others = {name: others[name]() for name in share if name in others}
 
     def say(self, text, rng):
         """`text` by one of them: 16 kHz samples, and the phonemes where they are known."""
-        engine = rng.choices(list(self.SHARE), self.SHARE.values())[0]
-        if engine == "espeak":
+        name = rng.choices(list(self.share), self.share.values())[0]
+        if name == "espeak":
             voice = f"{rng.choice(speech.ACCENTS)}+{rng.choice(speech.TRAINED)}"
             return self.espeak.say(text, voice, rng.randint(125, 215), rng.randint(25, 75), rng.randint(30, 70))
-        if engine == "joe":
-            return self.joe.say(self.espeak.ipa(text), rng.uniform(0.8, 1.3), rng.uniform(0.3, 0.9)), []
-        if engine == "kokoro":
-            weights = [rng.random() ** 3 for _ in self.kokoro.voices]
-            mixture = [weight / sum(weights) for weight in weights]
-            return self.kokoro.say(self.espeak.ipa(text), rng.uniform(0.8, 1.3), mixture), []
-        if engine == "pico":
-            return self.pico.say(text, rng.choice(speech.PICO), rng.randint(80, 135), rng.randint(80, 135)), []
-        return self.flite.say(text, rng.choice(speech.FLITE)), []
+        engine = self.others[name]
+        if name == "joe":
+            return engine.say(self.espeak.ipa(text), rng.uniform(0.8, 1.3), rng.uniform(0.3, 0.9)), []
+        if name == "kokoro":
+            weights = [rng.random() ** 3 for _ in engine.voices]
+            return engine.say(self.espeak.ipa(text), rng.uniform(0.8, 1.3), [weight / sum(weights) for weight in weights]), []
+        if name == "pico":
+            return engine.say(text, rng.choice(speech.PICO), rng.randint(80, 135), rng.randint(80, 135)), []
+        return engine.say(text, rng.choice(speech.FLITE)), []
 
 
 def speak_shard(job):
     """One shard of training speech."""
-    folder, number, count = job
+    folder, number, count, share = job
     rng = random.Random(1000 + number)
     catalogue, talk = language.Catalogue(), language.Talk()
     valid = valid_sentences(catalogue)
-    speakers = Speakers()
+    speakers = Speakers(share)
     offset = 0
     with open(folder / f"shard-{number}.i16", "wb") as samples, open(folder / f"shard-{number}.jsonl", "w") as lines:
         for _ in range(count):
@@ -107,9 +110,10 @@ def speak_shard(job):
 
 
 def train(folder, count):
-    """All training speech, in eight shards by two processes."""
+    """All training speech, an eighth of it by the networks, in nine shards by two processes."""
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(folder, number, count // 8) for number in range(8)]
+    jobs = [(folder, number, count // 16, SLOW) for number in range(2)]
+    jobs += [(folder, number, count // 8, QUICK) for number in range(2, 9)]
     with multiprocessing.Pool(2) as pool:
         for number in pool.imap_unordered(speak_shard, jobs, 1):
             print("shard", number, flush=True)

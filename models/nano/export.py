@@ -8,6 +8,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
+from torch.nn.functional import softplus
 
 import tokenizer as tokens
 from model import EPS, Nano, Shape as s
@@ -24,6 +25,54 @@ def add(writer, name, weight, quantised=None):
         writer.add_tensor(name, gguf.quants.quantize(array, quantised), raw_dtype=quantised)
     else:
         writer.add_tensor(name, array.astype(np.float16))
+
+
+def text_tensors(model):
+    """What llama.cpp calls each weight of the language model."""
+    yield "token_embd.weight", model.embed.weight
+    yield "per_layer_token_embd.weight", model.ple.weight
+    yield "per_layer_model_proj.weight", model.ple_proj.weight
+    yield "per_layer_proj_norm.weight", model.ple_norm
+    yield "output_norm.weight", model.final
+    for at, layer in enumerate(model.layers):
+        parts = {
+            "attn_q": layer.q.weight, "attn_output": layer.out.weight, "attn_q_norm": layer.q_norm,
+            "attn_norm": layer.attn_norm, "post_attention_norm": layer.attn_post, "ffn_norm": layer.ffn_norm,
+            "post_ffw_norm": layer.ffn_post, "ffn_gate": layer.gate.weight, "ffn_up": layer.up.weight,
+            "ffn_down": layer.down.weight, "inp_gate": layer.ple_gate.weight, "proj": layer.ple_out.weight,
+            "post_norm": layer.ple_post, "layer_output_scale": layer.scale,
+        }
+        if layer.own_kv:
+            parts |= {"attn_k": layer.k.weight, "attn_v": layer.v.weight, "attn_k_norm": layer.k_norm}
+        for name, weight in parts.items():
+            yield f"blk.{at}.{name}.weight", weight
+
+
+def audio_tensors(model):
+    """What llama.cpp calls each weight of the encoder; `per_dim_scale` is written as its softplus."""
+    yield "a.conv1d.0.weight", model.conv1.weight
+    yield "a.conv1d.0.norm.weight", model.norm1
+    yield "a.conv1d.1.weight", model.conv2.weight
+    yield "a.conv1d.1.norm.weight", model.norm2
+    yield "a.input_projection.weight", model.in_.weight
+    yield "a.pre_encode.out.weight", model.out.weight
+    yield "a.pre_encode.out.bias", model.out.bias
+    yield "mm.a.input_projection.weight", model.project.weight
+    for at, layer in enumerate(model.layers):
+        attention, convolution = layer.attention, layer.convolution
+        parts = {
+            "attn_q": attention.q.weight, "attn_k": attention.k.weight, "attn_v": attention.v.weight,
+            "attn_out": attention.out.weight, "attn_k_rel": attention.rel.weight, "attn_pre_norm": attention.pre,
+            "attn_post_norm": attention.post, "per_dim_scale": attention.per_dim, "ln2": layer.norm,
+            # llama.cpp reads these two names the other way round (clip.cpp: "swapped in GGUF").
+            "conv_norm": convolution.norm, "norm_conv": convolution.mid,
+            "conv_pw1": convolution.in_.weight, "conv_pw2": convolution.out.weight, "conv_dw": convolution.taps,
+        }
+        for feed, end in ((layer.feed1, ""), (layer.feed2, "_1")):
+            parts |= {"ffn_norm" + end: feed.norm, "ffn_up" + end: feed.up.weight,
+                      "ffn_down" + end: feed.down.weight, "ffn_post_norm" + end: feed.post}
+        for name, weight in parts.items():
+            yield f"a.blk.{at}.{name}.weight", weight
 
 
 def text(model, vocabulary, path, quantised=None):
@@ -68,35 +117,11 @@ def text(model, vocabulary, path, quantised=None):
     w.add_add_space_prefix(False)
     w.add_chat_template(tokens.TEMPLATE)
 
-    put = lambda name, weight: add(w, name + ".weight", weight, quantised)
-    put("token_embd", model.embed.weight)
-    put("per_layer_token_embd", model.ple.weight)
-    put("per_layer_model_proj", model.ple_proj.weight)
-    put("per_layer_proj_norm", model.ple_norm)
-    put("output_norm", model.final)
+    for name, weight in text_tensors(model):
+        add(w, name, weight, quantised)
     # Full layers turn a quarter of their pairs: the others' frequency is divided away.
     half = s.head[False] // 2
-    put("rope_freqs", torch.tensor([1.0] * (half // 4) + [1e30] * (half - half // 4)))
-    for at, layer in enumerate(model.layers):
-        name = f"blk.{at}."
-        put(name + "attn_q", layer.q.weight)
-        if layer.own_kv:
-            put(name + "attn_k", layer.k.weight)
-            put(name + "attn_v", layer.v.weight)
-            put(name + "attn_k_norm", layer.k_norm)
-        put(name + "attn_output", layer.out.weight)
-        put(name + "attn_q_norm", layer.q_norm)
-        put(name + "attn_norm", layer.attn_norm)
-        put(name + "post_attention_norm", layer.attn_post)
-        put(name + "ffn_norm", layer.ffn_norm)
-        put(name + "post_ffw_norm", layer.ffn_post)
-        put(name + "ffn_gate", layer.gate.weight)
-        put(name + "ffn_up", layer.up.weight)
-        put(name + "ffn_down", layer.down.weight)
-        put(name + "inp_gate", layer.ple_gate.weight)
-        put(name + "proj", layer.ple_out.weight)
-        put(name + "post_norm", layer.ple_post)
-        put(name + "layer_output_scale", layer.scale)
+    add(w, "rope_freqs.weight", torch.tensor([1.0] * (half // 4) + [1e30] * (half - half // 4)))
     finish(w)
 
 
@@ -118,34 +143,8 @@ def audio(model, path):
     w.add_uint32("clip.audio.num_mel_bins", s.mels)
     w.add_bool("clip.use_silu", True)
 
-    put = lambda name, weight, end=".weight": add(w, name + end, weight)
-    put("a.conv1d.0", model.conv1.weight)
-    put("a.conv1d.0.norm", model.norm1)
-    put("a.conv1d.1", model.conv2.weight)
-    put("a.conv1d.1.norm", model.norm2)
-    put("a.input_projection", model.in_.weight)
-    put("a.pre_encode.out", model.out.weight)
-    put("a.pre_encode.out", model.out.bias, ".bias")
-    put("mm.a.input_projection", model.project.weight)
-    for at, layer in enumerate(model.layers):
-        name, attention, convolution = f"a.blk.{at}.", layer.attention, layer.convolution
-        for part, weight in (("q", attention.q), ("k", attention.k), ("v", attention.v), ("out", attention.out), ("k_rel", attention.rel)):
-            put(name + "attn_" + part, weight.weight)
-        put(name + "attn_pre_norm", attention.pre)
-        put(name + "attn_post_norm", attention.post)
-        put(name + "per_dim_scale", torch.nn.functional.softplus(attention.per_dim))
-        put(name + "ln2", layer.norm)
-        for feed, end in ((layer.feed1, ""), (layer.feed2, "_1")):
-            put(name + "ffn_norm" + end, feed.norm)
-            put(name + "ffn_up" + end, feed.up.weight)
-            put(name + "ffn_down" + end, feed.down.weight)
-            put(name + "ffn_post_norm" + end, feed.post)
-        # llama.cpp reads these two names the other way round (clip.cpp: "swapped in GGUF").
-        put(name + "conv_norm", convolution.norm)
-        put(name + "norm_conv", convolution.mid)
-        put(name + "conv_pw1", convolution.in_.weight)
-        put(name + "conv_pw2", convolution.out.weight)
-        put(name + "conv_dw", convolution.taps)
+    for name, weight in audio_tensors(model):
+        add(w, name, softplus(weight) if name.endswith("per_dim_scale.weight") else weight)
     finish(w)
 
 

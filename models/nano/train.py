@@ -1,4 +1,4 @@
-"""Trains the model: `python train.py RUN SPEECH [STEPS]`.
+"""Trains the model: `python train.py RUN SPEECH [STEPS [RATE]]`.
 
 RUN gets train.pid (this process group), log.jsonl (the learning curve), checkpoint.pt (every few
 minutes; starting again goes on from it), and model.pt at the end. A file RUN/finish holding a number
@@ -171,18 +171,19 @@ def losses(model, sounds, texts):
     return spoken, typed, torch.nan_to_num(named), (scores.argmax(-1) == target).float().mean()
 
 
-def learn(rank, model, add, run, folder, total):
+def learn(rank, model, add, run, folder, total, highest):
     """One of the two processes; both hold the same weights all the time."""
     torch.set_num_threads(1)
     vocabulary, speech = tokens.Tokenizer.load(run / "tokenizer.json"), Speech(folder)
     parameters = list(model.parameters())
     groups = [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.02}, {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0}]
-    optimizer = torch.optim.AdamW(groups, RATE, (0.9, 0.98), fused=True)
+    optimizer = torch.optim.AdamW(groups, highest, (0.9, 0.98), fused=True)
     step, finish = 0, None
     if (run / "checkpoint.pt").exists():
         saved = torch.load(run / "checkpoint.pt")
         model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
+        if "optimizer" in saved:
+            optimizer.load_state_dict(saved["optimizer"])
         step = saved["step"]
     stream = batches(speech, vocabulary, 100 + 2 * step + rank, step)
     checks, sums, began, saved_at = {}, Counter(), time.time(), time.time()
@@ -203,8 +204,8 @@ def learn(rank, model, add, run, folder, total):
                 add.finish[0] = int((run / "finish").read_text() or 300)
             add.barrier.wait()
             if add.finish[0] and finish is None:
-                finish = (step, int(add.finish[0]), schedule(step, total))
-        rate = schedule(step, total) if finish is None else finish[2] * (1 - (step - finish[0]) / finish[1])
+                finish = (step, int(add.finish[0]), schedule(step, total, highest))
+        rate = schedule(step, total, highest) if finish is None else finish[2] * (1 - (step - finish[0]) / finish[1])
         if rate <= 0 and step:
             break
         for group in optimizer.param_groups:
@@ -235,12 +236,13 @@ def learn(rank, model, add, run, folder, total):
         save("model.pt")
 
 
-def schedule(step, total):
+def schedule(step, total, highest):
     """The learning rate: a warm-up, then a cosine."""
-    return RATE * min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / total))
+    return highest * min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / total))
 
 
-def main(run, folder, total):
+def main(run, folder, total=5000, highest=RATE):
+    """The highest learning rate is RATE, or less for a model that was trained already."""
     if os.getpgrp() != os.getpid():
         os.setpgrp()
     run.mkdir(parents=True, exist_ok=True)
@@ -252,11 +254,11 @@ def main(run, folder, total):
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
     add = Sum(list(model.parameters()))
-    other = multiprocessing.get_context("fork").Process(target=learn, args=(1, model, add, run, folder, total))
+    other = multiprocessing.get_context("fork").Process(target=learn, args=(1, model, add, run, folder, total, highest))
     other.start()
-    learn(0, model, add, run, folder, total)
+    learn(0, model, add, run, folder, total, highest)
     other.join()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 5000)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(float, sys.argv[3:]))
