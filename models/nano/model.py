@@ -30,8 +30,8 @@ class Shape:
     mels = 128
 
 
-# Matrices are 16 bits wide while training, as autocast has it; everything else stays at 32.
-WIDTH = torch.bfloat16 if os.environ.get("NANO_TRAIN") else torch.float32
+# While training, matrices are 16 bits wide, as autocast has it, on a processor that computes with those; all else has 32.
+WIDTH = torch.bfloat16 if os.environ.get("NANO_TRAIN") and torch.cpu._is_avx512_bf16_supported() else torch.float32
 
 
 def fused(function):

@@ -1,4 +1,4 @@
-"""Trains the model: `python train.py RUN SPEECH [STEPS [RATE]]`.
+"""Trains the model: `python train.py RUN SPEECH [STEPS [RATE]] [--text]`; with `--text` the encoder stays as it is.
 
 RUN gets train.pid (this process group), log.jsonl (the learning curve), checkpoint.pt (every few
 minutes; starting again goes on from it), and model.pt at the end. A file RUN/finish holding a number
@@ -28,7 +28,7 @@ import torch.nn.functional as F
 import examples
 import sound
 import tokenizer as tokens
-from model import Nano, frames_of, rows
+from model import WIDTH, Nano, frames_of, rows
 
 BATCH, TEXTS, RATE, WARMUP = 14, 7, 2e-3, 250  # rows of one of the two processes
 DELAY = 0.06  # the encoder hears no future, so a sound is named 60 ms after it began
@@ -105,11 +105,16 @@ def batches(speech, vocabulary, seed, step):
             step += 1
 
 
+def autocast():
+    """16-bit matrices, where the processor has them."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=WIDTH == torch.bfloat16)
+
+
 def check(model, batches):
     """Share of examples that greedy decoding would answer exactly: every wanted token is the best one."""
     model.eval()
     right, total = 0, 0
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), autocast():
         for b in batches:
             x, _ = model.heard(b["mel"], b["frames"], b["ids"], b["start"])
             hidden = model.text(x, b["ids"])
@@ -160,7 +165,7 @@ class Sum:
 def losses(model, sounds, texts):
     """Cross-entropies of spoken answers, typed ones, phonemes; and the share of right tokens."""
     mel, frames, ids, wanted, start, named = sounds
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         x, encoded = model.heard(mel, frames, ids, start)
         scores, target = model.score(x, ids, wanted)
         names = model.names(encoded).float()
@@ -175,22 +180,23 @@ def learn(rank, model, add, run, folder, total, highest):
     """One of the two processes; both hold the same weights all the time."""
     torch.set_num_threads(1)
     vocabulary, speech = tokens.Tokenizer.load(run / "tokenizer.json"), Speech(folder)
-    parameters = list(model.parameters())
+    parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.02}, {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0}]
     optimizer = torch.optim.AdamW(groups, highest, (0.9, 0.98), fused=True)
-    step, finish = 0, None
+    first, step, finish = 0, 0, None
     if (run / "checkpoint.pt").exists():
         saved = torch.load(run / "checkpoint.pt")
         model.load_state_dict(saved["model"])
         if "optimizer" in saved:
             optimizer.load_state_dict(saved["optimizer"])
-        step = saved["step"]
+        step, first = saved["step"], saved["first"]
     stream = batches(speech, vocabulary, 100 + 2 * step + rank, step)
+    rate_at = lambda step: highest * schedule(step - first, total - first)
     checks, sums, began, saved_at = {}, Counter(), time.time(), time.time()
     log = open(run / "log.jsonl", "a")
 
     def save(name):
-        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, run / (name + ".tmp"))
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "first": first}, run / (name + ".tmp"))
         os.replace(run / (name + ".tmp"), run / name)
 
     if rank:
@@ -204,8 +210,8 @@ def learn(rank, model, add, run, folder, total, highest):
                 add.finish[0] = int((run / "finish").read_text() or 300)
             add.barrier.wait()
             if add.finish[0] and finish is None:
-                finish = (step, int(add.finish[0]), schedule(step, total, highest))
-        rate = schedule(step, total, highest) if finish is None else finish[2] * (1 - (step - finish[0]) / finish[1])
+                finish = (step, int(add.finish[0]), rate_at(step))
+        rate = rate_at(step) if finish is None else finish[2] * (1 - (step - finish[0]) / finish[1])
         if rate <= 0 and step:
             break
         for group in optimizer.param_groups:
@@ -236,12 +242,12 @@ def learn(rank, model, add, run, folder, total, highest):
         save("model.pt")
 
 
-def schedule(step, total, highest):
-    """The learning rate: a warm-up, then a cosine."""
-    return highest * min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / total))
+def schedule(step, total):
+    """The learning rate's share of the highest: a warm-up, then a cosine."""
+    return min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / total))
 
 
-def main(run, folder, total=5000, highest=RATE):
+def main(run, folder, total=5000, highest=RATE, only_text=False):
     """The highest learning rate is RATE, or less for a model that was trained already."""
     if os.getpgrp() != os.getpid():
         os.setpgrp()
@@ -251,9 +257,13 @@ def main(run, folder, total=5000, highest=RATE):
     torch.manual_seed(1)
     torch._dynamo.config.recompile_limit = 64
     model = Nano()
-    for p in model.parameters():
+    if only_text:
+        model.audio.requires_grad_(False)
+        model.names.requires_grad_(False)
+    learning = [p for p in model.parameters() if p.requires_grad]
+    for p in learning:
         p.grad = torch.zeros_like(p)
-    add = Sum(list(model.parameters()))
+    add = Sum(learning)
     other = multiprocessing.get_context("fork").Process(target=learn, args=(1, model, add, run, folder, total, highest))
     other.start()
     learn(0, model, add, run, folder, total, highest)
@@ -261,4 +271,5 @@ def main(run, folder, total=5000, highest=RATE):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(float, sys.argv[3:]))
+    words = [word for word in sys.argv[1:] if word != "--text"]
+    main(Path(words[0]), Path(words[1]), *map(float, words[2:]), only_text="--text" in sys.argv)
