@@ -13,6 +13,7 @@ mod conversation;
 mod device;
 mod ears;
 mod file;
+mod foreground;
 mod microphone;
 mod resample;
 #[cfg(test)]

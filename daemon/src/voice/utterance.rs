@@ -2,12 +2,16 @@
 //!
 //! No devices and no clocks: the same samples give the same utterances, however they are pushed.
 
+use super::foreground::Foreground;
 use super::resample::samples;
 use super::vad::{FRAME, Vad};
 use crate::config;
 
 /// Silence kept after the last speech of an utterance, so that the final consonant is not cut.
 const TRAILING_MS: u32 = 160;
+
+/// How much longer it takes to be sure when somebody else goes on talking in the background.
+const DOUBT_MS: u32 = 200;
 
 /// What the segmenter found.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +37,7 @@ pub enum Segment {
 /// Finds the utterances in a stream of 16 kHz mono samples.
 pub struct Segmenter {
     vad: Vad,
+    foreground: Foreground,
     /// Samples kept while nobody speaks: the pre-roll and the onset itself.
     keep: usize,
     /// Samples of silence that end an utterance.
@@ -52,13 +57,16 @@ pub struct Segmenter {
 }
 
 /// The utterance being heard.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Utterance {
     /// Samples told.
     told: usize,
-    /// Samples since its last speech.
+    /// Samples since anybody spoke.
     silence: usize,
-    paused: bool,
+    /// Samples since the person spoke; as many or more.
+    absence: usize,
+    /// Where the speech before a pause ended.
+    paused: Option<u64>,
 }
 
 impl Segmenter {
@@ -69,6 +77,7 @@ impl Segmenter {
         let longest = samples(config.longest_ms.get());
         Self {
             vad: Vad::new(config),
+            foreground: Foreground::new(),
             keep: samples(config.pre_roll_ms.get() + config.onset_ms.get()).min(longest / 2),
             endpoint,
             trailing: samples(TRAILING_MS).min(endpoint),
@@ -107,16 +116,17 @@ impl Segmenter {
     fn hear(&mut self, frame: &[f32; FRAME], segments: &mut Vec<Segment>) {
         self.position += FRAME as u64;
         self.held.extend_from_slice(frame);
+        self.foreground.hear(frame);
         let is_speech = self.vad.hear(frame);
         match self.utterance {
             Some(utterance) => self.go_on(utterance, is_speech, segments),
             None if is_speech => {
                 segments.push(Segment::Started);
                 let told = self.tell(segments);
+                self.foreground.begin();
                 self.utterance = Some(Utterance {
                     told,
-                    silence: 0,
-                    paused: false,
+                    ..Utterance::default()
                 });
             }
             None => self.forget_all_but(self.keep),
@@ -124,22 +134,27 @@ impl Segmenter {
     }
 
     fn go_on(&mut self, mut it: Utterance, is_speech: bool, segments: &mut Vec<Segment>) {
+        let is_person = is_speech && self.foreground.is_person();
         it.silence = if is_speech { 0 } else { it.silence + FRAME };
-        if is_speech && std::mem::take(&mut it.paused) {
+        it.absence = if is_person { 0 } else { it.absence + FRAME };
+        if is_person && it.paused.take().is_some() {
             segments.push(Segment::Resumed);
         }
-        if !it.paused {
+        if it.paused.is_none() {
             it.told += self.tell(segments);
         }
-        let speech_end = self.position - it.silence as u64;
-        if it.silence >= self.endpoint || it.told + FRAME > self.longest {
+        let doubt = samples(DOUBT_MS);
+        let is_over = |silence| it.silence >= silence || it.absence >= silence + doubt;
+        if is_over(self.endpoint) || it.told + FRAME > self.longest {
+            let speech_end = it.paused.unwrap_or(self.position - it.silence as u64);
             segments.push(Segment::Ended { speech_end });
             self.vad.close();
             self.utterance = None;
             return self.forget_all_but(self.keep);
         }
-        if it.silence >= self.trailing && !it.paused {
-            it.paused = true;
+        if is_over(self.trailing) && it.paused.is_none() {
+            let speech_end = self.position - it.absence as u64;
+            it.paused = Some(speech_end);
             segments.push(Segment::Paused { speech_end });
         }
         self.utterance = Some(it);
@@ -320,6 +335,47 @@ mod tests {
             panic!("{} utterances", ended.len())
         };
         place(heard, &sound);
+    }
+
+    #[test]
+    fn an_utterance_ends_although_a_television_goes_on() {
+        let others =
+            spoken("the government announced today that it will build new railways in the north");
+        let television: Vec<_> = others
+            .repeat(5)
+            .iter()
+            .map(|sample| sample * 0.25)
+            .collect();
+        let words = spoken("turn on the kitchen light");
+        let begin = samples(12_000);
+        let mut sound = television;
+        for (sample, word) in sound[begin..].iter_mut().zip(&words) {
+            *sample += word;
+        }
+        let after = begin + words.len();
+        let ended = utterances(&sound[..after + samples(2000)]);
+        let (speech_end, heard) = ended.last().unwrap();
+        assert!(
+            speech_end.abs_diff(after) < samples(400),
+            "speech to {speech_end}, words to {after}"
+        );
+        let place = place(&heard[heard.len() - FRAME..], &sound);
+        assert!(place < after + samples(400), "the television is heard too");
+    }
+
+    #[test]
+    fn whoever_becomes_quieter_is_heard_to_the_end() {
+        let (loud, low) = (spoken("turn on the light"), spoken("in the kitchen please"));
+        let low: Vec<_> = low.iter().map(|sample| sample * 0.2).collect();
+        let sound = [noise(0.001, 1000), loud, low, noise(0.001, 1000)].concat();
+        let [(speech_end, _)] = utterances(&sound)[..] else {
+            panic!("several utterances")
+        };
+        assert!(
+            sound.len() - speech_end < samples(1250),
+            "{speech_end} of {}",
+            sound.len()
+        );
     }
 
     #[test]
