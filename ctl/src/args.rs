@@ -80,6 +80,8 @@ pub enum Command {
     Unmute,
     /// Drop what is being heard, and the spoken answer being made
     Stop,
+    /// Cancel all commands that wait, and invoke those that stop everything, at once
+    Halt,
     /// Show what the daemon is doing
     Status(Status),
     /// Let the daemon read its configuration again; for root, and whom polkit allows it

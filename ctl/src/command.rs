@@ -1,4 +1,4 @@
-//! `gemmactl command`: something to be done, in words.
+//! `gemmactl command`, something to be done, in words; and `gemmactl halt`.
 
 use std::io::IsTerminal;
 
@@ -44,6 +44,12 @@ pub async fn run(options: &args::CommandText, bus: Bus) -> Result<(), Failure> {
         terminal::note(&summary(&answer.stats));
     }
     answer.end()
+}
+
+/// Stops everything, and prints what was invoked to that end.
+pub async fn halt(bus: Bus) -> Result<(), Failure> {
+    let commands = CommandsProxy::new(&bus::connect(bus).await?).await?;
+    show(&commands.halt().await?, &mut Output::new()).await
 }
 
 /// Asks at the terminal; where there is none, nobody can say yes.

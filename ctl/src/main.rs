@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `args` (the library) | the command line |
 //! | `ask`, `question` | a typed question and its streamed answer |
-//! | `command` | something to be done, in words |
+//! | `command` | something to be done, in words; stopping everything |
 //! | `commands` | the catalogue of commands |
 //! | `transcribe`, `sound` | sound files |
 //! | `listen`, `notice` | what is said into the microphone, live |
@@ -68,6 +68,7 @@ async fn obey(command: Command, bus: Bus) -> Result<(), Failure> {
         Command::Mute => until_interrupted(voice::set_muted(true, bus)).await,
         Command::Unmute => until_interrupted(voice::set_muted(false, bus)).await,
         Command::Stop => until_interrupted(voice::stop(bus)).await,
+        Command::Halt => until_interrupted(command::halt(bus)).await,
         Command::Status(options) => until_interrupted(status::run(&options, bus)).await,
         Command::Reload(options) => until_interrupted(reload::run(&options, bus)).await,
     }

@@ -51,6 +51,7 @@ fn help_names_every_command_and_exit_code() {
         "mute",
         "unmute",
         "stop",
+        "halt",
         "status",
         "reload",
         "--system",
@@ -151,6 +152,7 @@ async fn every_command_says_that_the_daemon_is_not_running() {
         &["mute"],
         &["unmute"],
         &["stop"],
+        &["halt"],
         &["status"],
         &["reload"],
     ] {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use gemmad_api::{
     AskOptions, CommandInfo, CommandsProxy, Error, Invocation, InvocationStatus, InvokeOptions,
-    Outcome, Stats, from_dict,
+    ManagerState, Outcome, Stats, from_dict,
 };
 use gemmad_testbed::{Bus, Daemon, Microphone, Setup, nano, speech};
 use serde_json::{Value, json};
@@ -135,6 +135,47 @@ async fn what_has_to_be_confirmed_waits_for_it() {
     assert_eq!(done.next().await.unwrap().args().unwrap().id, invoked[0].id);
     let again = commands.confirm(invoked[0].id).await.unwrap_err();
     assert!(matches!(again, Error::InvalidArgument(_)), "{again:?}");
+}
+
+#[tokio::test]
+async fn halting_needs_no_model() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = with_commands(Daemon::setup(&bus), &shipped());
+    // No model is there, and none is needed.
+    let daemon = daemon.set("model", "text", "/nonexistent.gguf");
+    let daemon = daemon.until(ManagerState::Degraded).start().await.unwrap();
+    let commands = commands(&daemon).await;
+    let mut done = commands.receive_invoked().await.unwrap();
+    let halted = commands.halt().await.unwrap();
+    let [stop] = halted.as_slice() else {
+        panic!("{halted:?}")
+    };
+    assert_eq!(
+        (stop.name.as_str(), stop.status),
+        ("stop", InvocationStatus::Done)
+    );
+    let signal = done.next().await.unwrap();
+    assert_eq!(signal.args().unwrap().id, stop.id);
+}
+
+#[tokio::test]
+async fn what_waits_is_gone_after_halting() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = with_commands(Daemon::setup(&bus), &shipped());
+    let daemon = daemon.start().await.unwrap();
+    let commands = commands(&daemon).await;
+    for halt in [true, false] {
+        let (_, _, waiting) = invoke(&commands, "call Anna").await;
+        assert_eq!(waiting[0].status, InvocationStatus::Unconfirmed);
+        if halt {
+            commands.halt().await.unwrap();
+        } else {
+            let (_, _, stopped) = invoke(&commands, "emergency stop").await;
+            assert_eq!(stopped[0].name, "stop");
+        }
+        let gone = commands.confirm(waiting[0].id).await.unwrap_err();
+        assert!(matches!(gone, Error::InvalidArgument(_)), "{gone:?}");
+    }
 }
 
 #[tokio::test]

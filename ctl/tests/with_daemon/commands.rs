@@ -37,6 +37,11 @@ async fn a_command_is_shown_with_what_became_of_it_and_its_exit_code() {
         let ended = Gemmactl::run(&daemon, arguments).await;
         assert_eq!((ended.code, ended.stdout), (Some(code), said), "{arguments:?} {}", ended.stderr);
     }
+    let halted = Gemmactl::run(&daemon, &["halt"]).await;
+    assert_eq!(
+        (halted.code, halted.stdout.as_str()),
+        (Some(0), "stop {}\n")
+    );
     let json = Gemmactl::run(&daemon, &["command", "--json", "how are you"]).await;
     assert!(
         json.stdout

@@ -51,6 +51,8 @@ pub enum InvocationStatus {
     NotAllowed,
     /// A command before it was refused.
     Skipped,
+    /// A command that halts came after it.
+    Cancelled,
 }
 
 impl InvocationStatus {
@@ -64,6 +66,7 @@ impl InvocationStatus {
             Self::TooSoon => "too-soon",
             Self::NotAllowed => "not-allowed",
             Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -98,6 +101,8 @@ pub struct CommandInfo {
     pub confirm: bool,
     /// Whether it can do harm.
     pub dangerous: bool,
+    /// Whether it halts what waits and runs.
+    pub halts: bool,
 }
 
 /// Commands: a catalogue says what there is, the model makes out what was meant, and whoever listens to
@@ -128,12 +133,16 @@ pub trait Commands {
     /// wrote only they confirm; what was said, whoever may talk to the daemon.
     fn confirm(&self, id: u64) -> Result<Vec<Invocation>, Error>;
 
+    /// Cancels all that waits to be confirmed, and invokes every command of the catalogue that `halts`. The
+    /// model is not asked, and no condition holds it up. Returns what was invoked.
+    fn halt(&self) -> Result<Vec<Invocation>, Error>;
+
     /// Whether there are commands. They are switched on in the configuration.
     #[zbus(property(emits_changed_signal = "false"))]
     fn enabled(&self) -> zbus::Result<bool>;
 
     /// This is to be done now. `details` has the `origin` (`text` or `voice`), and the `user` who wrote or
-    /// the `utterance` that was heard.
+    /// the `utterance` that was heard; a word that halts may be heard outside of one.
     #[zbus(signal)]
     fn invoked(
         &self,

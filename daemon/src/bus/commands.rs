@@ -75,6 +75,20 @@ impl Commands {
             .map_err(|error| refusal::command(&error))
     }
 
+    /// Cancels all that waits, and invokes every command that halts, without the model.
+    #[zbus(out_args("commands"))]
+    async fn halt(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<gemmad_api::Invocation>, Error> {
+        let origin = origin(connection, &header).await?;
+        if self.0.force().is_none() {
+            return Err(refusal::command(&CommandError::Off));
+        }
+        Ok(translate(self.0.halt(&origin)))
+    }
+
     /// Whether there are commands.
     #[zbus(property(emits_changed_signal = "false"))]
     fn enabled(&self) -> bool {
@@ -138,7 +152,7 @@ fn details(origin: Origin) -> Dict {
         Origin::Voice { utterance } => Details {
             origin: "voice",
             user: None,
-            utterance: Some(utterance),
+            utterance,
         },
     })
 }
@@ -174,6 +188,7 @@ fn listed(catalogue: &Catalogue) -> Vec<Dict> {
             examples: examples.collect::<Value>().to_string(),
             confirm: command.confirm,
             dangerous: command.dangerous,
+            halts: command.halts,
         })
     });
     listed.collect()

@@ -38,6 +38,9 @@ pub struct Command {
     /// Who may invoke it, by user name; `None`: whoever may talk to the daemon, and whoever speaks. With
     /// names it cannot be invoked by voice, because nobody knows who speaks.
     pub users: Option<Vec<String>>,
+    /// Whether it halts: it undoes what waits and what runs, waits for nothing itself, and can be invoked
+    /// without the model. It needs no argument then, and has no condition.
+    pub halts: bool,
 }
 
 /// What somebody may say, and what must come of it.
@@ -149,6 +152,8 @@ struct Written {
     #[serde(default)]
     cooldown_ms: u32,
     users: Option<Vec<String>>,
+    #[serde(default)]
+    halts: bool,
     /// Only for training a model.
     #[serde(default, rename = "phrases")]
     _phrases: Vec<Phrase>,
@@ -177,6 +182,9 @@ impl TryFrom<Written> for Command {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
+        if written.halts {
+            written.check_halts()?;
+        }
         let mut command = Self {
             description: written.description,
             parameters: written.parameters,
@@ -185,12 +193,37 @@ impl TryFrom<Written> for Command {
             dangerous: written.dangerous,
             cooldown: Duration::from_millis(written.cooldown_ms.into()),
             users: written.users,
+            halts: written.halts,
         };
         for example in written.examples {
             let example = command.example(example)?;
             command.examples.push(example);
         }
         Ok(command)
+    }
+}
+
+impl Written {
+    /// Refuses what could hold up a command that halts.
+    fn check_halts(&self) -> Result<(), String> {
+        let conditions = [
+            ("confirm", self.confirm),
+            ("dangerous", self.dangerous),
+            ("cooldown_ms", self.cooldown_ms > 0),
+            ("users", self.users.is_some()),
+        ];
+        if let Some((key, _)) = conditions.iter().find(|(_, given)| *given) {
+            return Err(format!(
+                "it `halts`, so nothing may hold it up; leave out `{key}`"
+            ));
+        }
+        let mut parameters = self.parameters.iter();
+        match parameters.find(|(_, parameter)| parameter.required) {
+            Some((name, _)) => Err(format!(
+                "it `halts`, so it must do without {name}; give that a `default`, or `required = false`"
+            )),
+            None => Ok(()),
+        }
     }
 }
 
@@ -270,6 +303,26 @@ impl Catalogue {
             arguments,
         })
     }
+
+    /// Calls of all commands that halt, with their defaults.
+    pub(super) fn halting(&self) -> Vec<Call> {
+        let halting = self.commands.iter().filter(|(_, command)| command.halts);
+        let calls = halting.filter_map(|(name, command)| {
+            // What such a command needs it has by default.
+            let arguments = command.fit(Arguments::new()).ok()?;
+            Some(Call {
+                name: name.to_string(),
+                arguments,
+            })
+        });
+        calls.collect()
+    }
+
+    /// Whether this command halts.
+    pub(super) fn halts(&self, call: &Call) -> bool {
+        let command = self.commands.get(call.name.as_str());
+        command.is_some_and(|command| command.halts)
+    }
 }
 
 #[cfg(test)]
@@ -334,6 +387,14 @@ mod tests {
             (
                 "[commands.a]\ndescription = \"a <turn|>\"\n",
                 "home.toml:2: commands.a.description: \"a <turn|>\" holds '<'",
+            ),
+            (
+                "[commands.a]\ndescription = \"A.\"\nhalts = true\ncooldown_ms = 1\n",
+                "home.toml:1: commands.a: it `halts`, so nothing may hold it up; leave out `cooldown_ms`",
+            ),
+            (
+                "[commands.a]\ndescription = \"A.\"\nhalts = true\nparameters.x = { type = \"boolean\" }\n",
+                "it `halts`, so it must do without x",
             ),
             (
                 "[commands.a]\ndescription = \"A.\"\nexamples = [{ say = \"a\", call = { x = 1 } }]\n",

@@ -25,8 +25,8 @@ pub enum Origin {
     },
     /// Somebody said it.
     Voice {
-        /// The utterance.
-        utterance: u64,
+        /// The utterance; `None`: a word was heard that belongs to none.
+        utterance: Option<u64>,
     },
 }
 
@@ -56,6 +56,8 @@ struct Pages {
     /// When a command was invoked last.
     invoked: BTreeMap<String, Instant>,
     waiting: VecDeque<Waiting>,
+    /// The utterance in which something was heard that halts, before the model made it out.
+    halted: Option<u64>,
 }
 
 /// Numbers commands, and remembers when they were invoked and which are to be confirmed.
@@ -75,7 +77,8 @@ impl Ledger {
     }
 
     /// Decides in order what becomes of `calls`. Those after one that was refused are not carried out, and
-    /// those after one that has to be confirmed wait with it: they were said to come after it.
+    /// those after one that has to be confirmed wait with it: they were said to come after it. Those before
+    /// one that halts are cancelled, for it may have been meant to take them back.
     pub(super) fn enter(
         &self,
         catalogue: &Catalogue,
@@ -83,8 +86,64 @@ impl Ledger {
         origin: &Origin,
     ) -> Vec<Invocation> {
         let mut pages = self.pages();
-        let calls = calls.into_iter().map(|call| (pages.next(), call)).collect();
-        pages.enter(catalogue, calls, origin, false)
+        let calls: Vec<_> = calls.into_iter().map(|call| (pages.next(), call)).collect();
+        let last_halt = calls.iter().rposition(|(_, call)| catalogue.halts(call));
+        let undone = match (last_halt, origin) {
+            (Some(last_halt), _) => last_halt,
+            // It was heard in there, although the model did not make it out.
+            (None, Origin::Voice { utterance })
+                if utterance.is_some() && *utterance == pages.halted =>
+            {
+                calls.len()
+            }
+            (None, _) => 0,
+        };
+        let mut calls = calls.into_iter();
+        let mut entered: Vec<_> = calls
+            .by_ref()
+            .take(undone)
+            .map(|(id, call)| Invocation {
+                id,
+                status: if catalogue.halts(&call) {
+                    InvocationStatus::Done
+                } else {
+                    InvocationStatus::Cancelled
+                },
+                call,
+            })
+            .collect();
+        entered.extend(pages.enter(catalogue, calls.collect(), origin, false));
+        entered
+    }
+
+    /// Invokes all commands that halt, whatever was invoked before. Of the utterance it was heard in, if it
+    /// was, nothing else is invoked unless the model finds that it was said after it.
+    pub(super) fn halt(&self, catalogue: &Catalogue, origin: &Origin) -> Vec<Invocation> {
+        let mut pages = self.pages();
+        if let Origin::Voice { utterance } = origin {
+            pages.halted = *utterance;
+        }
+        let calls = catalogue.halting().into_iter();
+        let halting = calls.map(|call| Invocation {
+            id: pages.next(),
+            call,
+            status: InvocationStatus::Done,
+        });
+        halting.collect()
+    }
+
+    /// Lets go of all that waits to be confirmed; returns it, with where it came from.
+    pub(super) fn drop_waiting(&self) -> Vec<(Invocation, Origin)> {
+        let waiting = std::mem::take(&mut self.pages().waiting);
+        let dropped = waiting
+            .into_iter()
+            .flat_map(|Waiting { calls, origin, .. }| {
+                calls.into_iter().map(move |(id, call)| {
+                    let status = InvocationStatus::Cancelled;
+                    (Invocation { id, call, status }, origin.clone())
+                })
+            });
+        dropped.collect()
     }
 
     /// Carries out what waits under `id`, if it may be confirmed by whoever this is.
@@ -237,7 +296,10 @@ impl fmt::Display for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text { user } => write!(formatter, "user {user}"),
-            Self::Voice { utterance } => write!(formatter, "utterance {utterance}"),
+            Self::Voice {
+                utterance: Some(utterance),
+            } => write!(formatter, "utterance {utterance}"),
+            Self::Voice { utterance: None } => formatter.write_str("a word that was heard"),
         }
     }
 }
@@ -261,6 +323,9 @@ mod tests {
             [commands.wipe]
             description = "Wipe."
             users = ["anna"]
+            [commands.stop]
+            description = "Stop."
+            halts = true
         "#;
         Catalogue::parse(Path::new("x.toml"), text).unwrap()
     }
@@ -280,7 +345,7 @@ mod tests {
     }
 
     fn voice() -> Origin {
-        Origin::Voice { utterance: 1 }
+        Origin::Voice { utterance: Some(1) }
     }
 
     fn statuses(invocations: &[Invocation]) -> String {
@@ -313,6 +378,45 @@ mod tests {
         assert_eq!(enter("wipe go", &anna()), "done done");
         assert_eq!(enter("go wipe go", &voice()), "done not-allowed skipped");
         assert_eq!(enter("ring ring go", &voice()), "done too-soon skipped");
+    }
+
+    #[test]
+    fn what_halts_takes_back_what_came_before_it_in_the_same_breath() {
+        let (ledger, catalogue) = (Ledger::default(), catalogue());
+        let enter =
+            |names, origin: &Origin| statuses(&ledger.enter(&catalogue, calls(names), origin));
+        assert_eq!(
+            enter("open go stop go", &anna()),
+            "cancelled cancelled done done"
+        );
+        assert!(ledger.drop_waiting().is_empty());
+        assert_eq!(enter("stop stop stop", &anna()), "done done done");
+    }
+
+    #[test]
+    fn halting_needs_no_model_and_what_else_is_made_out_of_that_utterance_is_not_done() {
+        let (ledger, catalogue) = (Ledger::default(), catalogue());
+        let halted = ledger.halt(&catalogue, &voice());
+        assert_eq!(halted[0].to_string(), "stop");
+        let enter =
+            |names, origin: &Origin| statuses(&ledger.enter(&catalogue, calls(names), origin));
+        assert_eq!(enter("go ring", &voice()), "cancelled cancelled");
+        assert_eq!(enter("go stop ring", &voice()), "cancelled done done");
+        let next = Origin::Voice { utterance: Some(2) };
+        assert_eq!(enter("go", &next), "done");
+        ledger.halt(&catalogue, &Origin::Voice { utterance: None });
+        assert_eq!(enter("go", &voice()), "done");
+    }
+
+    #[test]
+    fn what_waits_is_dropped_with_where_it_came_from() {
+        let (ledger, catalogue) = (Ledger::default(), catalogue());
+        let entered = ledger.enter(&catalogue, calls("open go"), &anna());
+        let dropped = ledger.drop_waiting();
+        assert_eq!(dropped.len(), 2);
+        assert_eq!(dropped[0].0.status, InvocationStatus::Cancelled);
+        assert_eq!(dropped[0].1, anna());
+        assert_eq!(ledger.confirm(&catalogue, entered[0].id, &anna()), None);
     }
 
     #[test]

@@ -194,6 +194,9 @@ impl Commands {
                 let invocations = if dry_run {
                     self.ledger.rehearse(calls)
                 } else {
+                    if calls.iter().any(|call| force.catalogue.halts(call)) {
+                        self.cancel();
+                    }
                     let entered = self.ledger.enter(&force.catalogue, calls, origin);
                     self.tell(&entered, origin);
                     entered
@@ -213,6 +216,25 @@ impl Commands {
         let (invocations, origin) = confirmed.ok_or(CommandError::NothingToConfirm(id))?;
         self.tell(&invocations, &origin);
         Ok(invocations)
+    }
+
+    /// Cancels all that waits, then invokes every command that halts; none when commands are switched off.
+    /// Neither the model nor anything else is waited for.
+    pub fn halt(&self, origin: &Origin) -> Vec<Invocation> {
+        let Some(force) = self.force() else {
+            return Vec::new();
+        };
+        self.cancel();
+        let halted = self.ledger.halt(&force.catalogue, origin);
+        self.tell(&halted, origin);
+        halted
+    }
+
+    /// Cancels all that waits.
+    fn cancel(&self) {
+        for (dropped, origin) in self.ledger.drop_waiting() {
+            self.tell(&[dropped], &origin);
+        }
     }
 
     /// Has the model told of the catalogue before anybody asks, once it is loaded.

@@ -180,7 +180,7 @@ impl Conversation {
             return answer;
         };
         let origin = Origin::Voice {
-            utterance: self.utterance,
+            utterance: Some(self.utterance),
         };
         match self.commands.follow(force, &answer, &origin, false) {
             Ok(Reading::Question(text) | Reading::Words(text)) => text,
