@@ -78,10 +78,12 @@ pub enum Command {
     Mute,
     /// Open the microphone
     Unmute,
-    /// Drop what is being heard, and the spoken answer being made
+    /// Drop what is being heard and the spoken answer being made, and fall silent
     Stop,
     /// Cancel all commands that wait, and invoke those that stop everything, at once
     Halt,
+    /// Say something through the loudspeaker; ends when it was heard, Ctrl-C stops it
+    Say(Say),
     /// Show what the daemon is doing
     Status(Status),
     /// Let the daemon read its configuration again; for root, and whom polkit allows it
@@ -226,6 +228,21 @@ pub struct Listen {
     /// Show tokens and times on standard error after each answer
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+/// `gemmactl say`.
+#[derive(Debug, Args)]
+pub struct Say {
+    /// The text. `-`, or none at all: read it from standard input
+    pub text: Vec<String>,
+
+    /// Voice of the synthesiser, instead of the configured one, such as de or en-gb
+    #[arg(long, value_name = "NAME")]
+    pub voice: Option<String>,
+
+    /// Volume, above 0, to 1, instead of the configured one
+    #[arg(long, value_name = "V")]
+    pub volume: Option<f64>,
 }
 
 /// `gemmactl status`.

@@ -154,6 +154,7 @@ impl From<Error> for Failure {
             | Error::NotSupported(message)
             | Error::Busy(message)
             | Error::NoMicrophone(message)
+            | Error::NoSpeech(message)
             | Error::InvalidConfiguration(message)
             | Error::NotAuthorized(message) => Self::Refused(message),
             Error::Cancelled(message) => Self::Cancelled(message),

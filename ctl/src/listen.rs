@@ -57,6 +57,9 @@ fn remark(notice: &Notice) {
         Notice::SpeechEnded { milliseconds, .. } => {
             terminal::note(&format!("thinking about {milliseconds} ms of speech ..."));
         }
+        Notice::State {
+            state: VoiceState::Speaking,
+        } => terminal::note("speaking ..."),
         Notice::Failed { message, .. } => terminal::note(&format!("no answer: {message}")),
         Notice::Device { name } if name.is_empty() => terminal::note("no microphone is open"),
         Notice::Device { name } => terminal::note(&format!("microphone: {name}")),

@@ -9,6 +9,7 @@
 //! | `transcribe`, `sound` | sound files |
 //! | `listen`, `notice` | what is said into the microphone, live |
 //! | `voice` | mute, unmute, stop |
+//! | `say` | text for the loudspeaker |
 //! | `status`, `statistics` | how the daemon is, and how an answer came about |
 //! | `reload` | reading the configuration again |
 //! | `bus`, `failure`, `interrupt`, `terminal` | the bus, errors and exit codes, signals, the screen |
@@ -23,6 +24,7 @@ mod listen;
 mod notice;
 mod question;
 mod reload;
+mod say;
 mod sound;
 mod statistics;
 mod status;
@@ -69,6 +71,7 @@ async fn obey(command: Command, bus: Bus) -> Result<(), Failure> {
         Command::Unmute => until_interrupted(voice::set_muted(false, bus)).await,
         Command::Stop => until_interrupted(voice::stop(bus)).await,
         Command::Halt => until_interrupted(command::halt(bus)).await,
+        Command::Say(options) => until_interrupted(say::run(options, bus)).await,
         Command::Status(options) => until_interrupted(status::run(&options, bus)).await,
         Command::Reload(options) => until_interrupted(reload::run(&options, bus)).await,
     }

@@ -23,7 +23,7 @@ pub async fn read(words: &[String]) -> Result<String, Failure> {
     if terminal && !dash {
         return if words.is_empty() {
             Err(Failure::Usage(
-                "there is no question. Write it after `ask`, or pipe it in".into(),
+                "there is no text. Write it on the command line, or pipe it in".into(),
             ))
         } else {
             Ok(words)

@@ -40,6 +40,8 @@ struct Voice {
     device: String,
     muted: bool,
     problem: String,
+    loudspeaker: String,
+    speech_problem: String,
 }
 
 impl Status {
@@ -64,6 +66,8 @@ impl Status {
                 device: voice.device().await?,
                 muted: voice.muted().await?,
                 problem: voice.problem().await?,
+                loudspeaker: voice.loudspeaker().await?,
+                speech_problem: voice.speech_problem().await?,
             },
             // An older daemon may not count everything; what it does not count is 0.
             health: from_dict(&manager.health().await?).unwrap_or_default(),
@@ -88,6 +92,7 @@ impl Status {
             ("model", or_none(&self.model)),
             ("voice", word(&self.voice.state) + muted),
             ("microphone", or_none(&self.voice.device)),
+            ("loudspeaker", or_none(&self.voice.loudspeaker)),
             (
                 "requests",
                 format!("{active} active, {queued} waiting, {finished} finished"),
@@ -101,7 +106,12 @@ impl Status {
             let behind = format!("{turns} being spoken, {backlog_ms} ms behind");
             rows.push(("turns", behind));
         }
-        for problem in [&self.problem, &self.voice.problem] {
+        let Voice {
+            problem,
+            speech_problem,
+            ..
+        } = &self.voice;
+        for problem in [&self.problem, problem, speech_problem] {
             if !problem.is_empty() {
                 rows.push(("problem", problem.clone()));
             }
@@ -139,6 +149,8 @@ mod tests {
                 device: String::new(),
                 muted: true,
                 problem: "there is no microphone; plug one in".into(),
+                loudspeaker: String::new(),
+                speech_problem: String::new(),
             },
             health: Health {
                 active: 1,
@@ -158,6 +170,7 @@ version     0.1.0
 model       gemma-4-nano
 voice       off, muted
 microphone  none
+loudspeaker none
 requests    1 active, 0 waiting, 0 finished
 KV cache    30 of 4096 cells, system prompt 12
 problem     there is no microphone; plug one in";

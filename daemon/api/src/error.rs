@@ -31,6 +31,8 @@ pub enum Error {
     Cancelled(String),
     /// There is no microphone, or it does not work.
     NoMicrophone(String),
+    /// There is no loudspeaker, no program that speaks, or one of them does not work.
+    NoSpeech(String),
     /// The configuration file does not fit; the one in force stays.
     InvalidConfiguration(String),
     /// The caller may not do this.
@@ -55,6 +57,7 @@ impl Error {
             "Busy" => Self::Busy(message),
             "Cancelled" => Self::Cancelled(message),
             "NoMicrophone" => Self::NoMicrophone(message),
+            "NoSpeech" => Self::NoSpeech(message),
             "InvalidConfiguration" => Self::InvalidConfiguration(message),
             "NotAuthorized" => Self::NotAuthorized(message),
             _ => Self::Failed(message),

@@ -28,8 +28,8 @@ pub use error::Error;
 pub use event::{Event, Finish, Stats};
 pub use manager::{AskOptions, Health, ManagerProxy, ManagerState, TranscribeOptions};
 pub use voice::{
-    Failed, FailedStream, Reply, ReplyStream, SpeechEnded, SpeechEndedStream, SpeechStarted,
-    SpeechStartedStream, Transcript, TranscriptStream, VoiceProxy, VoiceState,
+    Failed, FailedStream, Reply, ReplyStream, SayOptions, SpeechEnded, SpeechEndedStream,
+    SpeechStarted, SpeechStartedStream, Transcript, TranscriptStream, VoiceProxy, VoiceState,
 };
 
 /// The well-known bus name of the daemon.

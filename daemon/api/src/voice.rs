@@ -1,7 +1,7 @@
 //! `org.gemmad1.Voice`: the microphone, and what is said into it.
 
 use serde::{Deserialize, Serialize};
-use zbus::{OwnedVariant, Type, Variant, proxy};
+use zbus::{OwnedVariant, Type, Variant, as_variant, proxy};
 
 use crate::{Dict, Error};
 
@@ -25,6 +25,20 @@ pub enum VoiceState {
     Speaking,
 }
 
+/// Options of `Say`. Every one may be left out; an unknown one is an error. Defaults come from the
+/// `[speech]` section of the daemon's configuration.
+#[derive(Debug, Default, Serialize, Deserialize, Type)]
+#[zbus(signature = "a{sv}")]
+#[serde(default, deny_unknown_fields)]
+pub struct SayOptions {
+    /// A voice of the synthesiser, such as `de` or `en-gb`: letters, digits, `+`, `-`, `_` and `.`.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub voice: Option<String>,
+    /// Above 0, to 1.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub volume: Option<f64>,
+}
+
 /// The microphone and the spoken turn. An utterance is one stretch of speech; its number ties the
 /// signals of a turn together.
 #[proxy(
@@ -37,7 +51,12 @@ pub trait Voice {
     /// Returns at once.
     fn listen(&self) -> Result<(), Error>;
 
-    /// Drops the utterance being heard and cancels the answers being made for spoken turns.
+    /// Says `text` through the loudspeaker, after what is being said already, and returns when it was heard.
+    /// Markdown, addresses and signs are said as a person would read them. It falls silent when the caller
+    /// leaves the bus. May take longer than the usual 25 s of a call.
+    fn say(&self, text: &str, options: SayOptions) -> Result<(), Error>;
+
+    /// Drops the utterance being heard, cancels the answers being made for spoken turns, and falls silent.
     fn stop(&self) -> Result<(), Error>;
 
     /// Whether the microphone is closed. Setting it closes or opens the device itself.
@@ -58,6 +77,14 @@ pub trait Voice {
     /// Why there is no microphone although there should be one, and what to do; empty otherwise.
     #[zbus(property)]
     fn problem(&self) -> zbus::Result<String>;
+
+    /// Name of the loudspeaker in use; empty when none is open.
+    #[zbus(property)]
+    fn loudspeaker(&self) -> zbus::Result<String>;
+
+    /// Why nothing can be said, and what to do; empty otherwise.
+    #[zbus(property)]
+    fn speech_problem(&self) -> zbus::Result<String>;
 
     /// Somebody began to speak.
     #[zbus(signal)]

@@ -116,6 +116,12 @@ async fn properties(
     if now.problem != before.problem {
         object.problem_changed(emitter).await?;
     }
+    if now.loudspeaker != before.loudspeaker {
+        object.loudspeaker_changed(emitter).await?;
+    }
+    if now.speech_problem != before.speech_problem {
+        object.speech_problem_changed(emitter).await?;
+    }
     if now.state != before.state {
         object.state_changed(emitter).await?;
     }

@@ -5,7 +5,7 @@ use zbus::DBusError;
 
 use crate::commands::CommandError;
 use crate::engine::EngineError;
-use crate::voice::{FileError, VoiceError};
+use crate::voice::{FileError, SpeechError, VoiceError};
 
 /// The contract's error for an engine's.
 pub(super) fn engine(error: &EngineError) -> Error {
@@ -34,6 +34,14 @@ pub(super) fn file(error: &FileError) -> Error {
 /// The contract's error for the voice's.
 pub(super) fn voice(error: &VoiceError) -> Error {
     Error::NoMicrophone(error.to_string())
+}
+
+/// The contract's error for something that was not said.
+pub(super) fn speech(error: &SpeechError) -> Error {
+    match error {
+        SpeechError::Stopped => Error::Cancelled(error.to_string()),
+        _ => Error::NoSpeech(error.to_string()),
+    }
 }
 
 /// The contract's error for a command's.

@@ -1,11 +1,19 @@
 //! `org.gemmad1.Voice`.
 
-use gemmad_api::{Dict, Error, VoiceState};
-use zbus::interface;
+use gemmad_api::{Dict, Error, SayOptions, VoiceState};
+use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
+use zbus::{Connection, interface};
 
-use super::refusal;
-use crate::voice::{self, Status};
+use super::{caller, refusal};
+use crate::config::Fraction;
+use crate::voice::{self, Manner, Status};
+
+/// Most bytes of a text to be said: more than an hour.
+const LONGEST_TEXT: usize = 1 << 16;
+
+/// Most bytes of the name of a voice.
+const LONGEST_NAME: usize = 64;
 
 /// The object.
 pub(super) struct Voice {
@@ -19,7 +27,23 @@ impl Voice {
         self.voice.listen().map_err(|error| refusal::voice(&error))
     }
 
-    /// Drops the utterance being heard and cancels the answers being made for spoken turns.
+    /// Says `text` through the loudspeaker and returns when it was heard.
+    async fn say(
+        &self,
+        text: String,
+        options: SayOptions,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), Error> {
+        let manner = checked(&text, options)?;
+        caller::while_there(connection, &header, async {
+            let said = self.voice.say(&text, &manner).await;
+            said.map_err(|error| refusal::speech(&error))
+        })
+        .await
+    }
+
+    /// Drops the utterance being heard, cancels the answers being made for spoken turns, and falls silent.
     fn stop(&self) {
         self.voice.stop();
     }
@@ -51,6 +75,18 @@ impl Voice {
     #[zbus(property)]
     fn problem(&self) -> String {
         self.status().problem
+    }
+
+    /// Name of the loudspeaker in use; empty when none is open.
+    #[zbus(property)]
+    fn loudspeaker(&self) -> String {
+        self.status().loudspeaker
+    }
+
+    /// Why nothing can be said; empty otherwise.
+    #[zbus(property)]
+    fn speech_problem(&self) -> String {
+        self.status().speech_problem
     }
 
     /// Somebody began to speak.
@@ -103,4 +139,35 @@ impl Voice {
     fn status(&self) -> Status {
         self.voice.status().borrow().clone()
     }
+}
+
+/// How a text is to be said, if it can be.
+fn checked(text: &str, options: SayOptions) -> Result<Manner, Error> {
+    if text.len() > LONGEST_TEXT {
+        return Err(Error::InvalidArgument(format!(
+            "the text has {} bytes; at most {LONGEST_TEXT} are said at once",
+            text.len()
+        )));
+    }
+    let is_name = |name: &String| {
+        let is_safe = |it: char| it.is_ascii_alphanumeric() || "+-_.".contains(it);
+        name.len() <= LONGEST_NAME
+            && name.starts_with(|it: char| it.is_ascii_alphanumeric())
+            && name.chars().all(is_safe)
+    };
+    if let Some(voice) = options.voice.as_ref().filter(|it| !is_name(it)) {
+        return Err(Error::InvalidArgument(format!(
+            "{voice:?} is no voice: that is letters, digits, +, -, _ and ., such as en-gb"
+        )));
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "nobody hears the rest")]
+    let volume = options.volume.map(|volume| {
+        Fraction::new(volume as f32).ok_or_else(|| {
+            Error::InvalidArgument(format!("volume is {volume}; it must be above 0, to 1"))
+        })
+    });
+    Ok(Manner {
+        voice: options.voice,
+        volume: volume.transpose()?,
+    })
 }

@@ -50,6 +50,13 @@ pub struct Malformed {
     pub at: usize,
 }
 
+/// Whether an answer that begins so may become a call. What cannot is words.
+#[must_use]
+pub fn may_be_call(beginning: &str) -> bool {
+    let beginning = beginning.trim_start();
+    beginning.starts_with(OPEN) || OPEN.starts_with(beginning)
+}
+
 impl Call {
     /// Reads an answer that consists of calls, one after the other.
     ///

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use gemmad_api::{InvocationStatus, Stats};
 use tokio::sync::{broadcast, watch};
 
-pub use call::{Arguments, Call, Malformed};
+pub use call::{Arguments, Call, Malformed, may_be_call};
 pub use catalogue::{Catalogue, CatalogueError, Command, Example};
 pub use force::Force;
 pub use ledger::{Invocation, Origin};

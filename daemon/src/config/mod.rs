@@ -34,6 +34,8 @@ pub struct Config {
     pub transcribe: Transcribe,
     /// The microphone and the spoken turn.
     pub voice: Voice,
+    /// The loudspeaker and what is said through it.
+    pub speech: Speech,
     /// What may be asked for.
     pub commands: Commands,
     /// What is logged.
@@ -232,6 +234,43 @@ impl Default for Voice {
             endpoint_ms: Bounded(600),
             speculative: true,
             longest_ms: Bounded(30_000),
+        }
+    }
+}
+
+/// `[speech]`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Speech {
+    /// Whether answers to what was said are spoken. What is to be said by wish always is.
+    pub enabled: bool,
+    /// Output device by id or name as the sound system gives it; empty: its default.
+    pub device: String,
+    /// The program that makes sound of text, and its arguments, in which `{voice}` and `{language}` are
+    /// replaced. It reads one sentence from its standard input and writes a WAV file, or 16-bit mono samples,
+    /// to its standard output.
+    pub command: Vec<String>,
+    /// Rate of samples without a header; 0: the program writes WAV files.
+    pub rate: Bounded<0, 192_000>,
+    /// A voice of the program.
+    pub voice: String,
+    /// Language of what is said, such as `en` or `de`; of signs and units, English ones become words.
+    pub language: String,
+    /// What samples are multiplied with.
+    pub volume: Fraction,
+}
+
+impl Default for Speech {
+    fn default() -> Self {
+        let command = ["espeak-ng", "--stdin", "--stdout", "-v", "{voice}"];
+        Self {
+            enabled: false,
+            device: String::new(),
+            command: command.map(Into::into).into(),
+            rate: Bounded(0),
+            voice: "en-us".into(),
+            language: "en".into(),
+            volume: Fraction(1.0),
         }
     }
 }

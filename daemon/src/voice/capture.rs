@@ -1,26 +1,21 @@
 //! One open microphone: cpal's callback at one end of a lock-free ring, the voice thread at the
 //! other.
-//!
-//! A stream is opened, held and closed on a thread of its own, because the sound system may block
-//! in either: closing an ALSA stream whose server was killed has been seen never to return. Such a
-//! thread is left behind; nobody waits for it.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, Thread};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use cpal::traits::{DeviceTrait, StreamTrait};
 use cpal::{
-    BufferSize, Device, ErrorKind, FromSample, HostId, SampleFormat, SizedSample, Stream,
-    StreamConfig, SupportedStreamConfig,
+    Device, ErrorKind, FromSample, HostId, SizedSample, Stream, StreamConfig, SupportedStreamConfig,
 };
 use rtrb::{Consumer, RingBuffer};
 
-use super::device::{self, CaptureError};
+use super::device::{self, DeviceError, Kind};
+use super::held::{self, Closed, Hold, Opening};
+use super::watched::Streaming;
 
 /// Milliseconds of sound asked for per callback. ALSA keeps twice as much, which is how late its
 /// thread may be on a busy machine before sound is lost.
@@ -28,12 +23,6 @@ const PERIOD_MS: u32 = 32;
 
 /// Seconds of sound the ring holds: how late the voice thread may be.
 const RING_SECONDS: usize = 2;
-
-/// How long a new stream waits for the one before it to let go of the device.
-const CLOSING: Duration = Duration::from_secs(1);
-
-/// How long the sound system may take to make a stream, where cpal can tell it.
-const BUILDING: Duration = Duration::from_secs(5);
 
 /// What both ends of the ring know.
 struct Shared {
@@ -51,18 +40,15 @@ struct Shared {
 
 /// An open microphone. Dropping it closes the device.
 pub struct Capture {
-    /// Its name for people.
-    pub name: String,
-    /// The sound system it belongs to.
-    pub host: HostId,
+    name: String,
+    host: HostId,
     /// Frames per second.
     pub rate: u32,
     /// Samples in a frame.
     pub channels: u16,
     ring: Consumer<f32>,
     shared: Arc<Shared>,
-    /// The thread that holds the stream lets go of it when this is dropped.
-    _hold: Sender<Infallible>,
+    _hold: Hold,
 }
 
 impl Capture {
@@ -77,19 +63,6 @@ impl Capture {
         }
     }
 
-    /// When sound came last: when the last sample in the ring was captured, give or take the
-    /// latency of the device. Before any came, when the microphone was opened.
-    #[must_use]
-    pub fn heard(&self) -> Instant {
-        self.shared.opened + Duration::from_nanos(self.shared.heard.load(Relaxed))
-    }
-
-    /// Whether any sound came.
-    #[must_use]
-    pub fn has_sounded(&self) -> bool {
-        self.shared.heard.load(Relaxed) > 0
-    }
-
     /// Samples lost because nobody read them in time, and times the sound system lost some itself.
     #[must_use]
     pub fn losses(&self) -> (u64, u64) {
@@ -98,98 +71,55 @@ impl Capture {
             self.shared.overruns.load(Relaxed),
         )
     }
+}
 
-    /// The error that ended the stream, if one did.
-    #[must_use]
-    pub fn fault(&self) -> Option<&cpal::Error> {
+impl Streaming for Capture {
+    const KIND: Kind = Kind::Microphone;
+
+    fn open(
+        wanted: String,
+        host: Option<HostId>,
+        listener: Thread,
+        before: Option<Closed>,
+    ) -> io::Result<(Opening<Self>, Closed)> {
+        let woken = listener.clone();
+        held::open(
+            Self::KIND,
+            wanted,
+            host,
+            listener,
+            before,
+            move |device, hold| start(device, hold, &woken),
+        )
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn host(&self) -> HostId {
+        self.host
+    }
+
+    /// When the last sample in the ring was captured, give or take the latency of the device.
+    fn moved(&self) -> Instant {
+        self.shared.opened + Duration::from_nanos(self.shared.heard.load(Relaxed))
+    }
+
+    fn has_moved(&self) -> bool {
+        self.shared.heard.load(Relaxed) > 0
+    }
+
+    fn fault(&self) -> Option<&cpal::Error> {
         self.shared.fault.get()
-    }
-}
-
-/// Disconnects when a thread that held a stream has let go of the device.
-pub struct Closed(Receiver<Infallible>);
-
-/// A microphone that is being opened. Dropping it gives up.
-pub struct Opening(Receiver<Result<Capture, CaptureError>>);
-
-impl Opening {
-    /// The outcome, once there is one.
-    #[must_use]
-    pub fn outcome(&self) -> Option<Result<Capture, CaptureError>> {
-        match self.0.try_recv() {
-            Ok(outcome) => Some(outcome),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => {
-                Some(Err(CaptureError::System("its library crashed".into())))
-            }
-        }
-    }
-}
-
-/// Begins to open the microphone called `wanted` by id or name, or the default one of `host` or of
-/// the first sound system that answers. `listener` is unparked when it is open or has failed, for
-/// every piece of sound, and when it breaks. `before` is the stream to wait for first.
-///
-/// # Errors
-/// When no thread can be started.
-pub fn open(
-    wanted: String,
-    host: Option<HostId>,
-    listener: Thread,
-    before: Option<Closed>,
-) -> io::Result<(Opening, Closed)> {
-    let (outcome, opening) = mpsc::channel();
-    let (holding, closed) = mpsc::channel();
-    thread::Builder::new()
-        .name("microphone".into())
-        .spawn(move || {
-            if let Some(Closed(before)) = before {
-                // Disconnected or timed out: either way it is our turn.
-                let _ = before.recv_timeout(CLOSING);
-            }
-            hold(&wanted, host, &listener, &outcome);
-            drop::<Sender<Infallible>>(holding);
-        })?;
-    Ok((Opening(opening), Closed(closed)))
-}
-
-/// Opens the microphone, hands it over, and closes it when it is dropped there.
-fn hold(
-    wanted: &str,
-    host: Option<HostId>,
-    listener: &Thread,
-    outcome: &Sender<Result<Capture, CaptureError>>,
-) {
-    // ALSA writes to standard error about every device it cannot open, at every attempt.
-    let alsa = alsa::Output::local_error_handler();
-    match device::find(wanted, host).and_then(|device| start(&device, listener)) {
-        Ok((stream, capture, dropped)) => {
-            if outcome.send(Ok(capture)).is_ok() {
-                listener.unpark();
-                // Nothing is ever sent; this returns when the capture is dropped.
-                let _ = dropped.recv();
-            }
-            drop(stream);
-        }
-        Err(error) => {
-            if let Ok(alsa) = alsa {
-                log::debug!(alsa:% = alsa.borrow(); "no microphone: {error}");
-            }
-            // Nobody may want to know any more.
-            let _ = outcome.send(Err(error));
-            listener.unpark();
-        }
     }
 }
 
 /// Starts a stream in the device's own format where it has one, because the sound system would
 /// convert worse than we do.
-fn start(
-    device: &Device,
-    listener: &Thread,
-) -> Result<(Stream, Capture, Receiver<Infallible>), CaptureError> {
+fn start(device: &Device, hold: Hold, listener: &Thread) -> Result<(Stream, Capture), DeviceError> {
     let name = device::name(device);
-    let failed = |error: cpal::Error| CaptureError::new(&name, &error);
+    let failed = |error: cpal::Error| DeviceError::new(Kind::Microphone, &name, &error);
     let host = device.id().map_err(failed)?.host();
     let format = device.default_input_config().map_err(failed)?;
     let (rate, channels) = (format.sample_rate(), format.channels());
@@ -203,20 +133,16 @@ fn start(
     let (stream, ring) = build(device, &format, listener, &shared).map_err(failed)?;
     stream.play().map_err(failed)?;
     log::info!(rate, channels, format:% = format.sample_format(); "microphone {name} opened");
-    let (hold, dropped) = mpsc::channel();
-    Ok((
-        stream,
-        Capture {
-            name,
-            host,
-            rate,
-            channels,
-            ring,
-            shared,
-            _hold: hold,
-        },
-        dropped,
-    ))
+    let capture = Capture {
+        name,
+        host,
+        rate,
+        channels,
+        ring,
+        shared,
+        _hold: hold,
+    };
+    Ok((stream, capture))
 }
 
 fn build(
@@ -225,35 +151,8 @@ fn build(
     listener: &Thread,
     shared: &Arc<Shared>,
 ) -> Result<(Stream, Consumer<f32>), cpal::Error> {
-    let build = match format.sample_format() {
-        SampleFormat::I8 => build_as::<i8>,
-        SampleFormat::I16 => build_as::<i16>,
-        SampleFormat::I24 => build_as::<cpal::I24>,
-        SampleFormat::I32 => build_as::<i32>,
-        SampleFormat::I64 => build_as::<i64>,
-        SampleFormat::U8 => build_as::<u8>,
-        SampleFormat::U16 => build_as::<u16>,
-        SampleFormat::U24 => build_as::<cpal::U24>,
-        SampleFormat::U32 => build_as::<u32>,
-        SampleFormat::U64 => build_as::<u64>,
-        SampleFormat::F32 => build_as::<f32>,
-        SampleFormat::F64 => build_as::<f64>,
-        other => {
-            let message = format!("{other} samples");
-            return Err(cpal::Error::with_message(
-                ErrorKind::UnsupportedConfig,
-                message,
-            ));
-        }
-    };
-    let mut config = format.config();
-    // Divided first, which loses nothing worth having and cannot overflow.
-    config.buffer_size = BufferSize::Fixed((config.sample_rate / 1000 * PERIOD_MS).max(1));
-    build(device, config, listener.clone(), shared.clone()).or_else(|error| {
-        if error.kind() != ErrorKind::UnsupportedConfig {
-            return Err(error);
-        }
-        config.buffer_size = BufferSize::Default;
+    let build = held::for_samples!(format.sample_format(), build_as)?;
+    held::with_period(format.config(), PERIOD_MS, |config| {
         build(device, config, listener.clone(), shared.clone())
     })
 }
@@ -300,6 +199,6 @@ where
         shared.heard.store(since, Relaxed);
         listener.unpark();
     };
-    let stream = device.build_input_stream(config, on_sound, on_error, Some(BUILDING))?;
+    let stream = device.build_input_stream(config, on_sound, on_error, Some(held::BUILDING))?;
     Ok((stream, consumer))
 }

@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 use gemmad_api::Stats;
 use tokio::sync::mpsc;
 
+use super::speech::{self, Manner, SpeechError};
 use super::turn::{Event, Told};
-use crate::commands::{Commands, Force, Origin, Reading};
+use crate::commands::{self, Commands, Force, Origin, Reading};
 use crate::config::Config;
-use crate::engine::{Answer, Engine, EngineError, Grammar, Preamble, Request, SAMPLE_RATE, Turn};
+use crate::engine::{
+    self, Answer, Engine, EngineError, Grammar, Preamble, Request, SAMPLE_RATE, Turn,
+};
 use crate::platform::thermal;
 
 /// How far behind the speaker the engine may be for an answer to be begun before it is known that they
@@ -37,6 +40,7 @@ pub(super) struct Conversation {
     pub config: Arc<Config>,
     pub engine: Engine,
     pub commands: Commands,
+    pub speech: speech::Speech,
     /// What may be asked for, if anything.
     pub force: Option<Arc<Force>>,
     pub utterance: u64,
@@ -154,10 +158,13 @@ impl Conversation {
     async fn answer(&self, Answers { reply, transcript }: Answers) {
         let utterance = self.utterance;
         let replied = async {
-            self.tell(match reply.text().await {
-                Ok((text, stats)) => reply_event(utterance, self.understand(text), stats),
+            let mut aloud = Aloud::new(self);
+            let outcome = self.reply(reply, &mut aloud).await;
+            self.tell(match outcome {
+                Ok((text, stats)) => reply_event(utterance, text, stats),
                 Err(error) => Event::Failed { utterance, error },
             });
+            aloud.finish().await;
         };
         let transcribed = async {
             let Some(transcript) = transcript else { return };
@@ -172,6 +179,39 @@ impl Conversation {
             }
         };
         tokio::join!(replied, transcribed);
+    }
+
+    /// Speaks the answer while it grows. What may be a command is not spoken before it is known what came of
+    /// it.
+    async fn reply(
+        &self,
+        mut reply: Answer,
+        aloud: &mut Aloud<'_>,
+    ) -> Result<(String, Stats), EngineError> {
+        let mut text = String::new();
+        let mut spoken = 0;
+        loop {
+            match reply.next().await {
+                engine::Event::Text(piece) => {
+                    text.push_str(&piece.text);
+                    if self.force.is_none() || !commands::may_be_call(&text) {
+                        aloud.push(&text[spoken..]);
+                        spoken = text.len();
+                    }
+                }
+                engine::Event::Done(stats) => {
+                    let said = self.understand(text);
+                    if spoken == 0 {
+                        aloud.push(&said);
+                    }
+                    return Ok((said, stats));
+                }
+                engine::Event::Failed(EngineError::Incomplete { .. }) => {
+                    return Err(EngineError::Incomplete { text });
+                }
+                engine::Event::Failed(error) => return Err(error),
+            }
+        }
     }
 
     /// Carries out the commands that an answer consists of; returns what the person is told.
@@ -201,6 +241,43 @@ impl Conversation {
             utterance: self.utterance,
             event,
         });
+    }
+}
+
+/// The answer on its way to the loudspeaker, if it is to be spoken.
+struct Aloud<'a> {
+    conversation: &'a Conversation,
+    /// Begun with the first piece.
+    speaking: Option<speech::Speaking>,
+}
+
+impl<'a> Aloud<'a> {
+    fn new(conversation: &'a Conversation) -> Self {
+        Self {
+            conversation,
+            speaking: None,
+        }
+    }
+
+    fn push(&mut self, piece: &str) {
+        let Conversation { config, speech, .. } = self.conversation;
+        if config.speech.enabled {
+            let begin = || speech.begin(&config.speech, &Manner::default());
+            self.speaking.get_or_insert_with(begin).push(piece);
+        }
+    }
+
+    /// Waits until it was said; dropped before, it falls silent.
+    async fn finish(self) {
+        let Some(speaking) = self.speaking else {
+            return;
+        };
+        match speaking.finish().await {
+            Ok(()) | Err(SpeechError::Stopped) => {}
+            Err(error) => {
+                log::warn!(utterance = self.conversation.utterance; "the answer was not spoken: {error}");
+            }
+        }
     }
 }
 

@@ -1,23 +1,89 @@
-//! Which microphone: the one the configuration names, or the default; and why there is none.
+//! Which microphone or loudspeaker: the one the configuration names, or the default; and why there is none.
+
+use std::fmt;
 
 use cpal::traits::{DeviceTrait, HostTrait};
-use cpal::{Device, DeviceId, ErrorKind, HostId};
+use cpal::{Device, DeviceId, ErrorKind, Host, HostId};
 
-/// Most microphones named in an error.
+/// Most devices named in an error.
 const LISTED: usize = 12;
 
-/// Why there is no microphone.
+/// What a device is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Sound comes in.
+    Microphone,
+    /// Sound goes out.
+    Loudspeaker,
+}
+
+impl Kind {
+    /// The section of the configuration that names it.
+    fn section(self) -> &'static str {
+        match self {
+            Self::Microphone => "[voice]",
+            Self::Loudspeaker => "[speech]",
+        }
+    }
+
+    /// Programs that show whether the sound system can do it.
+    fn programs(self) -> &'static str {
+        match self {
+            Self::Microphone => "`arecord` or `parecord` can record",
+            Self::Loudspeaker => "`aplay` or `paplay` can play",
+        }
+    }
+
+    /// What it does with sound, in the past tense.
+    pub fn moves(self) -> &'static str {
+        match self {
+            Self::Microphone => "gave",
+            Self::Loudspeaker => "took",
+        }
+    }
+
+    fn default_of(self, host: &Host) -> Option<Device> {
+        match self {
+            Self::Microphone => host
+                .default_input_device()
+                .filter(|device| !is_monitor(device)),
+            Self::Loudspeaker => host.default_output_device(),
+        }
+    }
+
+    fn all_of(self, host: &Host) -> Vec<Device> {
+        let all: Result<Vec<_>, _> = match self {
+            Self::Microphone => host.input_devices().map(Iterator::collect),
+            Self::Loudspeaker => host.output_devices().map(Iterator::collect),
+        };
+        // A sound system that does not answer has none.
+        all.unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Microphone => "microphone",
+            Self::Loudspeaker => "loudspeaker",
+        })
+    }
+}
+
+/// Why there is no device of that kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CaptureError {
-    /// The sound system knows no input.
-    #[error("there is no microphone; connect one, or name one with `device` in [voice]")]
-    Missing,
+pub enum DeviceError {
+    /// The sound system knows none.
+    #[error("there is no {0}; connect one, or name one with `device` in {section}", section = .0.section())]
+    Missing(Kind),
     /// The configured one is not there.
     #[error(
-        "there is no microphone {wanted:?}; set `device` in [voice] to one of those that are there \
-         ({present}), or to \"\" for the default"
+        "there is no {kind} {wanted:?}; set `device` in {section} to one of those that are there ({present}), or \
+         to \"\" for the default", section = .kind.section()
     )]
     NotFound {
+        /// What is missing.
+        kind: Kind,
         /// What the configuration says.
         wanted: String,
         /// The ids of those that are there.
@@ -25,47 +91,47 @@ pub enum CaptureError {
     },
     /// Another program has it.
     #[error(
-        "the microphone {0} is in use by another program; close that, or let both use PipeWire or PulseAudio"
+        "the {0} {1} is in use by another program; close that, or let both use PipeWire or PulseAudio"
     )]
-    Busy(String),
+    Busy(Kind, String),
     /// The user may not.
-    #[error("the microphone {0} may not be opened by this user; add the user to the group audio")]
-    Denied(String),
+    #[error("the {0} {1} may not be opened by this user; add the user to the group audio")]
+    Denied(Kind, String),
     /// It offers nothing that can be used.
     #[error(
-        "the microphone {0} has no usable format ({1}); choose another with `device` in [voice]"
+        "the {0} {1} has no usable format ({2}); choose another with `device` in {section}", section = .0.section()
     )]
-    Format(String, String),
-    /// No sound system is there, or not the one that had the microphone.
+    Format(Kind, String, String),
+    /// No sound system is there, or not the one that had the device.
     #[error("{0} does not answer; start or restart it")]
     Unreachable(String),
     /// Anything else.
-    #[error("the sound system failed ({0}); see whether `arecord` or `parecord` can record")]
-    System(String),
+    #[error("the sound system failed ({1}); see whether {programs}", programs = .0.programs())]
+    System(Kind, String),
 }
 
-impl CaptureError {
-    /// What cpal's error about the microphone of that name means to its user.
+impl DeviceError {
+    /// What cpal's error about the device of that name means to its user.
     #[must_use]
-    pub fn new(name: &str, error: &cpal::Error) -> Self {
+    pub fn new(kind: Kind, name: &str, error: &cpal::Error) -> Self {
         match error.kind() {
-            ErrorKind::DeviceNotAvailable => Self::Missing,
-            ErrorKind::DeviceBusy => Self::Busy(name.into()),
-            ErrorKind::PermissionDenied => Self::Denied(name.into()),
+            ErrorKind::DeviceNotAvailable => Self::Missing(kind),
+            ErrorKind::DeviceBusy => Self::Busy(kind, name.into()),
+            ErrorKind::PermissionDenied => Self::Denied(kind, name.into()),
             ErrorKind::UnsupportedConfig | ErrorKind::UnsupportedOperation => {
-                Self::Format(name.into(), error.to_string())
+                Self::Format(kind, name.into(), error.to_string())
             }
-            _ => Self::System(error.to_string()),
+            _ => Self::System(kind, error.to_string()),
         }
     }
 }
 
-/// The microphone called `wanted` by id or name, in any sound system; or if that is empty, the
+/// The device of that kind called `wanted` by id or name, in any sound system; or if that is empty, the
 /// default one of `host`, or of the first sound system that answers.
 ///
 /// # Errors
 /// When there is none.
-pub fn find(wanted: &str, host: Option<HostId>) -> Result<Device, CaptureError> {
+pub fn find(kind: Kind, wanted: &str, host: Option<HostId>) -> Result<Device, DeviceError> {
     let hosts = cpal::available_hosts();
     if wanted.is_empty() {
         let system = host.map_or("the sound system".into(), |host| host.name().to_owned());
@@ -73,11 +139,10 @@ pub fn find(wanted: &str, host: Option<HostId>) -> Result<Device, CaptureError> 
             .into_iter()
             .filter(|id| host.is_none_or(|host| host == *id))
             .find_map(|id| cpal::host_from_id(id).ok())
-            .ok_or(CaptureError::Unreachable(system))?;
-        return answering
-            .default_input_device()
-            .filter(|device| !is_monitor(device))
-            .ok_or(CaptureError::Missing);
+            .ok_or(DeviceError::Unreachable(system))?;
+        return kind
+            .default_of(&answering)
+            .ok_or(DeviceError::Missing(kind));
     }
     let exactly = wanted
         .parse::<DeviceId>()
@@ -88,8 +153,8 @@ pub fn find(wanted: &str, host: Option<HostId>) -> Result<Device, CaptureError> 
     }
     let mut present: Vec<Device> = hosts
         .into_iter()
-        .filter_map(|id| cpal::host_from_id(id).ok()?.input_devices().ok())
-        .flatten()
+        .filter_map(|id| cpal::host_from_id(id).ok())
+        .flat_map(|host| kind.all_of(&host))
         .collect();
     if let Some(index) = present.iter().position(|device| is_called(device, wanted)) {
         return Ok(present.swap_remove(index));
@@ -103,7 +168,8 @@ pub fn find(wanted: &str, host: Option<HostId>) -> Result<Device, CaptureError> 
     if names.is_empty() {
         names.push("none".into());
     }
-    Err(CaptureError::NotFound {
+    Err(DeviceError::NotFound {
+        kind,
         wanted: wanted.into(),
         present: names.join(", "),
     })

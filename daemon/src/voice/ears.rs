@@ -8,10 +8,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::capture::Capture;
-use super::microphone::{Change, Microphone};
 use super::resample::{RATE, Resampler};
 use super::utterance::{Segment, Segmenter};
+use super::watched::{Change, Report, Streaming, Watched};
 use crate::config::{self, Mode};
+
+/// How long the assistant's voice is still captured after it has left the loudspeaker: the way through the
+/// room, its echo, and the buffers of the microphone.
+const ECHO: Duration = Duration::from_millis(300);
 
 /// What the ears report, in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +65,7 @@ pub enum Heard {
 enum Command {
     Configure(config::Voice),
     Mute(bool),
+    Deafen(bool),
     Listen,
     Stop,
     End,
@@ -99,6 +104,12 @@ impl Ears {
         self.send(Command::Mute(muted));
     }
 
+    /// Drops the utterance being heard and hears nothing while the assistant itself speaks, which it would
+    /// take for somebody; or hears again.
+    pub fn deafen(&self, deaf: bool) {
+        self.send(Command::Deafen(deaf));
+    }
+
     /// Push to talk: hears one utterance. Does nothing in mode `always`, where everything is heard
     /// anyway, in mode `off`, and while muted.
     pub fn listen(&self) {
@@ -134,10 +145,12 @@ struct Listener {
     config: config::Voice,
     commands: Receiver<Command>,
     heard: UnboundedSender<Heard>,
-    microphone: Microphone,
+    microphone: Watched<Capture>,
     /// Sound on its way from the open microphone.
     stream: Option<Stream>,
     muted: bool,
+    /// The assistant speaks, or spoke until just now.
+    deaf: Deaf,
     /// Push to talk was used. From then on the microphone stays open, because some devices are
     /// "busy" when they are opened again and again; what it hears unasked is thrown away.
     pushed: bool,
@@ -147,6 +160,15 @@ struct Listener {
     utterance: Option<u64>,
     /// Utterances so far.
     count: u64,
+}
+
+/// Whether what comes may be the assistant's own voice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deaf {
+    Not,
+    Speaking,
+    /// What is captured before then may be.
+    Until(Instant),
 }
 
 /// The way from one opened microphone to utterances.
@@ -163,6 +185,16 @@ struct Stream {
     samples: Vec<f32>,
 }
 
+fn microphone(config: &config::Voice, heard: UnboundedSender<Heard>) -> Watched<Capture> {
+    Watched::new(config.device.clone(), move |report| {
+        // The voice thread ends by itself when nobody listens.
+        let _ = heard.send(match report {
+            Report::Device(device) => Heard::Device(device),
+            Report::Problem(problem) => Heard::Problem(problem),
+        });
+    })
+}
+
 impl Listener {
     fn new(
         config: config::Voice,
@@ -170,13 +202,14 @@ impl Listener {
         heard: UnboundedSender<Heard>,
     ) -> Self {
         Self {
-            microphone: Microphone::new(config.device.clone(), heard.clone()),
+            microphone: microphone(&config, heard.clone()),
             listening: config.mode == Mode::Always,
             config,
             commands,
             heard,
             stream: None,
             muted: false,
+            deaf: Deaf::Not,
             pushed: false,
             utterance: None,
             count: 0,
@@ -206,6 +239,11 @@ impl Listener {
                     self.stop();
                     self.pushed = false;
                 }
+                Ok(Command::Deafen(true)) => {
+                    self.deaf = Deaf::Speaking;
+                    self.drop_utterance();
+                }
+                Ok(Command::Deafen(false)) => self.deaf = Deaf::Until(Instant::now() + ECHO),
                 Ok(Command::Configure(config)) => self.configure(config),
                 Ok(Command::Listen) if self.muted => {}
                 Ok(Command::Listen) => {
@@ -223,7 +261,7 @@ impl Listener {
         self.drop_utterance();
         if config.device != self.config.device {
             self.microphone.close();
-            self.microphone = Microphone::new(config.device.clone(), self.heard.clone());
+            self.microphone = microphone(&config, self.heard.clone());
             self.stream = None;
         }
         if let Some(stream) = &mut self.stream {
@@ -251,7 +289,7 @@ impl Listener {
         }
         match self.microphone.look(Instant::now()) {
             Some(Change::Opened) => {
-                let capture = self.microphone.capture();
+                let capture = self.microphone.stream();
                 self.stream = capture.map(|capture| Stream::new(&self.config, capture));
             }
             Some(Change::Lost) => {
@@ -273,12 +311,15 @@ impl Listener {
     }
 
     fn hear(&mut self) {
-        let (Some(capture), Some(stream)) = (self.microphone.capture(), &mut self.stream) else {
+        let (Some(capture), Some(stream)) = (self.microphone.stream(), &mut self.stream) else {
             return;
         };
-        let heard = capture.heard();
+        let heard = capture.moved();
         stream.read(capture);
-        if !self.listening {
+        if matches!(self.deaf, Deaf::Until(end) if end <= heard) {
+            self.deaf = Deaf::Not;
+        }
+        if !self.listening || self.deaf != Deaf::Not {
             stream.segmenter.skip(stream.samples.len());
             return;
         }

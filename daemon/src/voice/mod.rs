@@ -5,8 +5,8 @@
 //!              (capture)       └────── ears: the voice thread ──────┘
 //! ```
 //!
-//! `turn` and `conversation` take what is heard to the engine and bring back what comes of it. Nothing
-//! else here knows the engine, and nothing at all llama.cpp or the bus.
+//! `turn` and `conversation` take what is heard to the engine and bring back what comes of it, to be spoken
+//! if wanted (`speech`). Nothing else here knows the engine, and nothing at all llama.cpp or the bus.
 
 mod capture;
 mod conversation;
@@ -14,14 +14,17 @@ mod device;
 mod ears;
 mod file;
 mod foreground;
-mod microphone;
+mod held;
 mod resample;
 #[cfg(test)]
 mod sounds;
+mod speech;
 mod turn;
 mod utterance;
 mod vad;
+mod watched;
 
 pub use ears::{Ears, Heard};
 pub use file::{FileError, decode};
+pub use speech::{Manner, SpeechError};
 pub use turn::{Event, Status, Voice, VoiceError};

@@ -1,4 +1,5 @@
-//! From any rate and number of channels to what the model and the VAD hear: 16 kHz, one channel.
+//! From any rate and number of channels to one channel of another rate: to what the model and the VAD hear,
+//! 16 kHz, and to what a loudspeaker plays.
 //!
 //! One resampler serves files and microphones alike, so that the same sound gives the same samples
 //! whichever way it came.
@@ -10,10 +11,10 @@ use rubato::{Fft, FixedSync, Resampler as _};
 pub const RATE: u32 = crate::engine::SAMPLE_RATE;
 
 /// Frequency of the resampler's blocks, in hertz: 20 ms of sound each. Longer blocks come closer to
-/// the 8 kHz the output can carry (this one to 7.7 kHz) and answer later.
+/// what the output can carry (this one at 16 kHz to 7.7 of 8 kHz) and answer later.
 const BLOCKS_PER_SECOND: u32 = 50;
 
-/// Turns interleaved samples into 16 kHz mono.
+/// Turns interleaved samples into mono samples of another rate.
 ///
 /// The output begins where the input begins, without the filter's delay, and after [`flush`] it is
 /// as long as the input, rounded up to a whole sample. How the input is cut makes no difference.
@@ -22,6 +23,8 @@ const BLOCKS_PER_SECOND: u32 = 50;
 pub struct Resampler {
     /// Input frames per second.
     rate: u32,
+    /// Output samples per second.
+    target: u32,
     /// Samples in an input frame.
     channels: u16,
     /// The frame being read: the sum of its first samples and how many they are.
@@ -32,7 +35,7 @@ pub struct Resampler {
     read: u64,
     /// Samples written so far.
     written: u64,
-    /// Nothing to do when the input is 16 kHz already.
+    /// Nothing to do when the rates are the same.
     filter: Option<Filter>,
 }
 
@@ -45,18 +48,25 @@ struct Filter {
 }
 
 impl Resampler {
-    /// Resamples from `rate` frames of `channels` samples a second. 0 of either counts as 1.
+    /// Resamples from `rate` frames of `channels` samples a second to 16 kHz. 0 of either counts as 1.
     #[must_use]
     pub fn new(rate: u32, channels: u16) -> Self {
-        let rate = rate.max(1);
+        Self::to(RATE, rate, channels)
+    }
+
+    /// The same to `target` samples a second, of which 0 counts as 1 too.
+    #[must_use]
+    pub fn to(target: u32, rate: u32, channels: u16) -> Self {
+        let (rate, target) = (rate.max(1), target.max(1));
         Self {
             rate,
+            target,
             channels: channels.max(1),
             frame: (0.0, 0),
             block: Vec::new(),
             read: 0,
             written: 0,
-            filter: (rate != RATE).then(|| Filter::new(rate)),
+            filter: (rate != target).then(|| Filter::new(rate, target)),
         }
     }
 
@@ -79,7 +89,7 @@ impl Resampler {
 
     /// Ends the input: appends what was still in the filter. An incomplete last frame is dropped.
     pub fn flush(mut self, output: &mut Vec<f32>) {
-        let total = (self.read * u64::from(RATE)).div_ceil(u64::from(self.rate));
+        let total = (self.read * u64::from(self.target)).div_ceil(u64::from(self.rate));
         while self.written < total {
             self.push_mono(0.0, output);
         }
@@ -105,9 +115,9 @@ impl Resampler {
 }
 
 impl Filter {
-    fn new(rate: u32) -> Self {
+    fn new(rate: u32, target: u32) -> Self {
         let build = |block| {
-            Fft::new(rate as usize, RATE as usize, block, 1, FixedSync::Both)
+            Fft::new(rate as usize, target as usize, block, 1, FixedSync::Both)
                 .expect("it refuses only rates and blocks of 0, and neither is")
         };
         let mut inner = build((rate / BLOCKS_PER_SECOND).max(1) as usize);
@@ -180,6 +190,21 @@ mod tests {
                     "{rate} Hz, {channels} channels: off by {worst}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_sine_reaches_a_loudspeaker_of_any_rate_as_it_was() {
+        for target in [16_000, 44_100, 48_000] {
+            let mut resampler = Resampler::to(target, 22_050, 1);
+            let mut output = Vec::new();
+            resampler.push(&sine(440.0, 22_050, 1, 1500), &mut output);
+            resampler.flush(&mut output);
+            let ideal = sine(440.0, target, 1, 1500);
+            assert!(output.len().abs_diff(ideal.len()) <= 1, "{target} Hz");
+            let middle = 1200..ideal.len() - 1200;
+            let worst = middle.map(|i| (output[i] - ideal[i]).abs());
+            assert!(worst.fold(0.0, f32::max) < 1e-3, "{target} Hz");
         }
     }
 

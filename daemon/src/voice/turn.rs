@@ -12,6 +12,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::conversation::{Conversation, Speech};
+use super::speech::{self, Manner, Said, SpeechError};
 use super::{Ears, Heard};
 use crate::commands::Commands;
 use crate::config::{Config, Mode, Settings};
@@ -80,6 +81,10 @@ pub struct Status {
     pub device: String,
     /// Why there is none although there should be; empty: all is well.
     pub problem: String,
+    /// The loudspeaker in use; empty: none.
+    pub loudspeaker: String,
+    /// Why nothing can be said; empty: all is well.
+    pub speech_problem: String,
 }
 
 /// Why the voice cannot listen.
@@ -109,6 +114,7 @@ enum Order {
 #[derive(Debug, Clone)]
 pub struct Voice {
     settings: Settings,
+    speech: speech::Speech,
     orders: mpsc::UnboundedSender<Order>,
     status: watch::Sender<Status>,
     events: broadcast::Sender<Event>,
@@ -122,6 +128,7 @@ impl Voice {
     pub fn start(settings: Settings, engine: Engine, commands: Commands) -> std::io::Result<Self> {
         let config = settings.current();
         let (ears, heard) = Ears::spawn(&config.voice)?;
+        let (speech, said) = speech::Speech::start(&config.speech)?;
         let (orders, received) = mpsc::unbounded_channel();
         let (told, tellings) = mpsc::unbounded_channel();
         let status = watch::Sender::new(Status::default());
@@ -132,17 +139,21 @@ impl Voice {
             engine,
             commands,
             ears,
+            speech: speech.clone(),
+            unspeakable: Unspeakable::default(),
             status: status.clone(),
             events: events.clone(),
             conversations: JoinSet::new(),
             told,
             unanswered: BTreeSet::new(),
             speaking: None,
+            is_aloud: false,
             pushed: false,
         };
-        tokio::spawn(turns.follow(heard, received, tellings));
+        tokio::spawn(turns.follow(heard, received, tellings, said));
         Ok(Self {
             settings,
+            speech,
             orders,
             status,
             events,
@@ -168,7 +179,19 @@ impl Voice {
         Ok(())
     }
 
-    /// Drops the utterance being heard and cancels the answers under way.
+    /// Says `text`, after what is being said already, and returns when it was heard. Dropped before, it falls
+    /// silent.
+    ///
+    /// # Errors
+    /// When it cannot be said to its end.
+    pub async fn say(&self, text: &str, manner: &Manner) -> Result<(), SpeechError> {
+        let config = self.settings.current();
+        let speaking = self.speech.begin(&config.speech, manner);
+        speaking.push(text);
+        speaking.finish().await
+    }
+
+    /// Drops the utterance being heard, cancels the answers under way and falls silent.
     pub fn stop(&self) {
         self.order(Order::Stop);
     }
@@ -210,6 +233,8 @@ struct Turns {
     engine: Engine,
     commands: Commands,
     ears: Ears,
+    speech: speech::Speech,
+    unspeakable: Unspeakable,
     status: watch::Sender<Status>,
     events: broadcast::Sender<Event>,
     /// Utterances being heard and answered.
@@ -219,7 +244,16 @@ struct Turns {
     /// Utterances that have no reply yet.
     unanswered: BTreeSet<u64>,
     speaking: Option<Speaking>,
+    /// Whether the assistant is speaking.
+    is_aloud: bool,
     pushed: bool,
+}
+
+/// Why nothing can be said; empty: there is no reason.
+#[derive(Default)]
+struct Unspeakable {
+    loudspeaker: String,
+    synthesiser: String,
 }
 
 /// The utterance being heard.
@@ -234,6 +268,7 @@ impl Turns {
         mut heard: mpsc::UnboundedReceiver<Heard>,
         mut orders: mpsc::UnboundedReceiver<Order>,
         mut tellings: mpsc::UnboundedReceiver<Told>,
+        mut said: mpsc::UnboundedReceiver<Said>,
     ) {
         loop {
             tokio::select! {
@@ -243,6 +278,7 @@ impl Turns {
                 Some(heard) = heard.recv() => self.hear(heard),
                 Some(order) = orders.recv() => self.obey(&order),
                 Some(told) = tellings.recv() => self.conclude(told),
+                Some(said) = said.recv() => self.follow_speech(said),
                 Some(_) = self.conversations.join_next() => {}
                 else => return,
             }
@@ -282,14 +318,49 @@ impl Turns {
         }
     }
 
+    fn follow_speech(&mut self, said: Said) {
+        match said {
+            Said::Speaking(is_aloud) => {
+                self.is_aloud = is_aloud;
+                self.ears.deafen(is_aloud);
+            }
+            Said::Device(device) => {
+                let device = device.unwrap_or_default();
+                self.status
+                    .send_modify(|status| status.loudspeaker = device);
+            }
+            Said::NoLoudspeaker(problem) => self.unspeakable.loudspeaker = problem,
+            Said::NoSound(problem) => self.unspeakable.synthesiser = problem,
+        }
+        let Unspeakable {
+            loudspeaker,
+            synthesiser,
+        } = &self.unspeakable;
+        let problems = [loudspeaker, synthesiser];
+        let problem = problems.into_iter().find(|it| !it.is_empty());
+        let problem = problem.cloned().unwrap_or_default();
+        self.status.send_if_modified(|status| {
+            let is_new = status.speech_problem != problem;
+            if is_new && !problem.is_empty() {
+                log::warn!("{problem}");
+            }
+            status.speech_problem = problem;
+            is_new
+        });
+    }
+
     /// Starts the conversation about an utterance.
     fn converse(&mut self, utterance: u64) {
+        if self.config.speech.enabled {
+            self.speech.prepare();
+        }
         self.tell(Event::Started { utterance });
         let (speech, heard) = mpsc::unbounded_channel();
         let conversation = Conversation {
             config: Arc::clone(&self.config),
             engine: self.engine.clone(),
             commands: self.commands.clone(),
+            speech: self.speech.clone(),
             force: self.commands.force(),
             utterance,
             told: self.told.clone(),
@@ -315,6 +386,7 @@ impl Turns {
             Order::Configure => {
                 self.config = self.settings.current();
                 self.ears.configure(&self.config.voice);
+                self.speech.configure(&self.config.speech);
                 self.pushed = false;
             }
             Order::Listen => {
@@ -323,6 +395,7 @@ impl Turns {
             }
             Order::Stop => {
                 self.ears.stop();
+                self.speech.stop();
                 self.pushed = false;
                 self.conversations.abort_all();
                 // The one being heard is told of when the ears have dropped it.
@@ -367,6 +440,8 @@ impl Turns {
         self.status.send_if_modified(|status| {
             let state = if self.speaking.is_some() {
                 VoiceState::Listening
+            } else if self.is_aloud {
+                VoiceState::Speaking
             } else if !self.conversations.is_empty() {
                 VoiceState::Thinking
             } else if waits && !status.device.is_empty() && !status.muted {
@@ -375,6 +450,9 @@ impl Turns {
                 VoiceState::Off
             };
             let changed = status.state != state;
+            if changed {
+                log::debug!("the voice is {state:?} now, after {:?}", status.state);
+            }
             status.state = state;
             changed
         });

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use zbus::{Connection, fdo::DBusProxy};
 
-use crate::{Bus, Error, Microphone, no_microphone, process::Process};
+use crate::{Bus, Error, Loudspeaker, Microphone, no_microphone, process::Process};
 
 /// Longest wait for a reply on the daemon's own connection: a full-size model on a slow machine
 /// answers within it, and a hang does not hold a test run for ever.
@@ -95,6 +95,7 @@ pub struct Setup<'a> {
     binaries: Option<Binaries>,
     config: toml::Table,
     sound: Vec<(&'static str, OsString)>,
+    hears: bool,
     env: Vec<(&'static str, OsString)>,
     state: ManagerState,
 }
@@ -105,7 +106,18 @@ impl Setup<'_> {
     #[must_use]
     pub fn microphone(mut self, microphone: &Microphone) -> Self {
         self.sound = microphone.env();
+        self.hears = true;
         self.set("voice", "mode", "always")
+    }
+
+    /// Lets it speak through `loudspeaker`, and answer aloud what it hears. Without a microphone beside that
+    /// it is deaf.
+    #[must_use]
+    pub fn loudspeaker(mut self, loudspeaker: &Loudspeaker) -> Self {
+        if !self.hears {
+            self.sound = loudspeaker.env();
+        }
+        self.set("speech", "enabled", true)
     }
 
     /// Lets it hear the machine's own microphone, always.
@@ -223,6 +235,7 @@ impl Daemon {
             binaries: None,
             config: toml::Table::new(),
             sound: no_microphone(),
+            hears: false,
             env: Vec::new(),
             state: ManagerState::Ready,
         }

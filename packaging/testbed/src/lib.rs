@@ -1,7 +1,7 @@
 //! Real stand-ins for a machine, for tests, the demo and the benchmarks.
 //!
-//! Nothing here imitates: the bus is a real `dbus-daemon`, the microphone is one that ALSA or
-//! `PulseAudio` offers to every program, the words are spoken by espeak-ng, and the daemon is the built
+//! Nothing here imitates: the bus is a real `dbus-daemon`, microphone and loudspeaker are such as ALSA or
+//! `PulseAudio` offer to every program, the words are spoken by espeak-ng, and the daemon is the built
 //! `gemmad`. Everything is private to its owner (own sockets, own folders), so many can live side by
 //! side, and is gone when its owner drops it.
 //!
@@ -19,6 +19,7 @@
 mod bus;
 mod daemon;
 mod error;
+mod loudspeaker;
 mod microphone;
 pub mod nano;
 mod process;
@@ -27,5 +28,6 @@ pub mod speech;
 pub use bus::Bus;
 pub use daemon::{Binaries, Daemon, Model, Setup};
 pub use error::Error;
-pub use microphone::{Encoding, Microphone, no_microphone};
+pub use loudspeaker::{Loudspeaker, RATE as LOUDSPEAKER_RATE};
+pub use microphone::{Echo, Encoding, Microphone, no_microphone};
 pub use rustix::process::Signal;

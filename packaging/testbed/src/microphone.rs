@@ -7,11 +7,20 @@ mod alsa;
 mod encoding;
 mod pulse;
 
-use std::{ffi::OsString, path::Path};
+use std::{ffi::OsString, path::Path, time::Duration};
 
 pub use encoding::Encoding;
 
-use crate::Error;
+use crate::{Error, Loudspeaker};
+
+/// How a microphone hears the loudspeaker in its room.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Echo {
+    /// How late. Not less than the 30 ms by which the loudspeaker's thread may be late itself.
+    pub delay: Duration,
+    /// What samples are multiplied with.
+    pub gain: f32,
+}
 
 /// Variables for a program that is to use a microphone.
 type Env = Vec<(&'static str, OsString)>;
@@ -35,6 +44,15 @@ impl Microphone {
     /// When the temporary folder cannot be used.
     pub fn alsa() -> Result<Self, Error> {
         alsa::Microphone::new().map(|it| Self(System::Alsa(it)))
+    }
+
+    /// The same in a room with `loudspeaker`, which is ALSA's default output beside it. What that plays is
+    /// heard here with `echo`, if there is one.
+    ///
+    /// # Errors
+    /// When the temporary folder cannot be used.
+    pub fn alsa_beside(loudspeaker: &Loudspeaker, echo: Option<Echo>) -> Result<Self, Error> {
+        alsa::Microphone::beside(loudspeaker, echo).map(|it| Self(System::Alsa(it)))
     }
 
     /// The same for the programs of another system, which sees `folder`, where the microphone is kept, as
@@ -108,6 +126,6 @@ pub fn no_microphone() -> Vec<(&'static str, OsString)> {
 }
 
 /// Keeps a program away from the machine's own sound server.
-fn no_server() -> (&'static str, OsString) {
+pub(crate) fn no_server() -> (&'static str, OsString) {
     ("PULSE_SERVER", "unix:/nonexistent".into())
 }

@@ -20,8 +20,9 @@ use rustix::{
 };
 use tempfile::TempDir;
 
-use super::{Env, no_server};
+use super::{Echo, Env, no_server};
 use crate::Error;
+use crate::loudspeaker::{Air, Loudspeaker};
 use feeder::Feeder;
 
 /// Capacity of the FIFO: most of what a slow program may leave unread. Linux gives anybody as much.
@@ -37,6 +38,9 @@ pub(super) struct Microphone {
     folder: PathBuf,
     /// The folder as the programs that record see it.
     inside: PathBuf,
+    /// The loudspeaker beside it, as ALSA is told of it, and how it is heard.
+    output: String,
+    echo: Option<(Air, Echo)>,
     /// Whether only this user's programs record.
     private: bool,
     /// Removed with the microphone.
@@ -47,19 +51,35 @@ impl Microphone {
     pub(super) fn new() -> Result<Self, Error> {
         let folder = tempfile::tempdir().map_err(Error::file(&std::env::temp_dir()))?;
         let path = folder.path().to_owned();
-        Self::set_up(path.clone(), path, Some(folder))
+        Self::set_up(path.clone(), path, Some(folder), String::new(), None)
+    }
+
+    pub(super) fn beside(loudspeaker: &Loudspeaker, echo: Option<Echo>) -> Result<Self, Error> {
+        let folder = tempfile::tempdir().map_err(Error::file(&std::env::temp_dir()))?;
+        let path = folder.path().to_owned();
+        let echo = echo.map(|echo| (loudspeaker.air(), echo));
+        let output = loudspeaker.configuration();
+        Self::set_up(path.clone(), path, Some(folder), output, echo)
     }
 
     pub(super) fn kept_in(folder: &Path, inside: &Path) -> Result<Self, Error> {
-        Self::set_up(folder.into(), inside.into(), None)
+        Self::set_up(folder.into(), inside.into(), None, String::new(), None)
     }
 
-    fn set_up(folder: PathBuf, inside: PathBuf, temporary: Option<TempDir>) -> Result<Self, Error> {
+    fn set_up(
+        folder: PathBuf,
+        inside: PathBuf,
+        temporary: Option<TempDir>,
+        output: String,
+        echo: Option<(Air, Echo)>,
+    ) -> Result<Self, Error> {
         let mut microphone = Self {
             feeder: None,
             fifos: Vec::new(),
             folder,
             inside,
+            output,
+            echo,
             private: temporary.is_some(),
             _temporary: temporary,
         };
@@ -85,9 +105,16 @@ impl Microphone {
     }
 
     fn configuration(&self) -> String {
+        let default = if self.output.is_empty() {
+            ("!default", String::new())
+        } else {
+            let both = "pcm.!default { type asym playback.pcm loudspeaker capture.pcm microphone hint { show on \
+                        description \"Virtual microphone and loudspeaker\" } }\n";
+            ("microphone", format!("{}{both}", self.output))
+        };
         format!(
             r#"pcm.null {{ type null }}
-pcm.!default {{
+pcm.{} {{
     type file
     slave.pcm null
     infile "{}"
@@ -95,9 +122,11 @@ pcm.!default {{
     format raw
     hint {{ show on description "Virtual microphone" }}
 }}
-"#,
+{}"#,
+            default.0,
             self.inside.join("fifo").display(),
-            self.inside.join("copies").display()
+            self.inside.join("copies").display(),
+            default.1
         )
     }
 
@@ -137,7 +166,7 @@ pcm.!default {{
         let fifo = make().map_err(|error: rustix::io::Errno| Error::file(&path)(error.into()))?;
         self.share(&path, 0o666)?;
         self.fifos.push(Arc::clone(&fifo));
-        self.feeder = Some(Feeder::start(fifo, self.path("copies"))?);
+        self.feeder = Some(Feeder::start(fifo, self.path("copies"), self.echo.clone())?);
         Ok(())
     }
 }

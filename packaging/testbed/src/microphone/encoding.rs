@@ -38,6 +38,18 @@ impl Sample {
         }
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "24 bits are enough for a test")]
+    fn read(self, bytes: &[u8]) -> f32 {
+        match (self, bytes) {
+            (Self::I16, [a, b]) => f32::from(i16::from_le_bytes([*a, *b])) / f32::from(i16::MAX),
+            (Self::I32, [a, b, c, d]) => {
+                i32::from_le_bytes([*a, *b, *c, *d]) as f32 / i32::MAX as f32
+            }
+            (Self::F32, [a, b, c, d]) => f32::from_le_bytes([*a, *b, *c, *d]),
+            _ => 0.0,
+        }
+    }
+
     #[expect(clippy::cast_possible_truncation, reason = "clamped to the range")]
     fn write(self, sample: f32, to: &mut Vec<u8>) {
         match self {
@@ -72,6 +84,19 @@ impl Encoding {
     /// Bytes of one frame.
     pub(super) fn frame(self) -> usize {
         usize::from(self.channels) * self.sample.bytes()
+    }
+
+    /// Adds mono samples at its own rate, times `gain`, to encoded ones.
+    pub(super) fn mix(self, bytes: &mut [u8], samples: &[f32], gain: f32) {
+        let mut sum = Vec::with_capacity(self.sample.bytes());
+        for (frame, echo) in bytes.chunks_exact_mut(self.frame()).zip(samples) {
+            for encoded in frame.chunks_exact_mut(self.sample.bytes()) {
+                sum.clear();
+                self.sample
+                    .write(self.sample.read(encoded) + echo * gain, &mut sum);
+                encoded.copy_from_slice(&sum);
+            }
+        }
     }
 
     /// Encodes mono samples at 16 kHz in -1 to 1.

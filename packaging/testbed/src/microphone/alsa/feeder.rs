@@ -22,7 +22,9 @@ use rustix::{
 };
 use tokio::sync::oneshot;
 
+use super::super::Echo;
 use super::super::encoding::{Encoding, Sample};
+use crate::loudspeaker::Air;
 use crate::{Error, speech};
 
 /// Length of the pieces the FIFO is fed with, unless a period is longer.
@@ -40,7 +42,11 @@ pub(super) struct Feeder {
 
 impl Feeder {
     /// Feeds `fifo`; the plugin's copies appear in the folder `copies`.
-    pub(super) fn start(fifo: Arc<File>, copies: PathBuf) -> Result<Self, Error> {
+    pub(super) fn start(
+        fifo: Arc<File>,
+        copies: PathBuf,
+        echo: Option<(Air, Echo)>,
+    ) -> Result<Self, Error> {
         let watch = || {
             let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
             let events = WatchFlags::OPEN | WatchFlags::CLOSE_WRITE;
@@ -55,6 +61,7 @@ impl Feeder {
             copies,
             watch,
             sounds,
+            echo,
             sound: None,
             recording: None,
         };
@@ -197,6 +204,8 @@ struct Loop {
     copies: PathBuf,
     watch: OwnedFd,
     sounds: mpsc::Receiver<Sound>,
+    /// What else is in the air.
+    echo: Option<(Air, Echo)>,
     sound: Option<Sound>,
     recording: Option<Recording>,
 }
@@ -216,7 +225,7 @@ impl Loop {
             next += match &mut self.recording {
                 None => self.lose(PIECE),
                 Some(recording) => match recording.piece {
-                    Some(piece) => self.feed(piece),
+                    Some(piece) => self.feed(piece, next),
                     None => {
                         if recording.measure(&self.fifo) {
                             GLANCE
@@ -277,7 +286,7 @@ impl Loop {
     }
 
     /// Writes the next piece of sound or silence; returns how long it lasts.
-    fn feed(&mut self, length: usize) -> Duration {
+    fn feed(&mut self, length: usize, at: Instant) -> Duration {
         let Some(recording) = &self.recording else {
             return PIECE;
         };
@@ -288,6 +297,12 @@ impl Loop {
             Ok(piece) => {
                 let mut piece = piece.unwrap_or_default();
                 piece.resize(length, 0);
+                if let Some((air, echo)) = &self.echo {
+                    let Encoding { rate, .. } = recording.encoding;
+                    let frames = length / recording.encoding.frame();
+                    let echoed = air.before(at, echo.delay, rate, frames);
+                    recording.encoding.mix(&mut piece, &echoed, echo.gain);
+                }
                 // It fails when the FIFO is full: the program has stopped reading, and what it
                 // leaves unread is lost, as with a sound card.
                 let _ = (&*self.fifo).write(&piece);

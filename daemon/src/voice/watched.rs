@@ -1,38 +1,81 @@
-//! The microphone over time: opened when wanted, watched while open, and got back when it is lost.
+//! A device over time: opened when wanted, watched while open, and got back when it is lost.
 
+use std::io;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use cpal::HostId;
-use tokio::sync::mpsc::UnboundedSender;
 
-use super::Heard;
-use super::capture::{self, Capture, Closed, Opening};
+use super::device::Kind;
+use super::held::{Closed, Opening};
 
-/// A microphone that delivers nothing for so long is gone, whatever the sound system says.
+/// A device that moves no sound for so long is gone, whatever the sound system says.
 const SILENT: Duration = Duration::from_secs(2);
 
-/// A sound system that has not opened a microphone after so long is reported, and a microphone that
-/// has not begun to deliver after so long is given up.
+/// A sound system that has not opened a device after so long is reported, and a device that has moved no
+/// sound yet after so long is given up.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// Pause before the first attempt to get a microphone back; it doubles up to [`LONGEST_PAUSE`].
+/// Pause before the first attempt to get a device back; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The microphone that should be open, or not.
-pub struct Microphone {
+/// An open stream of sound.
+pub trait Streaming: Sized {
+    /// Which way its sound goes.
+    const KIND: Kind;
+
+    /// Begins to open the device called `wanted` by id or name, or the default one of `host` or of the first
+    /// sound system that answers. `listener` is unparked when it is open or has failed, whenever sound has
+    /// moved, and when it breaks. `before` is the stream to wait for first.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    fn open(
+        wanted: String,
+        host: Option<HostId>,
+        listener: Thread,
+        before: Option<Closed>,
+    ) -> io::Result<(Opening<Self>, Closed)>;
+
+    /// Its name for people.
+    fn name(&self) -> &str;
+
+    /// The sound system it belongs to.
+    fn host(&self) -> HostId;
+
+    /// When sound moved last; before any did, when it was opened.
+    fn moved(&self) -> Instant;
+
+    /// Whether any sound moved.
+    fn has_moved(&self) -> bool;
+
+    /// The error that ended it, if one did.
+    fn fault(&self) -> Option<&cpal::Error>;
+}
+
+/// What there is to report of a device.
+#[derive(Debug)]
+pub enum Report {
+    /// It is open and moves sound; or, with `None`, it does no longer.
+    Device(Option<String>),
+    /// Why there is none although there should be one, and what to do; empty when solved.
+    Problem(String),
+}
+
+/// The device that should be open, or not.
+pub struct Watched<S> {
     /// Its id or name; empty: the default.
     device: String,
     /// The thread that is woken when there is something to do here.
     listener: Thread,
-    heard: UnboundedSender<Heard>,
-    state: State,
+    report: Box<dyn Fn(Report) + Send>,
+    state: State<S>,
     /// Pause before the next attempt.
     pause: Duration,
-    /// Where the default microphone was found. Another sound system does not take its place: a
+    /// Where the default device was found. Another sound system does not take its place: a
     /// restarted server must find the device free.
     host: Option<HostId>,
     /// The last stream that was opened, which may still hold the device.
@@ -41,20 +84,20 @@ pub struct Microphone {
     problem: String,
 }
 
-enum State {
+enum State<S> {
     /// Not wanted.
     Closed,
     /// Tried again at that time.
     Waiting(Instant),
     /// Being opened since then.
-    Opening(Opening, Instant),
-    /// Open, but there was no sound yet: it may be there in name only.
-    Opened(Capture),
-    /// Sound comes.
-    Sounding(Capture),
+    Opening(Opening<S>, Instant),
+    /// Open, but no sound has moved yet: it may be there in name only.
+    Opened(S),
+    /// Sound moves.
+    Sounding(S),
 }
 
-/// What a look at the microphone found.
+/// What a look at a device found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// It was opened: a new stream of sound begins.
@@ -63,14 +106,14 @@ pub enum Change {
     Lost,
 }
 
-impl Microphone {
-    /// A closed microphone. It wakes the calling thread when there is something to do here.
+impl<S: Streaming> Watched<S> {
+    /// A closed device. It wakes the calling thread when there is something to do here.
     #[must_use]
-    pub fn new(device: String, heard: UnboundedSender<Heard>) -> Self {
+    pub fn new(device: String, report: impl Fn(Report) + Send + 'static) -> Self {
         Self {
             device,
             listener: thread::current(),
-            heard,
+            report: Box::new(report),
             state: State::Closed,
             pause: FIRST_PAUSE,
             host: None,
@@ -79,7 +122,7 @@ impl Microphone {
         }
     }
 
-    /// Sees to it that the microphone is open, or is being opened. Does nothing if it is.
+    /// Sees to it that the device is open, or is being opened. Does nothing if it is.
     pub fn open(&mut self) {
         if matches!(self.state, State::Closed) {
             self.pause = FIRST_PAUSE;
@@ -93,12 +136,18 @@ impl Microphone {
         self.set_problem(String::new());
     }
 
-    /// The open microphone.
-    pub fn capture(&mut self) -> Option<&mut Capture> {
+    /// The open stream.
+    pub fn stream(&mut self) -> Option<&mut S> {
         match &mut self.state {
-            State::Opened(capture) | State::Sounding(capture) => Some(capture),
+            State::Opened(stream) | State::Sounding(stream) => Some(stream),
             State::Closed | State::Waiting(_) | State::Opening(..) => None,
         }
+    }
+
+    /// Why there is none although there should be one; empty: there is no reason.
+    #[must_use]
+    pub fn problem(&self) -> &str {
+        &self.problem
     }
 
     /// Does what is due now and says what changed.
@@ -112,8 +161,8 @@ impl Microphone {
                 None
             }
             State::Opening(opening, since) => match opening.outcome() {
-                Some(Ok(capture)) => {
-                    self.state = State::Opened(capture);
+                Some(Ok(stream)) => {
+                    self.state = State::Opened(stream);
                     Some(Change::Opened)
                 }
                 Some(Err(error)) => {
@@ -130,15 +179,14 @@ impl Microphone {
                     None
                 }
             },
-            State::Opened(capture) | State::Sounding(capture) => {
-                let name = &capture.name;
-                let problem = if let Some(fault) = capture.fault() {
-                    format!("the microphone {name} failed ({fault}); it is tried again")
+            State::Opened(stream) | State::Sounding(stream) => {
+                let (kind, name) = (S::KIND, stream.name());
+                let problem = if let Some(fault) = stream.fault() {
+                    format!("the {kind} {name} failed ({fault}); it is tried again")
                 } else if self.deadline().is_some_and(|deadline| deadline <= now) {
-                    let seconds = (now - capture.heard()).as_secs();
-                    format!(
-                        "the microphone {name} gave no sound for {seconds} s; it is tried again"
-                    )
+                    let seconds = (now - stream.moved()).as_secs();
+                    let does = kind.moves();
+                    format!("the {kind} {name} {does} no sound for {seconds} s; it is tried again")
                 } else {
                     self.greet();
                     return None;
@@ -159,31 +207,31 @@ impl Microphone {
                 // Once that is reported, only an outcome matters, and that wakes the thread.
                 self.problem.is_empty().then_some(*since + SLOW)
             }
-            State::Opened(capture) => Some(capture.heard() + SLOW),
-            State::Sounding(capture) => Some(capture.heard() + SILENT),
+            State::Opened(stream) => Some(stream.moved() + SLOW),
+            State::Sounding(stream) => Some(stream.moved() + SILENT),
         }
     }
 
     fn start(&mut self) {
         let now = Instant::now();
         let (device, listener) = (self.device.clone(), self.listener.clone());
-        match capture::open(device, self.host, listener, self.last.take()) {
+        match S::open(device, self.host, listener, self.last.take()) {
             Ok((opening, closed)) => {
                 self.last = Some(closed);
                 self.state = State::Opening(opening, now);
             }
-            Err(error) => self.fail(format!("no thread for the microphone ({error})"), now),
+            Err(error) => self.fail(format!("no thread for the {} ({error})", S::KIND), now),
         }
     }
 
-    /// Announces the microphone when its first sound came.
+    /// Announces the device when its first sound has moved.
     fn greet(&mut self) {
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Opened(capture) if capture.has_sounded() => {
+            State::Opened(stream) if stream.has_moved() => {
                 self.pause = FIRST_PAUSE;
-                self.host = Some(capture.host);
-                self.report(Heard::Device(Some(capture.name.clone())));
-                self.state = State::Sounding(capture);
+                self.host = Some(stream.host());
+                (self.report)(Report::Device(Some(stream.name().into())));
+                self.state = State::Sounding(stream);
                 self.set_problem(String::new());
             }
             state => self.state = state,
@@ -196,21 +244,16 @@ impl Microphone {
         self.set_problem(problem);
     }
 
-    fn leave(&mut self, state: State) {
+    fn leave(&mut self, state: State<S>) {
         if let State::Sounding(_) = std::mem::replace(&mut self.state, state) {
-            self.report(Heard::Device(None));
+            (self.report)(Report::Device(None));
         }
     }
 
     fn set_problem(&mut self, problem: String) {
         if self.problem != problem {
             self.problem.clone_from(&problem);
-            self.report(Heard::Problem(problem));
+            (self.report)(Report::Problem(problem));
         }
-    }
-
-    fn report(&self, heard: Heard) {
-        // The voice thread ends by itself when nobody listens.
-        let _ = self.heard.send(heard);
     }
 }

@@ -1,0 +1,201 @@
+//! What is said through the loudspeaker: synthesised by espeak-ng, played through cpal by the real daemon,
+//! recorded from a virtual loudspeaker, and understood again.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use gemmad_api::{Error, SayOptions, TranscribeOptions, VoiceState};
+use gemmad_testbed::{Bus, Daemon, Echo, LOUDSPEAKER_RATE, Loudspeaker, Microphone, nano, speech};
+use tokio::time::timeout;
+
+/// A pause in which nobody speaks any more.
+const SILENCE: Duration = Duration::from_millis(700);
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("took too long")
+}
+
+async fn voice_is(daemon: &Daemon, wanted: VoiceState) {
+    let mut changes = daemon.voice().receive_state_changed().await;
+    within(async {
+        while daemon.voice().state().await.unwrap() != wanted {
+            changes.next().await.expect("the daemon lives");
+        }
+    })
+    .await;
+}
+
+/// What the nano model understands of what was heard from `since` on.
+async fn understood(daemon: &Daemon, loudspeaker: &Loudspeaker, since: usize) -> String {
+    let mut heard = loudspeaker.heard(since).unwrap();
+    heard.extend(speech::silence(300));
+    let file = tempfile::NamedTempFile::with_suffix(".wav").unwrap();
+    speech::write_wav(file.path(), &heard).unwrap();
+    let file = std::fs::File::open(file.path()).unwrap();
+    let options = TranscribeOptions::default();
+    let transcribed = daemon.manager().transcribe((&file).into(), options).await;
+    transcribed.unwrap().0
+}
+
+/// A command with the silence around it that ends an utterance.
+fn command() -> Vec<f32> {
+    let mut sound = speech::silence(400);
+    sound.extend(speech::say(nano::COMMAND, "en-us").unwrap());
+    sound.extend(speech::silence(1200));
+    sound
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn say_speaks_what_it_is_given_and_returns_when_it_was_heard() {
+    let bus = Bus::start().await.unwrap();
+    let loudspeaker = Loudspeaker::alsa().unwrap();
+    let setup = Daemon::setup(&bus).loudspeaker(&loudspeaker);
+    let daemon = setup.start().await.unwrap();
+    let voice = daemon.voice();
+    let text = format!("- **{}**", nano::COMMAND);
+    within(voice.say(&text, SayOptions::default()))
+        .await
+        .unwrap();
+    let end = loudspeaker.now();
+    let begin = within(loudspeaker.sounds(0)).await;
+    // Nothing comes after it has returned, give or take what the virtual device holds.
+    let silent = within(loudspeaker.is_silent(begin, SILENCE)).await;
+    assert!(
+        silent < end + LOUDSPEAKER_RATE as usize / 5,
+        "{silent} {end}"
+    );
+    assert_eq!(understood(&daemon, &loudspeaker, 0).await, nano::TRANSCRIPT);
+    voice_is(&daemon, VoiceState::Off).await;
+    assert!(!voice.loudspeaker().await.unwrap().is_empty());
+    assert_eq!(voice.speech_problem().await.unwrap(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_silences_what_is_being_said_and_what_was_to_follow() {
+    let bus = Bus::start().await.unwrap();
+    let loudspeaker = Loudspeaker::alsa().unwrap();
+    let setup = Daemon::setup(&bus).loudspeaker(&loudspeaker);
+    let daemon = setup.start().await.unwrap();
+    let voice = daemon.voice();
+    let long = "One two three four five six seven eight nine ten. ".repeat(4);
+    let say = || voice.say(&long, SayOptions::default());
+    let (first, second, ()) = tokio::join!(say(), say(), async {
+        within(loudspeaker.sounds(0)).await;
+        assert_eq!(voice.state().await.unwrap(), VoiceState::Speaking);
+        let stopped = loudspeaker.now();
+        voice.stop().await.unwrap();
+        let silent = within(loudspeaker.is_silent(0, SILENCE)).await;
+        let late = silent.saturating_sub(stopped) * 1000 / LOUDSPEAKER_RATE as usize;
+        assert!(late < 500, "silent {late} ms later");
+    });
+    for said in [first, second] {
+        assert!(matches!(said, Err(Error::Cancelled(_))), "{said:?}");
+    }
+    voice_is(&daemon, VoiceState::Off).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_leaves_is_not_spoken_for_any_longer() {
+    let bus = Bus::start().await.unwrap();
+    let loudspeaker = Loudspeaker::alsa().unwrap();
+    let setup = Daemon::setup(&bus).loudspeaker(&loudspeaker);
+    let daemon = setup.start().await.unwrap();
+    let caller = bus.connect(PATIENCE).await.unwrap();
+    let voice = gemmad_api::VoiceProxy::new(&caller).await.unwrap();
+    let long = "One two three four five six seven eight nine ten. ".repeat(4);
+    tokio::select! {
+        said = voice.say(&long, SayOptions::default()) => panic!("{said:?}"),
+        _ = within(loudspeaker.sounds(0)) => {}
+    }
+    drop(voice);
+    caller.close().await.unwrap();
+    voice_is(&daemon, VoiceState::Off).await;
+    within(loudspeaker.is_silent(loudspeaker.now(), SILENCE)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spoken_question_is_answered_aloud_and_the_answer_is_not_heard_as_a_question() {
+    let bus = Bus::start().await.unwrap();
+    let loudspeaker = Loudspeaker::alsa().unwrap();
+    let echo = Echo {
+        delay: Duration::from_millis(60),
+        gain: 0.5,
+    };
+    let microphone = Microphone::alsa_beside(&loudspeaker, Some(echo)).unwrap();
+    let mut daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .loudspeaker(&loudspeaker)
+        .start()
+        .await
+        .unwrap();
+    daemon.until_it_listens().await.unwrap();
+    let voice = daemon.voice();
+    let mut started = voice.receive_speech_started().await.unwrap();
+    let mut replies = voice.receive_reply().await.unwrap();
+    for utterance in 1..=2 {
+        let since = loudspeaker.now();
+        microphone.play(&command()).await.unwrap();
+        let reply = within(replies.next()).await.unwrap();
+        assert_eq!(reply.args().unwrap().text, nano::ANSWER);
+        let begin = within(loudspeaker.sounds(since)).await;
+        let silent = within(loudspeaker.is_silent(begin, SILENCE)).await;
+        let length = (silent - begin) * 1000 / LOUDSPEAKER_RATE as usize;
+        assert!((300..6000).contains(&length), "{length} ms of answer");
+        voice_is(&daemon, VoiceState::Waiting).await;
+        let heard = started.next().await.unwrap().args().unwrap().utterance;
+        assert_eq!(heard, utterance, "it heard itself");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_program_that_speaks_or_a_loudspeaker_there_is_a_problem_and_an_answer() {
+    let bus = Bus::start().await.unwrap();
+    let loudspeaker = Loudspeaker::alsa().unwrap();
+    let daemon = Daemon::setup(&bus)
+        .loudspeaker(&loudspeaker)
+        .set("speech", "command", vec!["no-such-synthesiser"])
+        .start()
+        .await
+        .unwrap();
+    let refused = daemon.voice().say("Hello.", SayOptions::default()).await;
+    let Err(Error::NoSpeech(why)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(why.starts_with("cannot run no-such-synthesiser"), "{why}");
+    let mut problems = daemon.voice().receive_speech_problem_changed().await;
+    while daemon.voice().speech_problem().await.unwrap() != why {
+        within(problems.next()).await;
+    }
+    drop(daemon);
+
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
+    let refused = within(daemon.voice().say("Hello.", SayOptions::default())).await;
+    let Err(Error::NoSpeech(why)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(why.contains("loudspeaker"), "{why}");
+}
+
+#[tokio::test]
+async fn a_voice_that_is_no_name_and_a_volume_out_of_range_are_refused() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
+    for (voice, volume) in [
+        (Some("--help"), None),
+        (Some("../../etc/passwd"), None),
+        (None, Some(1.5)),
+    ] {
+        let options = SayOptions {
+            voice: voice.map(Into::into),
+            volume,
+        };
+        let refused = daemon.voice().say("Hello.", options).await;
+        assert!(
+            matches!(refused, Err(Error::InvalidArgument(_))),
+            "{refused:?}"
+        );
+    }
+}

@@ -1,0 +1,241 @@
+//! A virtual loudspeaker that ALSA offers to every program, and what was heard from it.
+//!
+//! ALSA's `file` plugin over the `null` device writes what a program plays into a FIFO. Whoever reads that sets
+//! the pace, so this device plays in real time, sample by sample, and a program that plays nothing is heard as
+//! silence.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    fs::{CWD, FileType, Mode, OFlags, mknodat, open},
+    pipe::fcntl_setpipe_size,
+};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use crate::Error;
+
+/// Samples a second that it plays.
+pub const RATE: u32 = 48_000;
+
+/// Length of the pieces that are played.
+const PIECE: Duration = Duration::from_millis(10);
+
+/// Capacity of the FIFO, as small as Linux makes it: 43 ms of sound that was played and is not heard yet.
+const CAPACITY: usize = 4096;
+
+/// Samples beyond this are sound.
+const LOUD: f32 = 0.01;
+
+/// A loudspeaker. It is gone when dropped; a program that plays must be gone before.
+#[derive(Debug)]
+pub struct Loudspeaker {
+    air: Air,
+    /// Ends the thread when it is dropped.
+    _alive: Arc<()>,
+    folder: TempDir,
+}
+
+/// What was heard of it so far.
+#[derive(Debug, Clone)]
+pub(crate) struct Air(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    opened: Instant,
+    /// Mono samples at [`RATE`], one after the other since `opened`.
+    samples: Mutex<Vec<f32>>,
+    /// Samples so far.
+    heard: watch::Sender<usize>,
+}
+
+impl Loudspeaker {
+    /// ALSA's default output, without any sound server.
+    ///
+    /// # Errors
+    /// When the temporary folder cannot be used.
+    pub fn alsa() -> Result<Self, Error> {
+        let folder = tempfile::tempdir().map_err(Error::file(&std::env::temp_dir()))?;
+        let path = fifo(folder.path());
+        let make = || {
+            mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+            // Open for writing too, so that neither end ever waits for the other to appear.
+            let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let fifo = open(&path, flags, Mode::empty())?;
+            fcntl_setpipe_size(&fifo, CAPACITY)?;
+            Ok(File::from(fifo))
+        };
+        let fifo = make().map_err(|error: rustix::io::Errno| Error::file(&path)(error.into()))?;
+        let air = Air(Arc::new(Shared {
+            opened: Instant::now(),
+            samples: Mutex::default(),
+            heard: watch::Sender::new(0),
+        }));
+        let alive = Arc::new(());
+        let (sounding, awaited) = (air.clone(), Arc::downgrade(&alive));
+        thread::Builder::new()
+            .name("loudspeaker".into())
+            .spawn(move || {
+                let mut pieces = 0;
+                while awaited.strong_count() > 0 {
+                    pieces += 1;
+                    let next = sounding.0.opened + PIECE * pieces;
+                    thread::sleep(next.saturating_duration_since(Instant::now()));
+                    sounding.play(&fifo);
+                }
+            })
+            .map_err(Error::file(Path::new("a thread")))?;
+        let loudspeaker = Self {
+            air,
+            _alive: alive,
+            folder,
+        };
+        let config = loudspeaker.folder.path().join("asound.conf");
+        let text = format!(
+            "pcm.null {{ type null }}\npcm.!default {{ type asym playback.pcm loudspeaker {HINT} }}\n{}",
+            loudspeaker.configuration()
+        );
+        std::fs::write(&config, text).map_err(Error::file(&config))?;
+        Ok(loudspeaker)
+    }
+
+    /// The variables that make a program use this loudspeaker, and no microphone.
+    #[must_use]
+    pub fn env(&self) -> Vec<(&'static str, std::ffi::OsString)> {
+        vec![
+            (
+                "ALSA_CONFIG_PATH",
+                self.folder.path().join("asound.conf").into(),
+            ),
+            crate::microphone::no_server(),
+        ]
+    }
+
+    /// Waits until sound is heard from it that was not there at `since`, in samples from its beginning;
+    /// returns where it begins.
+    pub async fn sounds(&self, since: usize) -> usize {
+        self.find(|samples| {
+            let place = samples.get(since..)?.iter().position(|it| it.abs() > LOUD);
+            place.map(|place| since + place)
+        })
+        .await
+    }
+
+    /// Waits until it was silent for `time` after `since`, in samples from its beginning; returns where the
+    /// silence begins.
+    pub async fn is_silent(&self, since: usize, time: Duration) -> usize {
+        let wanted = RATE as usize * time.as_millis() as usize / 1000;
+        self.find(|samples| {
+            let last = samples.iter().rposition(|it| it.abs() > LOUD);
+            let begin = last.map_or(since, |last| since.max(last + 1));
+            (samples.len() >= begin + wanted).then_some(begin)
+        })
+        .await
+    }
+
+    /// Samples heard so far: the time now, on its own clock.
+    #[must_use]
+    pub fn now(&self) -> usize {
+        *self.air.0.heard.borrow()
+    }
+
+    /// What was heard from `since` on: mono samples at 16 kHz.
+    ///
+    /// # Errors
+    /// When they cannot be resampled.
+    pub fn heard(&self, since: usize) -> Result<Vec<f32>, Error> {
+        let samples = self.air.lock().get(since..).unwrap_or_default().to_vec();
+        crate::speech::resample(&samples, RATE, crate::speech::RATE)
+    }
+
+    async fn find<T>(&self, mut look: impl FnMut(&[f32]) -> Option<T>) -> T {
+        let mut heard = self.air.0.heard.subscribe();
+        loop {
+            if let Some(found) = look(&self.air.lock()) {
+                return found;
+            }
+            // The sender lives as long as this loudspeaker.
+            let _ = heard.changed().await;
+        }
+    }
+
+    pub(crate) fn air(&self) -> Air {
+        self.air.clone()
+    }
+
+    /// Its device, `pcm.loudspeaker`, for a configuration of ALSA in which `pcm.null` is.
+    pub(crate) fn configuration(&self) -> String {
+        format!(
+            r#"pcm.loudspeaker {{
+    type plug
+    slave {{
+        pcm {{ type file slave.pcm null file "{}" format raw }}
+        rate {RATE} channels 1 format S16_LE
+    }}
+}}
+"#,
+            fifo(self.folder.path()).display()
+        )
+    }
+}
+
+/// What programs show of the default device.
+const HINT: &str = r#"hint { show on description "Virtual loudspeaker" }"#;
+
+fn fifo(folder: &Path) -> PathBuf {
+    folder.join("played")
+}
+
+impl Air {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<f32>> {
+        let samples = self.0.samples.lock();
+        samples.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Plays the next piece: what there is of it in the FIFO, and silence.
+    fn play(&self, mut fifo: &File) {
+        let length = RATE as usize * PIECE.as_millis() as usize / 1000;
+        let mut bytes = vec![0; 2 * length];
+        // It fails when there is nothing.
+        let read = fifo.read(&mut bytes).unwrap_or(0);
+        bytes[read..].fill(0);
+        let heard = {
+            let mut samples = self.lock();
+            let (frames, _) = bytes.as_chunks::<2>();
+            let frames = frames.iter().map(|it| i16::from_le_bytes(*it));
+            samples.extend(frames.map(|it| f32::from(it) / 32_768.0));
+            samples.len()
+        };
+        self.0.heard.send_replace(heard);
+    }
+
+    /// What is in the air `delay` before `at`, as `count` samples at `rate`.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "places in a sound of minutes"
+    )]
+    pub(crate) fn before(&self, at: Instant, delay: Duration, rate: u32, count: usize) -> Vec<f32> {
+        let since = at.saturating_duration_since(self.0.opened + delay);
+        let begin = since.as_secs_f64() * f64::from(RATE);
+        let step = f64::from(RATE) / f64::from(rate);
+        let samples = self.lock();
+        let at = |place: usize| samples.get(place).copied().unwrap_or(0.0);
+        (0..count)
+            .map(|index| {
+                let place = begin + index as f64 * step;
+                let share = place.fract() as f32;
+                let place = place as usize;
+                at(place) * (1.0 - share) + at(place + 1) * share
+            })
+            .collect()
+    }
+}
