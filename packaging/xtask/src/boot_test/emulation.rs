@@ -45,20 +45,25 @@ pub fn prepare(arch: Architecture) -> Result<()> {
     Ok(())
 }
 
-/// Units that systemd gives credentials, which it fails to do where qemu runs it.
-const WITH_CREDENTIALS: [&str; 4] = [
-    "systemd-sysctl",
-    "systemd-sysusers",
-    "systemd-tmpfiles-setup",
-    "systemd-tmpfiles-setup-dev",
+/// What systemd fails to do for a unit where qemu runs it: hand over credentials, of which there are none, and
+/// raise the loopback of a network of its own.
+const WITHOUT: [(&str, &str); 5] = [
+    ("systemd-sysctl", "LoadCredential="),
+    ("systemd-sysusers", "LoadCredential="),
+    ("systemd-tmpfiles-setup", "LoadCredential="),
+    ("systemd-tmpfiles-setup-dev", "LoadCredential="),
+    ("gemmad", "PrivateNetwork=no"),
 ];
 
-/// Lets the system in the folder `root` boot without them: there are none.
+/// Lets the system in the folder `root` do without.
 pub fn adapt(root: &Path) -> Result<()> {
-    for unit in WITH_CREDENTIALS {
+    for (unit, setting) in WITHOUT {
         let folder = root.join(format!("etc/systemd/system/{unit}.service.d"));
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join("emulated.conf"), "[Service]\nLoadCredential=\n")?;
+        fs::write(
+            folder.join("emulated.conf"),
+            format!("[Service]\n{setting}\n"),
+        )?;
     }
     Ok(())
 }
