@@ -59,6 +59,7 @@ impl Foreground {
     }
 
     /// Hears a frame of whatever it is.
+    #[expect(clippy::cast_precision_loss, reason = "the constants are small")]
     pub(super) fn hear(&mut self, frame: &[f32; FRAME]) {
         let power = frame.iter().map(|sample| sample * sample).sum::<f32>() / FRAME as f32;
         self.powers.pop_front();
