@@ -220,6 +220,7 @@ impl Commands {
 
     /// Cancels all that waits, then invokes every command that halts; none when commands are switched off.
     /// Neither the model nor anything else is waited for.
+    #[expect(clippy::must_use_candidate, reason = "it is called for what it does")]
     pub fn halt(&self, origin: &Origin) -> Vec<Invocation> {
         let Some(force) = self.force() else {
             return Vec::new();
