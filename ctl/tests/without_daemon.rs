@@ -97,14 +97,16 @@ fn a_question_longer_than_a_mebibyte_is_refused() {
 }
 
 #[test]
-fn no_question_at_a_terminal_is_a_usage_error() {
+fn no_text_at_a_terminal_is_a_usage_error() {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&terminal).unwrap();
     unlockpt(&terminal).unwrap();
     let name = ptsname(&terminal, Vec::new()).unwrap();
-    let stdin = File::open(name.to_str().unwrap()).unwrap();
-    let stderr = refused(&gemmactl(&["ask"]).stdin(stdin).output().unwrap(), 2);
-    assert!(stderr.contains("there is no question"), "{stderr}");
+    for command in ["ask", "say"] {
+        let stdin = File::open(name.to_str().unwrap()).unwrap();
+        let stderr = refused(&gemmactl(&[command]).stdin(stdin).output().unwrap(), 2);
+        assert!(stderr.contains("there is no text"), "{stderr}");
+    }
 }
 
 #[test]
