@@ -26,10 +26,12 @@ const EMULATED: Release = ("bookworm", "libasound2");
 
 /// What is on it besides the smallest Debian: what every Raspberry Pi OS has and the package needs, and
 /// what logs users in.
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 13] = [
     "adduser",
     "dbus",
     "dbus-user-session",
+    // Recommended by the package, and there is no network to get it from.
+    "espeak-ng",
     "libpam-systemd",
     "libstdc++6",
     "openssh-client",
