@@ -80,7 +80,7 @@ pub enum Command {
     Unmute,
     /// Drop what is being heard and the spoken answer being made, and fall silent
     Stop,
-    /// Cancel all commands that wait, and invoke those that stop everything, at once
+    /// Cancel all commands that wait and run, and invoke those that stop everything, at once
     Halt,
     /// Say something through the loudspeaker; ends when it was heard, Ctrl-C stops it
     Say(Say),

@@ -133,18 +133,24 @@ async fn show(commands: &[Invocation], output: &mut Output) -> Result<(), Failur
     Ok(())
 }
 
-/// `set_light {"room":"kitchen"}`, and what became of it unless it was done.
+/// `set_light {"room":"kitchen"}`, what became of it unless it was done, and what its action said.
 pub fn described(command: &Invocation) -> String {
     let Invocation {
         name,
         arguments,
         status,
+        result,
         ..
     } = command;
-    match status {
-        InvocationStatus::Done => format!("{name} {arguments}"),
-        status => format!("{name} {arguments} ({})", status.as_str()),
-    }
+    let became = match status {
+        InvocationStatus::Done => String::new(),
+        status => format!(" ({})", status.as_str()),
+    };
+    let said = match result.as_str() {
+        "" => String::new(),
+        result => format!(": {result}"),
+    };
+    format!("{name} {arguments}{became}{said}")
 }
 
 #[cfg(test)]
@@ -158,9 +164,13 @@ mod tests {
             name: "stop".into(),
             arguments: "{}".into(),
             status: InvocationStatus::Done,
+            result: String::new(),
         };
         assert_eq!(described(&command), "stop {}");
         command.status = InvocationStatus::TooSoon;
         assert_eq!(described(&command), "stop {} (too-soon)");
+        command.status = InvocationStatus::Failed;
+        command.result = "the motor is hot".into();
+        assert_eq!(described(&command), "stop {} (failed): the motor is hot");
     }
 }

@@ -226,6 +226,7 @@ mod tests {
             name: name.into(),
             arguments: arguments.into(),
             status: InvocationStatus::DryRun,
+            result: String::new(),
         }
     }
 

@@ -38,21 +38,27 @@ pub enum Outcome {
 #[zbus(signature = "s", rename_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 pub enum InvocationStatus {
-    /// It is invoked: `Invoked` is signalled.
+    /// It is invoked: `Invoked` was signalled; its action, if it has one, did its work.
     Done,
     /// It would be.
     #[default]
     DryRun,
     /// It waits for `Confirm`, for a minute.
     Unconfirmed,
-    /// It was invoked less than its cooldown ago.
+    /// It was invoked less than its cooldown ago, or too often within a minute.
     TooSoon,
     /// Whoever asked may not, or nobody knows who it is.
     NotAllowed,
-    /// A command before it was refused.
+    /// A command before it was refused, or failed.
     Skipped,
-    /// A command that halts came after it.
+    /// A command that halts came after it, or while its action ran.
     Cancelled,
+    /// Its action has begun; `Finished` says how it ends.
+    Running,
+    /// Its action failed.
+    Failed,
+    /// Its action took longer than it may, and was ended.
+    TimedOut,
 }
 
 impl InvocationStatus {
@@ -67,6 +73,9 @@ impl InvocationStatus {
             Self::NotAllowed => "not-allowed",
             Self::Skipped => "skipped",
             Self::Cancelled => "cancelled",
+            Self::Running => "running",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed-out",
         }
     }
 }
@@ -82,6 +91,8 @@ pub struct Invocation {
     pub arguments: String,
     /// What became of it.
     pub status: InvocationStatus,
+    /// What its action said, or why it failed; empty: nothing.
+    pub result: String,
 }
 
 /// A command of the catalogue. On the bus an `a{sv}` with these names.
@@ -120,7 +131,8 @@ pub trait Commands {
     /// comes into force.
     fn check(&self, name: &str, text: &str) -> Result<Vec<Dict>, Error>;
 
-    /// Makes out what `text` asks for and invokes it. Returns what it was, the question back or the model's
+    /// Makes out what `text` asks for, invokes it, and waits until the actions have ended; they go on if the
+    /// caller does not wait. Returns what it was, the question back or the model's
     /// words if it was no command, the commands in the order they were said, and statistics
     /// ([`crate::Stats`]).
     fn invoke(
@@ -133,9 +145,15 @@ pub trait Commands {
     /// wrote only they confirm; what was said, whoever may talk to the daemon.
     fn confirm(&self, id: u64) -> Result<Vec<Invocation>, Error>;
 
-    /// Cancels all that waits to be confirmed, and invokes every command of the catalogue that `halts`. The
-    /// model is not asked, and no condition holds it up. Returns what was invoked.
+    /// Cancels all that waits to be confirmed and all actions that run, and invokes every command of the catalogue that `halts`. The
+    /// model is not asked, and no condition holds it up. Returns what was invoked, and does not wait
+    /// until it has ended.
     fn halt(&self) -> Result<Vec<Invocation>, Error>;
+
+    /// The action of this command has ended. `details` are those of [`Self::invoked`], and the `result`: what
+    /// the action said, or why it failed. A command without an action has none of this.
+    #[zbus(signal)]
+    fn finished(&self, id: u64, status: InvocationStatus, details: Dict) -> zbus::Result<()>;
 
     /// Whether there are commands. They are switched on in the configuration.
     #[zbus(property(emits_changed_signal = "false"))]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gemmad_api::{CommandInfo, Dict, Error, InvokeOptions, Outcome, to_dict};
+use gemmad_api::{CommandInfo, Dict, Error, InvocationStatus, InvokeOptions, Outcome, to_dict};
 use serde::Serialize;
 use serde_json::{Value, json};
 use zbus::message::Header;
@@ -69,13 +69,13 @@ impl Commands {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<gemmad_api::Invocation>, Error> {
         let origin = origin(connection, &header).await?;
-        let confirmed = self.0.confirm(id, &origin);
+        let confirmed = self.0.confirm(id, &origin).await;
         confirmed
             .map(translate)
             .map_err(|error| refusal::command(&error))
     }
 
-    /// Cancels all that waits, and invokes every command that halts, without the model.
+    /// Cancels all that waits and runs, and invokes every command that halts, without the model.
     #[zbus(out_args("commands"))]
     async fn halt(
         &self,
@@ -114,6 +114,15 @@ impl Commands {
         arguments_json: &str,
         details: Dict,
     ) -> zbus::Result<()>;
+
+    /// Its action has ended.
+    #[zbus(signal)]
+    async fn finished(
+        emitter: &SignalEmitter<'_>,
+        id: u64,
+        status: InvocationStatus,
+        details: Dict,
+    ) -> zbus::Result<()>;
 }
 
 /// Signals an event.
@@ -121,18 +130,23 @@ impl Commands {
 /// # Errors
 /// When the bus is gone.
 pub(super) async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::Result<()> {
-    let (Event::Invoked(Invocation { id, call, .. }, origin)
-    | Event::Unconfirmed(Invocation { id, call, .. }, origin)) = &event;
-    let (name, arguments, details) = (&call.name, call.arguments_json(), details(origin.clone()));
     match event {
-        Event::Invoked(..) => Commands::invoked(emitter, *id, name, &arguments, details).await,
-        Event::Unconfirmed(..) => {
-            Commands::unconfirmed(emitter, *id, name, &arguments, details).await
+        Event::Invoked(Invocation { id, call, .. }, origin) => {
+            let details = details(origin, None);
+            Commands::invoked(emitter, id, &call.name, &call.arguments_json(), details).await
+        }
+        Event::Unconfirmed(Invocation { id, call, .. }, origin) => {
+            let details = details(origin, None);
+            Commands::unconfirmed(emitter, id, &call.name, &call.arguments_json(), details).await
+        }
+        Event::Finished(invocation, origin) => {
+            let details = details(origin, Some(invocation.result));
+            Commands::finished(emitter, invocation.id, invocation.status, details).await
         }
     }
 }
 
-/// Where a command came from, on the bus.
+/// Where a command came from, and what came of it, on the bus.
 #[derive(Debug, Serialize)]
 struct Details {
     origin: &'static str,
@@ -140,20 +154,20 @@ struct Details {
     user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     utterance: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<String>,
 }
 
-fn details(origin: Origin) -> Dict {
-    to_dict(&match origin {
-        Origin::Text { user } => Details {
-            origin: "text",
-            user: Some(user),
-            utterance: None,
-        },
-        Origin::Voice { utterance } => Details {
-            origin: "voice",
-            user: None,
-            utterance,
-        },
+fn details(origin: Origin, result: Option<String>) -> Dict {
+    let (origin, user, utterance) = match origin {
+        Origin::Text { user } => ("text", Some(user), None),
+        Origin::Voice { utterance } => ("voice", None, utterance),
+    };
+    to_dict(&Details {
+        origin,
+        user,
+        utterance,
+        result,
     })
 }
 
@@ -164,11 +178,12 @@ async fn origin(connection: &Connection, header: &Header<'_>) -> Result<Origin, 
 
 fn translate(invocations: Vec<Invocation>) -> Vec<gemmad_api::Invocation> {
     let invocations = invocations.into_iter();
-    let translated = invocations.map(|Invocation { id, call, status }| gemmad_api::Invocation {
-        id,
-        arguments: call.arguments_json(),
-        name: call.name,
-        status,
+    let translated = invocations.map(|it| gemmad_api::Invocation {
+        id: it.id,
+        arguments: it.call.arguments_json(),
+        name: it.call.name,
+        status: it.status,
+        result: it.result,
     });
     translated.collect()
 }

@@ -4,13 +4,14 @@
 //! used: names, texts, ranges, defaults and examples have been checked.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::call::{Arguments, Call};
-use super::{Name, Outcome, Parameter, Plain, Unfit};
+use super::{Action, Name, Outcome, Parameter, Plain, Unfit};
 
 /// All that may be asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,12 +36,16 @@ pub struct Command {
     pub dangerous: bool,
     /// Shortest time between two invocations.
     pub cooldown: Duration,
+    /// Most invocations within a minute.
+    pub at_most: Option<NonZeroU32>,
     /// Who may invoke it, by user name; `None`: whoever may talk to the daemon, and whoever speaks. With
     /// names it cannot be invoked by voice, because nobody knows who speaks.
     pub users: Option<Vec<String>>,
     /// Whether it halts: it undoes what waits and what runs, waits for nothing itself, and can be invoked
     /// without the model. It needs no argument then, and has no condition.
     pub halts: bool,
+    /// What is done besides the signal; `None`: whoever listens to the signal acts.
+    pub action: Option<Action>,
 }
 
 /// What somebody may say, and what must come of it.
@@ -151,9 +156,11 @@ struct Written {
     dangerous: bool,
     #[serde(default)]
     cooldown_ms: u32,
+    at_most_per_minute: Option<NonZeroU32>,
     users: Option<Vec<String>>,
     #[serde(default)]
     halts: bool,
+    action: Option<Action>,
     /// Only for training a model.
     #[serde(default, rename = "phrases")]
     _phrases: Vec<Phrase>,
@@ -185,6 +192,11 @@ impl TryFrom<Written> for Command {
         if written.halts {
             written.check_halts()?;
         }
+        if let Some(action) = &written.action {
+            action
+                .check(&written.parameters)
+                .map_err(|why| format!("its action: {why}"))?;
+        }
         let mut command = Self {
             description: written.description,
             parameters: written.parameters,
@@ -192,8 +204,10 @@ impl TryFrom<Written> for Command {
             confirm: written.confirm || written.dangerous,
             dangerous: written.dangerous,
             cooldown: Duration::from_millis(written.cooldown_ms.into()),
+            at_most: written.at_most_per_minute,
             users: written.users,
             halts: written.halts,
+            action: written.action,
         };
         for example in written.examples {
             let example = command.example(example)?;
@@ -210,6 +224,7 @@ impl Written {
             ("confirm", self.confirm),
             ("dangerous", self.dangerous),
             ("cooldown_ms", self.cooldown_ms > 0),
+            ("at_most_per_minute", self.at_most_per_minute.is_some()),
             ("users", self.users.is_some()),
         ];
         if let Some((key, _)) = conditions.iter().find(|(_, given)| *given) {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Catalogue, CatalogueError, Name};
+use super::{Catalogue, CatalogueError, Name, trust};
 
 /// Longest file, in bytes. The shipped ones have a few thousand.
 const LONGEST_FILE: u64 = 1 << 20;
@@ -13,7 +14,7 @@ impl Catalogue {
     /// Reads all `*.toml` files of `folders`, in the order of their names within a folder.
     ///
     /// # Errors
-    /// When a folder or a file cannot be read or does not fit, when two commands have the same name, or
+    /// When a folder or a file cannot be read, is not to be trusted or does not fit, when two commands have the same name, or
     /// when there is no command at all.
     pub fn load(folders: &[PathBuf]) -> Result<Self, CatalogueError> {
         let mut all = Self::default();
@@ -45,6 +46,7 @@ impl Catalogue {
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, CatalogueError> {
     let unreadable = |error: std::io::Error| unreadable(folder, &error);
+    trusted(folder, &fs::metadata(folder).map_err(unreadable)?)?;
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
@@ -57,14 +59,27 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, CatalogueError> {
 }
 
 fn text(path: &Path) -> Result<String, CatalogueError> {
-    let found = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    let unreadable = |error: std::io::Error| unreadable(path, &error);
+    // What is checked is what is read, whatever the name leads to by then.
+    let mut file = fs::File::open(path).map_err(unreadable)?;
+    let found = file.metadata().map_err(unreadable)?;
+    trusted(path, &found)?;
     if !found.is_file() || found.len() > LONGEST_FILE {
         return Err(CatalogueError::Unreadable {
             path: path.into(),
             why: "it is no file of at most 1 MiB".into(),
         });
     }
-    fs::read_to_string(path).map_err(|error| unreadable(path, &error))
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(unreadable)?;
+    Ok(text)
+}
+
+fn trusted(path: &Path, found: &fs::Metadata) -> Result<(), CatalogueError> {
+    trust::check(found).map_err(|why| CatalogueError::Unreadable {
+        path: path.into(),
+        why,
+    })
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> CatalogueError {
@@ -76,6 +91,8 @@ fn unreadable(path: &Path, error: &std::io::Error) -> CatalogueError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn command(name: &str) -> String {
@@ -100,6 +117,13 @@ mod tests {
         assert!(
             twice.contains("c.toml: there is a command one in"),
             "{twice}"
+        );
+        let everybody = fs::Permissions::from_mode(0o666);
+        fs::set_permissions(paths[0].join("b.toml"), everybody).unwrap();
+        let writable = Catalogue::load(&paths).unwrap_err().to_string();
+        assert!(
+            writable.contains("b.toml: everybody may write it"),
+            "{writable}"
         );
         let missing = Catalogue::load(&["/nonexistent".into()])
             .unwrap_err()

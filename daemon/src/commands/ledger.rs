@@ -12,6 +12,9 @@ use super::{Call, Catalogue, Command};
 /// How long a command waits to be confirmed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What the rates of commands are about.
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// How many wait at the same time; one more lets go of the oldest.
 const MOST_WAITING: usize = 16;
 
@@ -39,6 +42,8 @@ pub struct Invocation {
     pub call: Call,
     /// What became of it.
     pub status: InvocationStatus,
+    /// What its action said, or why it failed; empty: nothing.
+    pub result: String,
 }
 
 /// Commands that were said together, of which the first has to be confirmed.
@@ -53,8 +58,8 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct Pages {
     last_id: u64,
-    /// When a command was invoked last.
-    invoked: BTreeMap<String, Instant>,
+    /// When a command was invoked, for as long as it matters: the last time, and all within a minute.
+    invoked: BTreeMap<String, VecDeque<Instant>>,
     waiting: VecDeque<Waiting>,
     /// The utterance in which something was heard that halts, before the model made it out.
     halted: Option<u64>,
@@ -72,6 +77,7 @@ impl Ledger {
             id: pages.next(),
             call,
             status: InvocationStatus::DryRun,
+            result: String::new(),
         });
         rehearsed.collect()
     }
@@ -110,6 +116,7 @@ impl Ledger {
                     InvocationStatus::Cancelled
                 },
                 call,
+                result: String::new(),
             })
             .collect();
         entered.extend(pages.enter(catalogue, calls.collect(), origin, false));
@@ -128,6 +135,7 @@ impl Ledger {
             id: pages.next(),
             call,
             status: InvocationStatus::Done,
+            result: String::new(),
         });
         halting.collect()
     }
@@ -139,8 +147,13 @@ impl Ledger {
             .into_iter()
             .flat_map(|Waiting { calls, origin, .. }| {
                 calls.into_iter().map(move |(id, call)| {
-                    let status = InvocationStatus::Cancelled;
-                    (Invocation { id, call, status }, origin.clone())
+                    let dropped = Invocation {
+                        id,
+                        call,
+                        status: InvocationStatus::Cancelled,
+                        result: String::new(),
+                    };
+                    (dropped, origin.clone())
                 })
             });
         dropped.collect()
@@ -189,16 +202,19 @@ impl Pages {
                 None => self.decide(catalogue, &call, origin, confirmed),
             };
             match status {
-                InvocationStatus::Done => {
-                    self.invoked.insert(call.name.clone(), Instant::now());
-                }
+                InvocationStatus::Done => self.count(&call.name),
                 InvocationStatus::Unconfirmed => {
                     held = Some(status);
                     waiting.push((id, call.clone()));
                 }
                 _ => held = Some(InvocationStatus::Skipped),
             }
-            entered.push(Invocation { id, call, status });
+            entered.push(Invocation {
+                id,
+                call,
+                status,
+                result: String::new(),
+            });
         }
         if !waiting.is_empty() {
             self.hold(waiting, origin.clone());
@@ -217,16 +233,33 @@ impl Pages {
         let Some(command) = catalogue.commands.get(call.name.as_str()) else {
             return InvocationStatus::NotAllowed;
         };
-        let last = self.invoked.get(&call.name);
         if !command.is_for(origin) {
             InvocationStatus::NotAllowed
-        } else if last.is_some_and(|last| last.elapsed() < command.cooldown) {
+        } else if self.is_too_soon(&call.name, command) {
             InvocationStatus::TooSoon
         } else if command.confirm && !confirmed {
             InvocationStatus::Unconfirmed
         } else {
             InvocationStatus::Done
         }
+    }
+
+    fn is_too_soon(&self, name: &str, command: &Command) -> bool {
+        let Some(times) = self.invoked.get(name) else {
+            return false;
+        };
+        let last = times.back();
+        let lately = times.iter().filter(|it| it.elapsed() < MINUTE).count();
+        last.is_some_and(|last| last.elapsed() < command.cooldown)
+            || command
+                .at_most
+                .is_some_and(|most| lately >= most.get() as usize)
+    }
+
+    fn count(&mut self, name: &str) {
+        let times = self.invoked.entry(name.into()).or_default();
+        times.retain(|it| it.elapsed() < MINUTE);
+        times.push_back(Instant::now());
     }
 
     fn hold(&mut self, calls: Vec<(u64, Call)>, origin: Origin) {
@@ -259,23 +292,23 @@ impl Command {
 }
 
 impl Invocation {
-    /// Puts it on record in the journal: what, who and the result; the arguments only with the content of
-    /// conversations, because they repeat it.
+    /// Puts it on record in the journal: what, who and the result; the arguments, and what its action said, only
+    /// with the content of conversations, because they repeat it.
     pub(super) fn record(&self, origin: &Origin, with_content: bool) {
-        let arguments = if with_content {
-            self.call.arguments_json()
+        let (arguments, said) = if with_content {
+            (self.call.arguments_json(), self.result.as_str())
         } else {
-            String::new()
+            (String::new(), "")
         };
         log::info!(
             event = "command", command = self.call.name, id = self.id, result = self.status.as_str(),
-            origin = origin.to_string(), arguments = arguments;
+            origin = origin.to_string(), arguments = arguments, said = said;
             "command {}: {}", self.call.name, self.status.as_str()
         );
     }
 }
 
-/// `set_light room=kitchen state=on`, and what became of it unless it was done.
+/// `set_light room=kitchen state=on`, what became of it unless it was done, and what its action said.
 impl fmt::Display for Invocation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.call.name)?;
@@ -285,9 +318,12 @@ impl fmt::Display for Invocation {
                 _ => write!(formatter, " {key}={value}")?,
             }
         }
-        match self.status {
-            InvocationStatus::Done => Ok(()),
-            status => write!(formatter, " ({})", status.as_str()),
+        if self.status != InvocationStatus::Done {
+            write!(formatter, " ({})", self.status.as_str())?;
+        }
+        match self.result.as_str() {
+            "" => Ok(()),
+            result => write!(formatter, ": {result}"),
         }
     }
 }
@@ -320,6 +356,9 @@ mod tests {
             [commands.ring]
             description = "Ring."
             cooldown_ms = 60000
+            [commands.knock]
+            description = "Knock."
+            at_most_per_minute = 2
             [commands.wipe]
             description = "Wipe."
             users = ["anna"]
@@ -417,6 +456,13 @@ mod tests {
         assert_eq!(dropped[0].0.status, InvocationStatus::Cancelled);
         assert_eq!(dropped[0].1, anna());
         assert_eq!(ledger.confirm(&catalogue, entered[0].id, &anna()), None);
+    }
+
+    #[test]
+    fn a_command_is_not_invoked_more_often_within_a_minute_than_it_may() {
+        let (ledger, catalogue) = (Ledger::default(), catalogue());
+        let entered = ledger.enter(&catalogue, calls("knock go knock knock"), &anna());
+        assert_eq!(statuses(&entered), "done done done too-soon");
     }
 
     #[test]

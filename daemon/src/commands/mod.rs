@@ -17,8 +17,13 @@
 //! | `call` | what it wrote |
 //! | `outcome` | what that means |
 //! | `force` | the catalogue in force, as the model gets it |
+//! | `action` | what a command does besides its signal |
+//! | `batch` | commands that were said together, carried out one after the other |
+//! | `trust` | whose files may say what the daemon does |
 //! | `ledger` | which commands may be invoked now, and which wait to be confirmed |
 
+mod action;
+mod batch;
 mod call;
 mod catalogue;
 mod declaration;
@@ -29,12 +34,15 @@ mod ledger;
 mod outcome;
 mod parameter;
 mod plain;
+mod trust;
 
 use std::sync::Arc;
 
 use gemmad_api::{InvocationStatus, Stats};
+use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
 
+pub use action::Action;
 pub use call::{Arguments, Call, Malformed, may_be_call};
 pub use catalogue::{Catalogue, CatalogueError, Command, Example};
 pub use force::Force;
@@ -45,6 +53,7 @@ pub use plain::{Name, Plain};
 
 use crate::config::{self, Settings};
 use crate::engine::{Engine, EngineError, Kept};
+use batch::Batch;
 use ledger::Ledger;
 
 /// Events kept for a slow listener.
@@ -57,6 +66,8 @@ pub enum Event {
     Invoked(Invocation, Origin),
     /// This waits for somebody to confirm it.
     Unconfirmed(Invocation, Origin),
+    /// The action of this has ended.
+    Finished(Invocation, Origin),
 }
 
 /// What came of an utterance.
@@ -98,6 +109,10 @@ pub struct Commands {
     force: watch::Sender<Option<Arc<Force>>>,
     ledger: Arc<Ledger>,
     events: broadcast::Sender<Event>,
+    /// Changes whenever something halts; actions that run end then.
+    halts: watch::Sender<()>,
+    /// Where actions run, whoever asks for them.
+    runtime: Handle,
 }
 
 impl Commands {
@@ -114,6 +129,8 @@ impl Commands {
             force: watch::Sender::new(None),
             ledger: Arc::default(),
             events,
+            halts: watch::Sender::new(()),
+            runtime: Handle::current(),
         };
         commands.put(catalogue);
         Ok(commands)
@@ -133,7 +150,7 @@ impl Commands {
         let config = self.settings.current();
         let force = catalogue.map(|it| Arc::new(Force::new(it, &config.commands)));
         self.force.send_replace(force);
-        tokio::spawn(self.clone().prepare());
+        self.runtime.spawn(self.clone().prepare());
     }
 
     /// Whether this is what is in force already.
@@ -168,16 +185,18 @@ impl Commands {
         let config = self.settings.current();
         let request = force.request(&self.engine, &config.answer, text).await?;
         let (answer, stats) = self.engine.submit(request).await?.text().await?;
-        Ok((self.follow(&force, &answer, origin, dry_run)?, stats))
+        let reading = self.follow(&force, &answer, origin, dry_run).await?;
+        Ok((reading, stats))
     }
 
     /// Makes out what the model wrote by this catalogue, and carries it out unless it is to be a `dry_run`.
+    /// Returns when all is done; dropping this ends nothing that has begun.
     ///
     /// # Errors
     /// When it is not in the protocol; nothing is done then.
-    pub fn follow(
+    pub async fn follow(
         &self,
-        force: &Force,
+        force: &Arc<Force>,
         answer: &str,
         origin: &Origin,
         dry_run: bool,
@@ -197,9 +216,8 @@ impl Commands {
                     if calls.iter().any(|call| force.catalogue.halts(call)) {
                         self.cancel();
                     }
-                    let entered = self.ledger.enter(&force.catalogue, calls, origin);
-                    self.tell(&entered, origin);
-                    entered
+                    let enter = || self.ledger.enter(&force.catalogue, calls, origin);
+                    self.carry_out(force, origin, enter).await?
                 };
                 Reading::Commands(invocations)
             }
@@ -210,32 +228,72 @@ impl Commands {
     ///
     /// # Errors
     /// When none does, or it is another user's.
-    pub fn confirm(&self, id: u64, by: &Origin) -> Result<Vec<Invocation>, CommandError> {
+    pub async fn confirm(&self, id: u64, by: &Origin) -> Result<Vec<Invocation>, CommandError> {
         let force = self.force().ok_or(CommandError::Off)?;
+        let halts = self.halts.subscribe();
         let confirmed = self.ledger.confirm(&force.catalogue, id, by);
-        let (invocations, origin) = confirmed.ok_or(CommandError::NothingToConfirm(id))?;
-        self.tell(&invocations, &origin);
-        Ok(invocations)
+        let (entered, origin) = confirmed.ok_or(CommandError::NothingToConfirm(id))?;
+        self.finish(self.batch(&force, origin, halts), entered)
+            .await
     }
 
-    /// Cancels all that waits, then invokes every command that halts; none when commands are switched off.
-    /// Neither the model nor anything else is waited for.
-    #[expect(clippy::must_use_candidate, reason = "it is called for what it does")]
+    /// Cancels all that waits and runs, then invokes every command that halts; none when commands are switched off.
+    /// Neither the model nor anything else is waited for, not even their own actions: those have begun.
+    #[allow(clippy::must_use_candidate)] // It is called for what it does.
     pub fn halt(&self, origin: &Origin) -> Vec<Invocation> {
         let Some(force) = self.force() else {
             return Vec::new();
         };
         self.cancel();
-        let halted = self.ledger.halt(&force.catalogue, origin);
-        self.tell(&halted, origin);
+        let mut halted = self.ledger.halt(&force.catalogue, origin);
+        let batch = self.batch(&force, origin.clone(), self.halts.subscribe());
+        self.runtime.spawn(batch.carry_out(halted.clone()));
+        for invocation in &mut halted {
+            let command = force.catalogue.commands.get(invocation.call.name.as_str());
+            if command.is_some_and(|command| command.action.is_some()) {
+                invocation.status = InvocationStatus::Running;
+            }
+        }
         halted
     }
 
-    /// Cancels all that waits.
+    /// Cancels all that waits and all that runs.
     fn cancel(&self) {
+        self.halts.send_replace(());
         for (dropped, origin) in self.ledger.drop_waiting() {
-            self.tell(&[dropped], &origin);
+            self.record(&dropped, &origin);
         }
+    }
+
+    /// Carries out in order what `enter` decides about. Whatever halts after the decision is noticed.
+    async fn carry_out(
+        &self,
+        force: &Arc<Force>,
+        origin: &Origin,
+        enter: impl FnOnce() -> Vec<Invocation>,
+    ) -> Result<Vec<Invocation>, CommandError> {
+        let batch = self.batch(force, origin.clone(), self.halts.subscribe());
+        self.finish(batch, enter()).await
+    }
+
+    fn batch(&self, force: &Arc<Force>, origin: Origin, halts: watch::Receiver<()>) -> Batch {
+        Batch {
+            commands: self.clone(),
+            force: Arc::clone(force),
+            origin,
+            halts,
+        }
+    }
+
+    /// Carries it out in a task of its own, so that it does not depend on who waits for it.
+    async fn finish(
+        &self,
+        batch: Batch,
+        entered: Vec<Invocation>,
+    ) -> Result<Vec<Invocation>, CommandError> {
+        let task = self.runtime.spawn(batch.carry_out(entered));
+        // The task ends early only with the daemon.
+        Ok(task.await.map_err(|_| EngineError::Stopping)?)
     }
 
     /// Has the model told of the catalogue before anybody asks, once it is loaded.
@@ -250,20 +308,13 @@ impl Commands {
         }
     }
 
-    /// Tells of what is done or waits, and keeps a record of it in the journal.
-    fn tell(&self, invocations: &[Invocation], origin: &Origin) {
-        let with_content = self.settings.current().log.content;
-        for invocation in invocations {
-            invocation.record(origin, with_content);
-            let event = match invocation.status {
-                InvocationStatus::Done => Event::Invoked(invocation.clone(), origin.clone()),
-                InvocationStatus::Unconfirmed => {
-                    Event::Unconfirmed(invocation.clone(), origin.clone())
-                }
-                _ => continue,
-            };
-            // Nobody listening is no failure.
-            let _ = self.events.send(event);
-        }
+    /// Keeps a record of it in the journal.
+    fn record(&self, invocation: &Invocation, origin: &Origin) {
+        invocation.record(origin, self.settings.current().log.content);
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody listening is no failure.
+        let _ = self.events.send(event);
     }
 }

@@ -200,7 +200,7 @@ impl Conversation {
                     }
                 }
                 engine::Event::Done(stats) => {
-                    let said = self.understand(text);
+                    let said = self.understand(text).await;
                     if spoken == 0 {
                         aloud.push(&said);
                     }
@@ -215,14 +215,14 @@ impl Conversation {
     }
 
     /// Carries out the commands that an answer consists of; returns what the person is told.
-    fn understand(&self, answer: String) -> String {
+    async fn understand(&self, answer: String) -> String {
         let Some(force) = &self.force else {
             return answer;
         };
         let origin = Origin::Voice {
             utterance: Some(self.utterance),
         };
-        match self.commands.follow(force, &answer, &origin, false) {
+        match self.commands.follow(force, &answer, &origin, false).await {
             Ok(Reading::Question(text) | Reading::Words(text)) => text,
             Ok(Reading::Commands(invocations)) => {
                 let lines: Vec<_> = invocations.iter().map(ToString::to_string).collect();

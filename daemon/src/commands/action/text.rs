@@ -1,0 +1,152 @@
+//! A text of the catalogue with parameters in it: `--volume={percent}`. A value is put in as it is and is part of
+//! that one text, whatever it holds.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::commands::{Arguments, Kind, Name, Parameter};
+
+/// The text. `{{` and `}}` stand for the braces themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Text(Vec<Part>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Fixed(String),
+    Value(Name),
+}
+
+impl Text {
+    /// The whole text, if there is no parameter in it.
+    pub(super) fn fixed(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [] => Some(""),
+            [Part::Fixed(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The parameter that is all of it.
+    pub(super) fn whole(&self) -> Option<&Name> {
+        match self.0.as_slice() {
+            [Part::Value(name)] => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The parameter it begins with.
+    pub(super) fn first(&self) -> Option<&Name> {
+        match self.0.first() {
+            Some(Part::Value(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Checks that there is a value for each parameter in it, whatever was said, and that it is a text.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(super) fn check(&self, parameters: &BTreeMap<Name, Parameter>) -> Result<(), String> {
+        for part in &self.0 {
+            let Part::Value(name) = part else { continue };
+            if matches!(always(name, parameters)?.kind, Kind::List { .. }) {
+                return Err(format!("{{{name}}} is a list, which is no text"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The text with the values of `arguments`.
+    pub(super) fn fill(&self, arguments: &Arguments) -> String {
+        let parts = self.0.iter().map(|part| match part {
+            Part::Fixed(text) => text.clone(),
+            Part::Value(name) => match arguments.get(name.as_str()) {
+                Some(Value::String(text)) => text.clone(),
+                Some(value) => value.to_string(),
+                None => String::new(),
+            },
+        });
+        parts.collect()
+    }
+}
+
+/// The parameter of this name, if it has a value whatever was said.
+///
+/// # Errors
+/// When it has not.
+pub(super) fn always<'a>(
+    name: &Name,
+    parameters: &'a BTreeMap<Name, Parameter>,
+) -> Result<&'a Parameter, String> {
+    let parameter = parameters.get(name);
+    let parameter = parameter.ok_or_else(|| format!("there is no parameter {{{name}}}"))?;
+    if parameter.required || parameter.default.is_some() {
+        Ok(parameter)
+    } else {
+        Err(format!(
+            "{{{name}}} may be left out; give it a `default`, or take the arguments as JSON"
+        ))
+    }
+}
+
+impl TryFrom<String> for Text {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let braces = || format!("{text:?} has a brace too many; a brace itself is written twice");
+        let mut parts = Vec::new();
+        let mut fixed = String::new();
+        let mut rest = text.as_str();
+        while let Some(at) = rest.find(['{', '}']) {
+            fixed.push_str(&rest[..at]);
+            let brace = &rest[at..=at];
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix(brace) {
+                fixed.push_str(brace);
+                rest = after;
+                continue;
+            }
+            let (name, after) = rest
+                .split_once('}')
+                .filter(|_| brace == "{")
+                .ok_or_else(braces)?;
+            if !fixed.is_empty() {
+                parts.push(Part::Fixed(std::mem::take(&mut fixed)));
+            }
+            parts.push(Part::Value(Name::try_from(name.to_owned())?));
+            rest = after;
+        }
+        fixed.push_str(rest);
+        if !fixed.is_empty() {
+            parts.push(Part::Fixed(fixed));
+        }
+        Ok(Self(parts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::action::testing::call;
+
+    fn fill(text: &str) -> Result<String, String> {
+        let text = Text::try_from(text.to_owned())?;
+        Ok(text.fill(&call().arguments))
+    }
+
+    #[test]
+    fn values_are_put_in_once_and_are_not_read_again() {
+        assert_eq!(fill("--x={count}/{way}").unwrap(), "--x=3/up");
+        assert_eq!(
+            fill("{{count}} {word}").unwrap(),
+            "{count} -n $(id); 'x' \"y\" *"
+        );
+        assert_eq!(fill("").unwrap(), "");
+        for wrong in ["{count", "count}", "{}", "{Count}", "{a b}", "{{{count}"] {
+            assert!(fill(wrong).is_err(), "{wrong}");
+        }
+    }
+}

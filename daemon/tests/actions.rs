@@ -1,0 +1,218 @@
+//! Actions over a real bus: real programs, a real socket and a real D-Bus service do what was written to the real
+//! daemon, in order, and end when something halts.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use gemmad_api::{CommandsProxy, Invocation, InvocationStatus as Status, InvokeOptions};
+use gemmad_testbed::{Bus, Daemon};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixListener;
+
+const ROBOT: &str = include_str!("../../configs/commands/robot.toml");
+
+/// The shipped catalogue of the robot, which nano was trained on, with these lines added to commands.
+fn robot(folder: &Path, lines: &[(&str, &str)]) {
+    let text = lines.iter().fold(ROBOT.to_owned(), |text, (name, line)| {
+        let head = format!("[commands.{name}]\n");
+        assert!(text.contains(&head), "{name}");
+        text.replace(&head, &format!("{head}{line}\n"))
+    });
+    std::fs::write(folder.join("robot.toml"), text).unwrap();
+}
+
+async fn start(bus: &Bus, folder: &Path) -> (Daemon, CommandsProxy<'static>) {
+    let daemon = Daemon::setup(bus)
+        .set("commands", "enabled", true)
+        .set("commands", "declare", false)
+        .set("commands", "folders", vec![folder.display().to_string()])
+        .start()
+        .await
+        .unwrap();
+    let commands = CommandsProxy::new(daemon.connection()).await.unwrap();
+    (daemon, commands)
+}
+
+async fn invoke(commands: &CommandsProxy<'_>, text: &str) -> Vec<Invocation> {
+    let invoked = commands.invoke(text, InvokeOptions::default()).await;
+    invoked.unwrap().2
+}
+
+#[tokio::test]
+async fn a_program_runs_and_what_it_says_is_in_the_reply_and_in_the_signal() {
+    let bus = Bus::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let turn = r#"action.program = { run = ["/bin/echo", "{direction}", "{angle}"] }"#;
+    robot(folder.path(), &[("turn", turn)]);
+    let (daemon, commands) = start(&bus, folder.path()).await;
+    let mut invoked = commands.receive_invoked().await.unwrap();
+    let mut finished = commands.receive_finished().await.unwrap();
+
+    let [turn] = invoke(&commands, "turn left").await.try_into().unwrap();
+    assert_eq!(
+        (turn.status, turn.result.as_str()),
+        (Status::Done, "left 90")
+    );
+    assert_eq!(invoked.next().await.unwrap().args().unwrap().id, turn.id);
+    let signal = finished.next().await.unwrap();
+    let signal = signal.args().unwrap();
+    assert_eq!((signal.id, signal.status), (turn.id, Status::Done));
+    let result = String::try_from(signal.details["result"].clone()).unwrap();
+    assert_eq!(result, "left 90");
+    let log = daemon.log();
+    let said = [
+        log.find("command turn: running"),
+        log.find("command turn: done"),
+    ];
+    assert!(said[0].is_some() && said[0] < said[1], "{log}");
+    assert!(!log.contains("left"), "{log}");
+}
+
+#[tokio::test]
+async fn commands_said_together_are_done_one_after_the_other_and_none_after_one_that_failed() {
+    let bus = Bus::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let flag = folder.path().join("raised");
+    let raise = format!(
+        "action.program = {{ run = [\"/bin/sh\", \"-c\", \"sleep 0.2; touch {}\"] }}",
+        flag.display()
+    );
+    let look = format!(
+        "action.program = {{ run = [\"/bin/ls\", \"{}\"] }}",
+        flag.display()
+    );
+    robot(folder.path(), &[("move_arm", &raise), ("look", &look)]);
+    let (_daemon, commands) = start(&bus, folder.path()).await;
+    let both = "raise your arm and look up";
+    let statuses = async || {
+        let done = invoke(&commands, both).await;
+        done.iter().map(|it| it.status).collect::<Vec<_>>()
+    };
+    assert_eq!(statuses().await, [Status::Done, Status::Done]);
+    let fails = r#"action.program = { run = ["/bin/false"] }"#;
+    robot(folder.path(), &[("move_arm", fails), ("look", &look)]);
+    gemmad_api::ManagerProxy::new(_daemon.connection())
+        .await
+        .unwrap()
+        .reload()
+        .await
+        .unwrap();
+    assert_eq!(statuses().await, [Status::Failed, Status::Skipped]);
+}
+
+#[tokio::test]
+async fn what_runs_ends_when_something_halts() {
+    let bus = Bus::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let wait = r#"action.program = { run = ["/bin/sleep", "60"], timeout_ms = 60000 }"#;
+    let stop = r#"action.program = { run = ["/bin/echo", "stands still"] }"#;
+    robot(folder.path(), &[("wait", wait), ("stop", stop)]);
+    let (_daemon, commands) = start(&bus, folder.path()).await;
+    let mut invoked = commands.receive_invoked().await.unwrap();
+    let mut finished = commands.receive_finished().await.unwrap();
+    let begun = Instant::now();
+    let (waited, stopped) = tokio::join!(invoke(&commands, "wait ten seconds"), async {
+        invoked.next().await.unwrap();
+        commands.halt().await.unwrap()
+    });
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert_eq!(waited[0].status, Status::Cancelled);
+    assert_eq!(stopped[0].status, Status::Running);
+    let mut ended = Vec::new();
+    for _ in 0..2 {
+        let signal = finished.next().await.unwrap();
+        let signal = signal.args().unwrap();
+        ended.push((signal.id, signal.status));
+    }
+    ended.sort_by_key(|(id, _)| *id);
+    assert_eq!(
+        ended,
+        [
+            (waited[0].id, Status::Cancelled),
+            (stopped[0].id, Status::Done)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_ended_and_says_so() {
+    let bus = Bus::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let wait = r#"action.program = { run = ["/bin/sleep", "60"], timeout_ms = 100 }"#;
+    robot(folder.path(), &[("wait", wait)]);
+    let (_daemon, commands) = start(&bus, folder.path()).await;
+    let waited = invoke(&commands, "wait ten seconds").await;
+    assert_eq!(waited[0].status, Status::TimedOut);
+    assert_eq!(waited[0].result, "it took longer than 100 ms");
+}
+
+#[tokio::test]
+async fn a_program_that_listens_on_a_socket_gets_the_command_and_answers() {
+    let bus = Bus::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("robot.socket");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let action = format!(
+        "action.socket = {{ path = \"{}\", reply = true }}",
+        socket.display()
+    );
+    robot(folder.path(), &[("set_gripper", &action)]);
+    let (_daemon, commands) = start(&bus, folder.path()).await;
+    let serve = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        stream.read_line(&mut line).await.unwrap();
+        stream.write_all(b"it is open\n").await.unwrap();
+        serde_json::from_str::<serde_json::Value>(&line).unwrap()
+    };
+    let (done, told) = tokio::join!(invoke(&commands, "open the gripper"), serve);
+    assert_eq!(
+        (done[0].status, done[0].result.as_str()),
+        (Status::Done, "it is open")
+    );
+    assert_eq!(told["command"], "set_gripper");
+    assert_eq!(told["arguments"]["state"], "open");
+    assert_eq!(told["id"], done[0].id);
+}
+
+/// A robot on the bus.
+struct Robot;
+
+#[zbus::interface(name = "org.example.Robot")]
+impl Robot {
+    fn turn(&self, direction: &str, angle: i32, fast: bool) -> zbus::fdo::Result<String> {
+        match direction {
+            "left" => Ok(format!("turned {angle}, {fast}")),
+            _ => Err(zbus::fdo::Error::Failed("there is a wall".into())),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_method_is_called_with_typed_arguments_and_its_error_is_the_command_s() {
+    let bus = Bus::start().await.unwrap();
+    let robot_service = bus.connect(Duration::from_secs(60)).await.unwrap();
+    let server = robot_service.object_server();
+    server.at("/org/example/Robot", Robot).await.unwrap();
+    robot_service
+        .request_name("org.example.Robot")
+        .await
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let turn = r#"action.method = { destination = "org.example.Robot", path = "/org/example/Robot", interface = "org.example.Robot", member = "Turn", arguments = [{ type = "s", value = "{direction}" }, { type = "i", value = "{angle}" }, { type = "b", value = true }] }"#;
+    robot(folder.path(), &[("turn", turn)]);
+    let (_daemon, commands) = start(&bus, folder.path()).await;
+    let left = invoke(&commands, "turn left").await;
+    assert_eq!(
+        (left[0].status, left[0].result.as_str()),
+        (Status::Done, "turned 90, true")
+    );
+    let right = invoke(&commands, "rotate right by forty five degrees").await;
+    assert_eq!(right[0].status, Status::Failed);
+    assert_eq!(
+        right[0].result,
+        "org.freedesktop.DBus.Error.Failed: there is a wall"
+    );
+}
