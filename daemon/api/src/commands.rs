@@ -145,9 +145,9 @@ pub trait Commands {
     /// wrote only they confirm; what was said, whoever may talk to the daemon.
     fn confirm(&self, id: u64) -> Result<Vec<Invocation>, Error>;
 
-    /// Cancels all that waits to be confirmed and all actions that run, and invokes every command of the catalogue that `halts`. The
-    /// model is not asked, and no condition holds it up. Returns what was invoked, and does not wait
-    /// until it has ended.
+    /// Cancels all that waits to be confirmed and all actions that run, and invokes every command of the catalogue that
+    /// `halts`. The model is not asked, and no condition holds it up. Returns what was invoked, and does not
+    /// wait until it has ended.
     fn halt(&self) -> Result<Vec<Invocation>, Error>;
 
     /// The action of this command has ended. `details` are those of [`Self::invoked`], and the `result`: what
