@@ -144,8 +144,9 @@ mod tests {
             fill("{{count}} {word}").unwrap(),
             "{count} -n $(id); 'x' \"y\" *"
         );
+        assert_eq!(fill("{{{count}").unwrap(), "{3");
         assert_eq!(fill("").unwrap(), "");
-        for wrong in ["{count", "count}", "{}", "{Count}", "{a b}", "{{{count}"] {
+        for wrong in ["{count", "count}", "{}", "{Count}", "{a b}"] {
             assert!(fill(wrong).is_err(), "{wrong}");
         }
     }
