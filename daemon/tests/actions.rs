@@ -83,7 +83,7 @@ async fn commands_said_together_are_done_one_after_the_other_and_none_after_one_
         flag.display()
     );
     robot(folder.path(), &[("move_arm", &raise), ("look", &look)]);
-    let (_daemon, commands) = start(&bus, folder.path()).await;
+    let (daemon, commands) = start(&bus, folder.path()).await;
     let both = "raise your arm and look up";
     let statuses = async || {
         let done = invoke(&commands, both).await;
@@ -92,7 +92,7 @@ async fn commands_said_together_are_done_one_after_the_other_and_none_after_one_
     assert_eq!(statuses().await, [Status::Done, Status::Done]);
     let fails = r#"action.program = { run = ["/bin/false"] }"#;
     robot(folder.path(), &[("move_arm", fails), ("look", &look)]);
-    gemmad_api::ManagerProxy::new(_daemon.connection())
+    gemmad_api::ManagerProxy::new(daemon.connection())
         .await
         .unwrap()
         .reload()
@@ -182,6 +182,7 @@ struct Robot;
 
 #[zbus::interface(name = "org.example.Robot")]
 impl Robot {
+    #[allow(clippy::unused_self)] // A method is called on its object.
     fn turn(&self, direction: &str, angle: i32, fast: bool) -> zbus::fdo::Result<String> {
         match direction {
             "left" => Ok(format!("turned {angle}, {fast}")),
