@@ -3,7 +3,7 @@
 use std::fmt;
 
 use cpal::traits::{DeviceTrait, HostTrait};
-use cpal::{Device, DeviceId, ErrorKind, Host, HostId};
+use cpal::{Device, DeviceId, ErrorKind, Host, HostId, SupportedStreamConfig};
 
 /// Most devices named in an error.
 const LISTED: usize = 12;
@@ -48,6 +48,17 @@ impl Kind {
                 .default_input_device()
                 .filter(|device| !is_monitor(device)),
             Self::Loudspeaker => host.default_output_device(),
+        }
+    }
+
+    /// The format a device has by itself.
+    ///
+    /// # Errors
+    /// Those of cpal.
+    pub fn format_of(self, device: &Device) -> Result<SupportedStreamConfig, cpal::Error> {
+        match self {
+            Self::Microphone => device.default_input_config(),
+            Self::Loudspeaker => device.default_output_config(),
         }
     }
 

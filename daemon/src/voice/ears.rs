@@ -1,16 +1,18 @@
 //! The voice thread: microphone → 16 kHz → speech or not → utterances.
 
 use std::io;
-use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::capture::Capture;
+use super::held::Streaming;
 use super::resample::{RATE, Resampler};
 use super::utterance::{Segment, Segmenter};
-use super::watched::{Change, Report, Streaming, Watched};
+use super::watched::{Change, Report, Watched};
+use super::worker::Worker;
 use crate::config::{self, Mode};
 
 /// How long the assistant's voice is still captured after it has left the loudspeaker: the way through the
@@ -68,15 +70,10 @@ enum Command {
     Deafen(bool),
     Listen,
     Stop,
-    End,
 }
 
 /// The handle of the voice thread, which ends when this is dropped.
-pub struct Ears {
-    commands: Sender<Command>,
-    /// Always there; an option only so that it can be joined.
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Ears(Worker<Command>);
 
 impl Ears {
     /// Starts the voice thread. In mode `always` it opens the microphone at once.
@@ -84,59 +81,39 @@ impl Ears {
     /// # Errors
     /// When no thread can be started.
     pub fn spawn(config: &config::Voice) -> io::Result<(Self, UnboundedReceiver<Heard>)> {
-        let (commands, inbox) = mpsc::channel();
         let (heard, reports) = unbounded_channel();
         let config = config.clone();
-        let thread = thread::Builder::new()
-            .name("voice".into())
-            .spawn(move || Listener::new(config, inbox, heard).run())?;
-        let thread = Some(thread);
-        Ok((Self { commands, thread }, reports))
+        let worker = Worker::spawn("voice", move |inbox| {
+            Listener::new(config, inbox, heard).run();
+        })?;
+        Ok((Self(worker), reports))
     }
 
     /// Hears as this configuration says from now on; the utterance being heard is dropped.
     pub fn configure(&self, config: &config::Voice) {
-        self.send(Command::Configure(config.clone()));
+        self.0.order(Command::Configure(config.clone()));
     }
 
     /// Closes the device and drops the utterance being heard, or allows it to be opened again.
     pub fn mute(&self, muted: bool) {
-        self.send(Command::Mute(muted));
+        self.0.order(Command::Mute(muted));
     }
 
     /// Drops the utterance being heard and hears nothing while the assistant itself speaks, which it would
     /// take for somebody; or hears again.
     pub fn deafen(&self, deaf: bool) {
-        self.send(Command::Deafen(deaf));
+        self.0.order(Command::Deafen(deaf));
     }
 
     /// Push to talk: hears one utterance. Does nothing in mode `always`, where everything is heard
     /// anyway, in mode `off`, and while muted.
     pub fn listen(&self) {
-        self.send(Command::Listen);
+        self.0.order(Command::Listen);
     }
 
     /// Drops the utterance being heard, and no longer waits for the one [`Self::listen`] asked for.
     pub fn stop(&self) {
-        self.send(Command::Stop);
-    }
-
-    fn send(&self, command: Command) {
-        // A thread that ended, because nobody takes its reports, needs no commands.
-        let _ = self.commands.send(command);
-        if let Some(thread) = &self.thread {
-            thread.thread().unpark();
-        }
-    }
-}
-
-impl Drop for Ears {
-    fn drop(&mut self) {
-        self.send(Command::End);
-        if let Some(thread) = self.thread.take() {
-            // It never blocks, so this is quick. If it panicked, the panic was reported.
-            let _ = thread.join();
-        }
+        self.0.order(Command::Stop);
     }
 }
 
@@ -251,7 +228,7 @@ impl Listener {
                     self.listening = true;
                 }
                 Ok(Command::Stop) => self.stop(),
-                Ok(Command::End) | Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
         }
@@ -314,7 +291,7 @@ impl Listener {
         let (Some(capture), Some(stream)) = (self.microphone.stream(), &mut self.stream) else {
             return;
         };
-        let heard = capture.moved();
+        let heard = capture.held().pulse.moved();
         stream.read(capture);
         if matches!(self.deaf, Deaf::Until(end) if end <= heard) {
             self.deaf = Deaf::Not;

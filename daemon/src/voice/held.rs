@@ -4,11 +4,14 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cpal::{BufferSize, Device, ErrorKind, HostId, Stream, StreamConfig};
+use cpal::traits::{DeviceTrait, StreamTrait};
+use cpal::{BufferSize, Device, ErrorKind, HostId, Stream, StreamConfig, SupportedStreamConfig};
 
 use super::device::{self, DeviceError, Kind};
 
@@ -18,51 +21,180 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// How long the sound system may take to make a stream, where cpal can tell it.
 pub const BUILDING: Duration = Duration::from_secs(5);
 
-/// Keeps a stream open; its thread closes it when this is dropped.
-pub struct Hold {
-    _sender: Sender<Infallible>,
+/// An open stream of sound, seen from our end of its ring.
+pub trait Streaming: Sized + Send + 'static {
+    /// Which way its sound goes.
+    const KIND: Kind;
+
+    /// Builds the stream in the format of `held`, and our end of it, which keeps that.
+    ///
+    /// # Errors
+    /// When the sound system refuses.
+    fn build(device: &Device, held: Held) -> Result<(Stream, Self), cpal::Error>;
+
+    /// What it has in common with all others.
+    fn held(&self) -> &Held;
+}
+
+/// What every stream has. Dropping it closes the device.
+pub struct Held {
+    /// Its name for people.
+    pub name: String,
+    /// The sound system it belongs to.
+    pub host: HostId,
+    /// The device's own format, because the sound system would convert worse than we do.
+    pub format: SupportedStreamConfig,
+    /// What the callback knows too.
+    pub pulse: Arc<Pulse>,
+    /// Its thread closes the stream when this is dropped.
+    _opened: Sender<Infallible>,
+}
+
+impl Held {
+    fn of(
+        kind: Kind,
+        device: &Device,
+        listener: &Thread,
+        opened: Sender<Infallible>,
+    ) -> Result<Self, DeviceError> {
+        let name = device::name(device);
+        let failed = |error: cpal::Error| DeviceError::new(kind, &name, &error);
+        let (host, format) = (
+            device.id().map_err(failed)?.host(),
+            kind.format_of(device).map_err(failed)?,
+        );
+        Ok(Self {
+            name,
+            host,
+            format,
+            pulse: Arc::new(Pulse::new(listener.clone())),
+            _opened: opened,
+        })
+    }
+}
+
+/// What the callback of a stream and our end of it both know.
+pub struct Pulse {
+    opened: Instant,
+    /// Nanoseconds from `opened` to the last callback; 0 before the first.
+    moved: AtomicU64,
+    /// Times the sound system lost sound, or had none to play.
+    overruns: AtomicU64,
+    /// The first error that ended the stream. A broken ALSA stream has been seen to report more than a
+    /// million of them a second.
+    fault: OnceLock<cpal::Error>,
+    /// The thread at our end.
+    listener: Thread,
+}
+
+impl Pulse {
+    fn new(listener: Thread) -> Self {
+        Self {
+            opened: Instant::now(),
+            moved: AtomicU64::new(0),
+            overruns: AtomicU64::new(0),
+            fault: OnceLock::new(),
+            listener,
+        }
+    }
+
+    /// Nanoseconds since the stream was opened, never 0. For the callback.
+    pub fn now(&self) -> u64 {
+        let now = u64::try_from(self.opened.elapsed().as_nanos());
+        now.unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Sound moves `now`; says whether it never did before. For the callback.
+    pub fn beat(&self, now: u64) -> bool {
+        self.moved.swap(now, Relaxed) == 0
+    }
+
+    /// Wakes the thread at our end. For the callback: an atomic swap and, if the thread sleeps, one system
+    /// call that does not block; so that thread neither polls nor waits longer than it must.
+    pub fn wake(&self) {
+        self.listener.unpark();
+    }
+
+    /// What the sound system's errors are told to.
+    pub fn on_error(self: &Arc<Self>) -> impl FnMut(cpal::Error) + Send + 'static {
+        let pulse = Arc::clone(self);
+        move |error| match error.kind() {
+            // The stream goes on.
+            ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied => {}
+            ErrorKind::Xrun => {
+                pulse.overruns.fetch_add(1, Relaxed);
+            }
+            _ => {
+                if pulse.fault.set(error).is_ok() {
+                    pulse.wake();
+                }
+            }
+        }
+    }
+
+    /// The time so many nanoseconds after the stream was opened.
+    pub fn at(&self, nanoseconds: u64) -> Instant {
+        self.opened + Duration::from_nanos(nanoseconds)
+    }
+
+    /// When sound moved last; before any did, when the stream was opened.
+    pub fn moved(&self) -> Instant {
+        self.at(self.moved.load(Relaxed))
+    }
+
+    /// Whether any sound moved.
+    pub fn has_moved(&self) -> bool {
+        self.moved.load(Relaxed) > 0
+    }
+
+    /// Times the sound system lost sound, or had none to play.
+    pub fn overruns(&self) -> u64 {
+        self.overruns.load(Relaxed)
+    }
+
+    /// The error that ended the stream, if one did.
+    pub fn fault(&self) -> Option<&cpal::Error> {
+        self.fault.get()
+    }
 }
 
 /// Disconnects when a thread that held a stream has let go of the device.
 pub struct Closed(Receiver<Infallible>);
 
 /// A device that is being opened, and what our end of it will be. Dropping this gives up.
-pub struct Opening<T>(Kind, Receiver<Result<T, DeviceError>>);
+pub struct Opening<S>(Receiver<Result<S, DeviceError>>);
 
-impl<T> Opening<T> {
+impl<S: Streaming> Opening<S> {
     /// The outcome, once there is one.
     #[must_use]
-    pub fn outcome(&self) -> Option<Result<T, DeviceError>> {
-        match self.1.try_recv() {
+    pub fn outcome(&self) -> Option<Result<S, DeviceError>> {
+        match self.0.try_recv() {
             Ok(outcome) => Some(outcome),
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => Some(Err(DeviceError::System(
-                self.0,
+                S::KIND,
                 "its library crashed".into(),
             ))),
         }
     }
 }
 
-/// Begins to open the device of that kind called `wanted` by id or name, or the default one of `host` or of
-/// the first sound system that answers. `start` makes its stream and our end of it, which is given the
-/// hold. `listener` is unparked when that has succeeded or failed. `before` is the stream to wait for
-/// first.
+/// Begins to open the device called `wanted` by id or name, or the default one of `host` or of the first
+/// sound system that answers. `listener` is unparked when it is open or has failed, whenever sound has moved,
+/// and when it breaks. `before` is the stream to wait for first.
 ///
 /// # Errors
 /// When no thread can be started.
-pub fn open<T: Send + 'static>(
-    kind: Kind,
+pub fn open<S: Streaming>(
     wanted: String,
     host: Option<HostId>,
     listener: Thread,
     before: Option<Closed>,
-    start: impl FnOnce(&Device, Hold) -> Result<(Stream, T), DeviceError> + Send + 'static,
-) -> io::Result<(Opening<T>, Closed)> {
+) -> io::Result<(Opening<S>, Closed)> {
     let (outcome, opening) = mpsc::channel();
     let (holding, closed) = mpsc::channel();
     thread::Builder::new()
-        .name(kind.to_string())
+        .name(S::KIND.to_string())
         .spawn(move || {
             if let Some(Closed(before)) = before {
                 // Disconnected or timed out: either way it is our turn.
@@ -70,21 +202,19 @@ pub fn open<T: Send + 'static>(
             }
             // ALSA writes to standard error about every device it cannot open, at every attempt.
             let alsa = alsa::Output::local_error_handler();
-            let (hold, dropped) = mpsc::channel();
-            match device::find(kind, &wanted, host)
-                .and_then(|device| start(&device, Hold { _sender: hold }))
-            {
+            let (opened, dropped) = mpsc::channel();
+            match start::<S>(&wanted, host, &listener, opened) {
                 Ok((stream, it)) => {
                     if outcome.send(Ok(it)).is_ok() {
                         listener.unpark();
-                        // Nothing is ever sent; this returns when the hold is dropped.
+                        // Nothing is ever sent; this returns when our end is dropped.
                         let _ = dropped.recv();
                     }
                     drop(stream);
                 }
                 Err(error) => {
                     if let Ok(alsa) = alsa {
-                        log::debug!(alsa:% = alsa.borrow(); "no {kind}: {error}");
+                        log::debug!(alsa:% = alsa.borrow(); "no {}: {error}", S::KIND);
                     }
                     // Nobody may want to know any more.
                     let _ = outcome.send(Err(error));
@@ -93,7 +223,27 @@ pub fn open<T: Send + 'static>(
             }
             drop::<Sender<Infallible>>(holding);
         })?;
-    Ok((Opening(kind, opening), Closed(closed)))
+    Ok((Opening(opening), Closed(closed)))
+}
+
+fn start<S: Streaming>(
+    wanted: &str,
+    host: Option<HostId>,
+    listener: &Thread,
+    opened: Sender<Infallible>,
+) -> Result<(Stream, S), DeviceError> {
+    let device = device::find(S::KIND, wanted, host)?;
+    let held = Held::of(S::KIND, &device, listener, opened)?;
+    let name = held.name.clone();
+    let failed = |error: cpal::Error| DeviceError::new(S::KIND, &name, &error);
+    let (stream, it) = S::build(&device, held).map_err(failed)?;
+    stream.play().map_err(failed)?;
+    let format = &it.held().format;
+    log::info!(
+        rate = format.sample_rate(), channels = format.channels(), format:% = format.sample_format();
+        "{} {name} opened", S::KIND
+    );
+    Ok((stream, it))
 }
 
 /// Builds a stream with so many milliseconds of sound per callback, or with as much as the device wants if
@@ -125,7 +275,7 @@ macro_rules! for_samples {
     ($format:expr, $function:ident) => {{
         use cpal::SampleFormat;
         match $format {
-            SampleFormat::I8 => Ok($function::<i8> as fn(_, _, _, _) -> _),
+            SampleFormat::I8 => Ok($function::<i8> as fn(_, _, _) -> _),
             SampleFormat::I16 => Ok($function::<i16> as _),
             SampleFormat::I24 => Ok($function::<cpal::I24> as _),
             SampleFormat::I32 => Ok($function::<i32> as _),

@@ -23,6 +23,7 @@ mod turn;
 mod utterance;
 mod vad;
 mod watched;
+mod worker;
 
 pub use ears::{Ears, Heard};
 pub use file::{FileError, decode};

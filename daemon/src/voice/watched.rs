@@ -1,13 +1,11 @@
 //! A device over time: opened when wanted, watched while open, and got back when it is lost.
 
-use std::io;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use cpal::HostId;
 
-use super::device::Kind;
-use super::held::{Closed, Opening};
+use super::held::{self, Closed, Held, Opening, Streaming};
 
 /// A device that moves no sound for so long is gone, whatever the sound system says.
 const SILENT: Duration = Duration::from_secs(2);
@@ -21,40 +19,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// An open stream of sound.
-pub trait Streaming: Sized {
-    /// Which way its sound goes.
-    const KIND: Kind;
-
-    /// Begins to open the device called `wanted` by id or name, or the default one of `host` or of the first
-    /// sound system that answers. `listener` is unparked when it is open or has failed, whenever sound has
-    /// moved, and when it breaks. `before` is the stream to wait for first.
-    ///
-    /// # Errors
-    /// When no thread can be started.
-    fn open(
-        wanted: String,
-        host: Option<HostId>,
-        listener: Thread,
-        before: Option<Closed>,
-    ) -> io::Result<(Opening<Self>, Closed)>;
-
-    /// Its name for people.
-    fn name(&self) -> &str;
-
-    /// The sound system it belongs to.
-    fn host(&self) -> HostId;
-
-    /// When sound moved last; before any did, when it was opened.
-    fn moved(&self) -> Instant;
-
-    /// Whether any sound moved.
-    fn has_moved(&self) -> bool;
-
-    /// The error that ended it, if one did.
-    fn fault(&self) -> Option<&cpal::Error>;
-}
 
 /// What there is to report of a device.
 #[derive(Debug)]
@@ -180,11 +144,12 @@ impl<S: Streaming> Watched<S> {
                 }
             },
             State::Opened(stream) | State::Sounding(stream) => {
-                let (kind, name) = (S::KIND, stream.name());
-                let problem = if let Some(fault) = stream.fault() {
+                let Held { name, pulse, .. } = stream.held();
+                let kind = S::KIND;
+                let problem = if let Some(fault) = pulse.fault() {
                     format!("the {kind} {name} failed ({fault}); it is tried again")
                 } else if self.deadline().is_some_and(|deadline| deadline <= now) {
-                    let seconds = (now - stream.moved()).as_secs();
+                    let seconds = (now - pulse.moved()).as_secs();
                     let does = kind.moves();
                     format!("the {kind} {name} {does} no sound for {seconds} s; it is tried again")
                 } else {
@@ -207,15 +172,15 @@ impl<S: Streaming> Watched<S> {
                 // Once that is reported, only an outcome matters, and that wakes the thread.
                 self.problem.is_empty().then_some(*since + SLOW)
             }
-            State::Opened(stream) => Some(stream.moved() + SLOW),
-            State::Sounding(stream) => Some(stream.moved() + SILENT),
+            State::Opened(stream) => Some(stream.held().pulse.moved() + SLOW),
+            State::Sounding(stream) => Some(stream.held().pulse.moved() + SILENT),
         }
     }
 
     fn start(&mut self) {
         let now = Instant::now();
         let (device, listener) = (self.device.clone(), self.listener.clone());
-        match S::open(device, self.host, listener, self.last.take()) {
+        match held::open(device, self.host, listener, self.last.take()) {
             Ok((opening, closed)) => {
                 self.last = Some(closed);
                 self.state = State::Opening(opening, now);
@@ -227,10 +192,11 @@ impl<S: Streaming> Watched<S> {
     /// Announces the device when its first sound has moved.
     fn greet(&mut self) {
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Opened(stream) if stream.has_moved() => {
+            State::Opened(stream) if stream.held().pulse.has_moved() => {
                 self.pause = FIRST_PAUSE;
-                self.host = Some(stream.host());
-                (self.report)(Report::Device(Some(stream.name().into())));
+                let Held { name, host, .. } = stream.held();
+                self.host = Some(*host);
+                (self.report)(Report::Device(Some(name.clone())));
                 self.state = State::Sounding(stream);
                 self.set_problem(String::new());
             }

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -15,6 +15,7 @@ use super::{Said, SpeechError};
 use crate::config;
 use crate::voice::resample::Resampler;
 use crate::voice::watched::{Change, Report, Watched};
+use crate::voice::worker::Worker;
 
 /// How long the loudspeaker stays open when nothing is said: some devices click, or are slow, when they are
 /// opened for every answer.
@@ -50,7 +51,7 @@ impl Sounds {
     /// When the speech was stopped, or there is no loudspeaker for it.
     pub async fn send(&self, sound: Sound) -> Result<(), SpeechError> {
         let sent = self.sounds.send(sound).await;
-        self.mouth.wake();
+        self.mouth.0.wake();
         sent.map_err(|_| SpeechError::Stopped)
     }
 }
@@ -59,7 +60,7 @@ impl Drop for Sounds {
     fn drop(&mut self) {
         // The thread is to see that this was the last of it, so that goes first.
         self.sounds = channel::channel(1).0;
-        self.mouth.wake();
+        self.mouth.0.wake();
     }
 }
 
@@ -68,7 +69,6 @@ enum Command {
     Prepare,
     Say(Speech),
     Stop(Option<u64>),
-    End,
 }
 
 /// One speech, on its way to the loudspeaker.
@@ -84,11 +84,7 @@ struct Speech {
 
 /// The handle of the mouth's thread, which ends when this is dropped.
 #[derive(Debug)]
-pub struct Mouth {
-    commands: Sender<Command>,
-    /// Always there; an option only so that it can be joined.
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Mouth(Worker<Command>);
 
 impl Mouth {
     /// Starts the thread. The loudspeaker is opened when there is something to say.
@@ -96,23 +92,21 @@ impl Mouth {
     /// # Errors
     /// When no thread can be started.
     pub fn spawn(config: &config::Speech, said: UnboundedSender<Said>) -> io::Result<Self> {
-        let (commands, inbox) = mpsc::channel();
         let config = config.clone();
-        let thread = thread::Builder::new()
-            .name("mouth".into())
-            .spawn(move || Speaker::new(config, inbox, said).run())?;
-        let thread = Some(thread);
-        Ok(Self { commands, thread })
+        let worker = Worker::spawn("mouth", move |inbox| {
+            Speaker::new(config, inbox, said).run();
+        })?;
+        Ok(Self(worker))
     }
 
     /// Speaks as this configuration says from now on.
     pub fn configure(&self, config: &config::Speech) {
-        self.send(Command::Configure(config.clone()));
+        self.0.order(Command::Configure(config.clone()));
     }
 
     /// Opens the loudspeaker, because something will be said soon.
     pub fn prepare(&self) {
-        self.send(Command::Prepare);
+        self.0.order(Command::Prepare);
     }
 
     /// Begins speech number `id`, after those that were begun before. The second of what is returned gets to
@@ -124,7 +118,7 @@ impl Mouth {
     ) -> (Sounds, oneshot::Receiver<Result<(), SpeechError>>) {
         let (sounds, received) = channel::channel(WAITING);
         let (done, outcome) = oneshot::channel();
-        self.send(Command::Say(Speech {
+        self.0.order(Command::Say(Speech {
             id,
             volume,
             sounds: received,
@@ -137,29 +131,7 @@ impl Mouth {
 
     /// Falls silent in the middle of speech `id`, or of all.
     pub fn stop(&self, id: Option<u64>) {
-        self.send(Command::Stop(id));
-    }
-
-    fn send(&self, command: Command) {
-        // A thread that ended, because nobody takes its reports, needs no commands.
-        let _ = self.commands.send(command);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if let Some(thread) = &self.thread {
-            thread.thread().unpark();
-        }
-    }
-}
-
-impl Drop for Mouth {
-    fn drop(&mut self) {
-        self.send(Command::End);
-        if let Some(thread) = self.thread.take() {
-            // It never blocks, so this is quick. If it panicked, the panic was reported.
-            let _ = thread.join();
-        }
+        self.0.order(Command::Stop(id));
     }
 }
 
@@ -236,7 +208,7 @@ impl Speaker {
                 Ok(Command::Prepare) => self.until = Some(Instant::now() + IDLE),
                 Ok(Command::Say(speech)) => self.speeches.push_back(speech),
                 Ok(Command::Stop(id)) => self.stop(id),
-                Ok(Command::End) | Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
         }

@@ -1,21 +1,15 @@
 //! One open loudspeaker: the mouth's thread at one end of a lock-free ring, cpal's callback at the other.
 
-use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use cpal::traits::{DeviceTrait, StreamTrait};
-use cpal::{
-    Device, ErrorKind, FromSample, HostId, OutputCallbackInfo, SizedSample, Stream, StreamConfig,
-    SupportedStreamConfig,
-};
+use cpal::traits::DeviceTrait;
+use cpal::{Device, FromSample, OutputCallbackInfo, SizedSample, Stream, StreamConfig};
 use rtrb::{Producer, RingBuffer};
 
-use crate::voice::device::{self, DeviceError, Kind};
-use crate::voice::held::{self, Closed, Hold, Opening};
-use crate::voice::watched::Streaming;
+use crate::voice::device::Kind;
+use crate::voice::held::{self, Held, Pulse, Streaming};
 
 /// Milliseconds of sound asked for per callback. ALSA keeps twice as much, which is how long the last word
 /// is still heard after it was stopped.
@@ -30,38 +24,23 @@ const FADE: f32 = 0.98;
 
 /// What both ends of the ring know.
 struct Shared {
-    opened: Instant,
-    /// Nanoseconds from `opened` to the last callback.
-    called: AtomicU64,
-    /// Nanoseconds from the last callback that took samples until the first of them is heard.
-    latency: AtomicU64,
-    /// Nanoseconds from `opened` to that callback.
-    taken_at: AtomicU64,
+    pulse: Arc<Pulse>,
+    /// When all samples taken from the ring so far are heard, in nanoseconds since the stream was opened.
+    heard: AtomicU64,
     /// Samples taken from the ring.
     taken: AtomicU64,
     /// Samples of the ring up to here are not to be played any more.
     cut: AtomicU64,
-    /// The first error that ends the stream.
-    fault: OnceLock<cpal::Error>,
-}
-
-impl Shared {
-    fn since_opened(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
 }
 
 /// An open loudspeaker. It plays silence while nothing is written. Dropping it closes the device.
 pub struct Playback {
-    name: String,
-    host: HostId,
     /// Samples per second. Each is played on every channel.
     pub rate: u32,
     ring: Producer<f32>,
     written: u64,
     shared: Arc<Shared>,
-    /// The thread that holds the stream lets go of it when this is dropped.
-    _hold: Hold,
+    held: Held,
 }
 
 impl Playback {
@@ -92,8 +71,8 @@ impl Playback {
     #[must_use]
     pub fn heard(&self) -> Option<Instant> {
         let taken = self.shared.taken.load(Relaxed);
-        let after = self.shared.taken_at.load(Relaxed) + self.shared.latency.load(Relaxed);
-        (taken >= self.written).then(|| self.shared.opened + Duration::from_nanos(after))
+        let heard = self.shared.heard.load(Relaxed);
+        (taken >= self.written).then(|| self.shared.pulse.at(heard))
     }
 
     /// What was written and not yet taken is not played, beginning with the next callback.
@@ -105,95 +84,36 @@ impl Playback {
 impl Streaming for Playback {
     const KIND: Kind = Kind::Loudspeaker;
 
-    fn open(
-        wanted: String,
-        host: Option<HostId>,
-        listener: Thread,
-        before: Option<Closed>,
-    ) -> io::Result<(Opening<Self>, Closed)> {
-        let woken = listener.clone();
-        held::open(
-            Self::KIND,
-            wanted,
-            host,
-            listener,
-            before,
-            move |device, hold| start(device, hold, &woken),
-        )
+    fn build(device: &Device, held: Held) -> Result<(Stream, Self), cpal::Error> {
+        let format = &held.format;
+        let shared = Arc::new(Shared {
+            pulse: Arc::clone(&held.pulse),
+            heard: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            cut: AtomicU64::new(0),
+        });
+        let build = held::for_samples!(format.sample_format(), build_as)?;
+        let (stream, ring) = held::with_period(format.config(), PERIOD_MS, |config| {
+            build(device, config, shared.clone())
+        })?;
+        let playback = Self {
+            rate: format.sample_rate(),
+            ring,
+            written: 0,
+            shared,
+            held,
+        };
+        Ok((stream, playback))
     }
 
-    fn name(&self) -> &str {
-        &self.name
+    fn held(&self) -> &Held {
+        &self.held
     }
-
-    fn host(&self) -> HostId {
-        self.host
-    }
-
-    fn moved(&self) -> Instant {
-        self.shared.opened + Duration::from_nanos(self.shared.called.load(Relaxed))
-    }
-
-    fn has_moved(&self) -> bool {
-        self.shared.called.load(Relaxed) > 0
-    }
-
-    fn fault(&self) -> Option<&cpal::Error> {
-        self.shared.fault.get()
-    }
-}
-
-/// Starts a stream in the device's own format.
-fn start(
-    device: &Device,
-    hold: Hold,
-    listener: &Thread,
-) -> Result<(Stream, Playback), DeviceError> {
-    let name = device::name(device);
-    let failed = |error: cpal::Error| DeviceError::new(Kind::Loudspeaker, &name, &error);
-    let host = device.id().map_err(failed)?.host();
-    let format = device.default_output_config().map_err(failed)?;
-    let (rate, channels) = (format.sample_rate(), format.channels());
-    let shared = Arc::new(Shared {
-        opened: Instant::now(),
-        called: AtomicU64::new(0),
-        latency: AtomicU64::new(0),
-        taken_at: AtomicU64::new(0),
-        taken: AtomicU64::new(0),
-        cut: AtomicU64::new(0),
-        fault: OnceLock::new(),
-    });
-    let (stream, ring) = build(device, &format, listener, &shared).map_err(failed)?;
-    stream.play().map_err(failed)?;
-    log::info!(rate, channels, format:% = format.sample_format(); "loudspeaker {name} opened");
-    let playback = Playback {
-        name,
-        host,
-        rate,
-        ring,
-        written: 0,
-        shared,
-        _hold: hold,
-    };
-    Ok((stream, playback))
-}
-
-fn build(
-    device: &Device,
-    format: &SupportedStreamConfig,
-    listener: &Thread,
-    shared: &Arc<Shared>,
-) -> Result<(Stream, Producer<f32>), cpal::Error> {
-    let build = held::for_samples!(format.sample_format(), build_as)?;
-    held::with_period(format.config(), PERIOD_MS, |config| {
-        build(device, config, listener.clone(), shared.clone())
-    })
 }
 
 fn build_as<T>(
     device: &Device,
     config: StreamConfig,
-    listener: Thread,
     shared: Arc<Shared>,
 ) -> Result<(Stream, Producer<f32>), cpal::Error>
 where
@@ -201,22 +121,11 @@ where
 {
     let channels = usize::from(config.channels.max(1));
     let (producer, mut ring) = RingBuffer::<f32>::new(RING_MS * config.sample_rate as usize / 1000);
-    let on_error = {
-        let (listener, shared) = (listener.clone(), shared.clone());
-        move |error: cpal::Error| match error.kind() {
-            // The stream goes on.
-            ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied | ErrorKind::Xrun => {}
-            _ => {
-                if shared.fault.set(error).is_ok() {
-                    listener.unpark();
-                }
-            }
-        }
-    };
+    let on_error = shared.pulse.on_error();
     let mut last = 0.0;
     // Real time: allocates nothing, locks nothing, logs nothing; see the microphone's.
     let on_room = move |room: &mut [T], info: &OutputCallbackInfo| {
-        let now = shared.since_opened();
+        let now = shared.pulse.now();
         let mut taken = shared.taken.load(Relaxed);
         let cut = shared.cut.load(Relaxed).saturating_sub(taken);
         let cut = usize::try_from(cut).map_or(ring.slots(), |cut| cut.min(ring.slots()));
@@ -240,13 +149,11 @@ where
             let length = Duration::from_secs(1) * u32::try_from(frames).unwrap_or(0);
             let until_heard = wait + length / config.sample_rate.max(1);
             let until_heard = u64::try_from(until_heard.as_nanos()).unwrap_or(0);
-            shared.latency.store(until_heard, Relaxed);
-            shared.taken_at.store(now, Relaxed);
+            shared.heard.store(now + until_heard, Relaxed);
             shared.taken.store(taken + frames as u64, Relaxed);
         }
-        let is_first = shared.called.swap(now.max(1), Relaxed) == 0;
-        if is_first || frames > 0 || cut > 0 {
-            listener.unpark();
+        if shared.pulse.beat(now) || frames > 0 || cut > 0 {
+            shared.pulse.wake();
         }
     };
     let stream = device.build_output_stream(config, on_room, on_error, Some(held::BUILDING))?;
