@@ -188,11 +188,25 @@ impl Answer {
     ///
     /// # Errors
     /// When the request fails.
-    pub async fn text(mut self) -> Result<(String, Stats), EngineError> {
+    pub async fn text(self) -> Result<(String, Stats), EngineError> {
+        self.follow(|_| {}).await
+    }
+
+    /// The same, and shows `watch` the text so far whenever it has grown.
+    ///
+    /// # Errors
+    /// When the request fails.
+    pub async fn follow(
+        mut self,
+        mut watch: impl FnMut(&str),
+    ) -> Result<(String, Stats), EngineError> {
         let mut text = String::new();
         loop {
             match self.next().await {
-                Event::Text(piece) => text.push_str(&piece.text),
+                Event::Text(piece) => {
+                    text.push_str(&piece.text);
+                    watch(&text);
+                }
                 Event::Done(stats) => return Ok((text, stats)),
                 // What there is of an answer that ought to have been more is told with the reason.
                 Event::Failed(EngineError::Incomplete { .. }) => {

@@ -14,9 +14,7 @@ use super::speech::{self, Manner, SpeechError};
 use super::turn::{Event, Told};
 use crate::commands::{self, Commands, Force, Origin, Reading};
 use crate::config::Config;
-use crate::engine::{
-    self, Answer, Engine, EngineError, Grammar, Preamble, Request, SAMPLE_RATE, Turn,
-};
+use crate::engine::{Answer, Engine, EngineError, Grammar, Preamble, Request, SAMPLE_RATE, Turn};
 use crate::platform::thermal;
 
 /// How far behind the speaker the engine may be for an answer to be begun before it is known that they
@@ -185,33 +183,22 @@ impl Conversation {
     /// it.
     async fn reply(
         &self,
-        mut reply: Answer,
+        reply: Answer,
         aloud: &mut Aloud<'_>,
     ) -> Result<(String, Stats), EngineError> {
-        let mut text = String::new();
         let mut spoken = 0;
-        loop {
-            match reply.next().await {
-                engine::Event::Text(piece) => {
-                    text.push_str(&piece.text);
-                    if self.force.is_none() || !commands::may_be_call(&text) {
-                        aloud.push(&text[spoken..]);
-                        spoken = text.len();
-                    }
-                }
-                engine::Event::Done(stats) => {
-                    let said = self.understand(text).await;
-                    if spoken == 0 {
-                        aloud.push(&said);
-                    }
-                    return Ok((said, stats));
-                }
-                engine::Event::Failed(EngineError::Incomplete { .. }) => {
-                    return Err(EngineError::Incomplete { text });
-                }
-                engine::Event::Failed(error) => return Err(error),
+        let growing = |text: &str| {
+            if self.force.is_none() || !commands::may_be_call(text) {
+                aloud.push(&text[spoken..]);
+                spoken = text.len();
             }
+        };
+        let (text, stats) = reply.follow(growing).await?;
+        let said = self.understand(text).await;
+        if spoken == 0 {
+            aloud.push(&said);
         }
+        Ok((said, stats))
     }
 
     /// Carries out the commands that an answer consists of; returns what the person is told.
