@@ -1,7 +1,8 @@
 //! What the system gives a daemon: a journal to log to, a service manager to report to, signals,
-//! thermometers.
+//! thermometers, and processes of its own.
 
 pub mod event;
+pub mod group;
 pub mod logging;
 pub mod signals;
 pub mod systemd;

@@ -9,14 +9,15 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::unistd::{Uid, User};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{ChildStdin, Command};
 
 use super::text::{Text, always};
 use super::{ActionError, Job, Output, Timeout};
 use crate::commands::{Kind, Name, Parameter};
+use crate::platform::group::Group;
 
 /// Time a program has to end in order (SIGTERM) before it is killed: enough to tell a motor to stand still.
 const GRACE: Duration = Duration::from_millis(500);
@@ -113,11 +114,11 @@ impl Program {
         job: Job<'_>,
         stop: impl Future<Output = ActionError>,
     ) -> Result<String, ActionError> {
-        let group = Group::start(self.command(job)).map_err(|error| {
+        let group = Group::start(&mut self.command(job)).map_err(|error| {
             let path = self.run.first().and_then(Text::fixed).unwrap_or_default();
             ActionError::Failed(format!("{path} cannot be run: {error}"))
         })?;
-        group.run_until(stop, job.json(), self.output).await
+        run_until(group, stop, job.json(), self.output).await
     }
 
     fn command(&self, job: Job<'_>) -> Command {
@@ -131,7 +132,6 @@ impl Program {
             .env("GEMMAD_COMMAND", &job.call.name)
             .env("GEMMAD_ID", job.id.to_string())
             .current_dir("/")
-            .process_group(0)
             .stdin(match self.stdin {
                 Input::Nothing => Stdio::null(),
                 Input::Json => Stdio::piped(),
@@ -176,86 +176,51 @@ impl TryFrom<String> for Account {
     }
 }
 
-/// A running program and all that it began.
-#[derive(Debug)]
-struct Group {
-    child: Child,
-    /// As long as one of them lives, this number is nobody else's.
-    id: Pid,
-    is_over: bool,
-}
-
-impl Group {
-    fn start(mut command: Command) -> std::io::Result<Self> {
-        let child = command.spawn()?;
-        let id = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        let id = id.ok_or(std::io::ErrorKind::NotFound)?;
-        Ok(Self {
-            child,
-            id,
-            is_over: false,
-        })
-    }
-
-    /// Follows it to its end, or ends it when there is a reason to `stop`.
-    async fn run_until(
-        mut self,
-        stop: impl Future<Output = ActionError>,
-        input: String,
-        output: Output,
-    ) -> Result<String, ActionError> {
-        tokio::select! {
-            ended = self.run(input, output) => ended,
-            why = stop => {
-                self.end().await;
-                Err(why)
-            }
+/// Follows a program to its end, or ends it when there is a reason to `stop`.
+async fn run_until(
+    mut group: Group,
+    stop: impl Future<Output = ActionError>,
+    input: String,
+    output: Output,
+) -> Result<String, ActionError> {
+    tokio::select! {
+        ended = run(&mut group, input, output) => ended,
+        why = stop => {
+            end(&mut group).await;
+            Err(why)
         }
-    }
-
-    async fn run(&mut self, input: String, output: Output) -> Result<String, ActionError> {
-        let stdin = self.child.stdin.take();
-        let (stdout, stderr) = (self.child.stdout.take(), self.child.stderr.take());
-        let (id, child) = (self.id, &mut self.child);
-        let ended = async {
-            let status = child.wait().await;
-            // What it left behind may hold the pipes open. There may be nothing.
-            let _ = kill_process_group(id, Signal::KILL);
-            status
-        };
-        let (said, complained, (), status) = tokio::join!(
-            read(stdout, output),
-            read(stderr, output),
-            write(stdin, input),
-            ended
-        );
-        self.is_over = true;
-        let failed = |why: String| Err(ActionError::Failed(why));
-        match status {
-            Ok(status) if status.success() => Ok(output.keep(&said)),
-            Ok(status) => failed(failure(status, &output.keep(&complained))),
-            Err(error) => failed(error.to_string()),
-        }
-    }
-
-    /// Has it end, in order if it can do so quickly.
-    async fn end(&mut self) {
-        // Who is gone already needs no signal.
-        let _ = kill_process_group(self.id, Signal::TERM);
-        let _ = tokio::time::timeout(GRACE, self.child.wait()).await;
-        let _ = kill_process_group(self.id, Signal::KILL);
-        let _ = self.child.wait().await;
-        self.is_over = true;
     }
 }
 
-impl Drop for Group {
-    /// The daemon ends while it runs.
-    fn drop(&mut self) {
-        if !self.is_over {
-            let _ = kill_process_group(self.id, Signal::KILL);
-        }
+async fn run(group: &mut Group, input: String, output: Output) -> Result<String, ActionError> {
+    let child = &mut group.child;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let ended = async {
+        let status = group.wait().await;
+        // What it left behind may hold the pipes open.
+        group.signal(Signal::KILL);
+        status
+    };
+    let (said, complained, (), status) = tokio::join!(
+        read(stdout, output),
+        read(stderr, output),
+        write(stdin, input),
+        ended
+    );
+    let failed = |why: String| Err(ActionError::Failed(why));
+    match status {
+        Ok(status) if status.success() => Ok(output.keep(&said)),
+        Ok(status) => failed(failure(status, &output.keep(&complained))),
+        Err(error) => failed(error.to_string()),
     }
+}
+
+/// Has it end, in order if it can do so quickly.
+async fn end(group: &mut Group) {
+    group.signal(Signal::TERM);
+    let _ = tokio::time::timeout(GRACE, group.wait()).await;
+    group.signal(Signal::KILL);
+    let _ = group.wait().await;
 }
 
 fn failure(status: ExitStatus, complained: &str) -> String {

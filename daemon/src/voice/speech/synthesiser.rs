@@ -6,15 +6,15 @@
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::SpeechError;
 use super::mouth::{Sound, Sounds};
 use super::pcm::Reader;
 use crate::config;
+use crate::platform::group::Group;
 
 /// How long the program may write nothing. A large voice takes seconds to load on a small board.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -112,21 +112,16 @@ impl Synthesiser {
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
+            .stderr(Stdio::piped());
         for name in PRIVATE {
             command.env_remove(name);
         }
-        let child = command.spawn().map_err(|error| SpeechError::NotStarted {
+        let group = Group::start(&mut command).map_err(|error| SpeechError::NotStarted {
             program: self.program.clone(),
             why: error.to_string(),
         })?;
-        let group = child
-            .id()
-            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         Ok(Running {
             synthesiser: self,
-            child,
             group,
         })
     }
@@ -139,18 +134,16 @@ impl Synthesiser {
     }
 }
 
-/// The program at work. Dropping it kills its process group.
+/// The program at work.
 struct Running<'a> {
     synthesiser: &'a Synthesiser,
-    child: Child,
-    /// `None` once its end is known: the number may be another's then.
-    group: Option<Pid>,
+    group: Group,
 }
 
 impl Running<'_> {
     /// Writes the sentence, which fits into a pipe whether or not the program reads, and ends the input.
     async fn tell(&mut self, sentence: &str) {
-        if let Some(mut stdin) = self.child.stdin.take() {
+        if let Some(mut stdin) = self.group.child.stdin.take() {
             // If it does not want any, its end says why.
             let _ = stdin.write_all(sentence.as_bytes()).await;
             let _ = stdin.write_all(b"\n").await;
@@ -159,7 +152,7 @@ impl Running<'_> {
 
     /// The next bytes of sound; `None` after the last.
     async fn read<'a>(&mut self, piece: &'a mut [u8]) -> Result<Option<&'a [u8]>, SpeechError> {
-        let Some(stdout) = &mut self.child.stdout else {
+        let Some(stdout) = &mut self.group.child.stdout else {
             return Ok(None);
         };
         let read = timeout(PATIENCE, stdout.read(piece)).await;
@@ -171,9 +164,8 @@ impl Running<'_> {
 
     /// Waits until the program ends.
     async fn end(&mut self) -> Result<ExitStatus, SpeechError> {
-        let status = timeout(PATIENCE, self.child.wait()).await;
+        let status = timeout(PATIENCE, self.group.wait()).await;
         let status = status.map_err(|_| self.hangs())?;
-        self.group = None;
         status.map_err(|error| SpeechError::NotStarted {
             program: self.synthesiser.program.clone(),
             why: error.to_string(),
@@ -183,7 +175,7 @@ impl Running<'_> {
     /// The beginning of what it wrote on standard error, on one line.
     async fn complaint(&mut self) -> String {
         let mut bytes = Vec::new();
-        if let Some(stderr) = self.child.stderr.take() {
+        if let Some(stderr) = self.group.child.stderr.take() {
             // A child of it may hold the other end.
             let mut stderr = stderr.take(COMPLAINT as u64);
             let _ = timeout(Duration::from_secs(1), stderr.read_to_end(&mut bytes)).await;
@@ -203,15 +195,6 @@ impl Running<'_> {
         SpeechError::Hangs {
             program: self.synthesiser.program.clone(),
             seconds: PATIENCE.as_secs(),
-        }
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        if let Some(group) = self.group {
-            // It may have ended meanwhile; until it was waited for, the number is its own.
-            let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }
