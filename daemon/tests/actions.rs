@@ -23,13 +23,7 @@ fn robot(folder: &Path, lines: &[(&str, &str)]) {
 }
 
 async fn start(bus: &Bus, folder: &Path) -> (Daemon, CommandsProxy<'static>) {
-    let daemon = Daemon::setup(bus)
-        .set("commands", "enabled", true)
-        .set("commands", "declare", false)
-        .set("commands", "folders", vec![folder.display().to_string()])
-        .start()
-        .await
-        .unwrap();
+    let daemon = Daemon::setup(bus).commands(folder).start().await.unwrap();
     let commands = CommandsProxy::new(daemon.connection()).await.unwrap();
     (daemon, commands)
 }

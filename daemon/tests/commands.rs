@@ -9,20 +9,12 @@ use gemmad_api::{
     AskOptions, CommandInfo, CommandsProxy, Error, Invocation, InvocationStatus, InvokeOptions,
     ManagerState, Outcome, Stats, from_dict,
 };
-use gemmad_testbed::{Bus, Daemon, Microphone, Setup, nano, speech};
+use gemmad_testbed::{Bus, Daemon, Microphone, nano, speech};
 use serde_json::{Value, json};
 
 /// The shipped catalogues, which nano was trained on.
 fn shipped() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/commands")).into()
-}
-
-fn with_commands<'a>(setup: Setup<'a>, folder: &Path) -> Setup<'a> {
-    let folders = vec![folder.display().to_string()];
-    setup
-        .set("commands", "enabled", true)
-        .set("commands", "declare", false)
-        .set("commands", "folders", folders)
 }
 
 async fn commands(daemon: &Daemon) -> CommandsProxy<'static> {
@@ -42,7 +34,7 @@ fn arguments(text: &str) -> Value {
 #[tokio::test]
 async fn a_command_is_invoked_and_everybody_who_listens_hears_of_it() {
     let bus = Bus::start().await.unwrap();
-    let daemon = with_commands(Daemon::setup(&bus), &shipped());
+    let daemon = Daemon::setup(&bus).commands(&shipped());
     let daemon = daemon.start().await.unwrap();
     let commands = commands(&daemon).await;
     let mut signals = commands.receive_invoked().await.unwrap();
@@ -88,7 +80,7 @@ async fn a_command_is_invoked_and_everybody_who_listens_hears_of_it() {
 #[tokio::test]
 async fn what_is_no_command_or_lacks_something_does_nothing() {
     let bus = Bus::start().await.unwrap();
-    let daemon = with_commands(Daemon::setup(&bus), &shipped());
+    let daemon = Daemon::setup(&bus).commands(&shipped());
     let daemon = daemon.start().await.unwrap();
     let commands = commands(&daemon).await;
     let (outcome, text, invoked) = invoke(&commands, "how are you").await;
@@ -114,7 +106,7 @@ async fn what_is_no_command_or_lacks_something_does_nothing() {
 #[tokio::test]
 async fn what_has_to_be_confirmed_waits_for_it() {
     let bus = Bus::start().await.unwrap();
-    let daemon = with_commands(Daemon::setup(&bus), &shipped());
+    let daemon = Daemon::setup(&bus).commands(&shipped());
     let daemon = daemon.start().await.unwrap();
     let commands = commands(&daemon).await;
     let mut asked = commands.receive_unconfirmed().await.unwrap();
@@ -140,7 +132,7 @@ async fn what_has_to_be_confirmed_waits_for_it() {
 #[tokio::test]
 async fn halting_needs_no_model() {
     let bus = Bus::start().await.unwrap();
-    let daemon = with_commands(Daemon::setup(&bus), &shipped());
+    let daemon = Daemon::setup(&bus).commands(&shipped());
     // No model is there, and none is needed.
     let daemon = daemon.set("model", "text", "/nonexistent.gguf");
     let daemon = daemon.until(ManagerState::Degraded).start().await.unwrap();
@@ -161,7 +153,7 @@ async fn halting_needs_no_model() {
 #[tokio::test]
 async fn what_waits_is_gone_after_halting() {
     let bus = Bus::start().await.unwrap();
-    let daemon = with_commands(Daemon::setup(&bus), &shipped());
+    let daemon = Daemon::setup(&bus).commands(&shipped());
     let daemon = daemon.start().await.unwrap();
     let commands = commands(&daemon).await;
     for halt in [true, false] {
@@ -229,7 +221,7 @@ async fn the_catalogue_changes_while_the_daemon_runs_and_a_broken_file_changes_n
 #[tokio::test]
 async fn declarations_are_read_once_and_kept() {
     let bus = Bus::start().await.unwrap();
-    let daemon = with_commands(Daemon::setup(&bus), &shipped());
+    let daemon = Daemon::setup(&bus).commands(&shipped());
     let daemon = daemon
         .set("commands", "declare", true)
         .set("engine", "context", 8192);
@@ -265,7 +257,9 @@ async fn declarations_are_read_once_and_kept() {
 async fn a_spoken_command_is_invoked_and_its_reply_says_which() {
     let bus = Bus::start().await.unwrap();
     let microphone = Microphone::alsa().unwrap();
-    let daemon = with_commands(Daemon::setup(&bus).microphone(&microphone), &shipped());
+    let daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .commands(&shipped());
     let daemon = daemon.start().await.unwrap();
     let commands = commands(&daemon).await;
     let mut invoked = commands.receive_invoked().await.unwrap();

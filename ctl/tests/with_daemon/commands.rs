@@ -9,9 +9,7 @@ use crate::gemmactl::Gemmactl;
 async fn daemon(bus: &Bus) -> Daemon {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/commands");
     Daemon::setup(bus)
-        .set("commands", "enabled", true)
-        .set("commands", "declare", false)
-        .set("commands", "folders", vec![folder])
+        .commands(Path::new(folder))
         .start()
         .await
         .unwrap()

@@ -69,10 +69,7 @@ impl Commands {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<gemmad_api::Invocation>, Error> {
         let origin = origin(connection, &header).await?;
-        let confirmed = self.0.confirm(id, &origin).await;
-        confirmed
-            .map(translate)
-            .map_err(|error| refusal::command(&error))
+        translated(self.0.confirm(id, &origin).await)
     }
 
     /// Cancels all that waits and runs, and invokes every command that halts, without the model.
@@ -83,10 +80,7 @@ impl Commands {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<gemmad_api::Invocation>, Error> {
         let origin = origin(connection, &header).await?;
-        if self.0.force().is_none() {
-            return Err(refusal::command(&CommandError::Off));
-        }
-        Ok(translate(self.0.halt(&origin)))
+        translated(self.0.halt(&origin))
     }
 
     /// Whether there are commands.
@@ -174,6 +168,14 @@ fn details(origin: Origin, result: Option<String>) -> Dict {
 async fn origin(connection: &Connection, header: &Header<'_>) -> Result<Origin, Error> {
     let user = caller::user(connection, header).await?;
     Ok(Origin::Text { user })
+}
+
+fn translated(
+    outcome: Result<Vec<Invocation>, CommandError>,
+) -> Result<Vec<gemmad_api::Invocation>, Error> {
+    outcome
+        .map(translate)
+        .map_err(|error| refusal::command(&error))
 }
 
 fn translate(invocations: Vec<Invocation>) -> Vec<gemmad_api::Invocation> {

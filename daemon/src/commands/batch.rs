@@ -25,11 +25,7 @@ impl Batch {
     pub(super) async fn carry_out(self, mut entered: Vec<Invocation>) -> Vec<Invocation> {
         let mut has_failed = false;
         for invocation in &mut entered {
-            let command = self
-                .force
-                .catalogue
-                .commands
-                .get(invocation.call.name.as_str());
+            let command = self.force.catalogue.command(&invocation.call);
             if let (InvocationStatus::Done, Some(command)) = (invocation.status, command) {
                 if !command.halts && self.is_halted() {
                     invocation.status = InvocationStatus::Cancelled;

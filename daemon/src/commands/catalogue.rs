@@ -304,12 +304,18 @@ impl Catalogue {
         Outcome::of(self, answer)
     }
 
+    /// The command that is called, if there is one.
+    #[must_use]
+    pub fn command(&self, call: &Call) -> Option<&Command> {
+        self.commands.get(call.name.as_str())
+    }
+
     /// Checks a call against its command.
     ///
     /// # Errors
     /// What does not fit, or is missing.
     pub fn fit(&self, call: Call) -> Result<Call, Unfit> {
-        let Some(command) = self.commands.get(call.name.as_str()) else {
+        let Some(command) = self.command(&call) else {
             return Err(Unfit::UnknownCommand(call.name));
         };
         let arguments = command.fit(call.arguments)?;
@@ -335,8 +341,7 @@ impl Catalogue {
 
     /// Whether this command halts.
     pub(super) fn halts(&self, call: &Call) -> bool {
-        let command = self.commands.get(call.name.as_str());
-        command.is_some_and(|command| command.halts)
+        self.command(call).is_some_and(|command| command.halts)
     }
 }
 

@@ -73,12 +73,9 @@ impl Ledger {
     /// Numbers `calls` and does nothing.
     pub(super) fn rehearse(&self, calls: Vec<Call>) -> Vec<Invocation> {
         let mut pages = self.pages();
-        let rehearsed = calls.into_iter().map(|call| Invocation {
-            id: pages.next(),
-            call,
-            status: InvocationStatus::DryRun,
-            result: String::new(),
-        });
+        let rehearsed = calls
+            .into_iter()
+            .map(|call| Invocation::new(pages.next(), call, InvocationStatus::DryRun));
         rehearsed.collect()
     }
 
@@ -108,15 +105,13 @@ impl Ledger {
         let mut entered: Vec<_> = calls
             .by_ref()
             .take(undone)
-            .map(|(id, call)| Invocation {
-                id,
-                status: if catalogue.halts(&call) {
+            .map(|(id, call)| {
+                let status = if catalogue.halts(&call) {
                     InvocationStatus::Done
                 } else {
                     InvocationStatus::Cancelled
-                },
-                call,
-                result: String::new(),
+                };
+                Invocation::new(id, call, status)
             })
             .collect();
         entered.extend(pages.enter(catalogue, calls.collect(), origin, false));
@@ -131,12 +126,7 @@ impl Ledger {
             pages.halted = *utterance;
         }
         let calls = catalogue.halting().into_iter();
-        let halting = calls.map(|call| Invocation {
-            id: pages.next(),
-            call,
-            status: InvocationStatus::Done,
-            result: String::new(),
-        });
+        let halting = calls.map(|call| Invocation::new(pages.next(), call, InvocationStatus::Done));
         halting.collect()
     }
 
@@ -147,12 +137,7 @@ impl Ledger {
             .into_iter()
             .flat_map(|Waiting { calls, origin, .. }| {
                 calls.into_iter().map(move |(id, call)| {
-                    let dropped = Invocation {
-                        id,
-                        call,
-                        status: InvocationStatus::Cancelled,
-                        result: String::new(),
-                    };
+                    let dropped = Invocation::new(id, call, InvocationStatus::Cancelled);
                     (dropped, origin.clone())
                 })
             });
@@ -209,12 +194,7 @@ impl Pages {
                 }
                 _ => held = Some(InvocationStatus::Skipped),
             }
-            entered.push(Invocation {
-                id,
-                call,
-                status,
-                result: String::new(),
-            });
+            entered.push(Invocation::new(id, call, status));
         }
         if !waiting.is_empty() {
             self.hold(waiting, origin.clone());
@@ -230,7 +210,7 @@ impl Pages {
         confirmed: bool,
     ) -> InvocationStatus {
         // A command that waited may have left the catalogue since.
-        let Some(command) = catalogue.commands.get(call.name.as_str()) else {
+        let Some(command) = catalogue.command(call) else {
             return InvocationStatus::NotAllowed;
         };
         if !command.is_for(origin) {
@@ -292,6 +272,16 @@ impl Command {
 }
 
 impl Invocation {
+    /// A command of which nothing came yet.
+    fn new(id: u64, call: Call, status: InvocationStatus) -> Self {
+        Self {
+            id,
+            call,
+            status,
+            result: String::new(),
+        }
+    }
+
     /// Puts it on record in the journal: what, who and the result; the arguments, and what its action said, only
     /// with the content of conversations, because they repeat it.
     pub(super) fn record(&self, origin: &Origin, with_content: bool) {

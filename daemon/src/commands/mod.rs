@@ -216,8 +216,11 @@ impl Commands {
                     if calls.iter().any(|call| force.catalogue.halts(call)) {
                         self.cancel();
                     }
-                    let enter = || self.ledger.enter(&force.catalogue, calls, origin);
-                    self.carry_out(force, origin, enter).await?
+                    // Whatever halts after the decision is noticed.
+                    let halts = self.halts.subscribe();
+                    let entered = self.ledger.enter(&force.catalogue, calls, origin);
+                    let batch = self.batch(force, origin.clone(), halts);
+                    self.finish(batch, entered).await?
                 };
                 Reading::Commands(invocations)
             }
@@ -237,24 +240,24 @@ impl Commands {
             .await
     }
 
-    /// Cancels all that waits and runs, then invokes every command that halts; none when commands are switched off.
-    /// Neither the model nor anything else is waited for, not even their own actions: those have begun.
-    #[allow(clippy::must_use_candidate)] // It is called for what it does.
-    pub fn halt(&self, origin: &Origin) -> Vec<Invocation> {
-        let Some(force) = self.force() else {
-            return Vec::new();
-        };
+    /// Cancels all that waits and runs, then invokes every command that halts. Neither the model nor anything
+    /// else is waited for, not even their own actions: those have begun.
+    ///
+    /// # Errors
+    /// When commands are switched off.
+    pub fn halt(&self, origin: &Origin) -> Result<Vec<Invocation>, CommandError> {
+        let force = self.force().ok_or(CommandError::Off)?;
         self.cancel();
         let mut halted = self.ledger.halt(&force.catalogue, origin);
         let batch = self.batch(&force, origin.clone(), self.halts.subscribe());
         self.runtime.spawn(batch.carry_out(halted.clone()));
         for invocation in &mut halted {
-            let command = force.catalogue.commands.get(invocation.call.name.as_str());
+            let command = force.catalogue.command(&invocation.call);
             if command.is_some_and(|command| command.action.is_some()) {
                 invocation.status = InvocationStatus::Running;
             }
         }
-        halted
+        Ok(halted)
     }
 
     /// Cancels all that waits and all that runs.
@@ -263,17 +266,6 @@ impl Commands {
         for (dropped, origin) in self.ledger.drop_waiting() {
             self.record(&dropped, &origin);
         }
-    }
-
-    /// Carries out in order what `enter` decides about. Whatever halts after the decision is noticed.
-    async fn carry_out(
-        &self,
-        force: &Arc<Force>,
-        origin: &Origin,
-        enter: impl FnOnce() -> Vec<Invocation>,
-    ) -> Result<Vec<Invocation>, CommandError> {
-        let batch = self.batch(force, origin.clone(), self.halts.subscribe());
-        self.finish(batch, enter()).await
     }
 
     fn batch(&self, force: &Arc<Force>, origin: Origin, halts: watch::Receiver<()>) -> Batch {

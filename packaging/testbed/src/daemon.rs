@@ -120,6 +120,14 @@ impl Setup<'_> {
         self.set("speech", "enabled", true)
     }
 
+    /// Lets it take commands of the catalogue in `folder`, of which the model knows already.
+    #[must_use]
+    pub fn commands(self, folder: &Path) -> Self {
+        self.set("commands", "enabled", true)
+            .set("commands", "declare", false)
+            .set("commands", "folders", vec![folder.display().to_string()])
+    }
+
     /// Lets it hear the machine's own microphone, always.
     #[must_use]
     pub fn real_microphone(mut self) -> Self {
