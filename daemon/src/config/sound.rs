@@ -1,0 +1,98 @@
+//! What is heard and what is said: the keys of `[voice]` and `[speech]`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Bounded, Fraction};
+
+/// When the microphone listens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Whatever is said is heard and answered.
+    Always,
+    /// One utterance for each `Voice.Listen`.
+    #[default]
+    Push,
+    /// Never; no device is opened.
+    Off,
+}
+
+/// `[voice]`. Times are milliseconds.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Voice {
+    /// When the microphone listens.
+    pub mode: Mode,
+    /// Input device by id or name as the sound system gives it; empty: its default.
+    pub device: String,
+    /// Also transcribe what was said, besides answering it.
+    pub transcript: bool,
+    /// Probability of speech that opens an utterance. A 440 Hz tone scores up to 0.8.
+    pub open: Fraction,
+    /// Probability below which a frame counts as silence once an utterance is open.
+    pub close: Fraction,
+    /// Speech needed before an utterance opens.
+    pub onset_ms: Bounded<16, 2000>,
+    /// Sound kept from before the onset, so that the first syllable is not lost.
+    pub pre_roll_ms: Bounded<0, 2000>,
+    /// Silence that ends an utterance.
+    pub endpoint_ms: Bounded<100, 5000>,
+    /// Begin the answer at a pause that may be the end; drop it if the person goes on.
+    pub speculative: bool,
+    /// Longest utterance. The model hears 25 rows of the context a second, in spans of 30 s at most.
+    pub longest_ms: Bounded<1000, 120_000>,
+}
+
+impl Default for Voice {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Push,
+            device: String::new(),
+            transcript: true,
+            open: Fraction(0.8),
+            close: Fraction(0.5),
+            onset_ms: Bounded(96),
+            pre_roll_ms: Bounded(300),
+            endpoint_ms: Bounded(600),
+            speculative: true,
+            longest_ms: Bounded(30_000),
+        }
+    }
+}
+
+/// `[speech]`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Speech {
+    /// Whether answers to what was said are spoken. What is to be said by wish always is.
+    pub enabled: bool,
+    /// Output device by id or name as the sound system gives it; empty: its default.
+    pub device: String,
+    /// The program that makes sound of text, and its arguments, in which `{voice}` and `{language}` are
+    /// replaced. It reads one sentence from its standard input and writes a WAV file, or 16-bit mono samples,
+    /// to its standard output.
+    pub command: Vec<String>,
+    /// Rate of samples without a header; 0: the program writes WAV files.
+    pub rate: Bounded<0, 192_000>,
+    /// A voice of the program.
+    pub voice: String,
+    /// Language of what is said, such as `en` or `de`; of signs and units, English ones become words.
+    pub language: String,
+    /// What samples are multiplied with.
+    pub volume: Fraction,
+}
+
+impl Default for Speech {
+    fn default() -> Self {
+        let command = ["espeak-ng", "--stdin", "--stdout", "-v", "{voice}"];
+        Self {
+            enabled: false,
+            device: String::new(),
+            command: command.map(Into::into).into(),
+            rate: Bounded(0),
+            voice: "en-us".into(),
+            language: "en".into(),
+            volume: Fraction(1.0),
+        }
+    }
+}
