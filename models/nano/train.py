@@ -1,4 +1,4 @@
-"""Trains the model: `python train.py RUN SPEECH [STEPS [RATE]] [--text]`; with `--text` the encoder stays as it is.
+"""Trains the model: `python train.py RUN SPEECH [STEPS [RATE]]`.
 
 RUN gets train.pid (this process group), log.jsonl (the learning curve), checkpoint.pt (every few
 minutes; starting again goes on from it), and model.pt at the end. A file RUN/finish holding a number
@@ -180,7 +180,7 @@ def learn(rank, model, add, run, folder, total, highest):
     """One of the two processes; both hold the same weights all the time."""
     torch.set_num_threads(1)
     vocabulary, speech = tokens.Tokenizer.load(run / "tokenizer.json"), Speech(folder)
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    parameters = list(model.parameters())
     groups = [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.02}, {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0}]
     optimizer = torch.optim.AdamW(groups, highest, (0.9, 0.98), fused=True)
     first, step, finish = 0, 0, None
@@ -247,7 +247,7 @@ def schedule(step, total):
     return min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / total))
 
 
-def main(run, folder, total=5000, highest=RATE, only_text=False):
+def main(run, folder, total=5000, highest=RATE):
     """The highest learning rate is RATE, or less for a model that was trained already."""
     if os.getpgrp() != os.getpid():
         os.setpgrp()
@@ -257,13 +257,9 @@ def main(run, folder, total=5000, highest=RATE, only_text=False):
     torch.manual_seed(1)
     torch._dynamo.config.recompile_limit = 64
     model = Nano()
-    if only_text:
-        model.audio.requires_grad_(False)
-        model.names.requires_grad_(False)
-    learning = [p for p in model.parameters() if p.requires_grad]
-    for p in learning:
+    for p in model.parameters():
         p.grad = torch.zeros_like(p)
-    add = Sum(learning)
+    add = Sum(list(model.parameters()))
     other = multiprocessing.get_context("fork").Process(target=learn, args=(1, model, add, run, folder, total, highest))
     other.start()
     learn(0, model, add, run, folder, total, highest)
@@ -271,5 +267,4 @@ def main(run, folder, total=5000, highest=RATE, only_text=False):
 
 
 if __name__ == "__main__":
-    words = [word for word in sys.argv[1:] if word != "--text"]
-    main(Path(words[0]), Path(words[1]), *map(float, words[2:]), only_text="--text" in sys.argv)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(float, sys.argv[3:]))
