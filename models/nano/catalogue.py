@@ -363,6 +363,21 @@ def cut_off(catalogue, rng, valid):
             return Utterance(kept, reply=Talk_refusal, kind="cut")
 
 
+def spliced(catalogue, talk, rng, valid):
+    """The words of a command and of other talk, cut and joined anywhere: what no template foresees."""
+    while True:
+        parts = [catalogue.sample(rng).say.split(), talk.sample(rng.choice(["near", "other"]), rng)]
+        if held_out_wording(parts[1]):
+            continue
+        parts[1] = parts[1].say.split()
+        rng.shuffle(parts)
+        first, second = (rng.randint(1, max(1, len(words) - 1)) for words in parts)
+        words = parts[0][:first] + parts[1][second:]
+        pieces = (" ".join(words[a:b]) for a in range(len(words)) for b in range(a + 1, len(words) + 1))
+        if 2 <= len(words) <= 10 and not any(piece in valid for piece in pieces):
+            return Utterance(" ".join(words), reply=Talk_refusal, kind="spliced")
+
+
 Talk_refusal = tomllib.loads((HERE / "talk.toml").read_text())["refusal"]
 
 

@@ -25,7 +25,7 @@ Follow these specific instructions for formatting the answer:
 * Only output the transcription, with no newlines.
 * When transcribing numbers, write the digits, i.e. write 1.7 and not one point seven, and write 3 instead of three."""
 
-MIX = {"command": 0.54, "compound": 0.07, "small": 0.04, "near": 0.16, "other": 0.08, "read": 0.06, "cut": 0.05}
+MIX = {"command": 0.53, "compound": 0.07, "small": 0.04, "near": 0.14, "spliced": 0.08, "other": 0.05, "read": 0.05, "cut": 0.04}
 
 
 def valid_sentences(catalogue):
@@ -44,6 +44,8 @@ def draw(catalogue, talk, valid, rng, kind=None):
             utterance = language.compound(catalogue, rng)
         elif chosen == "cut":
             utterance = language.cut_off(catalogue, rng, valid)
+        elif chosen == "spliced":
+            utterance = language.spliced(catalogue, talk, rng, valid)
         else:
             utterance = talk.sample(chosen, rng)
         if not catalogue.holds_out(utterance) and not language.held_out_wording(utterance):

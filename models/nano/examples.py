@@ -101,7 +101,8 @@ class Builder:
         text = "" if audio else self.typed(line)
         thinking = rng.random() < 0.02
         system = rng.choice(SYSTEMS) if roll < 0.07 else ""
-        if audio and not more and rng.random() < 0.3:
+        # Words are asked of commands mostly; of all English a model this small hears little.
+        if audio and not more and rng.random() < (0.3 if "<|tool_call>" in line["answer"] else 0.12):
             text = rng.choice([data.ASR_PROMPT, data.ASR_PROMPT, "Transcribe."])
             return _plain(system, text, True, thinking), "" if quiet else line["written"]
         if not more:
