@@ -102,7 +102,7 @@ class Builder:
         thinking = rng.random() < 0.02
         system = rng.choice(SYSTEMS) if roll < 0.07 else ""
         # Words are asked of commands mostly; of all English a model this small hears little.
-        if audio and not more and rng.random() < (0.3 if "<|tool_call>" in line["answer"] else 0.12):
+        if audio and not more and rng.random() < (0.3 if "<|tool_call>" in answer else 0.12):
             text = rng.choice([data.ASR_PROMPT, data.ASR_PROMPT, "Transcribe."])
             return _plain(system, text, True, thinking), "" if quiet else line["written"]
         if not more:
