@@ -31,6 +31,12 @@ fn arguments(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
+/// The command that the nano model is known to understand, and so much silence after it.
+fn spoken(silence_ms: u32) -> Vec<f32> {
+    let words = speech::say(nano::COMMAND, "en-us").unwrap();
+    [speech::silence(400), words, speech::silence(silence_ms)].concat()
+}
+
 #[tokio::test]
 async fn a_command_is_invoked_and_everybody_who_listens_hears_of_it() {
     let bus = Bus::start().await.unwrap();
@@ -264,10 +270,7 @@ async fn a_spoken_command_is_invoked_and_its_reply_says_which() {
     let commands = commands(&daemon).await;
     let mut invoked = commands.receive_invoked().await.unwrap();
     let mut replies = daemon.voice().receive_reply().await.unwrap();
-    let mut sound = speech::silence(400);
-    sound.extend(speech::say(nano::COMMAND, "en-us").unwrap());
-    sound.extend(speech::silence(1200));
-    microphone.play(&sound).await.unwrap();
+    microphone.play(&spoken(1200)).await.unwrap();
     let signal = invoked.next().await.unwrap();
     let signal = signal.args().unwrap();
     assert_eq!(signal.name, "set_light");
@@ -284,6 +287,26 @@ async fn a_spoken_command_is_invoked_and_its_reply_says_which() {
         reply.args().unwrap().text,
         "set_light room=kitchen state=on"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_command_is_not_waited_on() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .set("voice", "endpoint_ms", 5000)
+        .commands(&shipped());
+    let daemon = daemon.start().await.unwrap();
+    let commands = commands(&daemon).await;
+    let mut invoked = commands.receive_invoked().await.unwrap();
+    // So little silence would not end the first.
+    let twice = [spoken(3000), spoken(3000)].concat();
+    microphone.play(&twice).await.unwrap();
+    for _ in 0..2 {
+        let signal = invoked.next().await.unwrap();
+        assert_eq!(signal.args().unwrap().name, "set_light");
+    }
 }
 
 #[tokio::test]

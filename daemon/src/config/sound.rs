@@ -37,6 +37,10 @@ pub struct Voice {
     pub pre_roll_ms: Bounded<0, 2000>,
     /// Silence that ends an utterance.
     pub endpoint_ms: Bounded<100, 5000>,
+    /// Silence that ends an utterance which is a whole command already, if that is known by then.
+    pub endpoint_command_ms: Bounded<100, 5000>,
+    /// Silence that ends an utterance which is no command, where one is expected: half of one, perhaps.
+    pub endpoint_doubt_ms: Bounded<100, 5000>,
     /// Begin the answer at a pause that may be the end; drop it if the person goes on.
     pub speculative: bool,
     /// Longest utterance. The model hears 25 rows of the context a second, in spans of 30 s at most.
@@ -54,6 +58,8 @@ impl Default for Voice {
             onset_ms: Bounded(96),
             pre_roll_ms: Bounded(300),
             endpoint_ms: Bounded(600),
+            endpoint_command_ms: Bounded(400),
+            endpoint_doubt_ms: Bounded(1000),
             speculative: true,
             longest_ms: Bounded(30_000),
         }

@@ -162,7 +162,7 @@ impl Requests {
             events: sender,
             place,
         };
-        Ok((job, Answer { id, events }))
+        Ok((job, Answer::new(id, events)))
     }
 }
 

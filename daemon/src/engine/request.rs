@@ -1,5 +1,6 @@
 //! What is asked of the engine, and what comes back.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
@@ -173,15 +174,53 @@ pub enum Event {
 pub struct Answer {
     /// Number of the request.
     pub id: u64,
-    pub(super) events: UnboundedReceiver<Event>,
+    events: UnboundedReceiver<Event>,
+    /// Events that were looked at before anybody asked for them.
+    foreseen: VecDeque<Event>,
 }
 
 impl Answer {
+    pub(super) fn new(id: u64, events: UnboundedReceiver<Event>) -> Self {
+        Self {
+            id,
+            events,
+            foreseen: VecDeque::new(),
+        }
+    }
+
     /// The next event. After [`Event::Done`] or [`Event::Failed`] there is none worth waiting for.
     pub async fn next(&mut self) -> Event {
+        match self.foreseen.pop_front() {
+            Some(event) => event,
+            None => self.receive().await,
+        }
+    }
+
+    async fn receive(&mut self) -> Event {
         // A channel closed without an end means that the engine thread is gone.
         let event = self.events.recv().await;
         event.unwrap_or(Event::Failed(EngineError::Stopping))
+    }
+
+    /// Waits for the end without taking anything: the whole text, or nothing of one that fails. May be
+    /// given up and begun again.
+    pub async fn foresee(&mut self) -> Option<String> {
+        loop {
+            match self.foreseen.back() {
+                Some(Event::Done(_)) => {
+                    let pieces = self.foreseen.iter().filter_map(|event| match event {
+                        Event::Text(piece) => Some(piece.text.as_str()),
+                        Event::Done(_) | Event::Failed(_) => None,
+                    });
+                    return Some(pieces.collect());
+                }
+                Some(Event::Failed(_)) => return None,
+                _ => {
+                    let event = self.receive().await;
+                    self.foreseen.push_back(event);
+                }
+            }
+        }
     }
 
     /// Waits for the end; the whole text and its statistics.

@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 
 use super::speech::{self, Manner, SpeechError};
 use super::turn::{Event, Told};
-use crate::commands::{self, Commands, Force, Origin, Reading};
+use super::utterance::Sense;
+use crate::commands::{self, Commands, Force, Origin, Outcome, Reading};
 use crate::config::Config;
 use crate::engine::{Answer, Engine, EngineError, Grammar, Preamble, Request, SAMPLE_RATE, Turn};
 use crate::platform::thermal;
@@ -42,7 +43,7 @@ pub(super) struct Conversation {
     /// What may be asked for, if anything.
     pub force: Option<Arc<Force>>,
     pub utterance: u64,
-    pub told: mpsc::UnboundedSender<Told>,
+    pub told: mpsc::UnboundedSender<(u64, Told)>,
 }
 
 /// The answers to an utterance, begun.
@@ -76,19 +77,32 @@ impl Conversation {
             None => None,
         };
         let mut answers = None;
+        let mut is_understood = false;
         let mut samples = 0;
-        while let Some(heard) = speech.recv().await {
+        loop {
+            let heard = tokio::select! {
+                biased;
+                heard = speech.recv() => heard,
+                sense = self.sense(&mut answers), if !is_understood => {
+                    is_understood = true;
+                    self.send(Told::Sense(sense));
+                    continue;
+                }
+            };
             match heard {
-                Speech::Sound(sound) => {
+                None => return Ok(None),
+                Some(Speech::Sound(sound)) => {
                     samples += sound.len();
                     turn.push(sound);
                 }
-                Speech::Paused(at) if self.speculates(&turn) => {
-                    answers = Some(self.ask(&turn, grammar.clone(), at)?);
+                Some(Speech::Paused(at)) => {
+                    if self.speculates(&turn) {
+                        answers = Some(self.ask(&turn, grammar.clone(), at)?);
+                        is_understood = false;
+                    }
                 }
-                Speech::Paused(_) => {}
-                Speech::Resumed => answers = None,
-                Speech::Ended(at) => {
+                Some(Speech::Resumed) => answers = None,
+                Some(Speech::Ended(at)) => {
                     self.tell_end(samples);
                     return match answers {
                         Some(answers) => Ok(Some(answers)),
@@ -97,7 +111,21 @@ impl Conversation {
                 }
             }
         }
-        Ok(None)
+    }
+
+    /// Waits until it shows in the answer begun at a pause whether a whole command was said. Where none is
+    /// expected nothing shows.
+    async fn sense(&self, answers: &mut Option<Answers>) -> Sense {
+        if let (Some(force), Some(answers)) = (&self.force, answers)
+            && let Some(text) = answers.reply.foresee().await
+        {
+            match force.catalogue.read(&text) {
+                Ok(Outcome::Commands(_)) => Sense::Complete,
+                Ok(Outcome::Question(_) | Outcome::Words(_)) | Err(_) => Sense::Incomplete,
+            }
+        } else {
+            std::future::pending().await
+        }
     }
 
     /// Whether an answer may be begun before the end is certain. It is dropped when the person goes on,
@@ -223,11 +251,12 @@ impl Conversation {
     }
 
     fn tell(&self, event: Event) {
+        self.send(Told::Event(event));
+    }
+
+    fn send(&self, told: Told) {
         // Nobody follows the turns any more when the daemon ends.
-        let _ = self.told.send(Told {
-            utterance: self.utterance,
-            event,
-        });
+        let _ = self.told.send((self.utterance, told));
     }
 }
 

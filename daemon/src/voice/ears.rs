@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::capture::Capture;
 use super::held::Streaming;
 use super::resample::{RATE, Resampler};
-use super::utterance::{Segment, Segmenter};
+use super::utterance::{Segment, Segmenter, Sense};
 use super::watched::{Change, Report, Watched};
 use super::worker::Worker;
 use crate::config::{self, Mode};
@@ -68,6 +68,7 @@ enum Command {
     Configure(config::Voice),
     Mute(bool),
     Deafen(bool),
+    Understand(u64, Sense),
     Listen,
     Stop,
 }
@@ -103,6 +104,11 @@ impl Ears {
     /// take for somebody; or hears again.
     pub fn deafen(&self, deaf: bool) {
         self.0.order(Command::Deafen(deaf));
+    }
+
+    /// Says what an utterance that is paused means, so that it ends sooner or later.
+    pub fn understand(&self, utterance: u64, sense: Sense) {
+        self.0.order(Command::Understand(utterance, sense));
     }
 
     /// Push to talk: hears one utterance. Does nothing in mode `always`, where everything is heard
@@ -221,6 +227,7 @@ impl Listener {
                     self.drop_utterance();
                 }
                 Ok(Command::Deafen(false)) => self.deaf = Deaf::Until(Instant::now() + ECHO),
+                Ok(Command::Understand(utterance, sense)) => self.understand(utterance, sense),
                 Ok(Command::Configure(config)) => self.configure(config),
                 Ok(Command::Listen) if self.muted => {}
                 Ok(Command::Listen) => {
@@ -247,6 +254,14 @@ impl Listener {
         }
         self.listening = config.mode == Mode::Always;
         self.config = config;
+    }
+
+    fn understand(&mut self, utterance: u64, sense: Sense) {
+        if self.utterance == Some(utterance)
+            && let Some(stream) = &mut self.stream
+        {
+            stream.segmenter.understand(sense);
+        }
     }
 
     fn stop(&mut self) {

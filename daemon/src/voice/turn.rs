@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::conversation::{Conversation, Speech};
 use super::speech::{self, Manner, Said, SpeechError};
+use super::utterance::Sense;
 use super::{Ears, Heard};
 use crate::commands::Commands;
 use crate::config::{Config, Mode, Settings};
@@ -61,13 +62,13 @@ pub enum Event {
     },
 }
 
-/// An event, on its way from a conversation to whoever listens.
+/// What a conversation tells of its utterance.
 #[derive(Debug)]
-pub(super) struct Told {
-    /// The utterance.
-    pub utterance: u64,
-    /// What happened.
-    pub event: Event,
+pub(super) enum Told {
+    /// What happened, for whoever listens.
+    Event(Event),
+    /// What was understood so far, for the ears.
+    Sense(Sense),
 }
 
 /// How the voice is.
@@ -239,8 +240,8 @@ struct Turns {
     events: broadcast::Sender<Event>,
     /// Utterances being heard and answered.
     conversations: JoinSet<()>,
-    /// Where they tell what happens.
-    told: mpsc::UnboundedSender<Told>,
+    /// Where they tell what happens, with the number of the utterance.
+    told: mpsc::UnboundedSender<(u64, Told)>,
     /// Utterances that have no reply yet.
     unanswered: BTreeSet<u64>,
     speaking: Option<Speaking>,
@@ -267,7 +268,7 @@ impl Turns {
         mut self,
         mut heard: mpsc::UnboundedReceiver<Heard>,
         mut orders: mpsc::UnboundedReceiver<Order>,
-        mut tellings: mpsc::UnboundedReceiver<Told>,
+        mut tellings: mpsc::UnboundedReceiver<(u64, Told)>,
         mut said: mpsc::UnboundedReceiver<Said>,
     ) {
         loop {
@@ -277,7 +278,10 @@ impl Turns {
                 biased;
                 Some(heard) = heard.recv() => self.hear(heard),
                 Some(order) = orders.recv() => self.obey(&order),
-                Some(told) = tellings.recv() => self.conclude(told),
+                Some((utterance, told)) = tellings.recv() => match told {
+                    Told::Event(event) => self.conclude(utterance, event),
+                    Told::Sense(sense) => self.ears.understand(utterance, sense),
+                },
                 Some(said) = said.recv() => self.follow_speech(said),
                 Some(_) = self.conversations.join_next() => {}
                 else => return,
@@ -410,7 +414,7 @@ impl Turns {
     }
 
     /// Tells what came of an utterance, unless that was cancelled meanwhile.
-    fn conclude(&mut self, Told { utterance, event }: Told) {
+    fn conclude(&mut self, utterance: u64, event: Event) {
         match event {
             Event::Reply { .. } | Event::Failed { .. } => {
                 if self.unanswered.remove(&utterance) {

@@ -34,6 +34,15 @@ pub enum Segment {
     },
 }
 
+/// What silence means after what was said, for whoever understands it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sense {
+    /// It was all there is to say.
+    Complete,
+    /// Something seems to be missing.
+    Incomplete,
+}
+
 /// Finds the utterances in a stream of 16 kHz mono samples.
 pub struct Segmenter {
     vad: Vad,
@@ -42,6 +51,10 @@ pub struct Segmenter {
     keep: usize,
     /// Samples of silence that end an utterance.
     endpoint: usize,
+    /// The same when it is known to be complete.
+    endpoint_complete: usize,
+    /// The same when it seems to be incomplete.
+    endpoint_incomplete: usize,
     /// Samples of silence after which it may have ended. They belong to it.
     trailing: usize,
     /// Most samples in an utterance.
@@ -67,6 +80,8 @@ struct Utterance {
     absence: usize,
     /// Where the speech before a pause ended.
     paused: Option<u64>,
+    /// What is known of what was said before the pause.
+    sense: Option<Sense>,
 }
 
 impl Segmenter {
@@ -80,6 +95,8 @@ impl Segmenter {
             foreground: Foreground::new(),
             keep: samples(config.pre_roll_ms.get() + config.onset_ms.get()).min(longest / 2),
             endpoint,
+            endpoint_complete: samples(config.endpoint_command_ms.get()).min(endpoint),
+            endpoint_incomplete: samples(config.endpoint_doubt_ms.get()).max(endpoint),
             trailing: samples(TRAILING_MS).min(endpoint),
             longest,
             frame: Vec::with_capacity(FRAME),
@@ -102,6 +119,15 @@ impl Segmenter {
             }
         }
         segments
+    }
+
+    /// Learns what was said before the present pause, if there is one.
+    pub fn understand(&mut self, sense: Sense) {
+        if let Some(utterance) = &mut self.utterance
+            && utterance.paused.is_some()
+        {
+            utterance.sense = Some(sense);
+        }
     }
 
     /// Passes over so many samples of the stream unheard, and forgets what came before them.
@@ -138,6 +164,7 @@ impl Segmenter {
         it.silence = if is_speech { 0 } else { it.silence + FRAME };
         it.absence = if is_person { 0 } else { it.absence + FRAME };
         if is_person && it.paused.take().is_some() {
+            it.sense = None;
             segments.push(Segment::Resumed);
         }
         if it.paused.is_none() {
@@ -145,7 +172,12 @@ impl Segmenter {
         }
         let doubt = samples(DOUBT_MS);
         let is_over = |silence| it.silence >= silence || it.absence >= silence + doubt;
-        if is_over(self.endpoint) || it.told + FRAME > self.longest {
+        let endpoint = match it.sense {
+            None => self.endpoint,
+            Some(Sense::Complete) => self.endpoint_complete,
+            Some(Sense::Incomplete) => self.endpoint_incomplete,
+        };
+        if is_over(endpoint) || it.told + FRAME > self.longest {
             let speech_end = it.paused.unwrap_or(self.position - it.silence as u64);
             segments.push(Segment::Ended { speech_end });
             self.vad.close();
@@ -335,6 +367,39 @@ mod tests {
             panic!("{} utterances", ended.len())
         };
         place(heard, &sound);
+    }
+
+    /// How many utterances two commands make with so much silence between them, if what is understood of
+    /// each is `sense`.
+    fn utterances_understood(sense: Option<Sense>, pause_ms: usize) -> usize {
+        let (one, two) = (spoken("turn on the light"), spoken("and close the door"));
+        let sound = [silence(500), one, silence(pause_ms), two, silence(1500)].concat();
+        let mut segmenter = Segmenter::new(&config::Voice::default());
+        let mut all = Vec::new();
+        for piece in sound.chunks(FRAME) {
+            let segments = segmenter.push(piece);
+            if matches!(segments.last(), Some(Segment::Paused { .. }))
+                && let Some(sense) = sense
+            {
+                segmenter.understand(sense);
+            }
+            all.extend(segments);
+        }
+        collect(all).len()
+    }
+
+    #[test]
+    fn a_whole_command_ends_sooner_and_half_of_one_later() {
+        for (pause_ms, sense, utterances) in [
+            (350, None, 1),
+            (350, Some(Sense::Complete), 2),
+            (600, None, 2),
+            (600, Some(Sense::Incomplete), 1),
+            (1200, Some(Sense::Incomplete), 2),
+        ] {
+            let made = utterances_understood(sense, pause_ms);
+            assert_eq!(made, utterances, "{pause_ms} ms, {sense:?}");
+        }
     }
 
     #[test]
