@@ -20,7 +20,7 @@ pub(super) fn engine(error: &EngineError) -> Error {
         EngineError::Incomplete { .. } => Error::Incomplete(message),
         EngineError::Deaf(_) => Error::NotSupported(message),
         EngineError::ClipLength { .. } => Error::InvalidAudio(message),
-        EngineError::Busy { .. } => Error::Busy(message),
+        EngineError::Busy { .. } | EngineError::Listening { .. } => Error::Busy(message),
         EngineError::Cancelled | EngineError::Stopping => Error::Cancelled(message),
         EngineError::Template(_) | EngineError::Llama { .. } => Error::Failed(message),
     }

@@ -16,6 +16,14 @@ use super::model::{Model, Token, raw_model};
 use super::threads::Threads;
 use super::{EngineError, backend};
 
+/// Rows that a matrix is multiplied with at once. What is left over when a batch is divided by it is computed
+/// row by row, which takes about as long for two rows as for four together (ggml-cpu/repack.cpp, lines 4637-4647). So
+/// batches are filled up with rows that nobody needs.
+const ROWS_AT_ONCE: u8 = 4;
+
+/// What padding consists of.
+const PADDING: [Token; ROWS_AT_ONCE as usize] = [0; ROWS_AT_ONCE as usize];
+
 /// Number of a sequence in the KV cache.
 pub(super) type SequenceId = i32;
 
@@ -71,6 +79,10 @@ pub(super) struct Context {
     kv_only: Box<KvOnly>,
     mixed: Mixed,
     model: Arc<Model>,
+    /// Cells, without those that are kept for padding.
+    cells: usize,
+    /// The sequence that padding is in, while a batch is computed.
+    padding: SequenceId,
     batch: usize,
     width: usize,
 }
@@ -91,10 +103,10 @@ impl Context {
         };
         // SAFETY: plain default values.
         let mut params = unsafe { sys::llama_context_default_params() };
-        params.n_ctx = shape.cells;
+        params.n_ctx = shape.cells + u32::from(ROWS_AT_ONCE);
         params.n_batch = shape.batch;
         params.n_ubatch = shape.batch;
-        params.n_seq_max = shape.sequences;
+        params.n_seq_max = shape.sequences + 1;
         params.swa_full = true;
         params.kv_unified = true;
         params.no_perf = true;
@@ -120,15 +132,16 @@ impl Context {
             kv_only,
             mixed,
             model: Arc::clone(model),
+            cells: shape.cells as usize,
+            padding: shape.sequences.cast_signed(),
             batch: shape.batch as usize,
             width: usize::try_from(model.llama().n_embd()).unwrap_or(0),
         })
     }
 
-    /// Cells of the KV cache; llama.cpp may round the number up.
+    /// Cells of the KV cache.
     pub(super) fn cells(&self) -> usize {
-        // SAFETY: the context lives.
-        unsafe { sys::llama_n_ctx(self.raw.as_ptr()) as usize }
+        self.cells
     }
 
     /// Computes a batch of tokens, at most the shape's `batch`.
@@ -137,18 +150,40 @@ impl Context {
     /// When llama.cpp fails, such as for want of cells.
     pub(super) fn decode_tokens(&mut self, rows: &[Row]) -> Result<(), EngineError> {
         debug_assert!(rows.len() <= self.batch);
-        let mut tokens: Vec<_> = rows.iter().map(|row| row.token).collect();
-        let positions = rows.iter().map(|row| row.position).collect();
-        let sequences = rows.iter().map(|row| row.sequence).collect();
-        let logits = rows.iter().map(|row| i8::from(row.logits)).collect();
-        self.kv_only.arm(rows.iter().any(|row| row.logits));
+        let wants_logits = rows.iter().any(|row| row.logits);
+        let padding = if wants_logits {
+            0
+        } else {
+            self.missing(rows.len())
+        };
+        let padding = Row::of(&PADDING[..padding], 0, self.padding, false);
+        let rows = || rows.iter().chain(&padding);
+        let mut tokens: Vec<_> = rows().map(|row| row.token).collect();
+        let positions = rows().map(|row| row.position).collect();
+        let sequences = rows().map(|row| row.sequence).collect();
+        let logits = rows().map(|row| i8::from(row.logits)).collect();
+        self.kv_only.arm(wants_logits);
         self.decode(
             tokens.as_mut_ptr(),
             std::ptr::null_mut(),
             positions,
             sequences,
             logits,
-        )
+        )?;
+        if !padding.is_empty() {
+            self.forget(self.padding);
+        }
+        Ok(())
+    }
+
+    /// Rows that a batch of so many is filled up with.
+    fn missing(&self, rows: usize) -> usize {
+        let full = rows.next_multiple_of(ROWS_AT_ONCE.into());
+        if rows > 1 && full <= self.batch {
+            full - rows
+        } else {
+            0
+        }
     }
 
     /// Computes a batch of soft tokens (rows × width floats) of one sequence, the first at position
@@ -185,9 +220,11 @@ impl Context {
     /// When llama.cpp fails, such as for want of cells.
     pub(super) fn decode_ending(&mut self, ending: &Ending<'_>) -> Result<usize, EngineError> {
         let rows = ending.soft_tokens.len() / self.width;
-        debug_assert!(rows + ending.tokens.len() <= self.batch);
+        let length = rows + ending.tokens.len();
+        debug_assert!(length <= self.batch);
+        let padding = (self.padding, &PADDING[..self.missing(length)]);
         self.mixed
-            .fill(ending, self.width)
+            .fill(ending, self.width, padding)
             .map_err(|why| EngineError::Llama {
                 doing: "filling a batch",
                 why,
@@ -198,6 +235,7 @@ impl Context {
         self.compute(|context| unsafe {
             sys::llama_process(context, sys::LLAMA_PROCESS_TYPE_DECODE, batch)
         })?;
+        self.forget(self.padding);
         Ok(rows)
     }
 
@@ -384,6 +422,22 @@ mod tests {
     }
 
     #[test]
+    fn what_fills_a_batch_up_leaves_nothing_in_the_cache() {
+        let model = nano();
+        let mut context = context(&model);
+        let text = &model.tokenise_template("turn on the kitchen light")[..5];
+        let rows = Row::of(text, 0, SEQUENCE, false);
+        context.decode_tokens(&rows).unwrap();
+        let last = |context: &mut Context, sequence| {
+            // SAFETY: the context lives, and has the sequence.
+            unsafe { sys::llama_memory_seq_pos_max(context.memory(), sequence) }
+        };
+        let padding = context.padding;
+        assert_eq!(last(&mut context, SEQUENCE), 4);
+        assert_eq!(last(&mut context, padding), -1);
+    }
+
+    #[test]
     fn what_closes_a_turn_may_share_a_batch_with_its_last_sound() {
         let model = nano();
         let soft_tokens = hum(&model);
@@ -444,7 +498,7 @@ mod tests {
         };
         let mut context = Context::new(&model, &threads, shape).unwrap();
         let mut start = 0;
-        for size in [1, 2, 4, 6, 8, 10, 12, 16, 24, 32, 48] {
+        for size in [1, 2, 3, 4, 6, 8, 12, 16, 17, 18, 19, 20, 24, 32, 48] {
             let mut time = |logits: bool| {
                 let mut times: Vec<_> = (0..5)
                     .map(|_| {

@@ -59,6 +59,15 @@ pub enum EngineError {
         /// Requests waiting or running.
         requests: u32,
     },
+    /// Too many spoken turns are under way.
+    #[error(
+        "{turns} spoken turns are under way, the one being answered and the next; say it again when the first \
+         is answered, or end that with `gemmactl stop`"
+    )]
+    Listening {
+        /// Turns being heard or answered.
+        turns: u32,
+    },
     /// Somebody asked for an end before there was an answer.
     #[error("it was cancelled")]
     Cancelled,

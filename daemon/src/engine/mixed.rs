@@ -44,11 +44,17 @@ impl Mixed {
         self.0.as_ptr()
     }
 
-    /// Fills it with `ending`, whose soft tokens have `width` numbers each, and with nothing else.
+    /// Fills it with `ending`, whose soft tokens have `width` numbers each, and with the tokens of the
+    /// sequence `padding`.
     ///
     /// # Errors
     /// When the batch is too small, there is no such token, or the model's width is another.
-    pub(super) fn fill(&mut self, ending: &Ending<'_>, width: usize) -> Result<(), String> {
+    pub(super) fn fill(
+        &mut self,
+        ending: &Ending<'_>,
+        width: usize,
+        padding: (SequenceId, &[Token]),
+    ) -> Result<(), String> {
         // SAFETY: the batch is valid.
         unsafe { sys::llama_batch_ext_clear(self.0.as_ptr()) };
         let mut positions = i32::try_from(ending.start).unwrap_or(i32::MAX)..;
@@ -57,6 +63,10 @@ impl Mixed {
         }
         for (token, position) in ending.tokens.iter().zip(&mut positions) {
             self.add_token(*token, position, ending.closing)?;
+        }
+        let (sequence, tokens) = padding;
+        for (token, position) in tokens.iter().zip(0..) {
+            self.add_token(*token, position, sequence)?;
         }
         Ok(())
     }

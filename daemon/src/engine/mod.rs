@@ -270,7 +270,7 @@ impl Engine {
     /// it waits.
     ///
     /// # Errors
-    /// [`EngineError::Busy`] when two turns are under way already; that the model cannot hear; or that
+    /// [`EngineError::Listening`] when two turns are under way already; that the model cannot hear; or that
     /// there is none.
     pub async fn listen(&self, preamble: impl Into<Preamble>) -> Result<Turn, EngineError> {
         let place = Arc::new(Places::take(&self.places, Priority::Speech)?);

@@ -44,7 +44,7 @@ impl Places {
     /// Takes a place.
     ///
     /// # Errors
-    /// [`EngineError::Busy`] when all are taken.
+    /// [`EngineError::Busy`] or [`EngineError::Listening`] when all are taken.
     pub(super) fn take(places: &Arc<Self>, priority: Priority) -> Result<Place, EngineError> {
         let room = places.room(priority);
         let add = |taken| (taken < room.most).then_some(taken + 1);
@@ -56,7 +56,10 @@ impl Places {
                 places: Arc::clone(places),
                 priority,
             }),
-            Err(requests) => Err(EngineError::Busy { requests }),
+            Err(taken) => Err(match priority {
+                Priority::Speech => EngineError::Listening { turns: taken },
+                Priority::Question => EngineError::Busy { requests: taken },
+            }),
         }
     }
 
@@ -101,6 +104,9 @@ mod tests {
         let _speech = take(Priority::Speech).unwrap();
         drop(first);
         assert!(take(Priority::Question).is_ok());
+        let _next = take(Priority::Speech).unwrap();
+        let refused = take(Priority::Speech).unwrap_err();
+        assert_eq!(refused, EngineError::Listening { turns: 2 });
         assert_eq!(places.questions(), 1);
     }
 }

@@ -29,3 +29,4 @@ pub use ears::{Ears, Heard};
 pub use file::{FileError, decode};
 pub use speech::{Manner, SpeechError};
 pub use turn::{Event, Status, Voice, VoiceError};
+pub use utterance::{Segment, Segmenter, Sense};

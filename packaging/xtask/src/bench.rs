@@ -4,6 +4,7 @@
 //! measured again, and from there into `docs/performance.md`.
 
 mod ask;
+mod endpoint;
 mod figure;
 pub mod nano;
 mod overhead;
@@ -37,6 +38,8 @@ pub enum Benchmark {
     Turn,
     /// From the end of speech to the first token of the answer, through microphone and bus.
     Voice,
+    /// When an utterance is over: in quiet, in noise, beside a television.
+    Endpoint,
     /// How much the nano model understands, in its card too.
     Nano,
 }
@@ -55,12 +58,12 @@ impl Benchmark {
 
     /// Whether it asks the nano model's held-out sets, which have to be made first.
     fn needs_held_out_sets(self) -> bool {
-        matches!(self, Self::Nano | Self::Turn)
+        matches!(self, Self::Nano | Self::Turn | Self::Endpoint)
     }
 
     /// Whether it measures times, which other work on the machine makes longer.
     fn is_timed(self) -> bool {
-        self != Self::Nano
+        !matches!(self, Self::Nano | Self::Endpoint)
     }
 }
 
@@ -94,6 +97,7 @@ pub fn run(only: Option<Benchmark>, json: &Path, run: PathBuf) -> Result<()> {
                 Benchmark::Overhead => overhead::measure(&bench).await,
                 Benchmark::Turn => turn::measure(&bench).await,
                 Benchmark::Voice => voice::measure(&bench).await,
+                Benchmark::Endpoint => endpoint::measure(&bench).await,
                 Benchmark::Nano => nano::measure(&bench).await,
             };
             let measured =
@@ -144,11 +148,12 @@ impl Bench {
 }
 
 /// Programs that are measured, where cargo puts them.
-const PROGRAMS: [&str; 4] = [
+const PROGRAMS: [&str; 5] = [
     "gemmad",
     "gemmactl",
     "examples/llama_cpp",
     "examples/spoken_turn",
+    "examples/endpoint",
 ];
 
 /// Builds everything as it is in the package, with the CPU kernels that are best here, and puts it where

@@ -230,7 +230,7 @@ impl Scheduler {
             }
         };
         let Some(id) = self.sequence() else {
-            return fail(jobs, &EngineError::Busy { requests: TURNS });
+            return fail(jobs, &EngineError::Listening { turns: TURNS });
         };
         let open = self.hearing_of(turn).map(|index| &self.hearings[index]);
         match open.map(|open| (open, open.failed())) {

@@ -1,0 +1,181 @@
+//! When utterances end, in rooms of several kinds: commands are put into the sound of a room, and cut out of it
+//! as the daemon does. Faster than they are spoken, because no clock is involved. Prints one JSON object for
+//! each command and room:
+//!
+//! ```json
+//! {"room":"television","delay_ms":840.0,"cut_off":false}
+//! ```
+//!
+//! `delay_ms` is from the last sound of the command to the end of the utterance; null when that does not come
+//! within 3 s. `cut_off` says that an utterance ended while the command was being spoken.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use gemmad::config;
+use gemmad::engine::SAMPLE_RATE;
+use gemmad::voice::{Segment, Segmenter, decode};
+use serde_json::{Value, json};
+
+/// What is heard of a room before the command: as long as it takes to know a background.
+const BEFORE: usize = 21 * RATE;
+
+/// What is heard of it after the command.
+const AFTER: usize = 3 * RATE;
+
+/// Samples pushed at once: a frame of the voice-activity detector.
+const PUSH: usize = 256;
+
+const RATE: usize = SAMPLE_RATE as usize;
+
+#[derive(Debug, Parser)]
+struct Args {
+    /// Manifest of the commands: lines of JSON with `audio`, a path beside it.
+    #[arg(long)]
+    commands: PathBuf,
+    /// The same of what a television says.
+    #[arg(long)]
+    television: PathBuf,
+    /// How many commands.
+    #[arg(long, default_value_t = 120)]
+    count: usize,
+}
+
+/// A background.
+#[derive(Debug, Clone, Copy)]
+enum Room {
+    Quiet,
+    /// Steady noise, 15 dB below the speech.
+    Noise,
+    /// Others talk on end, 10 dB below the speech.
+    Television,
+}
+
+impl Room {
+    const ALL: [(Self, &str); 3] = [
+        (Self::Quiet, "quiet"),
+        (Self::Noise, "noise"),
+        (Self::Television, "television"),
+    ];
+
+    /// Its level beside speech of level 1.
+    fn level(self) -> f32 {
+        let decibels = match self {
+            Self::Quiet => -60.0,
+            Self::Noise => -15.0,
+            Self::Television => -10.0,
+        };
+        10_f32.powf(decibels / 20.0)
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let commands = sounds(&args.commands)?;
+    let others = sounds(&args.television)?.concat();
+    let noise = noise(BEFORE + AFTER + 10 * RATE);
+    ensure!(
+        !commands.is_empty() && !others.is_empty(),
+        "a manifest is empty"
+    );
+    for (nth, command) in commands.iter().take(args.count).enumerate() {
+        let command = trimmed(command);
+        for (room, name) in Room::ALL {
+            let background = match room {
+                Room::Quiet | Room::Noise => &noise,
+                Room::Television => &others,
+            };
+            let background = background.iter().cycle().skip(nth * 7 * RATE);
+            let sound = in_room(command, background, room.level());
+            println!("{}", endpoint(&sound, command.len(), name));
+        }
+    }
+    Ok(())
+}
+
+/// The sounds of a manifest.
+fn sounds(manifest: &Path) -> anyhow::Result<Vec<Vec<f32>>> {
+    let lines = std::fs::read_to_string(manifest)
+        .with_context(|| format!("cannot read {}", manifest.display()))?;
+    let sound = |line| {
+        let line: Value = serde_json::from_str(line)?;
+        let path = line["audio"].as_str().context("a line has no `audio`")?;
+        let path = manifest.with_file_name(path);
+        let file = File::open(&path).with_context(|| path.display().to_string())?;
+        Ok(decode(file)?)
+    };
+    lines.lines().map(sound).collect()
+}
+
+/// A command without the silence around it.
+fn trimmed(sound: &[f32]) -> &[f32] {
+    let loudest = sound
+        .iter()
+        .fold(0.0, |most: f32, sample| most.max(sample.abs()));
+    let is_sound = |sample: &f32| sample.abs() > 0.02 * loudest;
+    let first = sound.iter().position(is_sound).unwrap_or(0);
+    let last = sound.iter().rposition(is_sound).unwrap_or(0);
+    &sound[first..=last.max(first)]
+}
+
+/// The command after [`BEFORE`] samples of a room, whose sound is `level` times as loud.
+fn in_room<'a>(command: &[f32], background: impl Iterator<Item = &'a f32>, level: f32) -> Vec<f32> {
+    let length = BEFORE + command.len() + AFTER;
+    let mut sound: Vec<f32> = background.take(length).copied().collect();
+    let gain = level * loudness(command) / loudness(&sound);
+    sound.iter_mut().for_each(|sample| *sample *= gain);
+    for (sample, spoken) in sound[BEFORE..].iter_mut().zip(command) {
+        *sample += spoken;
+    }
+    sound
+}
+
+/// Root mean square of the louder half of pieces of 20 ms: of speech, not of its pauses.
+fn loudness(sound: &[f32]) -> f32 {
+    let pieces = sound.chunks(RATE / 50);
+    let mut powers: Vec<f32> = pieces
+        .map(|piece| piece.iter().map(|it| it * it).sum::<f32>() / (RATE / 50) as f32)
+        .collect();
+    powers.sort_by(f32::total_cmp);
+    let half = &powers[powers.len() / 2..];
+    (half.iter().sum::<f32>() / half.len() as f32)
+        .sqrt()
+        .max(1e-6)
+}
+
+/// White noise, the same every time.
+fn noise(count: usize) -> Vec<f32> {
+    let mut state = 1_u32;
+    let mut next = || {
+        // Xorshift (Marsaglia 2003).
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as f32 / u32::MAX as f32 - 0.5
+    };
+    std::iter::repeat_with(&mut next).take(count).collect()
+}
+
+/// When the utterance with the command ended.
+fn endpoint(sound: &[f32], spoken: usize, room: &str) -> Value {
+    let mut segmenter = Segmenter::new(&config::Voice::default());
+    let (begin, end) = (BEFORE, BEFORE + spoken);
+    // The last consonant may be let go.
+    let nearly = end - RATE / 10;
+    let (mut cut_off, mut delay_ms) = (false, None);
+    for (nth, piece) in sound.chunks(PUSH).enumerate() {
+        let at = nth * PUSH + piece.len();
+        let segments = segmenter.push(piece);
+        let is_over = segments
+            .iter()
+            .any(|it| matches!(it, Segment::Ended { .. }));
+        if is_over && at > nearly {
+            delay_ms = Some((at as f64 - end as f64) * 1000.0 / RATE as f64);
+            break;
+        }
+        cut_off |= is_over && at > begin + RATE / 5;
+    }
+    json!({"room": room, "delay_ms": delay_ms, "cut_off": cut_off})
+}
