@@ -60,7 +60,7 @@ fn of_room(room: &str, endpoints: &[Endpoint]) -> Result<[Figure; 3]> {
         vec![share]
     };
     let name = |figure: &str| format!("{figure}_{room}");
-    let figure = |name, unit, samples| Figure::new(&name, unit, samples, &Model::nano());
+    let figure = |name: String, unit, samples| Figure::new(&name, unit, samples, &Model::nano());
     let delays = endpoints.iter().filter_map(|it| it.delay_ms).collect();
     let late = share(&|it| it.delay_ms.is_none_or(|delay| delay > PATIENCE_MS));
     Ok([
