@@ -203,7 +203,7 @@ impl Default for Commands {
     fn default() -> Self {
         Self {
             enabled: false,
-            folders: vec!["/etc/gemmad/commands.d".into()],
+            folders: vec!["/usr/share/gemmad/commands".into()],
             declare: true,
             system: String::new(),
         }

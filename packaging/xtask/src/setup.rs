@@ -17,7 +17,7 @@ use crate::{
 type Package = (&'static str, &'static str);
 
 /// What building and testing need.
-const PACKAGES: [Package; 15] = [
+const PACKAGES: [Package; 17] = [
     ("alsa-utils", "records in the tests"),
     ("ccache", "keeps llama.cpp from being compiled again"),
     ("clang", "reads llama.cpp's headers"),
@@ -25,6 +25,7 @@ const PACKAGES: [Package; 15] = [
     ("dbus-daemon", "is the private bus of tests and demo"),
     ("espeak-ng", "speaks to the virtual microphone"),
     ("g++", "compiles llama.cpp"),
+    ("jq", "reads commands in an example"),
     ("libasound2-dev", "opens microphones"),
     (
         "libasound2-plugins",
@@ -35,6 +36,7 @@ const PACKAGES: [Package; 15] = [
     ("pkg-config", "finds libraries"),
     ("pulseaudio", "is the sound server of the tests"),
     ("pulseaudio-utils", "plays to the sound server"),
+    ("python3-gi", "hears commands in an example"),
     ("python3-venv", "writes models to measure with"),
 ];
 

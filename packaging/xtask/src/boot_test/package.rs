@@ -106,6 +106,10 @@ pub async fn install(list: &mut Checklist, machine: &Machine, packages: &Package
             "/usr/share/zsh/vendor-completions/_gemmactl",
             "/usr/share/gemmad/profiles/raspberry-pi-5.toml",
             "/usr/share/gemmad/profiles/jetson-orin-nano.toml",
+            "/usr/share/gemmad/commands/home.toml",
+            "/usr/share/gemmad/commands/robot.toml",
+            "/usr/share/doc/gemmad/examples/act.py",
+            "/usr/share/doc/gemmad/examples/ros2/gemmad_bridge/package.xml",
             "/usr/share/doc/gemmad/third-party.txt",
             "/var/lib/gemmad/models",
         ];
