@@ -9,6 +9,11 @@
 //! `delay_ms` is from the last sound of the command to the end of the utterance; null when that does not come
 //! within 3 s. `cut_off` says that an utterance ended while the command was being spoken.
 
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "levels, and times of some seconds"
+)]
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -125,7 +130,9 @@ fn in_room<'a>(command: &[f32], background: impl Iterator<Item = &'a f32>, level
     let length = BEFORE + command.len() + AFTER;
     let mut sound: Vec<f32> = background.take(length).copied().collect();
     let gain = level * loudness(command) / loudness(&sound);
-    sound.iter_mut().for_each(|sample| *sample *= gain);
+    for sample in &mut sound {
+        *sample *= gain;
+    }
     for (sample, spoken) in sound[BEFORE..].iter_mut().zip(command) {
         *sample += spoken;
     }

@@ -251,7 +251,7 @@ impl Conversation {
     }
 
     fn tell(&self, event: Event) {
-        self.send(Told::Event(event));
+        self.send(Told::Event(Box::new(event)));
     }
 
     fn send(&self, told: Told) {

@@ -66,7 +66,7 @@ pub enum Event {
 #[derive(Debug)]
 pub(super) enum Told {
     /// What happened, for whoever listens.
-    Event(Event),
+    Event(Box<Event>),
     /// What was understood so far, for the ears.
     Sense(Sense),
 }
@@ -279,7 +279,7 @@ impl Turns {
                 Some(heard) = heard.recv() => self.hear(heard),
                 Some(order) = orders.recv() => self.obey(&order),
                 Some((utterance, told)) = tellings.recv() => match told {
-                    Told::Event(event) => self.conclude(utterance, event),
+                    Told::Event(event) => self.conclude(utterance, *event),
                     Told::Sense(sense) => self.ears.understand(utterance, sense),
                 },
                 Some(said) = said.recv() => self.follow_speech(said),
