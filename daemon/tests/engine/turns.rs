@@ -242,7 +242,10 @@ async fn two_turns_may_be_under_way_and_a_third_is_busy_until_one_ends() {
     let first = engine.listen("").await.unwrap();
     let _second = engine.listen("").await.unwrap();
     let refused = engine.listen("").await.unwrap_err();
-    assert!(matches!(refused, EngineError::Busy { .. }), "{refused}");
+    assert!(
+        matches!(refused, EngineError::Listening { .. }),
+        "{refused}"
+    );
     health_becomes(&engine, |health| health.turns == 2).await;
     drop(first);
     health_becomes(&engine, |health| health.turns == 1).await;
