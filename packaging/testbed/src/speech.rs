@@ -34,7 +34,15 @@ pub fn say(text: &str, voice: &str) -> Result<Vec<f32>, Error> {
             said: String::from_utf8_lossy(&output.stderr).into_owned(),
         });
     }
-    let (samples, rate) = read_wav(file.path())?;
+    read(file.path())
+}
+
+/// The samples of a 16-bit mono WAV file, in -1 to 1 at [`RATE`].
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(path: &Path) -> Result<Vec<f32>, Error> {
+    let (samples, rate) = read_wav(path)?;
     resample(&samples, rate, RATE)
 }
 

@@ -4,6 +4,7 @@
 //! measured again, and from there into `docs/performance.md`.
 
 mod ask;
+pub mod commands;
 mod endpoint;
 mod figure;
 pub mod nano;
@@ -40,6 +41,8 @@ pub enum Benchmark {
     Voice,
     /// When an utterance is over: in quiet, in noise, beside a television.
     Endpoint,
+    /// Commands, through microphone and bus: how well and how soon, and what is called that nobody asked for.
+    Commands,
     /// How much the nano model understands, in its card too.
     Nano,
 }
@@ -58,7 +61,10 @@ impl Benchmark {
 
     /// Whether it asks the nano model's held-out sets, which have to be made first.
     fn needs_held_out_sets(self) -> bool {
-        matches!(self, Self::Nano | Self::Turn | Self::Endpoint)
+        matches!(
+            self,
+            Self::Nano | Self::Turn | Self::Endpoint | Self::Commands
+        )
     }
 
     /// Whether it measures times, which other work on the machine makes longer.
@@ -79,8 +85,14 @@ struct Bench {
     run: PathBuf,
 }
 
-/// Runs one benchmark, or all. `run` is the folder of the nano model's held-out sets.
-pub fn run(only: Option<Benchmark>, json: &Path, run: PathBuf) -> Result<()> {
+/// Runs one benchmark, or all. `run` is the folder of the nano model's held-out sets; `options` are those of
+/// [`Benchmark::Commands`].
+pub fn run(
+    only: Option<Benchmark>,
+    json: &Path,
+    run: PathBuf,
+    options: &commands::Options,
+) -> Result<()> {
     setup::run()?;
     let chosen = Benchmark::value_variants().iter().copied();
     let chosen: Vec<_> = chosen
@@ -98,6 +110,7 @@ pub fn run(only: Option<Benchmark>, json: &Path, run: PathBuf) -> Result<()> {
                 Benchmark::Turn => turn::measure(&bench).await,
                 Benchmark::Voice => voice::measure(&bench).await,
                 Benchmark::Endpoint => endpoint::measure(&bench).await,
+                Benchmark::Commands => commands::measure(&bench, options).await,
                 Benchmark::Nano => nano::measure(&bench).await,
             };
             let measured =

@@ -73,6 +73,8 @@ enum Task {
         json: PathBuf,
         #[command(flatten)]
         run: nano::Run,
+        #[command(flatten)]
+        commands: bench::commands::Options,
     },
 }
 
@@ -85,7 +87,12 @@ fn main() -> ExitCode {
         Task::BootTest { options } => boot_test::run(&options),
         Task::Shape { tiny, out } => shape::run(tiny, &out),
         Task::Nano { task } => nano::run(task),
-        Task::Bench { name, json, run } => bench::run(name, &json, run.folder),
+        Task::Bench {
+            name,
+            json,
+            run,
+            commands,
+        } => bench::run(name, &json, run.folder, &commands),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

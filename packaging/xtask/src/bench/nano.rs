@@ -6,7 +6,7 @@
 mod card;
 mod report;
 mod score;
-mod set;
+pub(super) mod set;
 
 use std::path::{Path, PathBuf};
 
