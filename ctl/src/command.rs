@@ -92,7 +92,13 @@ impl Answer {
 
     async fn show(&self, output: &mut Output) -> Result<(), Failure> {
         match self.outcome {
-            Outcome::Commands => show(&self.commands, output).await,
+            Outcome::Commands => {
+                show(&self.commands, output).await?;
+                match self.text.as_str() {
+                    "" => Ok(()),
+                    words => output.line(words).await,
+                }
+            }
             Outcome::Question | Outcome::Nothing => output.line(&self.text).await,
         }
     }

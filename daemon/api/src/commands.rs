@@ -132,8 +132,8 @@ pub trait Commands {
     fn check(&self, name: &str, text: &str) -> Result<Vec<Dict>, Error>;
 
     /// Makes out what `text` asks for, invokes it, and waits until the actions have ended; they go on if the
-    /// caller does not wait. Returns what it was, the question back or the model's
-    /// words if it was no command, the commands in the order they were said, and statistics
+    /// caller does not wait. Returns what it was; the question back, the model's words if it was no command, or what it
+    /// says of what the commands found; the commands in the order they were said; and statistics
     /// ([`crate::Stats`]).
     fn invoke(
         &self,

@@ -49,8 +49,8 @@ impl Commands {
             let invoked = self.0.invoke(text, &origin, dry_run).await;
             let (reading, stats) = invoked.map_err(|error| refusal::command(&error))?;
             let (outcome, text, commands) = match reading {
-                Reading::Commands(invocations) => {
-                    (Outcome::Commands, String::new(), translate(invocations))
+                Reading::Commands { invocations, words } => {
+                    (Outcome::Commands, words, translate(invocations))
                 }
                 Reading::Question(text) => (Outcome::Question, text, Vec::new()),
                 Reading::Words(text) => (Outcome::Nothing, text, Vec::new()),

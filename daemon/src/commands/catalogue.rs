@@ -23,6 +23,7 @@ pub struct Catalogue {
 /// Something that can be asked for.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "Written")]
+#[allow(clippy::struct_excessive_bools)] // Each is a key of the file.
 pub struct Command {
     /// What it does, for the model and for people.
     pub description: Plain,
@@ -46,6 +47,9 @@ pub struct Command {
     pub halts: bool,
     /// What is done besides the signal; `None`: whoever listens to the signal acts.
     pub action: Option<Action>,
+    /// Whether what its action says goes back to the model, which tells the person. It does nothing but find
+    /// something out then.
+    pub answers: bool,
 }
 
 /// What somebody may say, and what must come of it.
@@ -144,6 +148,7 @@ struct File {
 /// The keys of a command.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools)] // As above.
 struct Written {
     description: Plain,
     #[serde(default)]
@@ -161,6 +166,8 @@ struct Written {
     #[serde(default)]
     halts: bool,
     action: Option<Action>,
+    #[serde(default)]
+    answers: bool,
     /// Only for training a model.
     #[serde(default, rename = "phrases")]
     _phrases: Vec<Phrase>,
@@ -192,6 +199,9 @@ impl TryFrom<Written> for Command {
         if written.halts {
             written.check_halts()?;
         }
+        if written.answers {
+            written.check_answers()?;
+        }
         if let Some(action) = &written.action {
             action
                 .check(&written.parameters)
@@ -208,6 +218,7 @@ impl TryFrom<Written> for Command {
             users: written.users,
             halts: written.halts,
             action: written.action,
+            answers: written.answers,
         };
         for example in written.examples {
             let example = command.example(example)?;
@@ -218,6 +229,24 @@ impl TryFrom<Written> for Command {
 }
 
 impl Written {
+    /// Refuses what does more than finding something out.
+    fn check_answers(&self) -> Result<(), String> {
+        if self.action.is_none() {
+            return Err("it `answers`, so it needs an `action` that finds out what".into());
+        }
+        let others = [
+            ("confirm", self.confirm),
+            ("dangerous", self.dangerous),
+            ("halts", self.halts),
+        ];
+        match others.iter().find(|(_, given)| *given) {
+            Some((key, _)) => Err(format!(
+                "it `answers`, so it only finds something out; leave out `{key}`"
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses what could hold up a command that halts.
     fn check_halts(&self) -> Result<(), String> {
         let conditions = [
@@ -339,6 +368,13 @@ impl Catalogue {
         calls.collect()
     }
 
+    /// Only those that answer.
+    pub(super) fn answering(&self) -> Self {
+        let mut answering = self.clone();
+        answering.commands.retain(|_, command| command.answers);
+        answering
+    }
+
     /// Whether this command halts.
     pub(super) fn halts(&self, call: &Call) -> bool {
         self.command(call).is_some_and(|command| command.halts)
@@ -415,6 +451,14 @@ mod tests {
             (
                 "[commands.a]\ndescription = \"A.\"\nhalts = true\nparameters.x = { type = \"boolean\" }\n",
                 "it `halts`, so it must do without x",
+            ),
+            (
+                "[commands.a]\ndescription = \"A.\"\nanswers = true\n",
+                "it `answers`, so it needs an `action`",
+            ),
+            (
+                "[commands.a]\ndescription = \"A.\"\nanswers = true\nconfirm = true\naction.program = { run = [\"/bin/date\"] }\n",
+                "it `answers`, so it only finds something out; leave out `confirm`",
             ),
             (
                 "[commands.a]\ndescription = \"A.\"\nexamples = [{ say = \"a\", call = { x = 1 } }]\n",

@@ -27,8 +27,16 @@ impl Catalogue {
             .keys()
             .map(|name| format!("c_{name}"))
             .collect();
-        grammar.rule("start", "words | calls");
+        let start = if names.is_empty() {
+            "words"
+        } else {
+            "words | calls"
+        };
+        grammar.rule("start", start);
         grammar.rule("words", &format!("/({CHARACTER}|\\n){{1,{MOST_WORDS}}}/"));
+        if names.is_empty() {
+            return grammar.0;
+        }
         grammar.rule("calls", &format!("call{{1,{MOST_CALLS}}}"));
         grammar.rule("call", &format!("{OPEN} ({}) {CLOSE}", names.join(" | ")));
         for (name, command) in &self.commands {
@@ -158,5 +166,12 @@ mod tests {
         ] {
             assert!(grammar.lines().any(|it| it == line), "{line}\n{grammar}");
         }
+    }
+
+    #[test]
+    fn where_nothing_may_be_called_there_are_words_only() {
+        let grammar = Catalogue::default().grammar();
+        assert!(grammar.starts_with("start: words\n"), "{grammar}");
+        assert!(!grammar.contains("call"), "{grammar}");
     }
 }

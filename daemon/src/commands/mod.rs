@@ -17,6 +17,7 @@
 //! | `call` | what it wrote |
 //! | `outcome` | what that means |
 //! | `force` | the catalogue in force, as the model gets it |
+//! | `dialogue` | an utterance, until the person is told what came of it |
 //! | `action` | what a command does besides its signal |
 //! | `batch` | commands that were said together, carried out one after the other |
 //! | `trust` | whose files may say what the daemon does |
@@ -27,6 +28,7 @@ mod batch;
 mod call;
 mod catalogue;
 mod declaration;
+mod dialogue;
 mod folder;
 mod force;
 mod grammar;
@@ -45,14 +47,15 @@ use tokio::sync::{broadcast, watch};
 pub use action::Action;
 pub use call::{Arguments, Call, Malformed, may_be_call};
 pub use catalogue::{Catalogue, CatalogueError, Command, Example};
-pub use force::Force;
+pub use dialogue::Dialogue;
+pub use force::{Force, Scope};
 pub use ledger::{Invocation, Origin};
 pub use outcome::{Outcome, Unfit};
 pub use parameter::{Kind, Parameter};
 pub use plain::{Name, Plain};
 
 use crate::config::{self, Settings};
-use crate::engine::{Engine, EngineError, Kept};
+use crate::engine::{Engine, EngineError, Kept, Request};
 use batch::Batch;
 use ledger::Ledger;
 
@@ -73,8 +76,13 @@ pub enum Event {
 /// What came of an utterance.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reading {
-    /// Commands, and what became of each, in the order they were said.
-    Commands(Vec<Invocation>),
+    /// Commands.
+    Commands {
+        /// What became of each, in the order they were said.
+        invocations: Vec<Invocation>,
+        /// What the model says of what they found; empty: nothing.
+        words: String,
+    },
     /// Something is missing; this is asked back.
     Question(String),
     /// It was no command; this is the model's answer.
@@ -171,7 +179,8 @@ impl Commands {
         self.events.subscribe()
     }
 
-    /// Makes out what was written, and carries it out unless it is to be a `dry_run`.
+    /// Makes out what was written, and carries it out unless it is to be a `dry_run`. The statistics are those of making
+    /// it out.
     ///
     /// # Errors
     /// When commands are switched off, the engine fails, or the model wrote what is not in the protocol.
@@ -183,48 +192,53 @@ impl Commands {
     ) -> Result<(Reading, Stats), CommandError> {
         let force = self.force().ok_or(CommandError::Off)?;
         let config = self.settings.current();
-        let request = force.request(&self.engine, &config.answer, text).await?;
-        let (answer, stats) = self.engine.submit(request).await?.text().await?;
-        let reading = self.follow(&force, &answer, origin, dry_run).await?;
-        Ok((reading, stats))
+        let question = force.question(&config.answer, text);
+        let mut dialogue = self.begin(&force, origin, dry_run);
+        let mut first = None;
+        loop {
+            let asked = self.ask(dialogue.request(question.clone()).await).await;
+            let answer = asked.map(|(answer, stats)| {
+                first.get_or_insert(stats);
+                answer
+            });
+            if let Some(reading) = dialogue.follow(answer).await? {
+                return Ok((reading, first.unwrap_or_default()));
+            }
+        }
     }
 
-    /// Makes out what the model wrote by this catalogue, and carries it out unless it is to be a `dry_run`.
-    /// Returns when all is done; dropping this ends nothing that has begun.
-    ///
-    /// # Errors
-    /// When it is not in the protocol; nothing is done then.
-    pub async fn follow(
+    async fn ask(
+        &self,
+        request: Result<Request, EngineError>,
+    ) -> Result<(String, Stats), EngineError> {
+        self.engine.submit(request?).await?.text().await
+    }
+
+    /// Begins to follow what the model makes of an utterance by this catalogue.
+    #[must_use]
+    pub fn begin(&self, force: &Arc<Force>, origin: &Origin, dry_run: bool) -> Dialogue {
+        Dialogue::new(self.clone(), Arc::clone(force), origin.clone(), dry_run)
+    }
+
+    /// Carries out `calls`, or numbers them for a `dry_run`.
+    async fn carry_out(
         &self,
         force: &Arc<Force>,
-        answer: &str,
+        calls: Vec<Call>,
         origin: &Origin,
         dry_run: bool,
-    ) -> Result<Reading, CommandError> {
-        let outcome = force.catalogue.read(answer).inspect_err(|unfit| {
-            if self.settings.current().log.content {
-                log::warn!("{}", unfit.about(answer));
-            }
-        })?;
-        Ok(match outcome {
-            Outcome::Question(text) => Reading::Question(text),
-            Outcome::Words(text) => Reading::Words(text),
-            Outcome::Commands(calls) => {
-                let invocations = if dry_run {
-                    self.ledger.rehearse(calls)
-                } else {
-                    if calls.iter().any(|call| force.catalogue.halts(call)) {
-                        self.cancel();
-                    }
-                    // Whatever halts after the decision is noticed.
-                    let halts = self.halts.subscribe();
-                    let entered = self.ledger.enter(&force.catalogue, calls, origin);
-                    let batch = self.batch(force, origin.clone(), halts);
-                    self.finish(batch, entered).await?
-                };
-                Reading::Commands(invocations)
-            }
-        })
+    ) -> Result<Vec<Invocation>, CommandError> {
+        if dry_run {
+            return Ok(self.ledger.rehearse(calls));
+        }
+        if calls.iter().any(|call| force.catalogue.halts(call)) {
+            self.cancel();
+        }
+        // Whatever halts after the decision is noticed.
+        let halts = self.halts.subscribe();
+        let entered = self.ledger.enter(&force.catalogue, calls, origin);
+        let batch = self.batch(force, origin.clone(), halts);
+        self.finish(batch, entered).await
     }
 
     /// Carries out the command that waits under this number, and those that were said after it.
@@ -293,7 +307,7 @@ impl Commands {
         let Some(force) = self.force() else {
             return self.engine.keep(Kept::Commands, None);
         };
-        match force.grammar(&self.engine).await {
+        match force.grammar(&self.engine, Scope::All).await {
             Ok(_) => self.engine.keep(Kept::Commands, Some(&force.preamble)),
             Err(EngineError::ModelNotLoaded(_) | EngineError::Stopping) => {}
             Err(error) => log::error!("no command can be made out: {error}"),

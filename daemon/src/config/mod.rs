@@ -197,6 +197,9 @@ pub struct Commands {
     pub declare: bool,
     /// System prompt of what may be a command; empty: none.
     pub system: String,
+    /// How often, for one utterance, the model reads what commands found that answer; the last time it may call
+    /// nothing any more.
+    pub rounds: Bounded<0, 8>,
 }
 
 impl Default for Commands {
@@ -206,6 +209,7 @@ impl Default for Commands {
             folders: vec!["/usr/share/gemmad/commands".into()],
             declare: true,
             system: String::new(),
+            rounds: Bounded(2),
         }
     }
 }

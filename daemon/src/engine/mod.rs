@@ -58,7 +58,7 @@ use tokio::sync::{mpsc as channel, oneshot, watch};
 pub use audio::{Clip, LONGEST_SECONDS, SAMPLE_RATE, SHORTEST_MS};
 pub use error::{EngineError, LoadError};
 pub use grammar::{Form, Grammar};
-pub use request::{Answer, Event, Preamble, Priority, Request, Sampling};
+pub use request::{Answer, Event, Preamble, Priority, Request, Sampling, ToolCall};
 pub use scheduler::Kept;
 pub use text::Piece;
 pub use turn::Turn;

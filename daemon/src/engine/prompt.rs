@@ -2,7 +2,7 @@
 
 use super::model::{Model, Token};
 use super::template::{Content, Message, Piece, Role};
-use super::{EngineError, Preamble, Request};
+use super::{EngineError, Preamble, Request, ToolCall};
 
 /// Longest text in bytes, system prompt included: 1 MiB is several times what Gemma 4's longest
 /// context holds, and takes a fraction of a second to tokenise.
@@ -72,7 +72,7 @@ pub(super) fn between_spans(model: &Model) -> Vec<Token> {
 /// # Errors
 /// When the template refuses.
 pub(super) fn prefix(model: &Model, preamble: &Preamble) -> Result<Vec<Token>, EngineError> {
-    let mut pieces = render_turn(model, preamble, false, "?", false)?;
+    let mut pieces = render_turn(model, preamble, false, "?", &[], false)?;
     let words = pieces
         .iter()
         .rposition(|piece| matches!(piece, Piece::Said(_)));
@@ -118,10 +118,11 @@ fn render(model: &Model, request: &Request, sound: bool) -> Result<Vec<Piece>, E
     let Request {
         preamble,
         text,
+        called,
         thinking,
         ..
     } = request;
-    render_turn(model, preamble, sound, text, *thinking)
+    render_turn(model, preamble, sound, text, called, *thinking)
 }
 
 fn render_turn(
@@ -129,6 +130,7 @@ fn render_turn(
     Preamble { system, tools }: &Preamble,
     sound: bool,
     text: &str,
+    called: &[Vec<ToolCall>],
     thinking: bool,
 ) -> Result<Vec<Piece>, EngineError> {
     let mut messages = Vec::new();
@@ -149,7 +151,7 @@ fn render_turn(
         role: Role::User,
         content,
     });
-    model.template().render(&messages, tools, thinking)
+    model.template().render(&messages, called, tools, thinking)
 }
 
 /// Whether the template wrote the beginning-of-sequence token itself.

@@ -1,6 +1,6 @@
 //! What is asked of the engine, and what comes back.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
@@ -81,6 +81,17 @@ impl From<&str> for Preamble {
     }
 }
 
+/// A tool that the model called, and what came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolCall {
+    /// The tool's name.
+    pub name: String,
+    /// What it was called with.
+    pub arguments: BTreeMap<String, serde_json::Value>,
+    /// What it said, or why it failed. Text, whatever is in it.
+    pub result: Result<String, String>,
+}
+
 /// One turn to be answered.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -90,6 +101,8 @@ pub struct Request {
     pub clip: Option<Arc<Clip>>,
     /// Text of the turn; may be empty when there is sound.
     pub text: String,
+    /// What the model called after that, round by round. Its answer goes on from there.
+    pub called: Vec<Vec<ToolCall>>,
     /// How tokens are drawn.
     pub sampling: Sampling,
     /// Most tokens of the answer, from 1.
@@ -112,6 +125,7 @@ impl Request {
             preamble: config.system.as_str().into(),
             clip: None,
             text,
+            called: Vec::new(),
             sampling: Sampling::new(config),
             max_tokens: config.max_tokens.get(),
             min_tokens: 0,

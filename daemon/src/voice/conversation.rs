@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::speech::{self, Manner, SpeechError};
 use super::turn::{Event, Told};
 use super::utterance::Sense;
-use crate::commands::{self, Commands, Force, Origin, Outcome, Reading};
+use crate::commands::{self, Commands, Dialogue, Force, Origin, Outcome, Reading, Scope};
 use crate::config::Config;
 use crate::engine::{Answer, Engine, EngineError, Grammar, Preamble, Request, SAMPLE_RATE, Turn};
 use crate::platform::thermal;
@@ -57,7 +57,7 @@ impl Conversation {
     pub(super) async fn follow(self, mut speech: mpsc::UnboundedReceiver<Speech>) {
         let utterance = self.utterance;
         match self.hear(&mut speech).await {
-            Ok(Some(answers)) => self.answer(answers).await,
+            Ok(Some((turn, answers))) => self.answer(turn, answers).await,
             Ok(None) => {}
             Err(error) => {
                 // The failure is that of the whole utterance, so it is told when that has ended.
@@ -70,10 +70,10 @@ impl Conversation {
     async fn hear(
         &self,
         speech: &mut mpsc::UnboundedReceiver<Speech>,
-    ) -> Result<Option<Answers>, EngineError> {
+    ) -> Result<Option<(Turn, Answers)>, EngineError> {
         let turn = self.engine.listen(self.preamble()).await?;
         let grammar = match &self.force {
-            Some(force) => Some(force.grammar(&self.engine).await?),
+            Some(force) => Some(force.grammar(&self.engine, Scope::All).await?),
             None => None,
         };
         let mut answers = None;
@@ -104,10 +104,11 @@ impl Conversation {
                 Some(Speech::Resumed) => answers = None,
                 Some(Speech::Ended(at)) => {
                     self.tell_end(samples);
-                    return match answers {
-                        Some(answers) => Ok(Some(answers)),
-                        None => self.ask(&turn, grammar, at).map(Some),
+                    let answers = match answers {
+                        Some(answers) => answers,
+                        None => self.ask(&turn, grammar, at)?,
                     };
+                    return Ok(Some((turn, answers)));
                 }
             }
         }
@@ -154,11 +155,12 @@ impl Conversation {
             voice,
             ..
         } = &*self.config;
-        let reply = match (&self.force, grammar) {
-            (Some(force), Some(grammar)) => force.reply(answer, grammar, at),
-            _ => Request::reply(answer).heard(at),
+        let reply = match &self.force {
+            Some(force) => force.question(answer, String::new()),
+            None => Request::reply(answer),
         };
-        let mut requests = vec![reply];
+        let reply = Request { grammar, ..reply };
+        let mut requests = vec![reply.heard(at)];
         if voice.transcript {
             requests.push(Request::transcript(transcribe, &transcribe.language).heard(at));
         }
@@ -181,11 +183,11 @@ impl Conversation {
         });
     }
 
-    async fn answer(&self, Answers { reply, transcript }: Answers) {
+    async fn answer(&self, turn: Turn, Answers { reply, transcript }: Answers) {
         let utterance = self.utterance;
         let replied = async {
             let mut aloud = Aloud::new(self);
-            let outcome = self.reply(reply, &mut aloud).await;
+            let outcome = self.reply(turn, reply, &mut aloud).await;
             self.tell(match outcome {
                 Ok((text, stats)) => reply_event(utterance, text, stats),
                 Err(error) => Event::Failed { utterance, error },
@@ -211,6 +213,7 @@ impl Conversation {
     /// it.
     async fn reply(
         &self,
+        turn: Turn,
         reply: Answer,
         aloud: &mut Aloud<'_>,
     ) -> Result<(String, Stats), EngineError> {
@@ -222,7 +225,7 @@ impl Conversation {
             }
         };
         let (text, stats) = reply.follow(growing).await?;
-        let said = self.understand(text).await;
+        let said = self.understand(&turn, text).await;
         if spoken == 0 {
             aloud.push(&said);
         }
@@ -230,24 +233,38 @@ impl Conversation {
     }
 
     /// Carries out the commands that an answer consists of; returns what the person is told.
-    async fn understand(&self, answer: String) -> String {
+    async fn understand(&self, turn: &Turn, answer: String) -> String {
         let Some(force) = &self.force else {
             return answer;
         };
         let origin = Origin::Voice {
             utterance: Some(self.utterance),
         };
-        match self.commands.follow(force, &answer, &origin, false).await {
-            Ok(Reading::Question(text) | Reading::Words(text)) => text,
-            Ok(Reading::Commands(invocations)) => {
-                let lines: Vec<_> = invocations.iter().map(ToString::to_string).collect();
-                lines.join("\n")
-            }
-            Err(error) => {
-                log::warn!(utterance = self.utterance; "{error}");
-                error.to_string()
+        let mut dialogue = self.commands.begin(force, &origin, false);
+        let mut answer = Ok(answer);
+        loop {
+            match dialogue.follow(answer).await {
+                Ok(None) => answer = self.ask_again(turn, force, &dialogue).await,
+                Ok(Some(reading)) => return told(reading),
+                Err(error) => {
+                    log::warn!(utterance = self.utterance; "{error}");
+                    return error.to_string();
+                }
             }
         }
+    }
+
+    /// Asks about the same speech, now that commands have found something out.
+    async fn ask_again(
+        &self,
+        turn: &Turn,
+        force: &Force,
+        dialogue: &Dialogue,
+    ) -> Result<String, EngineError> {
+        let question = force.question(&self.config.answer, String::new());
+        let request = dialogue.request(question).await?;
+        let answer = turn.ask(&[request])?.pop().ok_or(EngineError::Stopping)?;
+        answer.text().await.map(|(text, _)| text)
     }
 
     fn tell(&self, event: Event) {
@@ -294,6 +311,18 @@ impl<'a> Aloud<'a> {
                 log::warn!(utterance = self.conversation.utterance; "the answer was not spoken: {error}");
             }
         }
+    }
+}
+
+/// What the person is told of what came of an utterance.
+fn told(reading: Reading) -> String {
+    match reading {
+        Reading::Question(text) | Reading::Words(text) => text,
+        Reading::Commands { invocations, words } if words.is_empty() => {
+            let lines: Vec<_> = invocations.iter().map(ToString::to_string).collect();
+            lines.join("\n")
+        }
+        Reading::Commands { words, .. } => words,
     }
 }
 
