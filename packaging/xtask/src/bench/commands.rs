@@ -25,6 +25,9 @@ use crate::{command::root, say};
 /// Longest wait for anything to be heard of what was said.
 const UNHEARD: Duration = Duration::from_secs(3);
 
+/// Longest wait for more after an answer: what was called is announced beside the answer, not before it.
+const LATE: Duration = Duration::from_millis(300);
+
 /// Longest wait for an answer, of a model that fills a small board.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -204,11 +207,13 @@ impl<'a> Room<'a> {
         let mut spoken = Spoken::default();
         let mut playing = pin!(self.microphone.play(&samples));
         let mut is_playing = true;
-        while is_playing || spoken.is_under_way() || spoken.utterances == 0 {
+        loop {
             let patience = if is_playing || spoken.is_under_way() {
                 PATIENCE
-            } else {
+            } else if spoken.utterances == 0 {
                 UNHEARD
+            } else {
+                LATE
             };
             tokio::select! {
                 played = &mut playing, if is_playing => {
@@ -220,11 +225,10 @@ impl<'a> Room<'a> {
                     Err(_) if spoken.is_under_way() => {
                         anyhow::bail!("{} got no answer", sound.display())
                     }
-                    Err(_) => break,
+                    Err(_) => return Ok(spoken),
                 },
             }
         }
-        Ok(spoken)
     }
 }
 
