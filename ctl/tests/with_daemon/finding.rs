@@ -64,7 +64,7 @@ async fn a_daemon_that_runs_nowhere_is_started_where_the_bus_can() {
         Bus::start_with(&rules).await.unwrap(),
         Bus::start().await.unwrap(),
     );
-    activatable(folder.path(), &system);
+    activatable(folder.path(), &system).await;
     for arguments in [&["status"][..], &["ask", crate::COMMAND, "--system"]] {
         let done = run(&system, &session, arguments).await;
         assert_eq!(done.code, Some(0), "{done:?}");
@@ -79,14 +79,14 @@ async fn a_daemon_that_the_bus_cannot_start_is_said_not_to_run() {
         Bus::start_with(&rules).await.unwrap(),
         Bus::start().await.unwrap(),
     );
-    service(folder.path(), "/bin/false");
+    service(folder.path(), &system, "/bin/false").await;
     let done = run(&system, &session, &["status"]).await;
     assert_eq!((done.code, &*done.stdout), (Some(3), ""), "{done:?}");
     assert!(done.stderr.contains("systemctl start gemmad"), "{done:?}");
 }
 
 /// Lets `bus`, which looks for services in `folder`, start the real daemon.
-fn activatable(folder: &Path, bus: &Bus) {
+async fn activatable(folder: &Path, bus: &Bus) {
     let config = folder.join("gemmad.toml");
     let Model { text, mmproj } = Model::nano();
     let lines = format!(
@@ -104,11 +104,12 @@ fn activatable(folder: &Path, bus: &Bus) {
     let gemmad = Binaries::of_this_build().unwrap().path("gemmad").unwrap();
     words.extend([gemmad.display().to_string(), "--config".into()]);
     words.push(config.display().to_string());
-    service(folder, &words.join(" "));
+    service(folder, bus, &words.join(" ")).await;
 }
 
-/// Written after the bus has started: it looks again when it is asked for what it does not know.
-fn service(folder: &Path, exec: &str) {
+/// Written after the bus has started, whose address a service has to know; then the bus looks again.
+async fn service(folder: &Path, bus: &Bus, exec: &str) {
     let text = format!("[D-BUS Service]\nName=org.gemmad1\nExec={exec}\nUser=root\n");
     std::fs::write(folder.join("org.gemmad1.service"), text).unwrap();
+    bus.reload().await.unwrap();
 }

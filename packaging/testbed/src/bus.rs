@@ -87,6 +87,18 @@ impl Bus {
             .build()
             .await?)
     }
+
+    /// Has it read its configuration again, and the folders of services that this names. What it does
+    /// on its own when these change comes when it comes.
+    ///
+    /// # Errors
+    /// When the bus has gone.
+    pub async fn reload(&self) -> Result<(), Error> {
+        let bus = self.connect(Duration::from_secs(10)).await?;
+        let driver = zbus::fdo::DBusProxy::new(&bus).await?;
+        driver.reload_config().await.map_err(zbus::Error::from)?;
+        Ok(())
+    }
 }
 
 /// Of type `system`, so that names, limits and policy work as on a real one; here everybody may do
