@@ -7,7 +7,7 @@ use std::{
 
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use zbus::{Connection, connection};
+use zbus::{Connection, connection, fdo::DBusProxy};
 
 use crate::{Error, process::Process};
 
@@ -88,14 +88,14 @@ impl Bus {
             .await?)
     }
 
-    /// Has it read its configuration again, and the folders of services that this names. What it does
-    /// on its own when these change comes when it comes.
+    /// Has it read its configuration again, and the folders of services that this names; when this
+    /// returns, it knows what is in them. It watches them too, but nobody can await that.
     ///
     /// # Errors
     /// When the bus has gone.
     pub async fn reload(&self) -> Result<(), Error> {
         let bus = self.connect(Duration::from_secs(10)).await?;
-        let driver = zbus::fdo::DBusProxy::new(&bus).await?;
+        let driver = DBusProxy::new(&bus).await?;
         driver.reload_config().await.map_err(zbus::Error::from)?;
         Ok(())
     }
