@@ -33,6 +33,9 @@ const PIECE: Duration = Duration::from_millis(10);
 /// Pause between two looks at the copy while the period is unknown.
 const GLANCE: Duration = Duration::from_millis(1);
 
+/// How long a program on a busy machine may leave a frame unread before it counts as one that does not read.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// The running thread. Dropping it ends the feeding.
 #[derive(Debug)]
 pub(super) struct Feeder {
@@ -153,6 +156,8 @@ struct Recording {
     piece: Option<usize>,
     /// Length of the copy at the last look.
     seen: u64,
+    /// How long a frame has been left unread.
+    waited: Duration,
 }
 
 impl Recording {
@@ -167,22 +172,26 @@ impl Recording {
             copy,
             piece: None,
             seen: 0,
+            waited: Duration::ZERO,
         })
     }
 
     /// Looks whether the copy has grown, and else writes another frame of silence. A length counts
-    /// once it stays: it is one period, or a few. `false` when the program does not read.
+    /// once it stays and no frame is left over, which would shift all that follows: it is one period, or
+    /// a few. `false` when the program does not read.
     fn measure(&mut self, mut fifo: &File) -> bool {
         let length = std::fs::metadata(&self.copy).map_or(0, |copy| copy.len());
-        let settled = length > 0 && length == std::mem::replace(&mut self.seen, length);
-        if settled {
+        let stays = length > 0 && length == std::mem::replace(&mut self.seen, length);
+        if ioctl_fionread(fifo).is_ok_and(|unread| unread > 0) {
+            self.waited += GLANCE;
+            return self.waited < PATIENCE;
+        }
+        self.waited = Duration::ZERO;
+        if stays {
             self.piece = usize::try_from(length)
                 .ok()
                 .map(|period| period * (self.bytes(PIECE) / period).max(1));
         } else if length == 0 {
-            if ioctl_fionread(fifo).is_ok_and(|unread| unread > 0) {
-                return false;
-            }
             // The FIFO is empty, so there is room.
             let _ = fifo.write(&vec![0; self.encoding.frame()]);
         }
