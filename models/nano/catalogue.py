@@ -339,6 +339,16 @@ def command(catalogue, rng):
     return utterance
 
 
+def listing(catalogue, rng):
+    """A command with several things in a list, which are easily lost."""
+    lists = {name for name, c in catalogue.commands.items() if any(p["type"] == "list" for p in c.get("parameters", {}).values())}
+    while True:
+        utterance = catalogue.sample(rng, lists)
+        for _, arguments in utterance.calls:
+            if any(isinstance(value, list) and len(value) > 1 for value in arguments.values()):
+                return utterance
+
+
 def compound(catalogue, rng):
     """Two commands in one utterance, sometimes three."""
     parts = []

@@ -25,7 +25,7 @@ Follow these specific instructions for formatting the answer:
 * Only output the transcription, with no newlines.
 * When transcribing numbers, write the digits, i.e. write 1.7 and not one point seven, and write 3 instead of three."""
 
-MIX = {"command": 0.53, "compound": 0.07, "small": 0.04, "near": 0.14, "spliced": 0.08, "other": 0.05, "read": 0.05, "cut": 0.04}
+MIX = {"command": 0.45, "list": 0.05, "compound": 0.10, "small": 0.04, "near": 0.14, "spliced": 0.08, "other": 0.05, "read": 0.05, "cut": 0.04}
 
 
 def valid_sentences(catalogue):
@@ -40,6 +40,8 @@ def draw(catalogue, talk, valid, rng, kind=None):
         chosen = kind or rng.choices(list(MIX), MIX.values())[0]
         if chosen == "command":
             utterance = language.command(catalogue, rng)
+        elif chosen == "list":
+            utterance = language.listing(catalogue, rng)
         elif chosen == "compound":
             utterance = language.compound(catalogue, rng)
         elif chosen == "cut":
@@ -59,7 +61,7 @@ def record(utterance):
 
 
 # Who speaks how much: those who are quick, and those who take a hundred times as long (networks).
-QUICK = {"espeak": 0.64, "pico": 0.19, "flite": 0.17}
+QUICK = {"espeak": 0.60, "pico": 0.18, "flite": 0.22}
 SLOW = {"joe": 0.9, "kokoro": 0.1}
 
 
@@ -85,7 +87,8 @@ class Speakers:
             return engine.say(self.espeak.ipa(text), rng.uniform(0.8, 1.3), [weight / sum(weights) for weight in weights]), []
         if name == "pico":
             return engine.say(text, rng.choice(speech.PICO), rng.randint(80, 135), rng.randint(80, 135)), []
-        return engine.say(text, rng.choice(speech.FLITE)), []
+        voice = rng.choices(list(speech.FLITE), [share for share, _ in speech.FLITE.values()])[0]
+        return engine.say(text, voice, rng.uniform(0.75, 1.35), rng.uniform(0.8, 1.4)), []
 
 
 def speak_shard(job):
@@ -95,8 +98,8 @@ def speak_shard(job):
     catalogue, talk = language.Catalogue(), language.Talk()
     valid = valid_sentences(catalogue)
     speakers = Speakers(share)
-    offset = 0
-    with open(folder / f"shard-{number}.i16", "wb") as samples, open(folder / f"shard-{number}.jsonl", "w") as lines:
+    offset, lines = 0, []
+    with open(folder / f"shard-{number}.i16", "wb") as samples:
         for _ in range(count):
             utterance = draw(catalogue, talk, valid, rng)
             wave, phonemes = speakers.say(utterance.say, rng)
@@ -106,17 +109,19 @@ def speak_shard(job):
             wave = np.clip(wave / (np.abs(wave).max() + 1e-6) * 20000, -32768, 32767).astype(np.int16)
             samples.write(wave.tobytes())
             line = record(utterance) | {"offset": offset, "samples": len(wave), "phonemes": [[round(t, 3), p] for t, p in phonemes]}
-            lines.write(json.dumps(line) + "\n")
+            lines.append(json.dumps(line) + "\n")
             offset += len(wave)
+    (folder / f"shard-{number}.jsonl").write_text("".join(lines))
     return number
 
 
 def train(folder, count):
-    """All training speech, an eighth of it by the networks, in nine shards by two processes."""
+    """All training speech, an eighth of it by the networks, in 16 shards by all cores. Shards that are
+    there already stay."""
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(folder, number, count // 16, SLOW) for number in range(2)]
-    jobs += [(folder, number, count // 8, QUICK) for number in range(2, 9)]
-    with multiprocessing.Pool(2) as pool:
+    jobs = [(folder, number, count // 16, SLOW if number < 2 else QUICK) for number in range(16)]
+    jobs = [job for job in jobs if not (folder / f"shard-{job[1]}.jsonl").exists()]
+    with multiprocessing.Pool() as pool:
         for number in pool.imap_unordered(speak_shard, jobs, 1):
             print("shard", number, flush=True)
 

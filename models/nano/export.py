@@ -159,7 +159,7 @@ if __name__ == "__main__":
     run = Path(sys.argv[1])
     checkpoint = sys.argv[2] if len(sys.argv) > 2 and not sys.argv[2].startswith("--") else "model.pt"
     nano = Nano()
-    nano.load_state_dict(torch.load(run / checkpoint)["model"])
+    nano.load_state_dict(torch.load(run / checkpoint, map_location="cpu")["model"])
     words = tokens.Tokenizer.load(run / "tokenizer.json")
     files = [run / "nano-f16.gguf", run / "nano-f16.mmproj.gguf"]
     text(nano.text, words, files[0])

@@ -162,10 +162,11 @@ class Text(nn.Module):
 
     def rotary(self, length, sliding):
         half = self.s.head[sliding] // 2
-        rate = self.s.base[sliding] ** (-torch.arange(half) / half)
+        device = self.final.device
+        rate = self.s.base[sliding] ** (-torch.arange(half, device=device) / half)
         if not sliding:
             rate[half // 4 :] = 0  # full layers turn a quarter of their pairs
-        angle = torch.arange(length)[:, None] * rate
+        angle = torch.arange(length, device=device)[:, None] * rate
         return angle.cos(), angle.sin()
 
     def embed_tokens(self, tokens):
@@ -176,7 +177,7 @@ class Text(nn.Module):
         s, (batch, length, _) = self.s, x.shape
         projected = _norm((self.ple_proj(x) / math.sqrt(s.hidden)).view(batch, length, len(self.layers), s.ple), self.ple_norm)
         ple = (projected + (self.ple(tokens) * math.sqrt(s.ple)).view_as(projected)) / math.sqrt(2)
-        at = torch.arange(length)
+        at = torch.arange(length, device=x.device)
         ago = at[:, None] - at
         seen = {True: (ago >= 0) & (ago < s.window), False: ago >= 0}
         rotary = {sliding: self.rotary(length, sliding) for sliding in (True, False)}
@@ -237,8 +238,8 @@ class LocalAttention(nn.Module):
         k, v = window(k), window(v)  # (batch, chunks, heads, dim, context)
         rel = self.rel(self.positions).view(-1, self.heads, self.dim).permute(1, 2, 0).to(q.dtype)
         near = (q @ rel).gather(-1, self.ago.expand(batch, chunks, self.heads, -1, -1))
-        start = torch.arange(chunks)[:, None, None] * self.CHUNK - self.PAST
-        seen = self.seen & (start + torch.arange(self.CHUNK + self.PAST) >= 0)
+        start = torch.arange(chunks, device=x.device)[:, None, None] * self.CHUNK - self.PAST
+        seen = self.seen & (start + torch.arange(self.CHUNK + self.PAST, device=x.device) >= 0)
         a = attended(q @ k, near, seen[:, None]) @ v.transpose(-1, -2)
         a = a.permute(0, 1, 3, 2, 4).reshape(batch, chunks * self.CHUNK, width)[:, :length]
         return add_norm(x, self.out(a), self.post, 1.0)
@@ -289,7 +290,7 @@ class Audio(nn.Module):
         """`mel` (batch, frames, 128), zero after each clip's `frames`. Also gives the last block's output."""
         x = self.stage(mel[:, None].to(memory_format=torch.channels_last), self.conv1, self.norm1)
         counts = (frames - 1) // 2 + 1
-        x = x * (torch.arange(x.shape[2])[None] < counts[:, None])[:, None, :, None]
+        x = x * (torch.arange(x.shape[2], device=x.device)[None] < counts[:, None])[:, None, :, None]
         x = self.stage(x, self.conv2, self.norm2)
         x = self.in_(x.permute(0, 2, 3, 1).flatten(2))
         for layer in self.layers:
@@ -327,9 +328,9 @@ class Nano(nn.Module):
         sound_rows, encoded = self.audio(mel, frames)
         x = self.text.embed_tokens(ids)
         counts = rows(frames)
-        inside = torch.arange(sound_rows.shape[1])[None] < counts[:, None]
-        where = start[:, None] + torch.arange(sound_rows.shape[1])[None]
-        batch = torch.arange(len(ids))[:, None].expand_as(where)
+        at = torch.arange(sound_rows.shape[1], device=x.device)[None]
+        inside, where = at < counts[:, None], start[:, None] + at
+        batch = torch.arange(len(ids), device=x.device)[:, None].expand_as(where)
         x = x.index_put((batch[inside], where[inside]), sound_rows[inside].to(x.dtype))
         return x, encoded
 

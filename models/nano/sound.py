@@ -162,11 +162,11 @@ def augment(sound, rng, babble, strength=1.0):
     if rng.random() < 0.6 * strength:
         sound = colour(sound, rng)
     roll = rng.random()
-    if roll < 0.32 * strength:
-        sound = mix(sound, noise(len(sound), rng), rng.uniform(4, 26))
-    elif roll < 0.50 * strength:
-        sound = mix(sound, babble(len(sound), rng), rng.uniform(6, 22))
-    elif roll < 0.56 * strength:
+    if roll < 0.34 * strength:
+        sound = mix(sound, noise(len(sound), rng), rng.uniform(3, 24))
+    elif roll < 0.62 * strength:
+        sound = mix(sound, babble(len(sound), rng), rng.uniform(5, 20))
+    elif roll < 0.68 * strength:
         sound = mix(sound, music(len(sound), rng), rng.uniform(8, 25))
     if rng.random() < 0.5:
         sound = sound + rng.standard_normal(len(sound)).astype(np.float32) * 10 ** rng.uniform(-5, -2.5)

@@ -26,7 +26,8 @@ TRAINED = (
     "Storm travis victor Zac anika f1 f2 f3 f5 grandma grandpa klatt klatt2 klatt4 klatt5 klatt6 m1 m2 m3 m4 m6 m7 m8 "
     "norbert sandro shelby"
 ).split()
-FLITE = ["kal16", "slt", "awb", "rms"]
+# How much each says, and its mean pitch in Hz. `kal16` is made of diphones, as is the voice of festival's that is hardest.
+FLITE = {"kal16": (0.45, 92), "slt": (0.2, 172), "awb": (0.15, 128), "rms": (0.2, 102)}
 PICO = ["en-US", "en-GB"]
 FESTIVAL = ["ked_diphone", "cmu_us_slt_arctic_hts"]
 
@@ -107,10 +108,15 @@ class Flite:
             register = getattr(ctypes.CDLL(f"libflite_cmu_us_{name}.so.1", ctypes.RTLD_GLOBAL), f"register_cmu_us_{name}")
             register.restype = ctypes.c_void_p
             self.voices[name] = register(None)
+        self.library.flite_feat_set_float.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_float]
         self.library.flite_text_to_wave.restype = ctypes.POINTER(_Wave)
 
-    def say(self, text, voice):
-        """`text` at 16 kHz, samples in [-1, 1]."""
+    def say(self, text, voice, slowness, pitch):
+        """`text` at 16 kHz, samples in [-1, 1]; both are factors. `rms` keeps its pitch."""
+        # cst_voice begins with its name and its features (cst_voice.h).
+        features = ctypes.cast(self.voices[voice], ctypes.POINTER(ctypes.c_void_p))[1]
+        self.library.flite_feat_set_float(features, b"duration_stretch", slowness)
+        self.library.flite_feat_set_float(features, b"int_f0_target_mean", pitch * FLITE[voice][1])
         wave = self.library.flite_text_to_wave(text.encode(), ctypes.c_void_p(self.voices[voice]))
         sound = np.ctypeslib.as_array(wave.contents.data, (wave.contents.samples,)).astype(np.float32) / 32768
         rate = wave.contents.rate

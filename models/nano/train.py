@@ -16,21 +16,27 @@ import time
 from collections import Counter
 from pathlib import Path
 
-# Must be set before torch is loaded: 16-bit matrices and, with "fused", loops compiled in this process.
-os.environ.setdefault("NANO_TRAIN", "fused")
+# Must be set before torch is loaded: loops are compiled in this process.
 os.environ |= {"TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_VEC_ISA_OK": "1", "TORCH_DISABLE_ADDR2LINE": "1"}
 
 import numpy as np
 import torch
 import torch._dynamo
 import torch.nn.functional as F
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+if DEVICE == "cpu":
+    os.environ.setdefault("NANO_TRAIN", "fused")  # before `model` is loaded: 16-bit matrices, compiled loops
 
 import examples
 import sound
 import tokenizer as tokens
 from model import WIDTH, Nano, frames_of, rows
 
-BATCH, TEXTS, RATE, WARMUP = 14, 7, 2e-3, 250  # rows of one of the two processes
+# A GPU learns alone, from sound that all cores prepare; a CPU in two processes that add their gradients.
+LEARNERS, BATCH, TEXTS = (1, 112, 48) if DEVICE == "cuda" else (2, 14, 7)  # and rows of one of them
+RATE, WARMUP = 2e-3, 250
 DELAY = 0.06  # the encoder hears no future, so a sound is named 60 ms after it began
 
 
@@ -105,6 +111,33 @@ def batches(speech, vocabulary, seed, step):
             step += 1
 
 
+class Feed(IterableDataset):
+    """The batches of as many processes as make them."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def __iter__(self):
+        worker = get_worker_info()
+        speech, vocabulary, seed, step = self.arguments
+        torch.set_num_threads(1)
+        return batches(speech, vocabulary, seed + worker.id, step + worker.id)
+
+
+def feed(*arguments):
+    """`batches`, made in this process or, for a GPU, in all cores but two."""
+    if DEVICE == "cpu":
+        return batches(*arguments)
+    return iter(DataLoader(Feed(*arguments), None, num_workers=max(1, os.cpu_count() - 2), prefetch_factor=4, pin_memory=True))
+
+
+def placed(batch):
+    """A batch, or any part of one, where it is learned from."""
+    if isinstance(batch, torch.Tensor):
+        return batch.to(DEVICE, non_blocking=True)
+    return [placed(part) for part in batch]
+
+
 def autocast():
     """16-bit matrices, where the processor has them."""
     return torch.autocast("cpu", torch.bfloat16, enabled=WIDTH == torch.bfloat16)
@@ -116,6 +149,7 @@ def check(model, batches):
     right, total = 0, 0
     with torch.no_grad(), autocast():
         for b in batches:
+            b = dict(zip(b, placed(b.values())))
             x, _ = model.heard(b["mel"], b["frames"], b["ids"], b["start"])
             hidden = model.text(x, b["ids"])
             best = model.text.logits(hidden[:, :-1]).argmax(-1)
@@ -144,18 +178,20 @@ def held_out(folder, vocabulary, name, count, size=20):
 
 
 class Sum:
-    """Adds the gradients of the two processes, which share memory."""
+    """Means the gradients of the processes that learn, which share memory."""
 
     def __init__(self, parameters):
         size = sum(p.numel() for p in parameters)
-        self.slots = torch.zeros(2, size).share_memory_()
+        self.slots = torch.zeros(LEARNERS, size).share_memory_()
         self.finish = torch.zeros(1).share_memory_()  # steps left once the end is asked for
-        self.barrier = multiprocessing.get_context("fork").Barrier(2)
+        self.barrier = multiprocessing.get_context("fork").Barrier(LEARNERS)
 
     def __call__(self, rank, parameters):
+        if LEARNERS == 1:
+            return
         torch.cat([p.grad.flatten() for p in parameters], out=self.slots[rank])
         self.barrier.wait()
-        total, at = (self.slots[0] + self.slots[1]) / 2, 0
+        total, at = self.slots.mean(0), 0
         for p in parameters:
             p.grad.copy_(total[at : at + p.numel()].view_as(p))
             at += p.numel()
@@ -177,7 +213,7 @@ def losses(model, sounds, texts):
 
 
 def learn(rank, model, add, run, folder, total, highest):
-    """One of the two processes; both hold the same weights all the time."""
+    """One of the processes that learn; all hold the same weights all the time."""
     torch.set_num_threads(1)
     vocabulary, speech = tokens.Tokenizer.load(run / "tokenizer.json"), Speech(folder)
     parameters = list(model.parameters())
@@ -185,12 +221,12 @@ def learn(rank, model, add, run, folder, total, highest):
     optimizer = torch.optim.AdamW(groups, highest, (0.9, 0.98), fused=True)
     first, step, finish = 0, 0, None
     if (run / "checkpoint.pt").exists():
-        saved = torch.load(run / "checkpoint.pt")
+        saved = torch.load(run / "checkpoint.pt", map_location=DEVICE)
         model.load_state_dict(saved["model"])
         if "optimizer" in saved:
             optimizer.load_state_dict(saved["optimizer"])
         step, first = saved["step"], saved["first"]
-    stream = batches(speech, vocabulary, 100 + 2 * step + rank, step)
+    stream = feed(speech, vocabulary, 1000 * (step + 1) + rank, step)
     rate_at = lambda step: highest * schedule(step - first, total - first)
     checks, sums, began, saved_at = {}, Counter(), time.time(), time.time()
     log = open(run / "log.jsonl", "a")
@@ -202,7 +238,7 @@ def learn(rank, model, add, run, folder, total, highest):
     if rank:
         add.barrier.wait()  # the other process compiles first; this one finds the results
     else:
-        sum(losses(model, *next(stream))[:3]).backward()
+        sum(losses(model, *placed(next(stream)))[:3]).backward()
         add.barrier.wait()
     while step < total:
         if step % 10 == 0:
@@ -216,7 +252,7 @@ def learn(rank, model, add, run, folder, total, highest):
             break
         for group in optimizer.param_groups:
             group["lr"] = rate
-        spoken, typed, named, right = losses(model, *next(stream))
+        spoken, typed, named, right = losses(model, *placed(next(stream)))
         optimizer.zero_grad(set_to_none=False)
         (spoken + 0.3 * typed + max(0.3, 1 - step / 2000) * named).backward()
         add(rank, parameters)
@@ -256,14 +292,18 @@ def main(run, folder, total=5000, highest=RATE):
     torch.set_num_threads(1)
     torch.manual_seed(1)
     torch._dynamo.config.recompile_limit = 64
-    model = Nano()
+    torch.set_float32_matmul_precision("high")
+    model = Nano().to(DEVICE)
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
     add = Sum(list(model.parameters()))
-    other = multiprocessing.get_context("fork").Process(target=learn, args=(1, model, add, run, folder, total, highest))
-    other.start()
+    learner = lambda rank: multiprocessing.get_context("fork").Process(target=learn, args=(rank, model, add, run, folder, total, highest))
+    others = [learner(rank) for rank in range(1, LEARNERS)]
+    for other in others:
+        other.start()
     learn(0, model, add, run, folder, total, highest)
-    other.join()
+    for other in others:
+        other.join()
 
 
 if __name__ == "__main__":
