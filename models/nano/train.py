@@ -35,7 +35,7 @@ import tokenizer as tokens
 from model import WIDTH, Nano, frames_of, rows
 
 # A GPU learns alone, from sound that all cores prepare; a CPU in two processes that add their gradients.
-LEARNERS, BATCH, TEXTS = (1, 112, 48) if DEVICE == "cuda" else (2, 14, 7)  # and rows of one of them
+LEARNERS, BATCH, TEXTS = (1, 224, 64) if DEVICE == "cuda" else (2, 14, 7)  # and rows of one of them
 RATE, WARMUP = 2e-3, 250
 DELAY = 0.06  # the encoder hears no future, so a sound is named 60 ms after it began
 
