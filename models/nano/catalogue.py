@@ -12,7 +12,7 @@ import re
 import sys
 import tomllib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -326,9 +326,17 @@ POLITE = ["{}", "{}", "{}", "{}", "please {}", "{} please", "can you {}", "could
 VERBS = set("turn switch dim set change make heat warm start cancel stop delete clear play put pause hold resume continue skip raise increase lower decrease mute unmute open close lock unlock tell give add call phone ring move go drive back rotate spin find take charge return follow come pick grab lift get fetch bring drop leave look point tilt wait activate prepare remind wake".split())
 
 
-def command(catalogue, rng):
-    """A command with the manners people add."""
+def hasty(utterance):
+    """The same without articles."""
+    bare = lambda text: re.sub(r"\b(the|a|an) (?!hundred)", "", text)
+    return replace(utterance, say=bare(utterance.say), pattern=bare(utterance.pattern))
+
+
+def command(catalogue, rng, haste=0.0):
+    """A command with the manners people add; `haste` is the share of those without articles."""
     utterance = catalogue.sample(rng)
+    if rng.random() < haste:
+        utterance = hasty(utterance)
     if utterance.say.split()[0] in VERBS:
         frame = rng.choice(POLITE)
     else:

@@ -39,7 +39,7 @@ def draw(catalogue, talk, valid, rng, kind=None):
     while True:
         chosen = kind or rng.choices(list(MIX), MIX.values())[0]
         if chosen == "command":
-            utterance = language.command(catalogue, rng)
+            utterance = language.command(catalogue, rng, 0.08)
         elif chosen == "list":
             utterance = language.listing(catalogue, rng)
         elif chosen == "compound":
