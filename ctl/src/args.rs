@@ -84,6 +84,8 @@ pub enum Command {
     Halt,
     /// Say something through the loudspeaker; ends when it was heard, Ctrl-C stops it
     Say(Say),
+    /// List the microphones and loudspeakers, or show how loud the microphone is
+    Devices(Devices),
     /// Show what the daemon is doing
     Status(Status),
     /// Let the daemon read its configuration again; for root, and whom polkit allows it
@@ -243,6 +245,18 @@ pub struct Say {
     /// Volume, above 0, to 1, instead of the configured one
     #[arg(long, value_name = "V")]
     pub volume: Option<f64>,
+}
+
+/// `gemmactl devices`.
+#[derive(Debug, Args)]
+pub struct Devices {
+    /// Show how loud the microphone in use is, until Ctrl-C
+    #[arg(long)]
+    pub meter: bool,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `gemmactl status`.

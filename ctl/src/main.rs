@@ -9,6 +9,7 @@
 //! | `transcribe`, `sound` | sound files |
 //! | `listen`, `notice` | what is said into the microphone, live |
 //! | `voice` | mute, unmute, stop |
+//! | `devices` | microphones and loudspeakers, and how loud it is |
 //! | `say` | text for the loudspeaker |
 //! | `status`, `statistics` | how the daemon is, and how an answer came about |
 //! | `reload` | reading the configuration again |
@@ -18,6 +19,7 @@ mod ask;
 mod bus;
 mod command;
 mod commands;
+mod devices;
 mod failure;
 mod interrupt;
 mod listen;
@@ -72,6 +74,7 @@ async fn obey(command: Command, bus: Bus) -> Result<(), Failure> {
         Command::Stop => until_interrupted(voice::stop(bus)).await,
         Command::Halt => until_interrupted(command::halt(bus)).await,
         Command::Say(options) => until_interrupted(say::run(options, bus)).await,
+        Command::Devices(options) => until_interrupted(devices::run(&options, bus)).await,
         Command::Status(options) => until_interrupted(status::run(&options, bus)).await,
         Command::Reload(options) => until_interrupted(reload::run(&options, bus)).await,
     }

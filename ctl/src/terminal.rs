@@ -36,7 +36,16 @@ impl Output {
             return Ok(());
         };
         self.line_open = last != '\n';
-        let text = printable(text, self.terminal);
+        self.send(&printable(text, self.terminal)).await
+    }
+
+    /// Writes `text` over the line the cursor is in, on a terminal.
+    pub async fn overwrite(&mut self, text: &str) -> Result<(), Failure> {
+        self.line_open = true;
+        self.send(&format!("\r{}", printable(text, true))).await
+    }
+
+    async fn send(&mut self, text: &str) -> Result<(), Failure> {
         let write = async {
             self.stdout.write_all(text.as_bytes()).await?;
             // Only flushing says whether the reader got it.

@@ -188,11 +188,15 @@ async fn the_catalogue_changes_while_the_daemon_runs_and_a_broken_file_changes_n
     let off = commands.list().await.unwrap_err();
     assert!(matches!(off, Error::NotSupported(_)), "{off:?}");
 
+    let mut switched = commands.receive_enabled_changed().await;
+    let mut next = async || switched.next().await.unwrap().get().await.unwrap();
+    assert!(!next().await, "what it is at first");
     let folders = vec![folder.path().display().to_string()];
     daemon.write("commands", "enabled", true).unwrap();
     daemon.write("commands", "folders", folders).unwrap();
     let (changed, _) = daemon.manager().reload().await.unwrap();
     assert_eq!(changed, ["commands.enabled", "commands.folders"]);
+    assert!(next().await);
     let names = async || {
         let list = commands.list().await.unwrap();
         let list = list
@@ -221,6 +225,7 @@ async fn the_catalogue_changes_while_the_daemon_runs_and_a_broken_file_changes_n
     std::fs::write(&file, more).unwrap();
     let (changed, _) = daemon.manager().reload().await.unwrap();
     assert_eq!(changed, ["commands.folders"]);
+    assert!(next().await, "another catalogue is in force");
     assert_eq!(names().await, ["bow", "dance"]);
 }
 

@@ -335,7 +335,7 @@ def hasty(utterance):
 def command(catalogue, rng, haste=0.0):
     """A command with the manners people add; `haste` is the share of those without articles."""
     utterance = catalogue.sample(rng)
-    if rng.random() < haste:
+    if haste and rng.random() < haste:
         utterance = hasty(utterance)
     if utterance.say.split()[0] in VERBS:
         frame = rng.choice(POLITE)

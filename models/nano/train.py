@@ -1,4 +1,4 @@
-"""Trains the model: `python train.py RUN SPEECH [STEPS [RATE]]`.
+"""Trains the model: `python train.py RUN SPEECH [STEPS [RATE]] [--text]`, with `--text` only its language half.
 
 RUN gets train.pid (this process group), log.jsonl (the learning curve), checkpoint.pt (every few
 minutes; starting again goes on from it), and model.pt at the end. A file RUN/finish holding a number
@@ -216,7 +216,7 @@ def learn(rank, model, add, run, folder, total, highest):
     """One of the processes that learn; all hold the same weights all the time."""
     torch.set_num_threads(1)
     vocabulary, speech = tokens.Tokenizer.load(run / "tokenizer.json"), Speech(folder)
-    parameters = list(model.parameters())
+    parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.02}, {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0}]
     optimizer = torch.optim.AdamW(groups, highest, (0.9, 0.98), fused=True)
     first, step, finish = 0, 0, None
@@ -254,7 +254,7 @@ def learn(rank, model, add, run, folder, total, highest):
             group["lr"] = rate
         spoken, typed, named, right = losses(model, *placed(next(stream)))
         optimizer.zero_grad(set_to_none=False)
-        (spoken + 0.3 * typed + max(0.3, 1 - step / 2000) * named).backward()
+        (spoken + 0.3 * typed + max(0, 1 - step / 4000) * named).backward()
         add(rank, parameters)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -283,7 +283,7 @@ def schedule(step, total):
     return min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / total))
 
 
-def main(run, folder, total=5000, highest=RATE):
+def main(run, folder, total=5000, highest=RATE, text_only=False):
     """The highest learning rate is RATE, or less for a model that was trained already."""
     if os.getpgrp() != os.getpid():
         os.setpgrp()
@@ -294,9 +294,13 @@ def main(run, folder, total=5000, highest=RATE):
     torch._dynamo.config.recompile_limit = 64
     torch.set_float32_matmul_precision("high")
     model = Nano().to(DEVICE)
-    for p in model.parameters():
+    if text_only:
+        model.audio.requires_grad_(False)
+        model.names.requires_grad_(False)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    for p in parameters:
         p.grad = torch.zeros_like(p)
-    add = Sum(list(model.parameters()))
+    add = Sum(parameters)
     learner = lambda rank: multiprocessing.get_context("fork").Process(target=learn, args=(rank, model, add, run, folder, total, highest))
     others = [learner(rank) for rank in range(1, LEARNERS)]
     for other in others:
@@ -307,4 +311,5 @@ def main(run, folder, total=5000, highest=RATE):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(float, sys.argv[3:]))
+    numbers = [float(argument) for argument in sys.argv[3:] if argument != "--text"]
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *numbers, text_only="--text" in sys.argv)

@@ -177,6 +177,48 @@ async fn listening_ends_when_the_daemon_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn devices_are_listed_and_the_meter_follows_the_one_in_use() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .start()
+        .await
+        .unwrap();
+    becomes(&daemon, VoiceState::Waiting).await;
+    let listed = Gemmactl::run(&daemon, &["devices"]).await;
+    assert_eq!((listed.code, &*listed.stderr), (Some(0), ""));
+    let lines: Vec<_> = listed.stdout.lines().collect();
+    assert_eq!(lines[0], "microphones");
+    assert!(
+        lines[1..].iter().any(|it| it.contains("(in use; default)")),
+        "{listed:?}"
+    );
+
+    let mut meter = Gemmactl::start(&daemon, &["devices", "--meter", "--json"]);
+    let mut level = async || {
+        let line: serde_json::Value = serde_json::from_str(&meter.line().await).unwrap();
+        line["level"].as_f64().unwrap()
+    };
+    assert!(level().await < -90.0, "silence");
+    let loud = vec![0.5; 8000];
+    let (played, ()) = tokio::join!(
+        microphone.play(&loud),
+        within(async { while level().await < -7.0 {} })
+    );
+    played.unwrap();
+    within(async { while level().await > -20.0 {} }).await;
+    meter.signal(Signal::INT);
+    assert_eq!(meter.end().await.code, Some(130));
+
+    Gemmactl::run(&daemon, &["mute"]).await;
+    becomes(&daemon, VoiceState::Off).await;
+    let meter = Gemmactl::run(&daemon, &["devices", "--meter"]).await;
+    assert_eq!((meter.code, &*meter.stdout), (Some(4), ""), "{meter:?}");
+    assert!(meter.stderr.contains("no microphone is open"), "{meter:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn muting_closes_the_microphone_and_unmuting_opens_it() {
     let bus = Bus::start().await.unwrap();
     let microphone = Microphone::alsa().unwrap();

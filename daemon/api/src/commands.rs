@@ -155,8 +155,9 @@ pub trait Commands {
     #[zbus(signal)]
     fn finished(&self, id: u64, status: InvocationStatus, details: Dict) -> zbus::Result<()>;
 
-    /// Whether there are commands. They are switched on in the configuration.
-    #[zbus(property(emits_changed_signal = "false"))]
+    /// Whether there are commands. They are switched on in the configuration. Its change is signalled whenever
+    /// another catalogue is in force, so that who keeps a list knows when to ask for it again.
+    #[zbus(property)]
     fn enabled(&self) -> zbus::Result<bool>;
 
     /// This is to be done now. `details` has the `origin` (`text` or `voice`), and the `user` who wrote or

@@ -28,8 +28,9 @@ pub use error::Error;
 pub use event::{Event, Finish, Stats};
 pub use manager::{AskOptions, Health, ManagerProxy, ManagerState, TranscribeOptions};
 pub use voice::{
-    Failed, FailedStream, Reply, ReplyStream, SayOptions, SpeechEnded, SpeechEndedStream,
-    SpeechStarted, SpeechStartedStream, Transcript, TranscriptStream, VoiceProxy, VoiceState,
+    DeviceInfo, DeviceKind, Failed, FailedStream, Reply, ReplyStream, SayOptions, SpeechEnded,
+    SpeechEndedStream, SpeechStarted, SpeechStartedStream, Transcript, TranscriptStream,
+    VoiceProxy, VoiceState,
 };
 
 /// The well-known bus name of the daemon.

@@ -25,6 +25,36 @@ pub enum VoiceState {
     Speaking,
 }
 
+/// What a device is for, as the lower-case word.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant, OwnedVariant,
+)]
+#[zbus(signature = "s", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceKind {
+    /// Sound comes in.
+    #[default]
+    Microphone,
+    /// Sound goes out.
+    Loudspeaker,
+}
+
+/// A microphone or loudspeaker. On the bus an `a{sv}` with these names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceInfo {
+    /// What it is for.
+    pub kind: DeviceKind,
+    /// What `device` in the daemon's configuration is set to for it.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// Whether it is taken when the configuration names none.
+    pub is_default: bool,
+    /// Whether it is open.
+    pub in_use: bool,
+}
+
 /// Options of `Say`. Every one may be left out; an unknown one is an error. Defaults come from the
 /// `[speech]` section of the daemon's configuration.
 #[derive(Debug, Default, Serialize, Deserialize, Type)]
@@ -58,6 +88,14 @@ pub trait Voice {
 
     /// Drops the utterance being heard, cancels the answers being made for spoken turns, and falls silent.
     fn stop(&self) -> Result<(), Error>;
+
+    /// The microphones and then the loudspeakers that are there; see [`DeviceInfo`]. May take a second.
+    fn devices(&self) -> Result<Vec<Dict>, Error>;
+
+    /// How loud the open microphone is: the peak in dB of full scale, which falls by 20 dB in 1.7 s; -96 where none is
+    /// open. Its changes are not signalled.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn level(&self) -> zbus::Result<f64>;
 
     /// Whether the microphone is closed. Setting it closes or opens the device itself.
     #[zbus(property)]

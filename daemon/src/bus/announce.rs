@@ -1,5 +1,7 @@
 //! Signals on the bus for what changes in other rooms.
 
+use std::sync::Arc;
+
 use gemmad_api::{COMMANDS_PATH, MANAGER_PATH, VOICE_PATH, to_dict};
 use tokio::sync::{broadcast, watch};
 use zbus::Connection;
@@ -7,7 +9,7 @@ use zbus::object_server::{InterfaceRef, SignalEmitter};
 
 use super::manager::Manager;
 use super::{Rooms, commands, refusal, voice};
-use crate::commands::Event as Command;
+use crate::commands::{Event as Command, Force};
 use crate::engine::{Engine, Phase};
 use crate::voice::{Event, Status};
 
@@ -34,6 +36,7 @@ pub(super) async fn start(
     } = rooms;
     tokio::spawn(phases(manager, engine.clone(), stopping));
     tokio::spawn(spoken_turns(spoken, voice.status(), voice.events()));
+    tokio::spawn(catalogues(invoked.clone(), commands.changes()));
     tokio::spawn(invocations(invoked, commands.events()));
     Ok(())
 }
@@ -147,6 +150,16 @@ async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::Result<()> {
             let (name, message) = refusal::name_and_message(&refusal::engine(&error));
             voice::Voice::failed(emitter, utterance, &name, &message).await
         }
+    }
+}
+
+async fn catalogues(
+    object: InterfaceRef<commands::Commands>,
+    mut changes: watch::Receiver<Option<Arc<Force>>>,
+) {
+    while changes.changed().await.is_ok() {
+        let emitter = object.signal_emitter();
+        log_failure(object.get().await.enabled_changed(emitter).await);
     }
 }
 

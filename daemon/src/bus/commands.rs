@@ -84,7 +84,7 @@ impl Commands {
     }
 
     /// Whether there are commands.
-    #[zbus(property(emits_changed_signal = "false"))]
+    #[zbus(property)]
     fn enabled(&self) -> bool {
         self.0.force().is_some()
     }

@@ -1,12 +1,13 @@
 //! `org.gemmad1.Voice`.
 
-use gemmad_api::{Dict, Error, SayOptions, VoiceState};
+use gemmad_api::{DeviceInfo, DeviceKind, Dict, Error, SayOptions, VoiceState, to_dict};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, interface};
 
 use super::{caller, refusal};
 use crate::config::Fraction;
+use crate::engine::EngineError;
 use crate::voice::{self, Manner, Status};
 
 /// Most bytes of a text to be said: more than an hour.
@@ -46,6 +47,25 @@ impl Voice {
     /// Drops the utterance being heard, cancels the answers being made for spoken turns, and falls silent.
     fn stop(&self) {
         self.voice.stop();
+    }
+
+    /// The microphones and loudspeakers that are there.
+    #[zbus(out_args("devices"))]
+    async fn devices(&self) -> Result<Vec<Dict>, Error> {
+        let listed = tokio::task::spawn_blocking(voice::present).await;
+        // It ends early only with the daemon.
+        let listed = listed.map_err(|_| refusal::engine(&EngineError::Stopping))?;
+        let status = self.status();
+        Ok(listed
+            .into_iter()
+            .map(|it| described(it, &status))
+            .collect())
+    }
+
+    /// How loud the open microphone is, in dB of full scale.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn level(&self) -> f64 {
+        self.voice.level().into()
     }
 
     /// Whether the microphone is closed.
@@ -129,6 +149,21 @@ impl Voice {
         error: &str,
         message: &str,
     ) -> zbus::Result<()>;
+}
+
+/// A device on the bus. Which one is in use goes by its name.
+fn described(device: voice::Present, status: &Status) -> Dict {
+    let (kind, in_use) = match device.kind {
+        voice::Kind::Microphone => (DeviceKind::Microphone, &status.device),
+        voice::Kind::Loudspeaker => (DeviceKind::Loudspeaker, &status.loudspeaker),
+    };
+    to_dict(&DeviceInfo {
+        kind,
+        in_use: *in_use == device.name,
+        id: device.id,
+        name: device.name,
+        is_default: device.is_default,
+    })
 }
 
 impl Voice {

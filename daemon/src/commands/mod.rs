@@ -173,6 +173,12 @@ impl Commands {
         self.force.borrow().clone()
     }
 
+    /// Changes whenever another catalogue, or none, is in force.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Option<Arc<Force>>> {
+        self.force.subscribe()
+    }
+
     /// What happens from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {

@@ -35,6 +35,7 @@ impl Kind {
     }
 
     /// What it does with sound, in the past tense.
+    #[must_use]
     pub fn moves(self) -> &'static str {
         match self {
             Self::Microphone => "gave",
@@ -184,6 +185,54 @@ pub fn find(kind: Kind, wanted: &str, host: Option<HostId>) -> Result<Device, De
         wanted: wanted.into(),
         present: names.join(", "),
     })
+}
+
+/// A device that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Present {
+    /// What it is for.
+    pub kind: Kind,
+    /// What `device` in the configuration is set to for it: stays the same over restarts.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// Whether it is taken when the configuration names none.
+    pub is_default: bool,
+}
+
+/// The microphones and then the loudspeakers that are there, of all sound systems. Nothing is opened for it,
+/// but it may take a second.
+#[must_use]
+pub fn present() -> Vec<Present> {
+    [Kind::Microphone, Kind::Loudspeaker]
+        .into_iter()
+        .flat_map(present_of)
+        .collect()
+}
+
+fn present_of(kind: Kind) -> Vec<Present> {
+    let chosen = find(kind, "", None).ok();
+    let chosen = chosen.and_then(|device| device.id().ok());
+    let devices = cpal::available_hosts()
+        .into_iter()
+        .filter_map(|id| cpal::host_from_id(id).ok())
+        .flat_map(|host| kind.all_of(&host))
+        .filter(|device| kind == Kind::Loudspeaker || !is_monitor(device));
+    let mut devices: Vec<_> = devices
+        .filter_map(|device| {
+            let id = device.id().ok()?;
+            Some(Present {
+                kind,
+                name: name(&device),
+                is_default: chosen.as_ref() == Some(&id),
+                id: id.to_string(),
+            })
+        })
+        .collect();
+    // A sound system may name a device twice.
+    let mut known = std::collections::HashSet::new();
+    devices.retain(|device| known.insert(device.id.clone()));
+    devices
 }
 
 /// Whether it hears what a speaker plays. `PulseAudio` makes a monitor the default input where there

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::capture::Capture;
 use super::held::Streaming;
+use super::meter::Meter;
 use super::resample::{RATE, Resampler};
 use super::utterance::{Segment, Segmenter, Sense};
 use super::watched::{Change, Report, Watched};
@@ -74,7 +75,10 @@ enum Command {
 }
 
 /// The handle of the voice thread, which ends when this is dropped.
-pub struct Ears(Worker<Command>);
+pub struct Ears {
+    worker: Worker<Command>,
+    meter: Meter,
+}
 
 impl Ears {
     /// Starts the voice thread. In mode `always` it opens the microphone at once.
@@ -84,42 +88,50 @@ impl Ears {
     pub fn spawn(config: &config::Voice) -> io::Result<(Self, UnboundedReceiver<Heard>)> {
         let (heard, reports) = unbounded_channel();
         let config = config.clone();
+        let meter = Meter::default();
+        let shown = meter.clone();
         let worker = Worker::spawn("voice", move |inbox| {
-            Listener::new(config, inbox, heard).run();
+            Listener::new(config, inbox, heard, shown).run();
         })?;
-        Ok((Self(worker), reports))
+        Ok((Self { worker, meter }, reports))
+    }
+
+    /// How loud the open microphone is.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        self.meter.clone()
     }
 
     /// Hears as this configuration says from now on; the utterance being heard is dropped.
     pub fn configure(&self, config: &config::Voice) {
-        self.0.order(Command::Configure(config.clone()));
+        self.worker.order(Command::Configure(config.clone()));
     }
 
     /// Closes the device and drops the utterance being heard, or allows it to be opened again.
     pub fn mute(&self, muted: bool) {
-        self.0.order(Command::Mute(muted));
+        self.worker.order(Command::Mute(muted));
     }
 
     /// Drops the utterance being heard and hears nothing while the assistant itself speaks, which it would
     /// take for somebody; or hears again.
     pub fn deafen(&self, deaf: bool) {
-        self.0.order(Command::Deafen(deaf));
+        self.worker.order(Command::Deafen(deaf));
     }
 
     /// Says what an utterance that is paused means, so that it ends sooner or later.
     pub fn understand(&self, utterance: u64, sense: Sense) {
-        self.0.order(Command::Understand(utterance, sense));
+        self.worker.order(Command::Understand(utterance, sense));
     }
 
     /// Push to talk: hears one utterance. Does nothing in mode `always`, where everything is heard
     /// anyway, in mode `off`, and while muted.
     pub fn listen(&self) {
-        self.0.order(Command::Listen);
+        self.worker.order(Command::Listen);
     }
 
     /// Drops the utterance being heard, and no longer waits for the one [`Self::listen`] asked for.
     pub fn stop(&self) {
-        self.0.order(Command::Stop);
+        self.worker.order(Command::Stop);
     }
 }
 
@@ -129,6 +141,7 @@ struct Listener {
     commands: Receiver<Command>,
     heard: UnboundedSender<Heard>,
     microphone: Watched<Capture>,
+    meter: Meter,
     /// Sound on its way from the open microphone.
     stream: Option<Stream>,
     muted: bool,
@@ -183,8 +196,10 @@ impl Listener {
         config: config::Voice,
         commands: Receiver<Command>,
         heard: UnboundedSender<Heard>,
+        meter: Meter,
     ) -> Self {
         Self {
+            meter,
             microphone: microphone(&config, heard.clone()),
             listening: config.mode == Mode::Always,
             config,
@@ -278,6 +293,7 @@ impl Listener {
         } else {
             self.microphone.close();
             self.stream = None;
+            self.meter.clear();
         }
         match self.microphone.look(Instant::now()) {
             Some(Change::Opened) => {
@@ -287,6 +303,7 @@ impl Listener {
             Some(Change::Lost) => {
                 self.drop_utterance();
                 self.stream = None;
+                self.meter.clear();
             }
             None => {}
         }
@@ -308,6 +325,7 @@ impl Listener {
         };
         let heard = capture.held().pulse.moved();
         stream.read(capture);
+        self.meter.push(&stream.samples);
         if matches!(self.deaf, Deaf::Until(end) if end <= heard) {
             self.deaf = Deaf::Not;
         }

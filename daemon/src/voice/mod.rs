@@ -15,6 +15,7 @@ mod ears;
 mod file;
 mod foreground;
 mod held;
+mod meter;
 mod resample;
 #[cfg(test)]
 mod sounds;
@@ -25,8 +26,10 @@ mod vad;
 mod watched;
 mod worker;
 
+pub use device::{Kind, Present, present};
 pub use ears::{Ears, Heard};
 pub use file::{FileError, decode};
+pub use meter::Meter;
 pub use speech::{Manner, SpeechError};
 pub use turn::{Event, Status, Voice, VoiceError};
 pub use utterance::{Segment, Segmenter, Sense};

@@ -12,6 +12,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::conversation::{Conversation, Speech};
+use super::meter::Meter;
 use super::speech::{self, Manner, Said, SpeechError};
 use super::utterance::Sense;
 use super::{Ears, Heard};
@@ -119,6 +120,7 @@ pub struct Voice {
     orders: mpsc::UnboundedSender<Order>,
     status: watch::Sender<Status>,
     events: broadcast::Sender<Event>,
+    meter: Meter,
 }
 
 impl Voice {
@@ -134,6 +136,7 @@ impl Voice {
         let (told, tellings) = mpsc::unbounded_channel();
         let status = watch::Sender::new(Status::default());
         let (events, _) = broadcast::channel(EVENTS_KEPT);
+        let meter = ears.meter();
         let turns = Turns {
             settings: settings.clone(),
             config,
@@ -158,6 +161,7 @@ impl Voice {
             orders,
             status,
             events,
+            meter,
         })
     }
 
@@ -212,6 +216,12 @@ impl Voice {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
+    }
+
+    /// How loud the open microphone is, in dB of full scale; see [`Meter::level`].
+    #[must_use]
+    pub fn level(&self) -> f32 {
+        self.meter.level()
     }
 
     /// What happens from now on.

@@ -68,8 +68,8 @@ enum Task {
     Bench {
         /// Only this benchmark.
         name: Option<bench::Benchmark>,
-        /// Where the figures are kept.
-        #[arg(long, value_name = "FILE", default_value = "target/figures.json")]
+        /// Where the figures are kept, those of other benchmarks and machines too.
+        #[arg(long, value_name = "FILE", default_value = "docs/figures.json")]
         json: PathBuf,
         #[command(flatten)]
         run: nano::Run,
