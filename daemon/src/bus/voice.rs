@@ -55,11 +55,19 @@ impl Voice {
         let listed = tokio::task::spawn_blocking(voice::present).await;
         // It ends early only with the daemon.
         let listed = listed.map_err(|_| refusal::engine(&EngineError::Stopping))?;
-        let status = self.status();
-        Ok(listed
-            .into_iter()
-            .map(|it| described(it, &status))
-            .collect())
+        let described = listed.into_iter().map(|device| {
+            to_dict(&DeviceInfo {
+                in_use: self.voice.uses(&device),
+                kind: match device.kind {
+                    voice::Kind::Microphone => DeviceKind::Microphone,
+                    voice::Kind::Loudspeaker => DeviceKind::Loudspeaker,
+                },
+                id: device.id,
+                name: device.name,
+                is_default: device.is_default,
+            })
+        });
+        Ok(described.collect())
     }
 
     /// How loud the open microphone is, in dB of full scale.
@@ -149,21 +157,6 @@ impl Voice {
         error: &str,
         message: &str,
     ) -> zbus::Result<()>;
-}
-
-/// A device on the bus. Which one is in use goes by its name.
-fn described(device: voice::Present, status: &Status) -> Dict {
-    let (kind, in_use) = match device.kind {
-        voice::Kind::Microphone => (DeviceKind::Microphone, &status.device),
-        voice::Kind::Loudspeaker => (DeviceKind::Loudspeaker, &status.loudspeaker),
-    };
-    to_dict(&DeviceInfo {
-        kind,
-        in_use: *in_use == device.name,
-        id: device.id,
-        name: device.name,
-        is_default: device.is_default,
-    })
 }
 
 impl Voice {

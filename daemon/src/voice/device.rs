@@ -200,6 +200,18 @@ pub struct Present {
     pub is_default: bool,
 }
 
+impl Present {
+    /// Whether [`find`] takes it for `wanted`.
+    #[must_use]
+    pub fn is_wanted(&self, wanted: &str) -> bool {
+        if wanted.is_empty() {
+            return self.is_default;
+        }
+        let within_system = self.id.split_once(':').map(|(_, id)| id);
+        [self.id.as_str(), self.name.as_str()].contains(&wanted) || within_system == Some(wanted)
+    }
+}
+
 /// The microphones and then the loudspeakers that are there, of all sound systems. Nothing is opened for it,
 /// but it may take a second.
 #[must_use]

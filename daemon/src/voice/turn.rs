@@ -12,6 +12,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::conversation::{Conversation, Speech};
+use super::device::{Kind, Present};
 use super::meter::Meter;
 use super::speech::{self, Manner, Said, SpeechError};
 use super::utterance::Sense;
@@ -216,6 +217,18 @@ impl Voice {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
+    }
+
+    /// Whether this device is open.
+    #[must_use]
+    pub fn uses(&self, device: &Present) -> bool {
+        let config = self.settings.current();
+        let status = self.status.borrow();
+        let (wanted, open) = match device.kind {
+            Kind::Microphone => (&config.voice.device, &status.device),
+            Kind::Loudspeaker => (&config.speech.device, &status.loudspeaker),
+        };
+        !open.is_empty() && device.is_wanted(wanted)
     }
 
     /// How loud the open microphone is, in dB of full scale; see [`Meter::level`].
