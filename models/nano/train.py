@@ -149,7 +149,6 @@ def check(model, batches):
     right, total = 0, 0
     with torch.no_grad(), autocast():
         for b in batches:
-            b = dict(zip(b, placed(b.values())))
             x, _ = model.heard(b["mel"], b["frames"], b["ids"], b["start"])
             hidden = model.text(x, b["ids"])
             best = model.text.logits(hidden[:, :-1]).argmax(-1)
@@ -172,8 +171,9 @@ def held_out(folder, vocabulary, name, count, size=20):
         content = lambda line: [{"type": "audio"}] + ([{"type": "text", "text": line["prompt"]}] if line["prompt"] else [])
         batch = [examples.rows(vocabulary, tokens.prompt([{"role": "user", "content": content(line)}]), line["expected"], rows(int(n))) for line, n in zip(part, frames)]
         ids, wanted = examples.pad(batch)
-        batches.append({"mel": torch.from_numpy(feature), "frames": torch.from_numpy(frames), "ids": torch.from_numpy(ids),
-                        "wanted": torch.from_numpy(wanted), "start": torch.tensor([b[2] for b in batch])})
+        tensors = {"mel": torch.from_numpy(feature), "frames": torch.from_numpy(frames), "ids": torch.from_numpy(ids),
+                   "wanted": torch.from_numpy(wanted), "start": torch.tensor([b[2] for b in batch])}
+        batches.append({name: placed(tensor) for name, tensor in tensors.items()})
     return batches
 
 
@@ -198,6 +198,11 @@ class Sum:
         self.barrier.wait()
 
 
+def learned(model):
+    """The parameters that are trained."""
+    return [p for p in model.parameters() if p.requires_grad]
+
+
 def losses(model, sounds, texts):
     """Cross-entropies of spoken answers, typed ones, phonemes; and the share of right tokens."""
     mel, frames, ids, wanted, start, named = sounds
@@ -216,7 +221,7 @@ def learn(rank, model, add, run, folder, total, highest):
     """One of the processes that learn; all hold the same weights all the time."""
     torch.set_num_threads(1)
     vocabulary, speech = tokens.Tokenizer.load(run / "tokenizer.json"), Speech(folder)
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    parameters = learned(model)
     groups = [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.02}, {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0}]
     optimizer = torch.optim.AdamW(groups, highest, (0.9, 0.98), fused=True)
     first, step, finish = 0, 0, None
@@ -297,7 +302,7 @@ def main(run, folder, total=5000, highest=RATE, text_only=False):
     if text_only:
         model.audio.requires_grad_(False)
         model.names.requires_grad_(False)
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    parameters = learned(model)
     for p in parameters:
         p.grad = torch.zeros_like(p)
     add = Sum(parameters)

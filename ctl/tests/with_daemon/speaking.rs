@@ -73,6 +73,14 @@ async fn push_to_talk(bus: &Bus, microphone: &Microphone) -> Daemon {
     setup.set("voice", "mode", "push").start().await.unwrap()
 }
 
+/// A daemon that waits for somebody to speak into `microphone`.
+async fn waiting(bus: &Bus, microphone: &Microphone) -> Daemon {
+    let daemon = Daemon::setup(bus).microphone(microphone);
+    let daemon = daemon.start().await.unwrap();
+    becomes(&daemon, VoiceState::Waiting).await;
+    daemon
+}
+
 async fn becomes(daemon: &Daemon, wanted: VoiceState) {
     let mut changes = daemon.voice().receive_state_changed().await;
     within(async {
@@ -180,12 +188,7 @@ async fn listening_ends_when_the_daemon_does() {
 async fn devices_are_listed_and_the_meter_follows_the_one_in_use() {
     let bus = Bus::start().await.unwrap();
     let microphone = Microphone::alsa().unwrap();
-    let daemon = Daemon::setup(&bus)
-        .microphone(&microphone)
-        .start()
-        .await
-        .unwrap();
-    becomes(&daemon, VoiceState::Waiting).await;
+    let mut daemon = waiting(&bus, &microphone).await;
     let listed = Gemmactl::run(&daemon, &["devices"]).await;
     assert_eq!((listed.code, &*listed.stderr), (Some(0), ""));
     let lines: Vec<_> = listed.stdout.lines().collect();
@@ -211,8 +214,14 @@ async fn devices_are_listed_and_the_meter_follows_the_one_in_use() {
     meter.signal(Signal::INT);
     assert_eq!(meter.end().await.code, Some(130));
 
+    daemon.write("voice", "device", "no such device").unwrap();
+    daemon.manager().reload().await.unwrap();
+    within(async { while daemon.voice().level().await.unwrap() > -90.0 {} }).await;
+
     Gemmactl::run(&daemon, &["mute"]).await;
     becomes(&daemon, VoiceState::Off).await;
+    // While muted no microphone is missed.
+    within(async { while !daemon.voice().problem().await.unwrap().is_empty() {} }).await;
     let meter = Gemmactl::run(&daemon, &["devices", "--meter"]).await;
     assert_eq!((meter.code, &*meter.stdout), (Some(4), ""), "{meter:?}");
     assert!(meter.stderr.contains("no microphone is open"), "{meter:?}");
@@ -222,12 +231,7 @@ async fn devices_are_listed_and_the_meter_follows_the_one_in_use() {
 async fn muting_closes_the_microphone_and_unmuting_opens_it() {
     let bus = Bus::start().await.unwrap();
     let microphone = Microphone::alsa().unwrap();
-    let daemon = Daemon::setup(&bus)
-        .microphone(&microphone)
-        .start()
-        .await
-        .unwrap();
-    becomes(&daemon, VoiceState::Waiting).await;
+    let daemon = waiting(&bus, &microphone).await;
     for (word, state, muted) in [
         ("mute", VoiceState::Off, "off, muted"),
         ("unmute", VoiceState::Waiting, "waiting\n"),

@@ -1,5 +1,6 @@
 //! Which microphone or loudspeaker: the one the configuration names, or the default; and why there is none.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use cpal::traits::{DeviceTrait, HostTrait};
@@ -163,11 +164,7 @@ pub fn find(kind: Kind, wanted: &str, host: Option<HostId>) -> Result<Device, De
     if let Some(device) = exactly {
         return Ok(device);
     }
-    let mut present: Vec<Device> = hosts
-        .into_iter()
-        .filter_map(|id| cpal::host_from_id(id).ok())
-        .flat_map(|host| kind.all_of(&host))
-        .collect();
+    let mut present: Vec<Device> = all(kind).collect();
     if let Some(index) = present.iter().position(|device| is_called(device, wanted)) {
         return Ok(present.swap_remove(index));
     }
@@ -225,26 +222,27 @@ pub fn present() -> Vec<Present> {
 fn present_of(kind: Kind) -> Vec<Present> {
     let chosen = find(kind, "", None).ok();
     let chosen = chosen.and_then(|device| device.id().ok());
-    let devices = cpal::available_hosts()
+    // A sound system may name a device twice.
+    let mut known = HashSet::new();
+    let devices = all(kind).filter(|device| kind == Kind::Loudspeaker || !is_monitor(device));
+    let present = devices.filter_map(|device| {
+        let id = device.id().ok()?;
+        known.insert(id.to_string()).then(|| Present {
+            kind,
+            name: name(&device),
+            is_default: chosen.as_ref() == Some(&id),
+            id: id.to_string(),
+        })
+    });
+    present.collect()
+}
+
+/// All devices of that kind, of all sound systems that answer.
+fn all(kind: Kind) -> impl Iterator<Item = Device> {
+    cpal::available_hosts()
         .into_iter()
         .filter_map(|id| cpal::host_from_id(id).ok())
-        .flat_map(|host| kind.all_of(&host))
-        .filter(|device| kind == Kind::Loudspeaker || !is_monitor(device));
-    let mut devices: Vec<_> = devices
-        .filter_map(|device| {
-            let id = device.id().ok()?;
-            Some(Present {
-                kind,
-                name: name(&device),
-                is_default: chosen.as_ref() == Some(&id),
-                id: id.to_string(),
-            })
-        })
-        .collect();
-    // A sound system may name a device twice.
-    let mut known = std::collections::HashSet::new();
-    devices.retain(|device| known.insert(device.id.clone()));
-    devices
+        .flat_map(move |host| kind.all_of(&host))
 }
 
 /// Whether it hears what a speaker plays. `PulseAudio` makes a monitor the default input where there

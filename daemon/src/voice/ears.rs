@@ -261,7 +261,7 @@ impl Listener {
         if config.device != self.config.device {
             self.microphone.close();
             self.microphone = microphone(&config, self.heard.clone());
-            self.stream = None;
+            self.forget_stream();
         }
         if let Some(stream) = &mut self.stream {
             stream.segmenter = Segmenter::new(&config);
@@ -292,8 +292,7 @@ impl Listener {
             self.microphone.open();
         } else {
             self.microphone.close();
-            self.stream = None;
-            self.meter.clear();
+            self.forget_stream();
         }
         match self.microphone.look(Instant::now()) {
             Some(Change::Opened) => {
@@ -302,8 +301,7 @@ impl Listener {
             }
             Some(Change::Lost) => {
                 self.drop_utterance();
-                self.stream = None;
-                self.meter.clear();
+                self.forget_stream();
             }
             None => {}
         }
@@ -363,6 +361,12 @@ impl Listener {
                 }
             }
         }
+    }
+
+    /// Nothing comes from the microphone any more.
+    fn forget_stream(&mut self) {
+        self.stream = None;
+        self.meter.clear();
     }
 
     fn drop_utterance(&mut self) {
