@@ -217,6 +217,15 @@ async fn devices_are_listed_and_the_meter_follows_the_one_in_use() {
     daemon.write("voice", "device", "no such device").unwrap();
     daemon.manager().reload().await.unwrap();
     within(async { while daemon.voice().level().await.unwrap() > -90.0 {} }).await;
+    // And back at once, while the microphone is still being closed.
+    daemon.write("voice", "device", "").unwrap();
+    daemon.manager().reload().await.unwrap();
+    within(async { while daemon.voice().device().await.unwrap().is_empty() {} }).await;
+    let (played, ()) = tokio::join!(
+        microphone.play(&loud),
+        within(async { while daemon.voice().level().await.unwrap() < -7.0 {} })
+    );
+    played.unwrap();
 
     Gemmactl::run(&daemon, &["mute"]).await;
     becomes(&daemon, VoiceState::Off).await;

@@ -181,8 +181,8 @@ struct Stream {
     samples: Vec<f32>,
 }
 
-fn microphone(config: &config::Voice, heard: UnboundedSender<Heard>) -> Watched<Capture> {
-    Watched::new(config.device.clone(), move |report| {
+fn microphone(device: String, heard: UnboundedSender<Heard>) -> Watched<Capture> {
+    Watched::new(device, move |report| {
         // The voice thread ends by itself when nobody listens.
         let _ = heard.send(match report {
             Report::Device(device) => Heard::Device(device),
@@ -200,7 +200,7 @@ impl Listener {
     ) -> Self {
         Self {
             meter,
-            microphone: microphone(&config, heard.clone()),
+            microphone: microphone(config.device.clone(), heard.clone()),
             listening: config.mode == Mode::Always,
             config,
             commands,
@@ -259,8 +259,7 @@ impl Listener {
     fn configure(&mut self, config: config::Voice) {
         self.drop_utterance();
         if config.device != self.config.device {
-            self.microphone.close();
-            self.microphone = microphone(&config, self.heard.clone());
+            self.microphone.choose(config.device.clone());
             self.forget_stream();
         }
         if let Some(stream) = &mut self.stream {

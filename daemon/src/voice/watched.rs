@@ -100,6 +100,14 @@ impl<S: Streaming> Watched<S> {
         self.set_problem(String::new());
     }
 
+    /// Closes the device and goes on with another, which may be the same by another name: the stream that was
+    /// open last is still waited for.
+    pub fn choose(&mut self, device: String) {
+        self.close();
+        self.device = device;
+        self.host = None;
+    }
+
     /// The open stream.
     pub fn stream(&mut self) -> Option<&mut S> {
         match &mut self.state {

@@ -166,7 +166,7 @@ impl Speaker {
         said: UnboundedSender<Said>,
     ) -> Self {
         Self {
-            loudspeaker: loudspeaker(&config, said.clone()),
+            loudspeaker: loudspeaker(config.device.clone(), said.clone()),
             config,
             commands,
             said,
@@ -216,8 +216,7 @@ impl Speaker {
 
     fn configure(&mut self, config: config::Speech) {
         if config.device != self.config.device {
-            self.loudspeaker.close();
-            self.loudspeaker = loudspeaker(&config, self.said.clone());
+            self.loudspeaker.choose(config.device.clone());
             self.begin_anew();
         }
         self.config = config;
@@ -356,8 +355,8 @@ impl Speaker {
     }
 }
 
-fn loudspeaker(config: &config::Speech, said: UnboundedSender<Said>) -> Watched<Playback> {
-    Watched::new(config.device.clone(), move |it| {
+fn loudspeaker(device: String, said: UnboundedSender<Said>) -> Watched<Playback> {
+    Watched::new(device, move |it| {
         report(
             &said,
             match it {
