@@ -5,17 +5,20 @@
 //! | `program` | runs a program |
 //! | `method` | calls a method on D-Bus |
 //! | `socket` | writes a line to a Unix socket |
+//! | `http` | makes a request of a server on this machine |
 //! | `text` | (the arguments of a program, with parameters in them) |
 //!
 //! Whoever may write the catalogue decides what runs here; whoever speaks or writes only chooses among what is
 //! declared there. None of it goes through a shell.
 
+mod http;
 mod method;
 mod program;
 mod socket;
 mod text;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use gemmad_api::InvocationStatus;
@@ -23,6 +26,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Call, Name, Origin, Parameter};
+use http::Http;
 use method::Method;
 use program::Program;
 use socket::Socket;
@@ -37,6 +41,8 @@ pub enum Action {
     Method(Method),
     /// Writes a line to a Unix socket.
     Socket(Socket),
+    /// Makes a request of a server on this machine.
+    Http(Http),
 }
 
 /// Why an action did not do its work.
@@ -74,6 +80,11 @@ struct Timeout(Duration);
 #[serde(try_from = "usize")]
 struct Output(usize);
 
+/// A path that means the same wherever the daemon runs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "PathBuf")]
+struct Absolute(PathBuf);
+
 impl Action {
     /// Checks that it can be run whatever the values of these parameters are.
     ///
@@ -84,6 +95,7 @@ impl Action {
             Self::Program(program) => program.check(parameters),
             Self::Method(method) => method.check(parameters),
             Self::Socket(_) => Ok(()),
+            Self::Http(http) => http.check(parameters),
         }
     }
 
@@ -102,6 +114,7 @@ impl Action {
             Self::Program(program) => program.run(job, stop).await,
             Self::Method(method) => unless(stop, method.run(job)).await,
             Self::Socket(socket) => unless(stop, socket.run(job)).await,
+            Self::Http(http) => unless(stop, http.run(job)).await,
         }
     }
 
@@ -110,6 +123,7 @@ impl Action {
             Self::Program(program) => program.timeout_ms,
             Self::Method(method) => method.timeout_ms,
             Self::Socket(socket) => socket.timeout_ms,
+            Self::Http(http) => http.timeout_ms,
         }
     }
 }
@@ -161,6 +175,18 @@ impl Job<'_> {
             told[key] = value;
         }
         told.to_string()
+    }
+}
+
+impl TryFrom<PathBuf> for Absolute {
+    type Error = String;
+
+    fn try_from(path: PathBuf) -> Result<Self, String> {
+        if path.is_absolute() {
+            Ok(Self(path))
+        } else {
+            Err(format!("{} is no path from the root", path.display()))
+        }
     }
 }
 

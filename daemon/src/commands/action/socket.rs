@@ -1,12 +1,10 @@
 //! An action that writes the command as one line of JSON to a Unix socket, and reads one line back if it is to.
 
-use std::path::PathBuf;
-
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use super::{ActionError, Job, Output, Timeout};
+use super::{Absolute, ActionError, Job, Output, Timeout};
 
 /// A socket to write to.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -21,23 +19,6 @@ pub struct Socket {
     pub(super) timeout_ms: Timeout,
     #[serde(default)]
     output: Output,
-}
-
-/// A path that means the same wherever the daemon runs.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "PathBuf")]
-struct Absolute(PathBuf);
-
-impl TryFrom<PathBuf> for Absolute {
-    type Error = String;
-
-    fn try_from(path: PathBuf) -> Result<Self, String> {
-        if path.is_absolute() {
-            Ok(Self(path))
-        } else {
-            Err(format!("{} is no path from the root", path.display()))
-        }
-    }
 }
 
 impl Socket {
