@@ -54,6 +54,7 @@ async fn show(notice: &Notice, options: &Listen, output: &mut Output) -> Result<
 fn remark(notice: &Notice) {
     match notice {
         Notice::SpeechStarted { .. } => terminal::note("listening ..."),
+        Notice::Keyword { word, .. } => terminal::note(&format!("keyword: {word}")),
         Notice::SpeechEnded { milliseconds, .. } => {
             terminal::note(&format!("thinking about {milliseconds} ms of speech ..."));
         }
@@ -117,7 +118,7 @@ async fn answer(
     quiet: bool,
 ) -> Result<Notice, Failure> {
     let mut ours = None;
-    let mut listening = false;
+    let mut before = VoiceState::Off;
     let mut heard = false;
     while let Some(notice) = notices.next().await {
         match &notice {
@@ -137,12 +138,16 @@ async fn answer(
             }
             Notice::State { state } => {
                 // Off is also how it may be before `Listen` takes effect, and again once the sound
-                // is with the model.
-                let off = *state == VoiceState::Off;
-                if off && listening && !heard {
+                // is with the model. Where there is a wake word it waits for that again after some time.
+                let is_over = match state {
+                    VoiceState::Off => before != VoiceState::Off,
+                    VoiceState::Waiting => before == VoiceState::Listening,
+                    _ => false,
+                };
+                if is_over && !heard {
                     return Err(unheard());
                 }
-                listening = !off;
+                before = *state;
             }
             Notice::Gone => break,
             _ => {}
@@ -159,7 +164,7 @@ async fn answer(
 
 fn unheard() -> Failure {
     Failure::Cancelled(
-        "nothing was heard: listening was stopped, or the microphone was muted or went away. \
+        "nothing was heard: nobody spoke in time, listening was stopped, or the microphone was muted or went away. \
          `gemmactl status` says how it is"
             .into(),
     )
@@ -227,6 +232,12 @@ mod tests {
                 state(VoiceState::Waiting),
                 Notice::SpeechStarted { utterance: 1 },
                 state(VoiceState::Off),
+            ],
+            // Nobody spoke in time, and the wake word is waited for again.
+            vec![
+                state(VoiceState::Waiting),
+                state(VoiceState::Listening),
+                state(VoiceState::Waiting),
             ],
         ] {
             let outcome = answer(stream::iter(notices), true).await;

@@ -2,8 +2,8 @@
 
 use futures_util::{Stream, StreamExt, stream};
 use gemmad_api::{
-    Dict, Failed, Reply, SpeechEnded, SpeechStarted, Stats, Transcript, VoiceProxy, VoiceState,
-    from_dict,
+    Dict, Failed, Keyword, KeywordMeaning, Reply, SpeechEnded, SpeechStarted, Stats, Transcript,
+    VoiceProxy, VoiceState, from_dict,
 };
 use serde::Serialize;
 use zbus::Message;
@@ -25,6 +25,12 @@ pub enum Notice {
         utterance: u64,
         text: String,
         stats: Stats,
+    },
+    /// A word was said that is known without the model.
+    Keyword {
+        word: String,
+        meaning: KeywordMeaning,
+        score: f64,
     },
     /// There is no answer, for this reason.
     Failed {
@@ -96,6 +102,14 @@ impl Notice {
         if let Some(signal) = SpeechStarted::from_message(message.clone()) {
             let utterance = signal.args().ok()?.utterance;
             return Some(Self::SpeechStarted { utterance });
+        }
+        if let Some(signal) = Keyword::from_message(message.clone()) {
+            let args = signal.args().ok()?;
+            return Some(Self::Keyword {
+                word: args.word,
+                meaning: args.meaning,
+                score: args.score,
+            });
         }
         let signal = SpeechEnded::from_message(message.clone())?;
         let args = signal.args().ok()?;

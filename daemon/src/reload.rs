@@ -86,7 +86,7 @@ impl Reloader {
             let preamble = config.answer.system.as_str().into();
             self.engine.keep(Kept::Answers, Some(&preamble));
         }
-        if touches("voice.") || touches("speech.") {
+        if ["voice.", "keyword.", "speech."].into_iter().any(touches) {
             self.voice.configure();
         }
     }

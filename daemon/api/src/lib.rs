@@ -28,9 +28,9 @@ pub use error::Error;
 pub use event::{Event, Finish, Stats};
 pub use manager::{AskOptions, Health, ManagerProxy, ManagerState, TranscribeOptions};
 pub use voice::{
-    DeviceInfo, DeviceKind, Failed, FailedStream, Reply, ReplyStream, SayOptions, SpeechEnded,
-    SpeechEndedStream, SpeechStarted, SpeechStartedStream, Transcript, TranscriptStream,
-    VoiceProxy, VoiceState,
+    DeviceInfo, DeviceKind, Failed, FailedStream, Keyword, KeywordMeaning, KeywordStream, Reply,
+    ReplyStream, SayOptions, SpeechEnded, SpeechEndedStream, SpeechStarted, SpeechStartedStream,
+    Transcript, TranscriptStream, VoiceProxy, VoiceState,
 };
 
 /// The well-known bus name of the daemon.

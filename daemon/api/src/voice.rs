@@ -17,7 +17,7 @@ pub enum VoiceState {
     Off,
     /// Waiting for somebody to speak.
     Waiting,
-    /// Somebody is speaking.
+    /// Somebody is speaking, or is about to: they said the wake word, or may follow up on an answer.
     Listening,
     /// The model is working on what was said.
     Thinking,
@@ -37,6 +37,20 @@ pub enum DeviceKind {
     Microphone,
     /// Sound goes out.
     Loudspeaker,
+}
+
+/// What a word is for that is known without the model, as the lower-case word.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant, OwnedVariant,
+)]
+#[zbus(signature = "s", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum KeywordMeaning {
+    /// What follows is for the assistant.
+    #[default]
+    Wake,
+    /// All that is under way ends.
+    Halt,
 }
 
 /// A microphone or loudspeaker. On the bus an `a{sv}` with these names.
@@ -77,8 +91,8 @@ pub struct SayOptions {
     default_path = "/org/gemmad1/voice"
 )]
 pub trait Voice {
-    /// Push to talk: hears one utterance, whatever the mode in the configuration, and answers it.
-    /// Returns at once.
+    /// Push to talk: hears one utterance, whatever the mode in the configuration, and answers it. In mode `wake` it
+    /// is as if the wake word had been said. Returns at once.
     fn listen(&self) -> Result<(), Error>;
 
     /// Says `text` through the loudspeaker, after what is being said already, and returns when it was heard.
@@ -139,6 +153,11 @@ pub trait Voice {
     /// The answer, with its statistics ([`crate::Stats`]).
     #[zbus(signal)]
     fn reply(&self, utterance: u64, text: String, stats: Dict) -> zbus::Result<()>;
+
+    /// A word was said that is known without the model: the name of its model's file, what it is for, and how sure
+    /// that model is, 0 to 1.
+    #[zbus(signal)]
+    fn keyword(&self, word: String, meaning: KeywordMeaning, score: f64) -> zbus::Result<()>;
 
     /// The utterance got no answer. `error` is a D-Bus error name.
     #[zbus(signal)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gemmad_api::{COMMANDS_PATH, MANAGER_PATH, VOICE_PATH, to_dict};
+use gemmad_api::{COMMANDS_PATH, KeywordMeaning, MANAGER_PATH, VOICE_PATH, to_dict};
 use tokio::sync::{broadcast, watch};
 use zbus::Connection;
 use zbus::object_server::{InterfaceRef, SignalEmitter};
@@ -10,8 +10,9 @@ use zbus::object_server::{InterfaceRef, SignalEmitter};
 use super::manager::Manager;
 use super::{Rooms, commands, refusal, voice};
 use crate::commands::{Event as Command, Force};
+use crate::config::Meaning;
 use crate::engine::{Engine, Phase};
-use crate::voice::{Event, Status};
+use crate::voice::{Event, Spotted, Status};
 
 /// Starts the tasks that announce, for as long as the other rooms live. The first state is
 /// announced too, for whoever watched the name appear.
@@ -146,6 +147,17 @@ async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::Result<()> {
             text,
             stats,
         } => voice::Voice::reply(emitter, utterance, &text, to_dict(&stats)).await,
+        Event::Spotted(Spotted {
+            word,
+            meaning,
+            score,
+        }) => {
+            let meaning = match meaning {
+                Meaning::Wake => KeywordMeaning::Wake,
+                Meaning::Halt => KeywordMeaning::Halt,
+            };
+            voice::Voice::keyword(emitter, &word, meaning, score.into()).await
+        }
         Event::Failed { utterance, error } => {
             let (name, message) = refusal::name_and_message(&refusal::engine(&error));
             voice::Voice::failed(emitter, utterance, &name, &message).await

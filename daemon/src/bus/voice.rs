@@ -1,6 +1,8 @@
 //! `org.gemmad1.Voice`.
 
-use gemmad_api::{DeviceInfo, DeviceKind, Dict, Error, SayOptions, VoiceState, to_dict};
+use gemmad_api::{
+    DeviceInfo, DeviceKind, Dict, Error, KeywordMeaning, SayOptions, VoiceState, to_dict,
+};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, interface};
@@ -147,6 +149,15 @@ impl Voice {
         utterance: u64,
         text: &str,
         stats: Dict,
+    ) -> zbus::Result<()>;
+
+    /// A word was said that is known without the model.
+    #[zbus(signal)]
+    pub(super) async fn keyword(
+        emitter: &SignalEmitter<'_>,
+        word: &str,
+        meaning: KeywordMeaning,
+        score: f64,
     ) -> zbus::Result<()>;
 
     /// The utterance got no answer.

@@ -9,8 +9,10 @@
 //! | here | the keys and their defaults; reading a file |
 //! | `value` | numbers whose range is part of their type |
 //! | `sound` | the keys of `[voice]` and `[speech]` |
+//! | `keyword` | the keys of `[keyword]` |
 //! | `settings` | the configuration in force, and what a reload changes |
 
+mod keyword;
 mod settings;
 mod sound;
 mod value;
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use keyword::{Keyword, Meaning, Word};
 pub use settings::{Reloaded, Settings};
 pub use sound::{Mode, Speech, Voice};
 pub use value::{Bounded, Fraction, Temperature};
@@ -37,6 +40,8 @@ pub struct Config {
     pub transcribe: Transcribe,
     /// The microphone and the spoken turn.
     pub voice: Voice,
+    /// Words that are known without the model.
+    pub keyword: Keyword,
     /// The loudspeaker and what is said through it.
     pub speech: Speech,
     /// What may be asked for.
@@ -293,6 +298,9 @@ impl Config {
         }
         for commands in &mut config.commands.folders {
             *commands = folder.join(&commands);
+        }
+        for word in &mut config.keyword.words {
+            word.model = folder.join(&word.model);
         }
         Ok(config)
     }

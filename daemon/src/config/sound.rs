@@ -10,6 +10,8 @@ use super::{Bounded, Fraction};
 pub enum Mode {
     /// Whatever is said is heard and answered.
     Always,
+    /// Each utterance that follows the wake word, and those that follow an answer at once.
+    Wake,
     /// One utterance for each `Voice.Listen`.
     #[default]
     Push,
@@ -43,6 +45,10 @@ pub struct Voice {
     pub endpoint_doubt_ms: Bounded<100, 5000>,
     /// Begin the answer at a pause that may be the end; drop it if the person goes on.
     pub speculative: bool,
+    /// How long somebody may take to begin to speak after the wake word.
+    pub awake_ms: Bounded<500, 60_000>,
+    /// How long somebody may take to go on after an answer, without the wake word; 0: it is always needed.
+    pub follow_up_ms: Bounded<0, 60_000>,
     /// Longest utterance. The model hears 25 rows of the context a second, in spans of 30 s at most.
     pub longest_ms: Bounded<1000, 120_000>,
 }
@@ -61,6 +67,8 @@ impl Default for Voice {
             endpoint_command_ms: Bounded(400),
             endpoint_doubt_ms: Bounded(1000),
             speculative: true,
+            awake_ms: Bounded(6000),
+            follow_up_ms: Bounded(5000),
             longest_ms: Bounded(30_000),
         }
     }

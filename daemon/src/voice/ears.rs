@@ -1,6 +1,7 @@
 //! The voice thread: microphone → 16 kHz → speech or not → utterances.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,16 +10,21 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::capture::Capture;
 use super::held::Streaming;
+use super::keyword::{Spotted, Spotter};
 use super::meter::Meter;
-use super::resample::{RATE, Resampler};
-use super::utterance::{Segment, Segmenter, Sense};
+use super::resample::{RATE, Resampler, samples};
+use super::utterance::{Segment, Segmenter, Sense, Speaker};
 use super::watched::{Change, Report, Watched};
 use super::worker::Worker;
-use crate::config::{self, Mode};
+use crate::config::{Bounded, Config, Meaning, Mode};
 
 /// How long the assistant's voice is still captured after it has left the loudspeaker: the way through the
 /// room, its echo, and the buffers of the microphone.
 const ECHO: Duration = Duration::from_millis(300);
+
+/// Sound kept from before a wake word was spotted: if the person goes on in one breath they have begun by then, since
+/// a word is spotted some time after it has ended.
+const TAIL_MS: u32 = 160;
 
 /// What the ears report, in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +33,12 @@ pub enum Heard {
     Device(Option<String>),
     /// Why there is no microphone although there should be one, and what to do; empty when solved.
     Problem(String),
+    /// Why no words are waited for although some should be, and what to do; empty when solved.
+    Unspottable(String),
+    /// This word was said. In mode `wake`, one that wakes also drops the utterance being heard.
+    Spotted(Spotted),
+    /// What is said now will be an utterance, without the wake word; or is none any more. In mode `wake`.
+    Awake(bool),
     /// Somebody began to speak.
     Started {
         /// The number of the utterance, from 1.
@@ -66,11 +78,12 @@ pub enum Heard {
 }
 
 enum Command {
-    Configure(config::Voice),
+    Configure(Arc<Config>),
     Mute(bool),
     Deafen(bool),
     Understand(u64, Sense),
     Listen,
+    FollowUp,
     Stop,
 }
 
@@ -81,13 +94,12 @@ pub struct Ears {
 }
 
 impl Ears {
-    /// Starts the voice thread. In mode `always` it opens the microphone at once.
+    /// Starts the voice thread. In modes `always` and `wake` it opens the microphone at once.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn spawn(config: &config::Voice) -> io::Result<(Self, UnboundedReceiver<Heard>)> {
+    pub fn spawn(config: Arc<Config>) -> io::Result<(Self, UnboundedReceiver<Heard>)> {
         let (heard, reports) = unbounded_channel();
-        let config = config.clone();
         let meter = Meter::default();
         let shown = meter.clone();
         let worker = Worker::spawn("voice", move |inbox| {
@@ -103,8 +115,8 @@ impl Ears {
     }
 
     /// Hears as this configuration says from now on; the utterance being heard is dropped.
-    pub fn configure(&self, config: &config::Voice) {
-        self.worker.order(Command::Configure(config.clone()));
+    pub fn configure(&self, config: &Arc<Config>) {
+        self.worker.order(Command::Configure(Arc::clone(config)));
     }
 
     /// Closes the device and drops the utterance being heard, or allows it to be opened again.
@@ -123,10 +135,15 @@ impl Ears {
         self.worker.order(Command::Understand(utterance, sense));
     }
 
-    /// Push to talk: hears one utterance. Does nothing in mode `always`, where everything is heard
-    /// anyway, in mode `off`, and while muted.
+    /// Push to talk: hears one utterance; in mode `wake`, as if the wake word had been said. Does nothing in mode
+    /// `always`, where everything is heard anyway, in mode `off`, and while muted.
     pub fn listen(&self) {
         self.worker.order(Command::Listen);
+    }
+
+    /// Hears one utterance more, if it begins soon, without a wake word. Only in mode `wake`.
+    pub fn follow_up(&self) {
+        self.worker.order(Command::FollowUp);
     }
 
     /// Drops the utterance being heard, and no longer waits for the one [`Self::listen`] asked for.
@@ -137,7 +154,7 @@ impl Ears {
 
 /// The voice thread's own state.
 struct Listener {
-    config: config::Voice,
+    config: Arc<Config>,
     commands: Receiver<Command>,
     heard: UnboundedSender<Heard>,
     microphone: Watched<Capture>,
@@ -150,12 +167,22 @@ struct Listener {
     /// Push to talk was used. From then on the microphone stays open, because some devices are
     /// "busy" when they are opened again and again; what it hears unasked is thrown away.
     pushed: bool,
-    /// An utterance is wanted.
-    listening: bool,
+    /// Words that are known without the model.
+    spotter: Option<Spotter>,
+    listening: Listening,
     /// The utterance being heard.
     utterance: Option<u64>,
     /// Utterances so far.
     count: u64,
+}
+
+/// Whether what is said is an utterance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listening {
+    No,
+    Yes,
+    /// One that begins before then.
+    Until(Instant),
 }
 
 /// Whether what comes may be the assistant's own voice.
@@ -179,6 +206,8 @@ struct Stream {
     losses: (u64, u64),
     raw: Vec<f32>,
     samples: Vec<f32>,
+    /// The last [`TAIL_MS`] of samples.
+    tail: Vec<f32>,
 }
 
 fn microphone(device: String, heard: UnboundedSender<Heard>) -> Watched<Capture> {
@@ -191,17 +220,36 @@ fn microphone(device: String, heard: UnboundedSender<Heard>) -> Watched<Capture>
     })
 }
 
+/// What is to be spotted, which is reported if it cannot be.
+fn spotter(config: &Config, heard: &UnboundedSender<Heard>) -> Option<Spotter> {
+    let spotter = Spotter::new(&config.voice, &config.keyword);
+    let problem = spotter.as_ref().err().map(ToString::to_string);
+    // The voice thread ends by itself when nobody listens.
+    let _ = heard.send(Heard::Unspottable(problem.unwrap_or_default()));
+    spotter.ok().flatten()
+}
+
+/// Whether what is said is an utterance although nobody asked for one.
+fn unasked(config: &Config) -> Listening {
+    if config.voice.mode == Mode::Always {
+        Listening::Yes
+    } else {
+        Listening::No
+    }
+}
+
 impl Listener {
     fn new(
-        config: config::Voice,
+        config: Arc<Config>,
         commands: Receiver<Command>,
         heard: UnboundedSender<Heard>,
         meter: Meter,
     ) -> Self {
         Self {
             meter,
-            microphone: microphone(config.device.clone(), heard.clone()),
-            listening: config.mode == Mode::Always,
+            microphone: microphone(config.voice.device.clone(), heard.clone()),
+            spotter: spotter(&config, &heard),
+            listening: unasked(&config),
             config,
             commands,
             heard,
@@ -241,14 +289,21 @@ impl Listener {
                     self.deaf = Deaf::Speaking;
                     self.drop_utterance();
                 }
+                // Whoever was interrupted by a wake word is listening already.
+                Ok(Command::Deafen(false)) if self.deaf == Deaf::Not => {}
                 Ok(Command::Deafen(false)) => self.deaf = Deaf::Until(Instant::now() + ECHO),
                 Ok(Command::Understand(utterance, sense)) => self.understand(utterance, sense),
                 Ok(Command::Configure(config)) => self.configure(config),
-                Ok(Command::Listen) if self.muted => {}
+                Ok(Command::Listen | Command::FollowUp) if self.muted => {}
+                Ok(Command::Listen) if self.config.voice.mode == Mode::Wake => {
+                    self.awake(self.config.voice.awake_ms, Speaker::Anybody);
+                }
                 Ok(Command::Listen) => {
                     self.pushed = true;
-                    self.listening = true;
+                    self.listening = Listening::Yes;
                 }
+                Ok(Command::FollowUp) if !self.may_follow_up() => {}
+                Ok(Command::FollowUp) => self.awake(self.config.voice.follow_up_ms, Speaker::Same),
                 Ok(Command::Stop) => self.stop(),
                 Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
@@ -256,18 +311,48 @@ impl Listener {
         }
     }
 
-    fn configure(&mut self, config: config::Voice) {
+    fn configure(&mut self, config: Arc<Config>) {
         self.drop_utterance();
-        if config.device != self.config.device {
-            self.microphone.choose(config.device.clone());
+        if config.voice.device != self.config.voice.device {
+            self.microphone.choose(config.voice.device.clone());
             self.forget_stream();
         }
         if let Some(stream) = &mut self.stream {
-            stream.segmenter = Segmenter::new(&config);
+            stream.segmenter = Segmenter::new(&config.voice);
             stream.captured = 0;
         }
-        self.listening = config.mode == Mode::Always;
+        if (&config.keyword, &config.voice) != (&self.config.keyword, &self.config.voice) {
+            self.spotter = spotter(&config, &self.heard);
+        }
         self.config = config;
+        self.listen_no_more();
+    }
+
+    /// Takes what `speaker` begins to say within so many milliseconds for an utterance.
+    fn awake<const MIN: u32, const MAX: u32>(
+        &mut self,
+        milliseconds: Bounded<MIN, MAX>,
+        speaker: Speaker,
+    ) {
+        if let Some(stream) = &mut self.stream {
+            stream.segmenter.await_speech_of(speaker);
+        }
+        let within = Duration::from_millis(milliseconds.get().into());
+        self.listening = Listening::Until(Instant::now() + within);
+        self.report(Heard::Awake(true));
+    }
+
+    /// Whether what is said after an answer needs no wake word where other things do.
+    fn may_follow_up(&self) -> bool {
+        self.config.voice.mode == Mode::Wake && self.config.voice.follow_up_ms.get() > 0
+    }
+
+    /// Takes nothing for an utterance any more, or everything in mode `always`.
+    fn listen_no_more(&mut self) {
+        let before = std::mem::replace(&mut self.listening, unasked(&self.config));
+        if matches!(before, Listening::Until(_)) {
+            self.report(Heard::Awake(false));
+        }
     }
 
     fn understand(&mut self, utterance: u64, sense: Sense) {
@@ -283,7 +368,7 @@ impl Listener {
         if let Some(stream) = &mut self.stream {
             stream.segmenter.skip(0);
         }
-        self.listening = self.config.mode == Mode::Always;
+        self.listen_no_more();
     }
 
     fn attend(&mut self) {
@@ -301,6 +386,9 @@ impl Listener {
             Some(Change::Lost) => {
                 self.drop_utterance();
                 self.forget_stream();
+                if self.config.voice.mode == Mode::Wake {
+                    self.listen_no_more();
+                }
             }
             None => {}
         }
@@ -309,8 +397,8 @@ impl Listener {
 
     fn is_wanted(&self) -> bool {
         !self.muted
-            && match self.config.mode {
-                Mode::Always => true,
+            && match self.config.voice.mode {
+                Mode::Always | Mode::Wake => true,
                 Mode::Push => self.pushed,
                 Mode::Off => false,
             }
@@ -320,16 +408,43 @@ impl Listener {
         let (Some(capture), Some(stream)) = (self.microphone.stream(), &mut self.stream) else {
             return;
         };
-        let heard = capture.held().pulse.moved();
+        let moved = capture.held().pulse.moved();
         stream.read(capture);
         self.meter.push(&stream.samples);
-        if matches!(self.deaf, Deaf::Until(end) if end <= heard) {
+        let spotted = self.spotter.as_mut().map(|it| it.push(&stream.samples));
+        if matches!(self.deaf, Deaf::Until(end) if end <= moved) {
             self.deaf = Deaf::Not;
         }
-        if !self.listening || self.deaf != Deaf::Not {
-            stream.segmenter.skip(stream.samples.len());
-            return;
+        if self.is_listening(moved) {
+            self.segment(moved);
+        } else if let Some(stream) = &mut self.stream {
+            if self.deaf == Deaf::Not {
+                stream.segmenter.overhear(&stream.samples);
+            } else {
+                stream.segmenter.skip(stream.samples.len());
+            }
         }
+        for spotted in spotted.into_iter().flatten() {
+            self.spot(spotted);
+        }
+    }
+
+    /// Whether what was captured until `moved` is, or may become, part of an utterance.
+    fn is_listening(&mut self, moved: Instant) -> bool {
+        if let Listening::Until(end) = self.listening
+            && end <= moved
+            && self.utterance.is_none()
+        {
+            self.listen_no_more();
+        }
+        self.listening != Listening::No && self.deaf == Deaf::Not
+    }
+
+    /// Makes utterances of what was just captured, until `moved`.
+    fn segment(&mut self, moved: Instant) {
+        let (Some(capture), Some(stream)) = (self.microphone.stream(), &mut self.stream) else {
+            return;
+        };
         for segment in stream.segmenter.push(&stream.samples) {
             if segment == Segment::Started {
                 self.count += 1;
@@ -341,51 +456,77 @@ impl Listener {
                 Segment::Started => Heard::Started { utterance },
                 Segment::Sound(samples) => Heard::Sound { utterance, samples },
                 Segment::Paused { speech_end } => {
-                    let at = stream.time_of(speech_end, heard);
+                    let at = stream.time_of(speech_end, moved);
                     Heard::Paused { utterance, at }
                 }
                 Segment::Resumed => Heard::Resumed { utterance },
                 Segment::Ended { speech_end } => {
-                    let at = stream.time_of(speech_end, heard);
+                    let at = stream.time_of(speech_end, moved);
                     Heard::Ended { utterance, at }
                 }
             });
             if is_over {
                 stream.log_losses(capture);
                 self.utterance = None;
-                if self.config.mode == Mode::Push {
-                    self.listening = false;
+                if self.config.voice.mode != Mode::Always {
                     stream.segmenter.skip(0);
-                    break;
+                    return self.listen_no_more();
                 }
             }
         }
+    }
+
+    /// A word was said.
+    fn spot(&mut self, spotted: Spotted) {
+        let wakes = spotted.meaning == Meaning::Wake;
+        if wakes {
+            // The utterance is what follows it.
+            self.drop_utterance();
+            if let Some(stream) = &mut self.stream {
+                stream.segmenter.skip(0);
+                stream.segmenter.recall(&stream.tail);
+            }
+            self.deaf = Deaf::Not;
+        }
+        self.report(Heard::Spotted(spotted));
+        if wakes {
+            self.awake(self.config.voice.awake_ms, Speaker::Anybody);
+        }
+    }
+
+    fn report(&self, heard: Heard) {
+        // The thread ends by itself when nobody listens.
+        let _ = self.heard.send(heard);
     }
 
     /// Nothing comes from the microphone any more.
     fn forget_stream(&mut self) {
         self.stream = None;
         self.meter.clear();
+        if let Some(spotter) = &mut self.spotter {
+            spotter.reset();
+        }
     }
 
     fn drop_utterance(&mut self) {
         if let Some(utterance) = self.utterance.take() {
-            let _ = self.heard.send(Heard::Dropped { utterance });
+            self.report(Heard::Dropped { utterance });
         }
     }
 }
 
 impl Stream {
-    fn new(config: &config::Voice, capture: &Capture) -> Self {
+    fn new(config: &Config, capture: &Capture) -> Self {
         Self {
             resampler: Resampler::new(capture.rate, capture.channels),
-            segmenter: Segmenter::new(config),
+            segmenter: Segmenter::new(&config.voice),
             rate: capture.rate,
             channels: capture.channels,
             captured: 0,
             losses: (0, 0),
             raw: Vec::new(),
             samples: Vec::new(),
+            tail: Vec::new(),
         }
     }
 
@@ -396,6 +537,9 @@ impl Stream {
         capture.read(&mut self.raw);
         self.captured += self.raw.len() as u64;
         self.resampler.push(&self.raw, &mut self.samples);
+        self.tail.extend_from_slice(&self.samples);
+        self.tail
+            .drain(..self.tail.len().saturating_sub(samples(TAIL_MS)));
     }
 
     /// When the 16 kHz sample at `position` was captured, if the last one that was read was
@@ -428,16 +572,30 @@ fn duration(frames: u64, rate: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    fn ears(mode: Mode, device: &str) -> (Ears, UnboundedReceiver<Heard>) {
-        let config = config::Voice {
+    async fn ears(mode: Mode, device: &str) -> (Ears, UnboundedReceiver<Heard>) {
+        let voice = config::Voice {
             mode,
             device: device.into(),
             ..config::Voice::default()
         };
-        Ears::spawn(&config).unwrap()
+        let keyword = config::Keyword {
+            words: Vec::new(),
+            ..config::Keyword::default()
+        };
+        let config = Config {
+            voice,
+            keyword,
+            ..Config::default()
+        };
+        let (ears, mut reports) = Ears::spawn(Arc::new(config)).unwrap();
+        // Nothing is to be spotted, so nothing is missed.
+        let first = next(&mut reports).await;
+        assert_eq!(first, Some(Heard::Unspottable(String::new())));
+        (ears, reports)
     }
 
     async fn next(reports: &mut UnboundedReceiver<Heard>) -> Option<Heard> {
@@ -448,7 +606,7 @@ mod tests {
 
     #[tokio::test]
     async fn ears_that_are_off_open_nothing_and_end_when_dropped() {
-        let (ears, mut reports) = ears(Mode::Off, "");
+        let (ears, mut reports) = ears(Mode::Off, "").await;
         ears.listen();
         ears.mute(false);
         ears.stop();
@@ -458,7 +616,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_microphone_that_is_not_there_is_a_problem_by_name_until_muted() {
-        let (ears, mut reports) = ears(Mode::Always, "no such microphone");
+        let (ears, mut reports) = ears(Mode::Always, "no such microphone").await;
         let Some(Heard::Problem(problem)) = next(&mut reports).await else {
             panic!()
         };
@@ -477,7 +635,7 @@ mod tests {
 
     #[tokio::test]
     async fn in_push_mode_nothing_is_opened_until_somebody_asks() {
-        let (ears, mut reports) = ears(Mode::Push, "no such microphone");
+        let (ears, mut reports) = ears(Mode::Push, "no such microphone").await;
         ears.mute(true);
         ears.listen();
         ears.mute(false);

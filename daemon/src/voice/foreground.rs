@@ -93,6 +93,13 @@ impl Foreground {
         level >= self.threshold
     }
 
+    /// Whether the frame heard last is as loud as whoever spoke in the utterance before.
+    pub(super) fn is_same(&self) -> bool {
+        let level = self.levels.back().copied().unwrap_or(NOTHING);
+        let before = self.loudest.first();
+        before.is_none_or(|before| level >= before - QUIETER)
+    }
+
     /// Half-way between the background and the person in dB, and never close to the person.
     fn measure(&mut self) -> f32 {
         let person = self.loudest[0];

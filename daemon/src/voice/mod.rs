@@ -15,6 +15,7 @@ mod ears;
 mod file;
 mod foreground;
 mod held;
+mod keyword;
 mod meter;
 mod resample;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod worker;
 pub use device::{Kind, Present, present};
 pub use ears::{Ears, Heard};
 pub use file::{FileError, decode};
+pub use keyword::{KeywordError, Spotted, Spotter};
 pub use meter::Meter;
 pub use speech::{Manner, SpeechError};
 pub use turn::{Event, Status, Voice, VoiceError};

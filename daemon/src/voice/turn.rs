@@ -13,12 +13,13 @@ use tokio::task::JoinSet;
 
 use super::conversation::{Conversation, Speech};
 use super::device::{Kind, Present};
+use super::keyword::Spotted;
 use super::meter::Meter;
 use super::speech::{self, Manner, Said, SpeechError};
 use super::utterance::Sense;
 use super::{Ears, Heard};
-use crate::commands::Commands;
-use crate::config::{Config, Mode, Settings};
+use crate::commands::{Commands, Origin};
+use crate::config::{Config, Meaning, Mode, Settings};
 use crate::engine::{Engine, EngineError};
 
 /// Events kept for a slow listener; a turn makes four or five.
@@ -55,6 +56,8 @@ pub enum Event {
         /// How it came about.
         stats: Stats,
     },
+    /// A word was said that is known without the model.
+    Spotted(Spotted),
     /// There is no answer.
     Failed {
         /// The utterance.
@@ -95,7 +98,7 @@ pub struct Status {
 pub enum VoiceError {
     /// The configuration says so.
     #[error(
-        "the microphone is switched off; set [voice] mode to \"push\" or \"always\" and `gemmactl reload`"
+        "the microphone is switched off; set [voice] mode to \"push\", \"wake\" or \"always\" and `gemmactl reload`"
     )]
     Off,
     /// Somebody muted it.
@@ -131,7 +134,7 @@ impl Voice {
     /// When the system has no thread to give.
     pub fn start(settings: Settings, engine: Engine, commands: Commands) -> std::io::Result<Self> {
         let config = settings.current();
-        let (ears, heard) = Ears::spawn(&config.voice)?;
+        let (ears, heard) = Ears::spawn(Arc::clone(&config))?;
         let (speech, said) = speech::Speech::start(&config.speech)?;
         let (orders, received) = mpsc::unbounded_channel();
         let (told, tellings) = mpsc::unbounded_channel();
@@ -145,6 +148,7 @@ impl Voice {
             commands,
             ears,
             speech: speech.clone(),
+            unheard: Unheard::default(),
             unspeakable: Unspeakable::default(),
             status: status.clone(),
             events: events.clone(),
@@ -153,6 +157,8 @@ impl Voice {
             unanswered: BTreeSet::new(),
             speaking: None,
             is_aloud: false,
+            is_awake: false,
+            is_answered: false,
             pushed: false,
         };
         tokio::spawn(turns.follow(heard, received, tellings, said));
@@ -258,6 +264,7 @@ struct Turns {
     commands: Commands,
     ears: Ears,
     speech: speech::Speech,
+    unheard: Unheard,
     unspeakable: Unspeakable,
     status: watch::Sender<Status>,
     events: broadcast::Sender<Event>,
@@ -270,7 +277,18 @@ struct Turns {
     speaking: Option<Speaking>,
     /// Whether the assistant is speaking.
     is_aloud: bool,
+    /// Whether what is said now needs no wake word.
+    is_awake: bool,
+    /// Whether an utterance was answered since everything was quiet.
+    is_answered: bool,
     pushed: bool,
+}
+
+/// Why nothing, or no wake word, can be heard; empty: there is no reason.
+#[derive(Default)]
+struct Unheard {
+    microphone: String,
+    words: String,
 }
 
 /// Why nothing can be said; empty: there is no reason.
@@ -306,7 +324,7 @@ impl Turns {
                     Told::Sense(sense) => self.ears.understand(utterance, sense),
                 },
                 Some(said) = said.recv() => self.follow_speech(said),
-                Some(_) = self.conversations.join_next() => {}
+                Some(_) = self.conversations.join_next() => self.follow_up(),
                 else => return,
             }
             self.update_state();
@@ -320,11 +338,15 @@ impl Turns {
                 self.status.send_modify(|status| status.device = device);
             }
             Heard::Problem(problem) => {
-                if !problem.is_empty() {
-                    log::warn!("{problem}");
-                }
-                self.status.send_modify(|status| status.problem = problem);
+                self.unheard.microphone = problem;
+                self.miss();
             }
+            Heard::Unspottable(problem) => {
+                self.unheard.words = problem;
+                self.miss();
+            }
+            Heard::Spotted(spotted) => self.spot(spotted),
+            Heard::Awake(is_awake) => self.is_awake = is_awake,
             Heard::Started { utterance } => self.converse(utterance),
             Heard::Sound { samples, .. } => self.pass_on(Speech::Sound(samples)),
             Heard::Paused { at, .. } => self.pass_on(Speech::Paused(at)),
@@ -376,6 +398,52 @@ impl Turns {
         });
     }
 
+    /// Says what cannot be heard.
+    fn miss(&self) {
+        let Unheard { microphone, words } = &self.unheard;
+        let problem = [microphone, words].into_iter().find(|it| !it.is_empty());
+        let problem = problem.cloned().unwrap_or_default();
+        self.status.send_if_modified(|status| {
+            let is_new = status.problem != problem;
+            if is_new && !problem.is_empty() {
+                log::warn!("{problem}");
+            }
+            status.problem = problem;
+            is_new
+        });
+    }
+
+    /// Ends what was under way when a word was said, because somebody wants something else, or nothing more.
+    fn spot(&mut self, spotted: Spotted) {
+        let Spotted {
+            word,
+            meaning,
+            score,
+        } = &spotted;
+        log::info!(event = "keyword", word = word, score = score; "the word {word} was heard");
+        match meaning {
+            Meaning::Wake => {
+                self.speech.stop();
+                self.cancel();
+            }
+            Meaning::Halt => {
+                self.obey(&Order::Stop);
+                // Where no commands are expected there are none to halt.
+                if let Err(error) = self.commands.halt(&Origin::Voice { utterance: None }) {
+                    log::debug!("no command was halted: {error}");
+                }
+            }
+        }
+        self.tell(Event::Spotted(spotted));
+    }
+
+    /// Lets somebody go on without the wake word, when all that they said is answered.
+    fn follow_up(&mut self) {
+        if self.conversations.is_empty() && std::mem::take(&mut self.is_answered) {
+            self.ears.follow_up();
+        }
+    }
+
     /// Starts the conversation about an utterance.
     fn converse(&mut self, utterance: u64) {
         if self.config.speech.enabled {
@@ -412,7 +480,7 @@ impl Turns {
             }
             Order::Configure => {
                 self.config = self.settings.current();
-                self.ears.configure(&self.config.voice);
+                self.ears.configure(&self.config);
                 self.speech.configure(&self.config.speech);
                 self.pushed = false;
             }
@@ -424,14 +492,20 @@ impl Turns {
                 self.ears.stop();
                 self.speech.stop();
                 self.pushed = false;
-                self.conversations.abort_all();
-                // The one being heard is told of when the ears have dropped it.
-                let heard = self.speaking.as_ref().map(|speaking| speaking.utterance);
-                for utterance in std::mem::take(&mut self.unanswered) {
-                    if heard != Some(utterance) {
-                        self.cancelled(utterance);
-                    }
-                }
+                self.cancel();
+            }
+        }
+    }
+
+    /// Drops all conversations.
+    fn cancel(&mut self) {
+        self.conversations.abort_all();
+        self.is_answered = false;
+        // The one being heard is told of when the ears have dropped it.
+        let heard = self.speaking.as_ref().map(|speaking| speaking.utterance);
+        for utterance in std::mem::take(&mut self.unanswered) {
+            if heard != Some(utterance) {
+                self.cancelled(utterance);
             }
         }
     }
@@ -441,6 +515,7 @@ impl Turns {
         match event {
             Event::Reply { .. } | Event::Failed { .. } => {
                 if self.unanswered.remove(&utterance) {
+                    self.is_answered |= matches!(event, Event::Reply { .. });
                     self.tell(event);
                 }
             }
@@ -460,7 +535,7 @@ impl Turns {
 
     fn update_state(&self) {
         let waits = match self.config.voice.mode {
-            Mode::Always => true,
+            Mode::Always | Mode::Wake => true,
             Mode::Push => self.pushed,
             Mode::Off => false,
         };
@@ -471,6 +546,8 @@ impl Turns {
                 VoiceState::Speaking
             } else if !self.conversations.is_empty() {
                 VoiceState::Thinking
+            } else if self.is_awake {
+                VoiceState::Listening
             } else if waits && !status.device.is_empty() && !status.muted {
                 VoiceState::Waiting
             } else {

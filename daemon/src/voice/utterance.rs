@@ -43,6 +43,15 @@ pub enum Sense {
     Incomplete,
 }
 
+/// Whose utterance is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    /// Anybody's.
+    Anybody,
+    /// That of somebody as loud as whoever spoke last: not of a television that is quieter.
+    Same,
+}
+
 /// Finds the utterances in a stream of 16 kHz mono samples.
 pub struct Segmenter {
     vad: Vad,
@@ -67,6 +76,7 @@ pub struct Segmenter {
     /// it that may be its end.
     held: Vec<f32>,
     utterance: Option<Utterance>,
+    awaited: Speaker,
 }
 
 /// The utterance being heard.
@@ -103,22 +113,45 @@ impl Segmenter {
             position: 0,
             held: Vec::new(),
             utterance: None,
+            awaited: Speaker::Anybody,
         }
     }
 
     /// Hears the next samples of the stream and returns what they complete, in order.
-    pub fn push(&mut self, mut input: &[f32]) -> Vec<Segment> {
+    pub fn push(&mut self, input: &[f32]) -> Vec<Segment> {
         let mut segments = Vec::new();
+        self.frames(input, |it, frame| it.hear(frame, &mut segments));
+        segments
+    }
+
+    /// Hears the next samples of the stream as what is behind the utterances to come, and forgets all that was to
+    /// become one.
+    pub fn overhear(&mut self, input: &[f32]) {
+        self.held.clear();
+        self.utterance = None;
+        self.vad.reset();
+        self.frames(input, |it, frame| {
+            it.position += FRAME as u64;
+            it.foreground.hear(frame);
+        });
+    }
+
+    /// Does something with each frame that is complete.
+    fn frames(&mut self, mut input: &[f32], mut each: impl FnMut(&mut Self, &[f32; FRAME])) {
         while !input.is_empty() {
             let (taken, rest) = input.split_at(input.len().min(FRAME - self.frame.len()));
             self.frame.extend_from_slice(taken);
             input = rest;
             if let Ok(frame) = <[f32; FRAME]>::try_from(self.frame.as_slice()) {
                 self.frame.clear();
-                self.hear(&frame, &mut segments);
+                each(self, &frame);
             }
         }
-        segments
+    }
+
+    /// Says whose utterance the next one is to be, until somebody else's is wanted.
+    pub fn await_speech_of(&mut self, speaker: Speaker) {
+        self.awaited = speaker;
     }
 
     /// Learns what was said before the present pause, if there is one.
@@ -139,6 +172,11 @@ impl Segmenter {
         self.vad.reset();
     }
 
+    /// Takes the last of what was passed over as what may become the beginning of an utterance.
+    pub fn recall(&mut self, last: &[f32]) {
+        self.held = last.into();
+    }
+
     fn hear(&mut self, frame: &[f32; FRAME], segments: &mut Vec<Segment>) {
         self.position += FRAME as u64;
         self.held.extend_from_slice(frame);
@@ -146,7 +184,7 @@ impl Segmenter {
         let is_speech = self.vad.hear(frame);
         match self.utterance {
             Some(utterance) => self.go_on(utterance, is_speech, segments),
-            None if is_speech => {
+            None if is_speech && self.is_awaited() => {
                 segments.push(Segment::Started);
                 let told = self.tell(segments);
                 self.foreground.begin();
@@ -156,6 +194,13 @@ impl Segmenter {
                 });
             }
             None => self.forget_all_but(self.keep),
+        }
+    }
+
+    fn is_awaited(&self) -> bool {
+        match self.awaited {
+            Speaker::Anybody => true,
+            Speaker::Same => self.foreground.is_same(),
         }
     }
 
@@ -426,6 +471,52 @@ mod tests {
         );
         let place = place(&heard[heard.len() - FRAME..], &sound);
         assert!(place < after + samples(400), "the television is heard too");
+    }
+
+    #[test]
+    fn what_was_overheard_is_known_as_the_background() {
+        let others = spoken("the government announced today that it will build new railways");
+        let television = others.repeat(6).into_iter().map(|sample| sample * 0.25);
+        let mut sound: Vec<_> = television.collect();
+        let words = spoken("turn on the kitchen light");
+        let begin = samples(12_000);
+        for (sample, word) in sound[begin..].iter_mut().zip(&words) {
+            *sample += word;
+        }
+        let mut segmenter = Segmenter::new(&config::Voice::default());
+        for piece in sound[..begin].chunks(500) {
+            segmenter.overhear(piece);
+        }
+        let ended = collect(segmenter.push(&sound[begin..]));
+        let after = begin + words.len();
+        assert!(
+            ended[0].0.abs_diff(after) < samples(400),
+            "speech to {}, words to {after}",
+            ended[0].0
+        );
+    }
+
+    #[test]
+    fn only_somebody_as_loud_as_before_is_heard_where_that_is_wanted() {
+        let words = spoken("turn on the kitchen light");
+        let quieter: Vec<_> = words.iter().map(|sample| sample * 0.2).collect();
+        let gap = noise(0.0005, 1500);
+        let mut segmenter = Segmenter::new(&config::Voice::default());
+        let mut count = |sound: &[f32], speaker| {
+            segmenter.await_speech_of(speaker);
+            let sound = [sound, &gap].concat();
+            let ended = collect(segmenter.push(&sound));
+            let heard = ended.first().map_or(0, |(_, heard)| heard.len());
+            assert!(
+                heard == 0 || heard > words.len() - samples(300),
+                "{heard} samples"
+            );
+            ended.len()
+        };
+        assert_eq!(count(&words, Speaker::Anybody), 1);
+        assert_eq!(count(&quieter, Speaker::Same), 0);
+        assert_eq!(count(&words, Speaker::Same), 1);
+        assert_eq!(count(&quieter, Speaker::Anybody), 1);
     }
 
     #[test]

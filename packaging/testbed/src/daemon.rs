@@ -128,6 +128,21 @@ impl Setup<'_> {
             .set("commands", "folders", vec![folder.display().to_string()])
     }
 
+    /// Lets it wait for one of the words that come with it, `hey_gemma` or `stop`, which means `wake` or `halt`.
+    #[must_use]
+    pub fn keyword(self, word: &str, means: &str) -> Self {
+        let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/keyword");
+        let keys = [
+            ("model", format!("{models}/{word}.onnx")),
+            ("means", means.into()),
+        ];
+        let word: toml::Table = keys
+            .into_iter()
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect();
+        self.set("keyword", "words", vec![toml::Value::Table(word)])
+    }
+
     /// Lets it hear the machine's own microphone, always.
     #[must_use]
     pub fn real_microphone(mut self) -> Self {

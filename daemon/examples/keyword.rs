@@ -1,0 +1,75 @@
+//! What a keyword model makes of recordings: each is heard as the daemon hears a microphone, faster than it was
+//! spoken, because no clock is involved. Prints one JSON object for each:
+//!
+//! ```json
+//! {"audio":"hey_gemma/0001.wav","seconds":4.2,"spotted":[3.12]}
+//! ```
+//!
+//! `spotted` are the seconds of the recording that were heard when the word was spotted.
+
+#![expect(clippy::cast_precision_loss, reason = "times of some minutes")]
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use gemmad::config::{Keyword, Mode, Voice, Word};
+use gemmad::engine::SAMPLE_RATE;
+use gemmad::voice::{Spotter, decode};
+use serde_json::{Value, json};
+
+/// Samples pushed at once: 10 ms.
+const PUSH: usize = SAMPLE_RATE as usize / 100;
+
+#[derive(Debug, Parser)]
+struct Args {
+    /// The word's model.
+    model: PathBuf,
+    /// Manifest of the recordings: lines of JSON with `audio`, a path beside it.
+    manifest: PathBuf,
+    /// How many scores in a row must reach the threshold.
+    #[arg(long, default_value = "1")]
+    patience: String,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let voice = Voice {
+        mode: Mode::Wake,
+        ..Voice::default()
+    };
+    let word = Word {
+        model: args.model,
+        patience: serde_json::from_str(&args.patience)?,
+        ..Word::default()
+    };
+    let keyword = Keyword {
+        words: vec![word],
+        ..Keyword::default()
+    };
+    let mut spotter = Spotter::new(&voice, &keyword)?.context("there is no word")?;
+    let lines = std::fs::read_to_string(&args.manifest)
+        .with_context(|| format!("cannot read {}", args.manifest.display()))?;
+    for line in lines.lines() {
+        let line: Value = serde_json::from_str(line)?;
+        let audio = line["audio"].as_str().context("a line has no `audio`")?;
+        let path = args.manifest.with_file_name(audio);
+        let file = File::open(&path).with_context(|| path.display().to_string())?;
+        let sound = decode(file)?;
+        spotter.reset();
+        let mut spotted = Vec::new();
+        for (nth, piece) in sound.chunks(PUSH).enumerate() {
+            if !spotter.push(piece).is_empty() {
+                spotted.push(seconds(nth * PUSH + piece.len()));
+            }
+        }
+        let heard = json!({"audio": audio, "seconds": seconds(sound.len()), "spotted": spotted});
+        println!("{heard}");
+    }
+    Ok(())
+}
+
+fn seconds(samples: usize) -> f64 {
+    samples as f64 / f64::from(SAMPLE_RATE)
+}

@@ -1,0 +1,170 @@
+//! Words that are known without the model: synthesised here, played into a virtual microphone, spotted by the real
+//! daemon with the models it comes with.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use gemmad_api::{CommandsProxy, Error, KeywordMeaning, SayOptions, VoiceState};
+use gemmad_testbed::{Bus, Daemon, Echo, Loudspeaker, Microphone, nano, speech};
+use tokio::time::timeout;
+
+const ROBOT: &str = include_str!("../../configs/commands/robot.toml");
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("took too long")
+}
+
+async fn voice_is(daemon: &Daemon, wanted: VoiceState) {
+    let mut changes = daemon.voice().receive_state_changed().await;
+    within(async {
+        while daemon.voice().state().await.unwrap() != wanted {
+            changes.next().await.expect("the daemon lives");
+        }
+    })
+    .await;
+}
+
+/// These words, with a pause after each.
+fn spoken(texts: &[&str], pause: u32) -> Vec<f32> {
+    let mut sound = speech::silence(1000);
+    for text in texts {
+        sound.extend(speech::say(text, "en-us").unwrap());
+        sound.extend(speech::silence(pause));
+    }
+    sound
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_the_wake_word_or_an_answer_is_answered_and_nothing_else_is() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let setup = Daemon::setup(&bus).microphone(&microphone);
+    let setup = setup
+        .set("voice", "mode", "wake")
+        .set("voice", "follow_up_ms", 3000);
+    let daemon = setup.keyword("hey_gemma", "wake").start().await.unwrap();
+    voice_is(&daemon, VoiceState::Waiting).await;
+    let voice = daemon.voice();
+    let mut woken = voice.receive_keyword().await.unwrap();
+    let mut started = voice.receive_speech_started().await.unwrap();
+    let mut replies = voice.receive_reply().await.unwrap();
+
+    microphone
+        .play(&spoken(&[nano::COMMAND], 1500))
+        .await
+        .unwrap();
+    let sound = spoken(&["hey gemma", nano::COMMAND], 800);
+    let (played, number) = tokio::join!(microphone.play(&sound), async {
+        let signal = within(woken.next()).await.unwrap();
+        let args = signal.args().unwrap();
+        assert_eq!(
+            (args.word.as_str(), args.meaning),
+            ("hey_gemma", KeywordMeaning::Wake)
+        );
+        assert!(args.score >= 0.5, "{}", args.score);
+        voice_is(&daemon, VoiceState::Listening).await;
+        within(started.next())
+            .await
+            .unwrap()
+            .args()
+            .unwrap()
+            .utterance
+    });
+    played.unwrap();
+    assert_eq!(number, 1, "what was said before was no utterance");
+    let reply = within(replies.next()).await.unwrap();
+    assert_eq!(reply.args().unwrap().text, nano::ANSWER);
+
+    // To go on needs no wake word, for some time.
+    voice_is(&daemon, VoiceState::Listening).await;
+    let sound = spoken(&[nano::COMMAND], 800);
+    let (played, reply) = tokio::join!(microphone.play(&sound), within(replies.next()));
+    played.unwrap();
+    let reply = reply.unwrap();
+    let reply = reply.args().unwrap();
+    assert_eq!((reply.utterance, reply.text.as_str()), (2, nano::ANSWER));
+    voice_is(&daemon, VoiceState::Waiting).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wake_word_interrupts_the_assistant_which_hears_what_follows() {
+    let bus = Bus::start().await.unwrap();
+    let loudspeaker = Loudspeaker::alsa().unwrap();
+    let echo = Echo {
+        delay: Duration::from_millis(60),
+        gain: 0.1,
+    };
+    let microphone = Microphone::alsa_beside(&loudspeaker, Some(echo)).unwrap();
+    let setup = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .loudspeaker(&loudspeaker);
+    let setup = setup
+        .set("voice", "mode", "wake")
+        .set("speech", "enabled", false);
+    let daemon = setup.keyword("hey_gemma", "wake").start().await.unwrap();
+    voice_is(&daemon, VoiceState::Waiting).await;
+    let mut replies = daemon.voice().receive_reply().await.unwrap();
+    let long = "One two three four five six seven eight nine ten. ".repeat(4);
+    let (said, reply, ()) = tokio::join!(
+        daemon.voice().say(&long, SayOptions::default()),
+        within(replies.next()),
+        async {
+            within(loudspeaker.sounds(0)).await;
+            let sound = spoken(&["hey gemma", nano::COMMAND], 800);
+            microphone.play(&sound).await.unwrap();
+        }
+    );
+    assert!(matches!(said, Err(Error::Cancelled(_))), "{said:?}");
+    assert_eq!(reply.unwrap().args().unwrap().text, nano::ANSWER);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_that_halts_does_so_without_the_model_whatever_the_mode() {
+    let bus = Bus::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("robot.toml"), ROBOT).unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let setup = Daemon::setup(&bus)
+        .commands(folder.path())
+        .microphone(&microphone);
+    let daemon = setup.keyword("stop", "halt").start().await.unwrap();
+    voice_is(&daemon, VoiceState::Waiting).await;
+    let commands = CommandsProxy::new(daemon.connection()).await.unwrap();
+    let mut invoked = commands.receive_invoked().await.unwrap();
+    let mut spotted = daemon.voice().receive_keyword().await.unwrap();
+    let sound = spoken(&["stop"], 1000);
+    let (played, (spotted, invoked)) = tokio::join!(microphone.play(&sound), async {
+        (within(spotted.next()).await, within(invoked.next()).await)
+    });
+    played.unwrap();
+    assert_eq!(
+        spotted.unwrap().args().unwrap().meaning,
+        KeywordMeaning::Halt
+    );
+    assert_eq!(invoked.unwrap().args().unwrap().name, "stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keyword_model_that_is_not_there_is_a_problem_by_name() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let setup = Daemon::setup(&bus).microphone(&microphone);
+    let daemon = setup.keyword("no_such_word", "halt").start().await.unwrap();
+    let mut problems = daemon.voice().receive_problem_changed().await;
+    let problem = within(async {
+        loop {
+            let problem = problems.next().await.unwrap().get().await.unwrap();
+            if !problem.is_empty() {
+                return problem;
+            }
+        }
+    })
+    .await;
+    assert!(
+        problem.contains("no_such_word.onnx cannot be used: "),
+        "{problem}"
+    );
+}

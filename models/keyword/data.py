@@ -1,0 +1,437 @@
+"""Makes the speech that keywords are trained on and judged with.
+
+`python data.py train [OUT [CLIPS [SPEECH...]]]` writes OUT/speech (each keyword, and what sounds like it,
+spoken alone) and OUT/features (embeddings of scenes made of these clips, and of long streams without a
+keyword). SPEECH are folders that `models/nano/data.py train` has filled: what else people say. Files that are
+there already stay. `python data.py evaluate [OUT]` writes OUT/evaluation: WAV files and their manifests, by
+voices and with sentences of their own. OUT is ../../target/keyword unless said otherwise.
+"""
+
+import importlib.util
+import json
+import random
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy.io import wavfile
+
+HERE = Path(__file__).parent
+NANO = HERE.parent / "nano"
+sys.path.append(str(NANO))
+
+import catalogue as language
+import features
+import sound
+import speech
+
+# Nano's own data.py, which has this file's name.
+_spec = importlib.util.spec_from_file_location("nano_data", NANO / "data.py")
+nano = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(nano)
+
+RATE = speech.RATE
+OUT = HERE.parent.parent / "target" / "keyword"
+# Where the windows are that have to fire, in seconds after the phrase's end; nearer than `border` before it, and up to
+# `over` after it, nothing is asked of them. `span` counts the embeddings that are looked at.
+KEYWORDS = {
+    "hey_gemma": {
+        "phrases": {"hey gemma": 1}, "fire": (-0.02, 0.46), "border": 0.12, "over": 1.0, "span": 16,
+        "near": (
+            "hey|gemma|hey emma|hey jenna|hey jimmy|gamma|hey gamma|hey siri|hey google|okay gemma|hey mama|hay jammer|say gemma|"
+            "they gemmed|hey jenny|hey german|hey general|hey jemima|hey james|hey jen|hey jam|hey gem|a gem|a dilemma|hey anna|"
+            "hey alexa|hey jarvis|hey robot|hey gary|hey there|hey you|hey mister|hey gentlemen|hey jessica|the hedge|hey ella|"
+            "hey drama|hey comma|hey zelda|stage emma|stratagem|hey jet|engage mother|page a member|gemma said hello|"
+            "where is gemma|"
+            "I saw gemma yesterday|gemma turn on the light|hello gemma|emma|jenna|germany|general|image of|hegemony|hey jelly|"
+            "hey jumbo|hey gym|hey mum|hey jeff|hey judge|hey jack|hey lemma|hey tim|hey dim the light|hey them|hey mammal|jam|"
+            "gemma and emma|my name is gemma|hey hey|hey what is that|they dim a light|hey john|hey jamal|hey pamela|hey edgar"),
+        "unheard": (
+            "hey sam|hey jasmine|hey janet|hey jeremy|hey melissa|hey jemmy boy|hey tomorrow|hey denver|hey gerald|grey hammer|"
+            "hey jewel|may remember|hey jungle|hey gentle giant|ask gemma|call gemma|gemma gemma|enigma|gemstone|hey ginger"),
+    },
+    "stop": {
+        "phrases": {"stop": 1}, "fire": (0.0, 0.30), "border": 0.09, "over": 0.8, "span": 7,
+        "near": (
+            "top|shop|stock|step|stub|start|stomp|hop|drop|stuff|spot|stoop|strop|star|swap|pop|sock|stalk|store|staff|dot|hot|"
+            "storm|stack|steep|stamp|soap|sub|stone|still|crop|prop|cop|mop|flop|chop|slop|laptop|desktop|stay|stand|stairs|"
+            "strap|"
+            "strip|sob|tap|tom|talk|start the music|step back|shop list|what's up|hold|hall|salt|fault|hat|heart|alter|hard|hole|"
+            "bolt|malt|hulk|hold on|hall light|how|what|hut|hello|help|halo|call|all|hurt|hunt|volt|assault|default|on top|"
+            "start now|"
+            "sport|stab|state|stick|stump|store it|stove|stereo|story|study|system|stir|scott|squat|shot|pot|pause|up|sup"),
+        "unheard": (
+            "step up|stuck|sterile|stout|stool|stamped|stork|clock|rock|lock|block|job|bop|popcorn|shopping|suppose|step down|"
+            "hawk|haunt|hallway|holt street|harp|hand|hop on|spock|stardust|statue|stencil|topic|opera"),
+    },
+}
+ENDING = re.compile(r"\b(stop|halt)")
+# Who says how much. The two networks learned from people, and are slow.
+SHARE = {"espeak": 0.50, "pico": 0.15, "flite": 0.24, "joe": 0.09, "kokoro": 0.02}
+
+
+def bounds(wave):
+    """Where speech begins and ends in a clip, in samples: 10 ms pieces within 35 dB of the loudest."""
+    power = (wave[: len(wave) // 160 * 160].reshape(-1, 160) ** 2).mean(1)
+    loud = np.flatnonzero(power > power.max() * 10**-3.5)
+    return loud[0] * 160, (loud[-1] + 1) * 160
+
+
+def before_pause(phonemes):
+    """The phonemes up to the first pause."""
+    return next((at for at, (_, name) in enumerate(phonemes) if name.startswith("_")), len(phonemes))
+
+
+def with_command(say, phrase, tail):
+    """The phrase and, without a pause, a sentence; and the sample at which the phrase ends, by espeak's
+    phonemes. `say` speaks a text always alike."""
+    count = before_pause(say(phrase)[1])
+    wave, phonemes = say(f"{phrase} {tail}")
+    return wave, int(phonemes[min(count, len(phonemes) - 1)][0] * RATE)
+
+
+def speak(out, keyword, number, count):
+    """A shard of clips: half the keyword, half what sounds like it. A line of JSON holds `say`, `offset`,
+    `samples` and `end`: the sample at which the keyword ends, 0 where there is none."""
+    path = out / "speech" / f"{keyword}-{number}"
+    if path.with_suffix(".jsonl").exists():
+        return
+    rng = random.Random(f"{keyword} {number}")
+    about = KEYWORDS[keyword]
+    near = about["near"].split("|")
+    commands, voices = language.Catalogue(), nano.Speakers(SHARE)
+    offset, lines = 0, []
+    with open(path.with_suffix(".i16"), "wb") as samples:
+        for at in range(count):
+            tail, end = "", 0
+            text = rng.choices(list(about["phrases"]), about["phrases"].values())[0] if at % 2 == 0 else rng.choice(near)
+            if rng.random() < 0.2:
+                tail = language.command(commands, rng).say
+            if at % 2 == 0 and tail and not ENDING.search(tail):
+                voice = f"{rng.choice(speech.ACCENTS)}+{rng.choice(speech.TRAINED)}"
+                manner = rng.randint(125, 215), rng.randint(25, 75), rng.randint(30, 70)
+                wave, end = with_command(lambda text: voices.espeak.say(text, voice, *manner), text, tail)
+                begin, last = bounds(wave)
+            else:
+                mark = rng.choice(["", "", "!", "?", "."])
+                wave, _ = voices.say(f"{text} {tail}" if tail and at % 2 else text + mark, rng)
+                begin, last = bounds(wave)
+                end = last if at % 2 == 0 else 0
+            wave = wave[begin : last + 320]
+            wave = np.clip(wave / (np.abs(wave).max() + 1e-6) * 20000, -32768, 32767).astype(np.int16)
+            samples.write(wave.tobytes())
+            line = {"say": text, "offset": offset, "samples": len(wave), "end": int(end - begin) if end else 0}
+            lines.append(json.dumps(line) + "\n")
+            offset += len(wave)
+    path.with_suffix(".jsonl").write_text("".join(lines))
+    print(path.name, flush=True)
+
+
+class Recordings:
+    """Spoken sentences of nano's training, without those that hold a word to stop by."""
+
+    def __init__(self, folders):
+        self.lines, self.tunes = [], []
+        for path in sorted(path for folder in folders for path in Path(folder).glob("*.jsonl")):
+            samples = np.memmap(path.with_suffix(".i16"), np.int16, "r")
+            lines = [json.loads(line) for line in path.open()]
+            self.lines += [(samples, line["offset"], line["samples"]) for line in lines if not ENDING.search(line["say"])]
+
+    def one(self, rng):
+        """Somebody's sentence, at a peak of 0.6."""
+        samples, offset, count = self.lines[rng.integers(len(self.lines))]
+        return samples[offset : offset + count].astype(np.float32) / 32768
+
+    def music(self, count, rng):
+        """A piece of one of twenty tunes, which take long to make."""
+        if not self.tunes:
+            self.tunes = [sound.music(60 * RATE, rng) for _ in range(20)]
+        tune = self.tunes[rng.integers(20)]
+        return np.resize(np.roll(tune, -int(rng.integers(len(tune)))), count)
+
+    def television(self, count, rng):
+        """Somebody talks on, over others or over music."""
+        wave = np.zeros(count, np.float32)
+        for voice in range(rng.integers(1, 3)):
+            at = -int(rng.integers(RATE))
+            while at < count:
+                said = self.one(rng)[max(0, -at) :] * (0.4 if voice else 1)
+                piece = said[: count - max(0, at)]
+                wave[max(0, at) : max(0, at) + len(piece)] += piece
+                at = max(0, at) + len(said) + int(rng.integers(RATE // 2))
+        if rng.random() < 0.4:
+            wave = wave + self.music(count, rng) * rng.uniform(0.02, 0.1)
+        return wave
+
+
+def surroundings(wave, level, rng, recordings):
+    """What room, microphone and company do to a recording whose speech is as loud as `level`."""
+    far = rng.random() < 0.18
+    if far or rng.random() < 0.4:
+        wave = sound.room(wave, rng, far)
+    if rng.random() < 0.6:
+        wave = sound.colour(wave, rng)
+    roll = rng.random()
+    if roll < 0.65:
+        other = sound.noise if roll < 0.32 else recordings.television if roll < 0.54 else recordings.music
+        other = other(len(wave), rng)
+        wave = wave + other * (level / np.sqrt((other**2).mean() + 1e-9) * 10 ** (-rng.uniform(4, 24) / 20))
+    if rng.random() < 0.6:
+        wave = wave + rng.standard_normal(len(wave)).astype(np.float32) * level * 10 ** rng.uniform(-3.5, -1.2)
+    if rng.random() < 0.06:
+        limit = np.abs(wave).max() * rng.uniform(0.15, 0.6)
+        wave = np.clip(wave, -limit, limit)
+    return (wave * 10 ** rng.uniform(-2, 0.1)).astype(np.float32)
+
+
+def scene(clips, rng, recordings):
+    """Clips, and the samples at which a keyword ends in them, in one recording: others speak before, between
+    and after them. Returns the seconds at which keywords end too."""
+    pieces, ends, levels = [np.zeros(int(RATE * rng.uniform(2.0, 2.4)), np.float32)], [], []
+    for clip, end in clips:
+        if rng.random() < 0.6:
+            speed = np.exp(rng.uniform(-0.17, 0.17))
+            clip = np.interp(np.arange(0, len(clip) - 1, speed), np.arange(len(clip)), clip).astype(np.float32)
+            end = int(end / speed)
+        clip = clip * 10 ** rng.uniform(-0.35, 0.1)
+        levels.append(sound.loudness(clip))
+        if rng.random() < 0.4:  # somebody spoke until just now
+            until = len(pieces[-1]) - int(RATE * rng.uniform(0.0, 0.9))
+            said = recordings.one(rng)[-max(until, 1) :]
+            if until >= len(said):
+                pieces[-1][until - len(said) : until] += said * 10 ** rng.uniform(-1, 0.1)
+        begin = sum(map(len, pieces))
+        ends += [(begin + end) / RATE] if end else []
+        pieces += [clip, np.zeros(int(RATE * rng.uniform(0.35, 1.2)), np.float32)]
+        if rng.random() < 0.3 and len(clip) - end < RATE // 4:  # and goes on speaking
+            said = recordings.one(rng)
+            said = said[bounds(said)[0] :]
+            at = int(RATE * max(0, rng.uniform(-0.3, 0.4)))
+            said = said[: max(0, len(pieces[-1]) - at)]
+            pieces[-1][at : at + len(said)] += said * 10 ** rng.uniform(-0.3, 0.2)
+    return surroundings(np.concatenate(pieces), np.median(levels), rng, recordings), ends
+
+
+def labelled(embeddings, ends, about):
+    """For each embedding what the window that ends with it is: 1, 0, or -1 where it does not matter."""
+    labels = np.full(len(embeddings), -1, np.int8)
+    at = features.ends(embeddings)
+    known = np.zeros(len(at), np.int8)
+    for end in ends:
+        known[(at > end - about["border"]) & (at < end + about["over"]) & (known == 0)] = -1
+        known[(at >= end + about["fire"][0]) & (at <= end + about["fire"][1])] = 1
+    labels[features.WINDOW - 1 :] = known
+    return labels
+
+
+def save_features(path, parts):
+    """Embeddings in a row with their labels."""
+    embeddings, labels = (np.concatenate(column) for column in zip(*parts))
+    np.savez(path, embeddings=embeddings.astype(np.float16), labels=labels)
+    print(path.name, len(labels), flush=True)
+
+
+def scenes(out, keyword, number, again, recordings, front):
+    """The features of a shard of clips, four at a time in a new scene; `again` counts the
+    times. From the third on only the keyword is there."""
+    path = out / "features" / f"{keyword}-{number}-{again}.npz"
+    if path.exists():
+        return
+    rng = np.random.default_rng([number, again, len(keyword)])
+    samples = np.memmap(out / "speech" / f"{keyword}-{number}.i16", np.int16, "r")
+    lines = [json.loads(line) for line in (out / "speech" / f"{keyword}-{number}.jsonl").open()]
+    about = KEYWORDS[keyword]
+    lines = [line for line in lines if (line["say"] in about["phrases"] if line["end"] else again < 2)]
+    rng.shuffle(lines)
+    parts = []
+    for four in (lines[at : at + 4] for at in range(0, len(lines), 4)):
+        cut = [samples[line["offset"] : line["offset"] + line["samples"]].astype(np.float32) / 32768 for line in four]
+        wave, ends = scene([(clip, line["end"]) for clip, line in zip(cut, four)], rng, recordings)
+        embeddings = front(wave)
+        parts.append((embeddings, labelled(embeddings, ends, about)))
+    save_features(path, parts)
+
+
+def talk(count, rng, one):
+    """Sentences one after another, some without a pause, at changing loudness."""
+    wave, at = np.zeros(count, np.float32), 0
+    while at < count:
+        said = one(rng)[: count - at]
+        wave[at : at + len(said)] += said * 10 ** rng.uniform(-0.5, 0.2)
+        at += len(said) + int(RATE * rng.uniform(0, 1.2) * (rng.random() < 0.75))
+    return wave
+
+
+def wordless(count, rng):
+    """Noise, tones, music and near silence in turn."""
+    pieces, length = [], 0
+    while length < count:
+        size = int(RATE * rng.uniform(1, 8))
+        kind = rng.choice([sound.noise, sound.tones, sound.music])
+        pieces.append(kind(size, rng) * 10 ** rng.uniform(-4, -0.8) * (rng.random() < 0.9))
+        length += size
+    wave = np.concatenate(pieces)[:count]
+    return (wave + rng.standard_normal(count) * 10 ** rng.uniform(-5, -3)).astype(np.float32)
+
+
+def streams(out, number, recordings, front, count=50, seconds=30):
+    """The features of a shard of streams without a keyword."""
+    path = out / "features" / f"streams-{number}.npz"
+    if path.exists():
+        return
+    rng = np.random.default_rng([number, 99])
+    parts = []
+    for at in range(count):
+        if at % 8 == 0:
+            wave = wordless(RATE * seconds, rng)
+        elif at % 8 == 1:
+            wave = recordings.television(RATE * seconds, rng) * 10 ** rng.uniform(-1.5, 0)
+        else:
+            wave = surroundings(talk(RATE * seconds, rng, recordings.one), 0.15, rng, recordings)
+        embeddings = front(wave)
+        parts.append((embeddings, labelled(embeddings, [], {})))
+    save_features(path, parts)
+
+
+def train(out, clips, folders):
+    """Clips and features of everything, in shards of 500 clips and of 25 minutes."""
+    for name in ("speech", "features"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    recordings, front = Recordings(folders), features.Frontend()
+    for number in range(clips // 500):
+        for keyword in KEYWORDS:
+            speak(out, keyword, number, 500)
+            for again in range(4):
+                scenes(out, keyword, number, again, recordings, front)
+        for part in range(3):
+            streams(out, number * 3 + part, recordings, front)
+
+
+class Strangers:
+    """Voices that nothing is trained on: variants of espeak-ng, and festival."""
+
+    def __init__(self, rng):
+        self.rng, self.espeak = rng, speech.Espeak()
+        self.manner()
+
+    def manner(self):
+        """Somebody else speaks from now on."""
+        rng = self.rng
+        self.how = (f"{rng.choice(speech.ACCENTS)}+{rng.choice(speech.HELD_OUT)}", rng.randint(130, 200), rng.randint(30, 70))
+
+    def say(self, text):
+        return self.espeak.say(text, *self.how)
+
+    def half(self, text):
+        """A sentence at a peak of 0.5, its silence cut off."""
+        wave = sound.trimmed(self.say(text)[0])
+        return wave / np.abs(wave).max() * 0.5
+
+
+def judged(wave, end, condition, rng, television):
+    """The recording of one clip under a condition, and the second at which its keyword ends."""
+    begin = rng.uniform(2.3, 3.3)
+    level = sound.loudness(wave)
+    wave = sound.pause(wave, begin, rng.uniform(1.0, 1.5))
+    if condition == "far":
+        wave = sound.room(wave, rng, True) * 0.15
+        level *= 0.15
+    other = sound.noise(len(wave), rng) if condition != "tv" else television(len(wave), rng)
+    decibel = {"clean": 45, "noise": rng.uniform(10, 20), "far": rng.uniform(15, 25), "tv": rng.uniform(10, 20)}[condition]
+    wave = wave + other * (level / np.sqrt((other**2).mean() + 1e-9) * 10 ** (-decibel / 20))
+    return wave * 10 ** rng.uniform(-0.9, 0), begin + end / RATE
+
+
+def save(folder, name, lines):
+    """Writes a manifest."""
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    print(name, len(lines), flush=True)
+
+
+def evaluate(out):
+    """The sets to judge by: `KEYWORD`, `near_KEYWORD` (what sounds like it) and `negative`."""
+    folder = out / "evaluation"
+    rng, dice = random.Random(2077), np.random.default_rng(2077)
+    strangers, commands, chatter = Strangers(rng), language.Catalogue(), language.Talk()
+
+    def sentence():
+        while True:
+            kind = rng.choice(["command", "small", "near", "other", "read", "read"])
+            say = language.command(commands, rng).say if kind == "command" else chatter.sample(kind, rng).say
+            if not ENDING.search(say):
+                return say
+
+    # What is said around: a thousand sentences for television and talk, by all strangers.
+    said = []
+    for at in range(1600):
+        strangers.manner()
+        said.append(strangers.half(sentence()))
+    for voice in speech.FESTIVAL:
+        said += [wave / np.abs(wave).max() * 0.5 for wave in speech.festival([sentence() for _ in range(200)], voice)]
+    around = Recordings([])
+    around.one = lambda dice: said[dice.integers(len(said))]
+
+    for keyword, about in KEYWORDS.items():
+        for set_, count in ((keyword, 400), (f"near_{keyword}", 300)):
+            (folder / set_).mkdir(parents=True, exist_ok=True)
+            words = about["phrases"]
+            if set_ != keyword:  # half of it never trained on
+                seen, new = about["near"].split("|"), about["unheard"].split("|")
+                words = {text: 1 / len(part) for part in (seen, new) for text in part}
+            texts = rng.choices(list(words), words.values(), k=count)
+            robots = {}
+            for part, voice in enumerate(speech.FESTIVAL):
+                chosen = [at for at in range(count) if at // 4 % 8 == part * 4]
+                robots |= dict(zip(chosen, speech.festival([texts[at] for at in chosen], voice)))
+            lines = []
+            for at, text in enumerate(texts):
+                strangers.manner()
+                tail = sentence() if at % 5 < 2 else ""
+                if at in robots:
+                    wave = robots[at]
+                    end = bounds(wave)[1]
+                elif tail:
+                    wave, end = with_command(strangers.say, text, tail)
+                else:
+                    wave = strangers.say(text)[0]
+                    end = bounds(wave)[1]
+                wave = wave / np.abs(wave).max() * 0.5
+                condition = ["clean", "noise", "far", "tv"][at % 4]
+                wave, end = judged(wave, end, condition, dice, around.television)
+                path = f"{set_}/{at:04}.wav"
+                wavfile.write(folder / path, RATE, np.clip(wave * 32767, -32768, 32767).astype(np.int16))
+                voice = "festival" if at in robots else "espeak-ng"
+                about_it = {"condition": condition, "say": text, "voice": voice, "heard": text not in about["unheard"].split("|")}
+                lines.append({"audio": path, "end": round(end, 3)} | about_it)
+            save(folder, set_, lines)
+
+    (folder / "negative").mkdir(exist_ok=True)
+    lines, count = [], RATE * 120
+    for at in range(160):
+        kind = ["talk", "talk", "tv", "talk", "wordless"][at % 5]
+        if kind == "talk":
+            for _ in range(10):  # new sentences come as time goes by
+                strangers.manner()
+                said[rng.randrange(len(said))] = strangers.half(sentence())
+            wave = talk(count, dice, around.one)
+            if at % 2:
+                wave = surroundings(wave, 0.12, dice, around)
+        elif kind == "tv":
+            wave = around.television(count, dice) * 10 ** dice.uniform(-1, 0)
+        else:
+            wave = wordless(count, dice)
+        path = f"negative/{at:04}.wav"
+        wavefile = np.clip(wave * 32767, -32768, 32767).astype(np.int16)
+        wavfile.write(folder / path, RATE, wavefile)
+        lines.append({"audio": path, "seconds": len(wavefile) / RATE, "kind": kind})
+    save(folder, "negative", lines)
+
+
+if __name__ == "__main__":
+    out = Path(sys.argv[2]) if len(sys.argv) > 2 else OUT
+    if sys.argv[1] == "train":
+        folders = sys.argv[4:] or [HERE.parent.parent / "target" / "nano" / "run7" / "speech"]
+        train(out, int(sys.argv[3]) if len(sys.argv) > 3 else 6000, folders)
+    else:
+        evaluate(out)

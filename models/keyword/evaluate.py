@@ -1,0 +1,122 @@
+"""Judges the keywords of this folder by the held-out sets: `python evaluate.py [OUT [KEYWORD...]]`.
+
+Prints JSON and draws roc.svg. A keyword is accepted when its score is at the threshold or above for
+`patience` windows in a row (80 ms each); that is a false reject if it does not happen between 0.2 s before
+and 0.6 s after the phrase's end, and false accepts are counted once a second at most.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy.io import wavfile
+
+import features
+
+HERE = Path(__file__).parent
+OUT = HERE.parent.parent / "target" / "keyword"
+PATIENCE = {"hey_gemma": 2, "stop": 2}
+SECOND = round(features.RATE / features.CHUNK)
+
+
+def held(scores, patience):
+    """At each window, the lowest of the last `patience` scores: at or above a threshold, the keyword fires."""
+    view = np.lib.stride_tricks.sliding_window_view(np.pad(scores, (patience - 1, 0)), patience)
+    return view.min(1)
+
+
+def accepts(scores, threshold):
+    """How often `scores` (already held) fire, once a second at most."""
+    count, after = 0, 0
+    for at in np.flatnonzero(scores >= threshold):
+        if at >= after:
+            count, after = count + 1, at + SECOND
+    return count
+
+
+def heard(folder, name, front):
+    """The lines of a set and their embeddings."""
+    lines = [json.loads(line) for line in (folder / f"{name}.jsonl").open()]
+    cache = folder / f"{name}.npz"
+    if not cache.exists() or cache.stat().st_mtime < (folder / f"{name}.jsonl").stat().st_mtime:
+        sounds = (wavfile.read(folder / line["audio"])[1] / 32767 for line in lines)
+        np.savez(cache, *[front(sound.astype(np.float32)) for sound in sounds])
+    with np.load(cache) as arrays:
+        return lines, [arrays[f"arr_{at}"] for at in range(len(lines))]
+
+
+def scores_of(model, embeddings):
+    """The scores of all windows; the classifier takes one at a time."""
+    windows = np.ascontiguousarray(features.windows(embeddings))
+    return np.array([model.run(None, {"x": window[None]})[0][0, 0] for window in windows])
+
+
+def judge(folder, keyword, front, axes):
+    """The figures of one keyword; draws its curve."""
+    model = features.session(HERE / f"{keyword}.onnx")
+    patience = PATIENCE[keyword]
+    sets = {}
+    for name in (keyword, f"near_{keyword}", "negative"):
+        lines, embeddings = heard(folder, name, front)
+        sets[name] = lines, [scores_of(model, one) for one in embeddings], [features.ends(one) for one in embeddings]
+    hours = sum(line["seconds"] for line in sets["negative"][0]) / 3600
+
+    def peaks(patience):
+        near = [(at >= line["end"] - 0.2) & (at <= line["end"] + 0.6) for line, at in zip(sets[keyword][0], sets[keyword][2])]
+        return np.array([held(scores, patience)[kept].max() for scores, kept in zip(sets[keyword][1], near)])
+
+    def hourly(patience, threshold, kind=None):
+        lines, scores, _ = sets["negative"]
+        chosen = [one for line, one in zip(lines, scores) if kind in (None, line["kind"])]
+        share = sum(line["seconds"] for line in lines if kind in (None, line["kind"])) / 3600
+        return round(sum(accepts(held(one, patience), threshold) for one in chosen) / share, 2)
+
+    thresholds = sorted({*np.linspace(0.02, 0.98, 49).round(2), 0.99, 0.995})
+    for count in (1, 2, 3):
+        rejects = [(peaks(count) < threshold).mean() * 100 for threshold in thresholds]
+        axes.plot([hourly(count, threshold) for threshold in thresholds], rejects, label=f"{keyword}, patience {count}")
+    axes.plot(hourly(patience, 0.5), (peaks(patience) < 0.5).mean() * 100, "ko")
+
+    def group(key):
+        names = sorted({line[key] for line in sets[keyword][0]})
+        rejected = peaks(patience) < 0.5
+        return {name: round(float(rejected[[line[key] == name for line in sets[keyword][0]]].mean()), 3) for name in names}
+
+    late = []
+    for line, scores, at in zip(*sets[keyword]):
+        fires = at[(held(scores, patience) >= 0.5) & (at >= line["end"] - 0.2) & (at <= line["end"] + 0.6)]
+        late += [fires[0] - line["end"]] if len(fires) else []
+    mistaken = [held(one, patience).max() >= 0.5 for one in sets[f"near_{keyword}"][1]]
+    words = [line["say"] for line, wrong in zip(sets[f"near_{keyword}"][0], mistaken) if wrong]
+    return {
+        "patience": patience, "positives": len(sets[keyword][0]), "hours": round(hours, 2),
+        "false_rejects": round(float((peaks(patience) < 0.5).mean()), 3),
+        "by_condition": group("condition"), "by_voice": group("voice"), "by_phrase": group("say"),
+        "false_accepts_per_hour": hourly(patience, 0.5),
+        "by_kind": {kind: hourly(patience, 0.5, kind) for kind in ("talk", "tv", "wordless")},
+        "near_misses_accepted": round(float(np.mean(mistaken)), 3), "of_these": sorted(set(words)),
+        "seconds_after_end": dict(zip(("5%", "50%", "95%"), np.quantile(late, [0.05, 0.5, 0.95]).round(2).tolist())),
+        "at": {f"threshold {threshold}, patience {count}":
+               [round(float((peaks(count) < threshold).mean()), 3), hourly(count, threshold)]
+               for count in (1, 2, 3) for threshold in (0.2, 0.35, 0.5, 0.65, 0.8, 0.9)},
+    }
+
+
+if __name__ == "__main__":
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plot
+
+    folder = (Path(sys.argv[1]) if len(sys.argv) > 1 else OUT) / "evaluation"
+    figure, axes = plot.subplots(figsize=(7, 4))
+    front = features.Frontend()
+    results = {keyword: judge(folder, keyword, front, axes) for keyword in sys.argv[2:] or PATIENCE}
+    axes.set(xlabel="false accepts per hour", ylabel="false rejects, percent", xscale="symlog", ylim=(0, 30), xlim=(0, 100))
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.tight_layout()
+    plot.rcParams["svg.hashsalt"] = "keyword"
+    figure.savefig(HERE / "roc.svg", metadata={"Date": None})
+    print(json.dumps(results, indent=1))
