@@ -7,6 +7,7 @@ mod ask;
 pub mod commands;
 mod endpoint;
 mod figure;
+mod keyword;
 pub mod nano;
 mod overhead;
 mod quiet;
@@ -41,6 +42,8 @@ pub enum Benchmark {
     Voice,
     /// When an utterance is over: in quiet, in noise, beside a television.
     Endpoint,
+    /// The words that are spotted without a model: when they were said, and when not.
+    Keyword,
     /// Commands, through microphone and bus: how well and how soon, and what is called that nobody asked for.
     Commands,
     /// How much the nano model understands, in its card too.
@@ -56,7 +59,7 @@ impl Benchmark {
 
     /// Whether it measures the model with the shape of E2B, which takes gigabytes.
     fn needs_shape(self) -> bool {
-        matches!(self, Self::Speed | Self::Turn | Self::Voice)
+        matches!(self, Self::Speed | Self::Turn | Self::Voice | Self::Keyword)
     }
 
     /// Whether it asks the nano model's held-out sets, which have to be made first.
@@ -110,6 +113,7 @@ pub fn run(
                 Benchmark::Turn => turn::measure(&bench).await,
                 Benchmark::Voice => voice::measure(&bench).await,
                 Benchmark::Endpoint => endpoint::measure(&bench).await,
+                Benchmark::Keyword => keyword::measure(&bench).await,
                 Benchmark::Commands => commands::measure(&bench, options).await,
                 Benchmark::Nano => nano::measure(&bench).await,
             };
@@ -151,6 +155,9 @@ impl Bench {
         if chosen.iter().any(|one| one.needs_held_out_sets()) {
             crate::nano::held_out_sets(&run)?;
         }
+        if chosen.contains(&Benchmark::Keyword) {
+            crate::keyword::held_out_sets()?;
+        }
         Ok(Self {
             binaries: Binaries::in_folder(&programs)?,
             llama_cpp: programs.join("llama_cpp"),
@@ -161,12 +168,13 @@ impl Bench {
 }
 
 /// Programs that are measured, where cargo puts them.
-const PROGRAMS: [&str; 5] = [
+const PROGRAMS: [&str; 6] = [
     "gemmad",
     "gemmactl",
     "examples/llama_cpp",
     "examples/spoken_turn",
     "examples/endpoint",
+    "examples/keyword",
 ];
 
 /// Builds everything as it is in the package, with the CPU kernels that are best here, and puts it where
@@ -182,8 +190,8 @@ fn release() -> Result<PathBuf> {
         "--features",
         "gemmad/portable",
     ]);
-    let llama_cpp = libraries::build(build)?;
     let target = target()?;
+    let llama_cpp = libraries::build(build, &target)?;
     let installed = target.join("bench");
     libraries::copy(
         &llama_cpp,

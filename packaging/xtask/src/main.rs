@@ -8,6 +8,7 @@ mod bench;
 mod boot_test;
 mod command;
 mod demo;
+mod keyword;
 mod nano;
 mod package;
 mod python;

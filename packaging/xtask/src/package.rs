@@ -105,14 +105,16 @@ fn build(wanted: &Wanted) -> Result<PathBuf> {
     } else {
         build.arg("gemmad/portable");
     }
+    let mut folder = root().join("target");
     if let Some(target) = wanted.target()? {
         build.args(["--package", "gemmad", "--package", "gemmactl"]);
         build.args(target);
+        folder.push(target[1]);
     } else {
         // As the benchmarks do, so that what both need is built once.
         build.arg("--workspace");
     }
-    libraries::build(build)
+    libraries::build(build, &folder)
 }
 
 /// Where goes what is made for the package.

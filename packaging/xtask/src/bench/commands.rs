@@ -323,7 +323,7 @@ fn written(value: &Value) -> String {
 }
 
 /// When the last word of a sound ends: where it was last as loud as a tenth of its loudest 20 ms.
-fn end_of_words(samples: &[f32]) -> Duration {
+pub(super) fn end_of_words(samples: &[f32]) -> Duration {
     const FRAME: usize = speech::RATE as usize / 50;
     let loudness = |frame: &[f32]| frame.iter().map(|it| it * it).sum::<f32>();
     let frames: Vec<_> = samples.chunks(FRAME).map(loudness).collect();

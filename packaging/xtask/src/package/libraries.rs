@@ -18,10 +18,26 @@ use crate::{
     command::{execute, output},
 };
 
-/// Runs `build`, a portable one by cargo; the folder that llama.cpp is built into.
-pub fn build(mut build: Command) -> Result<PathBuf> {
+/// Runs `build`, a portable release by cargo into its folder `target`; the folder that llama.cpp is built into.
+pub fn build(mut build: Command, target: &Path) -> Result<PathBuf> {
+    for folder in ["release", "release/deps", "release/examples"] {
+        clear(&target.join(folder))?;
+    }
     build.args(["--message-format", "json-render-diagnostics"]);
     built_in(&output(&mut build)?)
+}
+
+/// Removes the links to libraries that lead nowhere. An earlier build leaves them there, and the build script of
+/// llama-cpp-sys-2 0.1.161 (`build.rs:1552`) fails to make them anew when it has to run again.
+fn clear(folder: &Path) -> Result<()> {
+    // Before the first build there is none.
+    for file in fs::read_dir(folder).into_iter().flatten() {
+        let path = file?.path();
+        if path.is_symlink() && !path.exists() {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The folder that llama.cpp was built into, by what cargo reported of the build as JSON lines.
