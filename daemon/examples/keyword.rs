@@ -58,13 +58,13 @@ fn main() -> anyhow::Result<()> {
         let file = File::open(&path).with_context(|| path.display().to_string())?;
         let sound = decode(file)?;
         spotter.reset();
-        let mut spotted = Vec::new();
+        let mut times = Vec::new();
         for (nth, piece) in sound.chunks(PUSH).enumerate() {
             if !spotter.push(piece).is_empty() {
-                spotted.push(seconds(nth * PUSH + piece.len()));
+                times.push(seconds(nth * PUSH + piece.len()));
             }
         }
-        let heard = json!({"audio": audio, "seconds": seconds(sound.len()), "spotted": spotted});
+        let heard = json!({"audio": audio, "seconds": seconds(sound.len()), "spotted": times});
         println!("{heard}");
     }
     Ok(())

@@ -188,7 +188,7 @@ impl Robot {
 #[tokio::test]
 async fn a_method_is_called_with_typed_arguments_and_its_error_is_the_command_s() {
     let bus = Bus::start().await.unwrap();
-    let robot_service = bus.connect(Duration::from_secs(60)).await.unwrap();
+    let robot_service = bus.connect(Duration::from_mins(1)).await.unwrap();
     let server = robot_service.object_server();
     server.at("/org/example/Robot", Robot).await.unwrap();
     robot_service

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 const SILENCE: Duration = Duration::from_millis(700);
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("took too long")

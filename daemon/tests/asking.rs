@@ -245,7 +245,7 @@ async fn a_full_queue_is_busy_at_once_and_a_closed_pipe_gives_the_place_back() {
 async fn a_client_that_dies_in_the_middle_of_an_answer_is_forgotten() {
     let bus = Bus::start().await.unwrap();
     let daemon = Daemon::setup(&bus).start().await.unwrap();
-    let client = bus.connect(Duration::from_secs(60)).await.unwrap();
+    let client = bus.connect(Duration::from_mins(1)).await.unwrap();
     let manager = ManagerProxy::new(&client).await.unwrap();
     let asking = tokio::spawn(async move { manager.ask("tell me everything", endless()).await });
     health_becomes(daemon.manager(), |health| health.active == 1).await;

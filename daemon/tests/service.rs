@@ -30,7 +30,7 @@ impl ServiceManager {
         while !lines.iter().any(|line| line == wanted) {
             let mut buffer = [0; 4096];
             let heard = self.socket.recv(&mut buffer);
-            let length = tokio::time::timeout(Duration::from_secs(60), heard)
+            let length = tokio::time::timeout(Duration::from_mins(1), heard)
                 .await
                 .unwrap_or_else(|_| panic!("no {wanted} in {lines:#?}"))
                 .unwrap();

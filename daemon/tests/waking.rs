@@ -11,7 +11,7 @@ use tokio::time::timeout;
 const ROBOT: &str = include_str!("../../configs/commands/robot.toml");
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("took too long")

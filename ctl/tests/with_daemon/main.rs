@@ -21,7 +21,7 @@ const COMMAND: &str = nano::COMMAND;
 static ANSWER: LazyLock<String> = LazyLock::new(|| format!("{}\n", nano::ANSWER));
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("took too long")

@@ -10,10 +10,10 @@ use gemmad_api::InvocationStatus;
 use super::{Call, Catalogue, Command};
 
 /// How long a command waits to be confirmed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What the rates of commands are about.
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// How many wait at the same time; one more lets go of the oldest.
 const MOST_WAITING: usize = 16;

@@ -157,9 +157,8 @@ impl Voice {
             unanswered: BTreeSet::new(),
             speaking: None,
             is_aloud: false,
-            is_awake: false,
             is_answered: false,
-            pushed: false,
+            asked: Asked::No,
         };
         tokio::spawn(turns.follow(heard, received, tellings, said));
         Ok(Self {
@@ -277,11 +276,19 @@ struct Turns {
     speaking: Option<Speaking>,
     /// Whether the assistant is speaking.
     is_aloud: bool,
-    /// Whether what is said now needs no wake word.
-    is_awake: bool,
     /// Whether an utterance was answered since everything was quiet.
     is_answered: bool,
-    pushed: bool,
+    asked: Asked,
+}
+
+/// Whether the next utterance is asked for, where not every one is heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    No,
+    /// Push to talk.
+    Pushed,
+    /// Somebody said the wake word, or may go on without it.
+    Awake,
 }
 
 /// Why nothing, or no wake word, can be heard; empty: there is no reason.
@@ -346,7 +353,8 @@ impl Turns {
                 self.miss();
             }
             Heard::Spotted(spotted) => self.spot(spotted),
-            Heard::Awake(is_awake) => self.is_awake = is_awake,
+            Heard::Awake(true) => self.asked = Asked::Awake,
+            Heard::Awake(false) => self.asked = Asked::No,
             Heard::Started { utterance } => self.converse(utterance),
             Heard::Sound { samples, .. } => self.pass_on(Speech::Sound(samples)),
             Heard::Paused { at, .. } => self.pass_on(Speech::Paused(at)),
@@ -354,12 +362,12 @@ impl Turns {
             Heard::Ended { at, .. } => {
                 self.pass_on(Speech::Ended(at));
                 self.speaking = None;
-                self.pushed = false;
+                self.asked = Asked::No;
             }
             Heard::Dropped { utterance } => {
                 // Without its sound the conversation ends by itself.
                 self.speaking = None;
-                self.pushed = false;
+                self.asked = Asked::No;
                 log::info!(utterance = utterance; "utterance dropped");
                 self.unanswered.remove(&utterance);
                 self.cancelled(utterance);
@@ -476,22 +484,22 @@ impl Turns {
         match order {
             Order::Mute(muted) => {
                 self.ears.mute(*muted);
-                self.pushed = false;
+                self.asked = Asked::No;
             }
             Order::Configure => {
                 self.config = self.settings.current();
                 self.ears.configure(&self.config);
                 self.speech.configure(&self.config.speech);
-                self.pushed = false;
+                self.asked = Asked::No;
             }
             Order::Listen => {
                 self.ears.listen();
-                self.pushed = true;
+                self.asked = Asked::Pushed;
             }
             Order::Stop => {
                 self.ears.stop();
                 self.speech.stop();
-                self.pushed = false;
+                self.asked = Asked::No;
                 self.cancel();
             }
         }
@@ -536,7 +544,7 @@ impl Turns {
     fn update_state(&self) {
         let waits = match self.config.voice.mode {
             Mode::Always | Mode::Wake => true,
-            Mode::Push => self.pushed,
+            Mode::Push => self.asked == Asked::Pushed,
             Mode::Off => false,
         };
         self.status.send_if_modified(|status| {
@@ -546,7 +554,7 @@ impl Turns {
                 VoiceState::Speaking
             } else if !self.conversations.is_empty() {
                 VoiceState::Thinking
-            } else if self.is_awake {
+            } else if self.asked == Asked::Awake {
                 VoiceState::Listening
             } else if waits && !status.device.is_empty() && !status.muted {
                 VoiceState::Waiting

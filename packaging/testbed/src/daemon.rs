@@ -17,7 +17,7 @@ use crate::{Bus, Error, Loudspeaker, Microphone, no_microphone, process::Process
 
 /// Longest wait for a reply on the daemon's own connection: a full-size model on a slow machine
 /// answers within it, and a hang does not hold a test run for ever.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The built programs.
 #[derive(Debug, Clone)]

@@ -19,7 +19,7 @@ use crate::voice::worker::Worker;
 
 /// How long the loudspeaker stays open when nothing is said: some devices click, or are slow, when they are
 /// opened for every answer.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// How long a speech waits for a loudspeaker that cannot be had.
 const PATIENCE: Duration = Duration::from_secs(2);

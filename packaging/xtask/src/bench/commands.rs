@@ -29,7 +29,7 @@ const UNHEARD: Duration = Duration::from_secs(3);
 const LATE: Duration = Duration::from_millis(300);
 
 /// Longest wait for an answer, of a model that fills a small board.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Signals that may wait to be looked at.
 const SIGNALS_KEPT: NonZeroUsize = NonZeroUsize::new(1024).unwrap();

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::say;
 
 /// Longest time for one check.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_mins(15);
 
 /// What a check found.
 pub trait Finding {

@@ -15,10 +15,10 @@ use zbus::{Connection, connection};
 use super::checklist::until;
 
 /// Longest time to boot, and to shut down.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Longest wait for a reply on the system's bus.
-const REPLY: Duration = Duration::from_secs(60);
+const REPLY: Duration = Duration::from_mins(1);
 
 /// A running system. It is killed when dropped; [`Machine::power_off`] ends it in order.
 #[derive(Debug)]

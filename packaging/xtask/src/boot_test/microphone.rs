@@ -13,7 +13,7 @@ use tokio::{
 use super::{ANSWER, COMMAND, machine::Machine};
 
 /// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Makes a microphone in the system's folder `inside`, and ALSA's default of it in the system's file
 /// `configuration`.

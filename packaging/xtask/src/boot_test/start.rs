@@ -119,7 +119,7 @@ pub async fn reboot(list: &mut Checklist, machine: Machine) -> Result<Machine> {
     list.check("after a boot it is ready without anybody", async {
         until(
             "a daemon that is ready",
-            Duration::from_secs(60),
+            Duration::from_mins(1),
             async || {
                 let state = unit::state(&machine).await.unwrap_or_default();
                 Ok((state == ManagerState::Ready).then_some(()))
