@@ -24,11 +24,19 @@ impl Vad {
     /// A closed detector with the thresholds of the configuration.
     #[must_use]
     pub fn new(config: &config::Voice) -> Self {
+        let (open, close) = (config.open.get(), config.close.get());
+        Self::with(open, close, config.onset_ms.get())
+    }
+
+    /// A closed detector that opens after so many milliseconds with at least a probability of `open`, and then takes
+    /// frames of at least `close` for speech.
+    #[must_use]
+    pub fn with(open: f32, close: f32, onset_ms: u32) -> Self {
         Self {
             detector: Box::default(),
-            open: config.open.get(),
-            close: config.close.get(),
-            onset: samples(config.onset_ms.get()).div_ceil(FRAME),
+            open,
+            close,
+            onset: samples(onset_ms).div_ceil(FRAME),
             evidence: 0,
             is_open: false,
         }

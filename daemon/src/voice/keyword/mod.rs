@@ -22,13 +22,18 @@ use crate::config::{self, Meaning};
 use features::{CHUNK, Features, WINDOW};
 use word::Word;
 
-/// Chunks of 80 ms that are caught up with when somebody begins to speak: the onset that it takes to notice them,
-/// and some of what was before.
-const BACKLOG: usize = 6;
+/// Chunks of 80 ms that are caught up with when somebody begins to speak: all that a model sees, so that what it sees is
+/// never what was before a silence. Its window is [`WINDOW`] embeddings, the first of which sees 760 ms.
+const BACKLOG: usize = WINDOW + 9;
 
-/// Chunks of 80 ms that are still listened to after the last speech: what a model sees, in which a word may
-/// still be recognised.
+/// Chunks of 80 ms that are still listened to after the last speech, in which a word may still be recognised.
 const HANGOVER: usize = WINDOW;
+
+/// Probability of speech from which it is listened to, and below which it no longer is; and for how long there must be
+/// some. Less than makes an utterance: a false alarm costs some milliseconds, a word that is missed is said again.
+const OPEN: f32 = 0.7;
+const CLOSE: f32 = 0.5;
+const ONSET_MS: u32 = 48;
 
 /// Why there are no words to wait for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,7 +101,7 @@ impl Spotter {
         });
         Ok(Some(Self {
             words: words.collect::<Result<_, _>>()?,
-            vad: Vad::new(voice),
+            vad: Vad::with(OPEN, CLOSE, ONSET_MS),
             features: Features::new().map_err(KeywordError::FrontEnd)?,
             waiting: Vec::with_capacity((BACKLOG + 1) * CHUNK),
             heard: 0,
