@@ -289,8 +289,8 @@ impl Listener {
                     self.deaf = Deaf::Speaking;
                     self.drop_utterance();
                 }
-                // Whoever was interrupted by a wake word is listening already.
-                Ok(Command::Deafen(false)) if self.deaf == Deaf::Not => {}
+                // A wake word has interrupted it.
+                Ok(Command::Deafen(false)) if self.deaf != Deaf::Speaking => {}
                 Ok(Command::Deafen(false)) => self.deaf = Deaf::Until(Instant::now() + ECHO),
                 Ok(Command::Understand(utterance, sense)) => self.understand(utterance, sense),
                 Ok(Command::Configure(config)) => self.configure(config),
@@ -486,7 +486,10 @@ impl Listener {
                 stream.segmenter.skip(0);
                 stream.segmenter.recall(&stream.tail);
             }
-            self.deaf = Deaf::Not;
+            // What is being said is cut short now.
+            if self.deaf == Deaf::Speaking {
+                self.deaf = Deaf::Until(Instant::now() + ECHO);
+            }
         }
         self.report(Heard::Spotted(spotted));
         if wakes {
