@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
-use gemmad::config::{Keyword, Mode, Voice, Word};
+use gemmad::config::{Keyword, Mode, Word};
 use gemmad::engine::SAMPLE_RATE;
 use gemmad::voice::Spotter;
 use serde_json::{Value, json};
@@ -34,10 +34,6 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let voice = Voice {
-        mode: Mode::Wake,
-        ..Voice::default()
-    };
     let word = Word {
         model: args.model,
         patience: serde_json::from_str(&args.patience)?,
@@ -47,7 +43,7 @@ fn main() -> anyhow::Result<()> {
         words: vec![word],
         ..Keyword::default()
     };
-    let mut spotter = Spotter::new(&voice, &keyword)?.context("there is no word")?;
+    let mut spotter = Spotter::new(Mode::Wake, &keyword)?.context("there is no word")?;
     let lines = std::fs::read_to_string(&args.manifest)
         .with_context(|| format!("cannot read {}", args.manifest.display()))?;
     for line in lines.lines() {

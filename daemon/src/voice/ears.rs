@@ -222,7 +222,7 @@ fn microphone(device: String, heard: UnboundedSender<Heard>) -> Watched<Capture>
 
 /// What is to be spotted, which is reported if it cannot be.
 fn spotter(config: &Config, heard: &UnboundedSender<Heard>) -> Option<Spotter> {
-    let spotter = Spotter::new(&config.voice, &config.keyword);
+    let spotter = Spotter::new(config.voice.mode, &config.keyword);
     let problem = spotter.as_ref().err().map(ToString::to_string);
     // The voice thread ends by itself when nobody listens.
     let _ = heard.send(Heard::Unspottable(problem.unwrap_or_default()));
@@ -321,7 +321,8 @@ impl Listener {
             stream.segmenter = Segmenter::new(&config.voice);
             stream.captured = 0;
         }
-        if (&config.keyword, &config.voice) != (&self.config.keyword, &self.config.voice) {
+        let spotted = |config: &Config| (config.voice.mode, config.keyword.clone());
+        if spotted(&config) != spotted(&self.config) {
             self.spotter = spotter(&config, &self.heard);
         }
         self.config = config;

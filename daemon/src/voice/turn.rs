@@ -393,32 +393,15 @@ impl Turns {
             loudspeaker,
             synthesiser,
         } = &self.unspeakable;
-        let problems = [loudspeaker, synthesiser];
-        let problem = problems.into_iter().find(|it| !it.is_empty());
-        let problem = problem.cloned().unwrap_or_default();
-        self.status.send_if_modified(|status| {
-            let is_new = status.speech_problem != problem;
-            if is_new && !problem.is_empty() {
-                log::warn!("{problem}");
-            }
-            status.speech_problem = problem;
-            is_new
-        });
+        self.status
+            .send_if_modified(|it| show(&mut it.speech_problem, [loudspeaker, synthesiser]));
     }
 
     /// Says what cannot be heard.
     fn miss(&self) {
         let Unheard { microphone, words } = &self.unheard;
-        let problem = [microphone, words].into_iter().find(|it| !it.is_empty());
-        let problem = problem.cloned().unwrap_or_default();
-        self.status.send_if_modified(|status| {
-            let is_new = status.problem != problem;
-            if is_new && !problem.is_empty() {
-                log::warn!("{problem}");
-            }
-            status.problem = problem;
-            is_new
-        });
+        self.status
+            .send_if_modified(|it| show(&mut it.problem, [microphone, words]));
     }
 
     /// Ends what was under way when a word was said, because somebody wants something else, or nothing more.
@@ -569,4 +552,16 @@ impl Turns {
             changed
         });
     }
+}
+
+/// Puts the first of these problems that there is into `shown`, and logs it if it is new; says whether it is.
+fn show(shown: &mut String, problems: [&String; 2]) -> bool {
+    let problem = problems.into_iter().find(|it| !it.is_empty());
+    let problem = problem.cloned().unwrap_or_default();
+    let is_new = *shown != problem;
+    if is_new && !problem.is_empty() {
+        log::warn!("{problem}");
+    }
+    *shown = problem;
+    is_new
 }

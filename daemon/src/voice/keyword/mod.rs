@@ -18,7 +18,7 @@ mod word;
 use std::path::PathBuf;
 
 use super::vad::{FRAME, Vad};
-use crate::config::{self, Meaning};
+use crate::config::{self, Meaning, Mode};
 use features::{CHUNK, Features, WINDOW};
 use word::Word;
 
@@ -81,13 +81,10 @@ impl Spotter {
     ///
     /// # Errors
     /// When a model cannot be used.
-    pub fn new(
-        voice: &config::Voice,
-        keyword: &config::Keyword,
-    ) -> Result<Option<Self>, KeywordError> {
+    pub fn new(mode: Mode, keyword: &config::Keyword) -> Result<Option<Self>, KeywordError> {
         let is_wanted = |word: &&config::Word| match word.means {
-            Meaning::Halt => voice.mode != config::Mode::Off,
-            Meaning::Wake => voice.mode == config::Mode::Wake,
+            Meaning::Halt => mode != Mode::Off,
+            Meaning::Wake => mode == Mode::Wake,
         };
         let wanted: Vec<_> = keyword.words.iter().filter(is_wanted).collect();
         if wanted.is_empty() {
@@ -159,7 +156,7 @@ impl Spotter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Keyword, Mode, Voice};
+    use crate::config::Keyword;
     use crate::voice::sounds::{noise, silence, spoken};
 
     fn shipped(name: &str, means: Meaning) -> config::Word {
@@ -172,12 +169,8 @@ mod tests {
     }
 
     fn spotter(words: Vec<config::Word>) -> Result<Option<Spotter>, KeywordError> {
-        let voice = Voice {
-            mode: Mode::Wake,
-            ..Voice::default()
-        };
         Spotter::new(
-            &voice,
+            Mode::Wake,
             &Keyword {
                 words,
                 ..Keyword::default()
@@ -252,11 +245,7 @@ mod tests {
             (Mode::Push, false, true),
             (Mode::Off, false, false),
         ] {
-            let voice = Voice {
-                mode,
-                ..Voice::default()
-            };
-            let is_there = |means| Spotter::new(&voice, &keyword(means)).unwrap().is_some();
+            let is_there = |means| Spotter::new(mode, &keyword(means)).unwrap().is_some();
             assert_eq!(
                 (is_there(Meaning::Wake), is_there(Meaning::Halt)),
                 (wakes, halts)
