@@ -31,9 +31,9 @@ fn arguments(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// The command that the nano model is known to understand, and so much silence after it.
-fn spoken(silence_ms: u32) -> Vec<f32> {
-    let words = speech::say(nano::COMMAND, "en-us").unwrap();
+/// What somebody says, and so much silence after it.
+fn spoken(text: &str, silence_ms: u32) -> Vec<f32> {
+    let words = speech::say(text, "en-us").unwrap();
     [speech::silence(400), words, speech::silence(silence_ms)].concat()
 }
 
@@ -275,7 +275,7 @@ async fn a_spoken_command_is_invoked_and_its_reply_says_which() {
     let commands = commands(&daemon).await;
     let mut invoked = commands.receive_invoked().await.unwrap();
     let mut replies = daemon.voice().receive_reply().await.unwrap();
-    microphone.play(&spoken(1200)).await.unwrap();
+    microphone.play(&spoken(nano::COMMAND, 1200)).await.unwrap();
     let signal = invoked.next().await.unwrap();
     let signal = signal.args().unwrap();
     assert_eq!(signal.name, "set_light");
@@ -295,6 +295,42 @@ async fn a_spoken_command_is_invoked_and_its_reply_says_which() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_yes_or_no_said_next_decides_about_what_was_said_and_has_to_be_confirmed() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .set("voice", "transcript", false)
+        .commands(&shipped());
+    let daemon = daemon.start().await.unwrap();
+    let commands = commands(&daemon).await;
+    let mut invoked = commands.receive_invoked().await.unwrap();
+    let mut replies = daemon.voice().receive_reply().await.unwrap();
+    let asked = "set_lock door=front state=locked (unconfirmed)\nSay “yes” or “no”.";
+    for (said, reply) in [
+        ("lock the front door", asked),
+        ("go ahead", "set_lock door=front state=locked"),
+        ("lock the front door", asked),
+        ("cancel", "set_lock door=front state=locked (cancelled)"),
+        // What is said after something else decides nothing.
+        ("lock the front door", asked),
+        (nano::COMMAND, "set_light room=kitchen state=on"),
+    ] {
+        microphone.play(&spoken(said, 1200)).await.unwrap();
+        let signal = replies.next().await.unwrap();
+        assert_eq!(signal.args().unwrap().text, reply, "{said}");
+    }
+    microphone.play(&spoken("go ahead", 1200)).await.unwrap();
+    let undecided = replies.next().await.unwrap();
+    let undecided = undecided.args().unwrap();
+    assert!(!undecided.text.contains("set_lock"), "{}", undecided.text);
+    for name in ["set_lock", "set_light"] {
+        let signal = invoked.next().await.unwrap();
+        assert_eq!(signal.args().unwrap().name, name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_whole_command_is_not_waited_on() {
     let bus = Bus::start().await.unwrap();
     let microphone = Microphone::alsa().unwrap();
@@ -306,7 +342,7 @@ async fn a_whole_command_is_not_waited_on() {
     let commands = commands(&daemon).await;
     let mut invoked = commands.receive_invoked().await.unwrap();
     // So little silence would not end the first.
-    let twice = [spoken(3000), spoken(3000)].concat();
+    let twice = spoken(nano::COMMAND, 3000).repeat(2);
     microphone.play(&twice).await.unwrap();
     for _ in 0..2 {
         let signal = invoked.next().await.unwrap();

@@ -61,6 +61,8 @@ struct Pages {
     /// When a command was invoked, for as long as it matters: the last time, and all within a minute.
     invoked: BTreeMap<String, VecDeque<Instant>>,
     waiting: VecDeque<Waiting>,
+    /// What was said last and waits; what is said next decides about it.
+    asked: Option<u64>,
     /// The utterance in which something was heard that halts, before the model made it out.
     halted: Option<u64>,
 }
@@ -152,11 +154,37 @@ impl Ledger {
         by: &Origin,
     ) -> Option<(Vec<Invocation>, Origin)> {
         let mut pages = self.pages();
-        pages.waiting.retain(|it| it.since.elapsed() < PATIENCE);
+        pages.forget_old();
         let mut waiting = pages.waiting.iter();
         let index = waiting.position(|it| it.calls[0].0 == id && it.may_be_confirmed(by))?;
         let Waiting { calls, origin, .. } = pages.waiting.remove(index)?;
         Some((pages.enter(catalogue, calls, &origin, true), origin))
+    }
+
+    /// The command that what is said now decides about, if it is a yes or a no. Whatever it is, what is said after it does
+    /// not: then it can be confirmed over the bus only.
+    pub(super) fn take_asked(&self) -> Option<u64> {
+        self.pages().asked.take()
+    }
+
+    /// Whether what is said next may be a yes or a no.
+    pub(super) fn has_asked(&self) -> bool {
+        let mut pages = self.pages();
+        pages.forget_old();
+        let Pages { waiting, asked, .. } = &*pages;
+        waiting.iter().any(|it| Some(it.calls[0].0) == *asked)
+    }
+
+    /// Lets go of what waits under `id`; returns it, with where it came from.
+    pub(super) fn refuse(&self, id: u64) -> Option<(Vec<Invocation>, Origin)> {
+        let mut pages = self.pages();
+        pages.forget_old();
+        let index = pages.waiting.iter().position(|it| it.calls[0].0 == id)?;
+        let Waiting { calls, origin, .. } = pages.waiting.remove(index)?;
+        let refused = calls
+            .into_iter()
+            .map(|(id, call)| Invocation::new(id, call, InvocationStatus::Cancelled));
+        Some((refused.collect(), origin))
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
@@ -224,6 +252,10 @@ impl Pages {
         }
     }
 
+    fn forget_old(&mut self) {
+        self.waiting.retain(|it| it.since.elapsed() < PATIENCE);
+    }
+
     fn is_too_soon(&self, name: &str, command: &Command) -> bool {
         let Some(times) = self.invoked.get(name) else {
             return false;
@@ -245,6 +277,9 @@ impl Pages {
     fn hold(&mut self, calls: Vec<(u64, Call)>, origin: Origin) {
         if self.waiting.len() == MOST_WAITING {
             self.waiting.pop_front();
+        }
+        if matches!(origin, Origin::Voice { .. }) {
+            self.asked = Some(calls[0].0);
         }
         self.waiting.push_back(Waiting {
             calls,
@@ -446,6 +481,24 @@ mod tests {
         assert_eq!(dropped[0].0.status, InvocationStatus::Cancelled);
         assert_eq!(dropped[0].1, anna());
         assert_eq!(ledger.confirm(&catalogue, entered[0].id, &anna()), None);
+    }
+
+    #[test]
+    fn only_what_is_said_next_decides_about_what_was_said_and_waits() {
+        let (ledger, catalogue) = (Ledger::default(), catalogue());
+        ledger.enter(&catalogue, calls("open"), &anna());
+        assert!(!ledger.has_asked());
+        let entered = ledger.enter(&catalogue, calls("open go"), &voice());
+        assert!(ledger.has_asked());
+        let asked = ledger.take_asked().unwrap();
+        assert_eq!(asked, entered[0].id);
+        assert_eq!(ledger.take_asked(), None);
+        let (refused, _) = ledger.refuse(asked).unwrap();
+        assert_eq!(statuses(&refused), "cancelled cancelled");
+        assert_eq!(ledger.refuse(asked), None);
+        ledger.enter(&catalogue, calls("open"), &voice());
+        ledger.drop_waiting();
+        assert!(!ledger.has_asked());
     }
 
     #[test]

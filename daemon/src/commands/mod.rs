@@ -17,6 +17,7 @@
 //! | `call` | what it wrote |
 //! | `outcome` | what that means |
 //! | `force` | the catalogue in force, as the model gets it |
+//! | `consent` | yes or no to a command that waits |
 //! | `dialogue` | an utterance, until the person is told what came of it |
 //! | `action` | what a command does besides its signal |
 //! | `batch` | commands that were said together, carried out one after the other |
@@ -27,6 +28,7 @@ mod action;
 mod batch;
 mod call;
 mod catalogue;
+mod consent;
 mod declaration;
 mod dialogue;
 mod folder;
@@ -57,6 +59,7 @@ pub use plain::{Name, Plain};
 use crate::config::{self, Settings};
 use crate::engine::{Engine, EngineError, Kept, Request};
 use batch::Batch;
+use consent::Consent;
 use ledger::Ledger;
 
 /// Events kept for a slow listener.
@@ -258,6 +261,37 @@ impl Commands {
         let (entered, origin) = confirmed.ok_or(CommandError::NothingToConfirm(id))?;
         self.finish(self.batch(&force, origin, halts), entered)
             .await
+    }
+
+    /// Whether what is said next may be a yes or a no to a command that was said and waits.
+    #[must_use]
+    pub fn awaits_consent(&self) -> bool {
+        self.ledger.has_asked()
+    }
+
+    /// The command that the utterance being answered decides about, if it is a yes or a no; for [`Self::consent`]. Later ones
+    /// do not.
+    #[must_use]
+    pub fn take_asked(&self) -> Option<u64> {
+        self.ledger.take_asked()
+    }
+
+    /// Carries out the command that waits under `id`, or lets it go, if `said` is a yes or a no; `None`: it is neither, or
+    /// nothing waits any more.
+    pub async fn consent(&self, id: u64, said: &str, utterance: u64) -> Option<Vec<Invocation>> {
+        let by = Origin::Voice {
+            utterance: Some(utterance),
+        };
+        match Consent::of(said, &self.settings.current().commands)? {
+            Consent::Given => self.confirm(id, &by).await.ok(),
+            Consent::Refused => {
+                let (refused, origin) = self.ledger.refuse(id)?;
+                for invocation in &refused {
+                    self.record(invocation, &origin);
+                }
+                Some(refused)
+            }
+        }
     }
 
     /// Cancels all that waits and runs, then invokes every command that halts. Neither the model nor anything

@@ -205,6 +205,11 @@ pub struct Commands {
     /// How often, for one utterance, the model reads what commands found that answer; the last time it may call
     /// nothing any more.
     pub rounds: Bounded<0, 8>,
+    /// What somebody says next who wants a command done that they said and that has to be confirmed. Neither case nor
+    /// punctuation matters, but nothing else may be said.
+    pub yes: Vec<String>,
+    /// What they say who do not want it.
+    pub no: Vec<String>,
 }
 
 impl Default for Commands {
@@ -215,8 +220,14 @@ impl Default for Commands {
             declare: true,
             system: String::new(),
             rounds: Bounded(2),
+            yes: words(&["yes", "yes please", "confirm", "do it", "go ahead"]),
+            no: words(&["no", "no thanks", "cancel", "cancel that", "never mind"]),
         }
     }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
 }
 
 /// `[log]`.

@@ -14,7 +14,7 @@ use super::speech::{self, Manner, SpeechError};
 use super::turn::{Event, Told};
 use super::utterance::Sense;
 use crate::commands::{self, Commands, Dialogue, Force, Origin, Outcome, Reading, Scope};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::engine::{Answer, Engine, EngineError, Grammar, Preamble, Request, SAMPLE_RATE, Turn};
 use crate::platform::thermal;
 
@@ -161,7 +161,7 @@ impl Conversation {
         };
         let reply = Request { grammar, ..reply };
         let mut requests = vec![reply.heard(at)];
-        if voice.transcript {
+        if voice.transcript || self.commands.awaits_consent() {
             requests.push(Request::transcript(transcribe, &transcribe.language).heard(at));
         }
         let mut answers = turn.ask(&requests)?.into_iter();
@@ -184,29 +184,64 @@ impl Conversation {
     }
 
     async fn answer(&self, turn: Turn, Answers { reply, transcript }: Answers) {
-        let utterance = self.utterance;
         let replied = async {
             let mut aloud = Aloud::new(self);
             let outcome = self.reply(turn, reply, &mut aloud).await;
-            self.tell(match outcome {
-                Ok((text, stats)) => reply_event(utterance, text, stats),
-                Err(error) => Event::Failed { utterance, error },
-            });
-            aloud.finish().await;
+            self.conclude(outcome, aloud).await;
         };
-        let transcribed = async {
-            let Some(transcript) = transcript else { return };
-            match transcript.text().await {
-                Ok((text, _)) => {
-                    if self.config.log.content {
-                        log::info!(utterance = utterance; "heard: {text}");
-                    }
-                    self.tell(Event::Transcript { utterance, text });
+        match self.commands.take_asked() {
+            Some(asked) => match self.decide(asked, transcript).await {
+                Some((said, stats)) => {
+                    drop(replied);
+                    let mut aloud = Aloud::new(self);
+                    aloud.push(&said);
+                    self.conclude(Ok((said, stats)), aloud).await;
                 }
-                Err(error) => log::warn!(utterance = utterance; "no transcript: {error}"),
+                None => replied.await,
+            },
+            None => {
+                tokio::join!(replied, self.transcribe(transcript));
             }
+        }
+    }
+
+    /// Tells what the answer is, and waits until it was said.
+    async fn conclude(&self, outcome: Result<(String, Stats), EngineError>, aloud: Aloud<'_>) {
+        let utterance = self.utterance;
+        self.tell(match outcome {
+            Ok((text, stats)) => reply_event(utterance, text, stats),
+            Err(error) => Event::Failed { utterance, error },
+        });
+        aloud.finish().await;
+    }
+
+    /// Tells what was said, and returns it.
+    async fn transcribe(&self, transcript: Option<Answer>) -> Option<(String, Stats)> {
+        let utterance = self.utterance;
+        let transcribed = transcript?.text().await;
+        let (text, stats) = transcribed
+            .inspect_err(|error| log::warn!(utterance = utterance; "no transcript: {error}"))
+            .ok()?;
+        if self.config.log.content {
+            log::info!(utterance = utterance; "heard: {text}");
+        }
+        self.tell(Event::Transcript {
+            utterance,
+            text: text.clone(),
+        });
+        Some((text, stats))
+    }
+
+    /// Takes what was said for a yes or a no to the command that waits under `asked`, and returns what came of that;
+    /// `None`: it is neither.
+    async fn decide(&self, asked: u64, transcript: Option<Answer>) -> Option<(String, Stats)> {
+        let (text, stats) = self.transcribe(transcript).await?;
+        let decided = self.commands.consent(asked, &text, self.utterance);
+        let reading = Reading::Commands {
+            invocations: decided.await?,
+            words: String::new(),
         };
-        tokio::join!(replied, transcribed);
+        Some((self.told(reading), stats))
     }
 
     /// Speaks the answer while it grows. What may be a command is not spoken before it is known what came of
@@ -245,7 +280,7 @@ impl Conversation {
         loop {
             match dialogue.follow(answer).await {
                 Ok(None) => answer = self.ask_again(turn, force, &dialogue).await,
-                Ok(Some(reading)) => return told(reading),
+                Ok(Some(reading)) => return self.told(reading),
                 Err(error) => {
                     log::warn!(utterance = self.utterance; "{error}");
                     return error.to_string();
@@ -265,6 +300,27 @@ impl Conversation {
         let request = dialogue.request(question).await?;
         let answer = turn.ask(&[request])?.pop().ok_or(EngineError::Stopping)?;
         answer.text().await.map(|(text, _)| text)
+    }
+
+    /// What the person is told of what came of an utterance.
+    fn told(&self, reading: Reading) -> String {
+        match reading {
+            Reading::Question(text) | Reading::Words(text) => text,
+            Reading::Commands { invocations, words } if words.is_empty() => {
+                let mut lines: Vec<_> = invocations.iter().map(ToString::to_string).collect();
+                lines.extend(self.choice());
+                lines.join("\n")
+            }
+            Reading::Commands { words, .. } => words,
+        }
+    }
+
+    /// What the person can say next to a command that waits.
+    fn choice(&self) -> Option<String> {
+        let config::Commands { yes, no, .. } = &self.config.commands;
+        let (yes, no) = (yes.first()?, no.first()?);
+        let waits = self.commands.awaits_consent();
+        waits.then(|| format!("Say “{yes}” or “{no}”."))
     }
 
     fn tell(&self, event: Event) {
@@ -311,18 +367,6 @@ impl<'a> Aloud<'a> {
                 log::warn!(utterance = self.conversation.utterance; "the answer was not spoken: {error}");
             }
         }
-    }
-}
-
-/// What the person is told of what came of an utterance.
-fn told(reading: Reading) -> String {
-    match reading {
-        Reading::Question(text) | Reading::Words(text) => text,
-        Reading::Commands { invocations, words } if words.is_empty() => {
-            let lines: Vec<_> = invocations.iter().map(ToString::to_string).collect();
-            lines.join("\n")
-        }
-        Reading::Commands { words, .. } => words,
     }
 }
 

@@ -45,14 +45,14 @@ pub fn prepare(arch: Architecture) -> Result<()> {
     Ok(())
 }
 
-/// What systemd fails to do for a unit where qemu runs it: hand over credentials, of which there are none, and
-/// raise the loopback of a network of its own.
+/// What systemd fails to do for a unit where qemu runs it: hand over credentials, of which there are none,
+/// raise the loopback of a network of its own, and set up a namespace of its own for IPC.
 const WITHOUT: [(&str, &str); 5] = [
     ("systemd-sysctl", "LoadCredential="),
     ("systemd-sysusers", "LoadCredential="),
     ("systemd-tmpfiles-setup", "LoadCredential="),
     ("systemd-tmpfiles-setup-dev", "LoadCredential="),
-    ("gemmad", "PrivateNetwork=no"),
+    ("gemmad", "PrivateNetwork=no\nPrivateIPC=no"),
 ];
 
 /// Lets the system in the folder `root` do without.
