@@ -44,6 +44,8 @@ pub enum Benchmark {
     Endpoint,
     /// The words that are spotted without a model: when they were said, and when not.
     Keyword,
+    /// A word that halts, while an answer is being written: from its end to the signal.
+    Halt,
     /// Commands, through microphone and bus: how well and how soon, and what is called that nobody asked for.
     Commands,
     /// How much the nano model understands, in its card too.
@@ -59,7 +61,7 @@ impl Benchmark {
 
     /// Whether it measures the model with the shape of E2B, which takes gigabytes.
     fn needs_shape(self) -> bool {
-        matches!(self, Self::Speed | Self::Turn | Self::Voice | Self::Keyword)
+        matches!(self, Self::Speed | Self::Turn | Self::Voice | Self::Halt)
     }
 
     /// Whether it asks the nano model's held-out sets, which have to be made first.
@@ -72,7 +74,7 @@ impl Benchmark {
 
     /// Whether it measures times, which other work on the machine makes longer.
     fn is_timed(self) -> bool {
-        !matches!(self, Self::Nano | Self::Endpoint)
+        !matches!(self, Self::Nano | Self::Endpoint | Self::Keyword)
     }
 }
 
@@ -114,6 +116,7 @@ pub fn run(
                 Benchmark::Voice => voice::measure(&bench).await,
                 Benchmark::Endpoint => endpoint::measure(&bench).await,
                 Benchmark::Keyword => keyword::measure(&bench).await,
+                Benchmark::Halt => keyword::halting(&bench).await,
                 Benchmark::Commands => commands::measure(&bench, options).await,
                 Benchmark::Nano => nano::measure(&bench).await,
             };

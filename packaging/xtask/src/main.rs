@@ -8,6 +8,7 @@ mod bench;
 mod boot_test;
 mod command;
 mod demo;
+mod fuzz;
 mod keyword;
 mod nano;
 mod package;
@@ -41,6 +42,12 @@ enum Task {
     },
     /// Check formatting and lints, and run every test.
     Test,
+    /// Feed hostile input to what reads text that others wrote.
+    Fuzz {
+        /// For how long, each.
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u32,
+    },
     /// Make the Debian package.
     Package {
         #[command(flatten)]
@@ -84,6 +91,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Demo { mic } => demo::run(mic),
         Task::Test => test::run(),
+        Task::Fuzz { seconds } => fuzz::run(seconds),
         Task::Package { wanted } => package::run(&wanted).map(drop),
         Task::BootTest { options } => boot_test::run(&options),
         Task::Shape { tiny, out } => shape::run(tiny, &out),

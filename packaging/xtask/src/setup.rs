@@ -119,11 +119,20 @@ pub fn emulating() -> Result<()> {
 
 /// The program cargo-deb, built if it is not there.
 pub fn cargo_deb() -> Result<PathBuf> {
+    tool("cargo-deb")
+}
+
+/// The program cargo-fuzz, built if it is not there.
+pub fn cargo_fuzz() -> Result<PathBuf> {
+    tool("cargo-fuzz")
+}
+
+fn tool(name: &str) -> Result<PathBuf> {
     let folder = root().join("target/tools");
-    let program = folder.join("bin/cargo-deb");
+    let program = folder.join("bin").join(name);
     if !program.is_file() {
-        say::step("Building cargo-deb (about 3 minutes)");
-        let install = ["install", "cargo-deb", "--locked", "--root"];
+        say::step(&format!("Building {name} (up to 3 minutes)"));
+        let install = ["install", name, "--locked", "--root"];
         execute(cargo(install).arg(&folder))?;
     }
     Ok(program)

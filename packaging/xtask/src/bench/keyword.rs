@@ -16,9 +16,6 @@ use tokio::{process::Command, time::timeout};
 use super::{Bench, Figure, commands::end_of_words};
 use crate::command::root;
 
-/// How many scores in a row must reach the threshold, as in the daemon's configuration.
-const PATIENCE: u32 = 2;
-
 /// Seconds around the end of a word in which it is to be spotted.
 const EARLY: f64 = 0.3;
 const LATE: f64 = 0.6;
@@ -40,10 +37,9 @@ struct Heard {
 /// Measures both words.
 pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     // One core each; no time is measured.
-    let (wakes, halts) = tokio::try_join!(of_word(bench, "hey_gemma"), of_word(bench, "stop"))?;
-    let mut figures = [wakes, halts].concat();
-    figures.push(halting(bench).await?);
-    Ok(figures)
+    let (wakes, halts) =
+        tokio::try_join!(of_word(bench, "hey_gemma", 2), of_word(bench, "stop", 1))?;
+    Ok([wakes, halts].concat())
 }
 
 /// Voices that say “stop” while an answer is being written, each twice.
@@ -52,7 +48,8 @@ const VOICES: [&str; 5] = ["en-us", "en-gb", "en-gb-scotland", "en-us+f2", "en-g
 /// Longest wait for the signal.
 const UNSPOTTED: Duration = Duration::from_secs(4);
 
-async fn halting(bench: &Bench) -> Result<Figure> {
+/// Measures how soon a word halts the daemon while that computes.
+pub async fn halting(bench: &Bench) -> Result<Vec<Figure>> {
     let bus = Bus::start().await?;
     let microphone = Microphone::alsa()?;
     let setup = Daemon::setup(&bus)
@@ -92,16 +89,18 @@ async fn halting(bench: &Bench) -> Result<Figure> {
     drop(reader);
     ensure!(samples.len() > VOICES.len(), "“stop” was rarely spotted");
     let count = samples.len();
-    Ok(Figure::new("stop_ms", "ms", samples, &bench.shape)?
+    let figure = Figure::new("stop_ms", "ms", samples, &bench.shape)?
         .goal("≤ 150 ms")
         .meaning(&format!(
             "From the end of the word “stop” in the microphone to the signal `Keyword`, while a long answer is written; {count} \
              of {} were spotted.",
             2 * VOICES.len()
-        )))
+        ));
+    Ok(vec![figure])
 }
 
-async fn of_word(bench: &Bench, word: &str) -> Result<Vec<Figure>> {
+/// One word, which counts as said when `patience` scores in a row reach the threshold, as in `gemmad.toml`.
+async fn of_word(bench: &Bench, word: &str, patience: u32) -> Result<Vec<Figure>> {
     let sets = root().join("target/keyword/evaluation");
     let model = root().join(format!("models/keyword/{word}.onnx"));
     let positive = sets.join(format!("{word}.jsonl"));
@@ -109,7 +108,7 @@ async fn of_word(bench: &Bench, word: &str) -> Result<Vec<Figure>> {
     let heard = async |manifest: &Path| -> Result<Vec<Heard>> {
         let output = Command::new(&program)
             .args([&model, manifest])
-            .args(["--patience", &PATIENCE.to_string()])
+            .args(["--patience", &patience.to_string()])
             .output()
             .await?;
         let said = String::from_utf8_lossy(&output.stderr);
@@ -146,7 +145,7 @@ async fn of_word(bench: &Bench, word: &str) -> Result<Vec<Figure>> {
         |name: &str, unit, samples| Figure::new(&format!("{word}_{name}"), unit, samples, &file);
     let mut rejects = figure("false_rejects", "", missed(&|_| true))?.meaning(&format!(
         "Share of {} recordings with the word, by voices it was not trained on, in which it is not spotted, with a \
-         patience of {PATIENCE}.",
+         patience of {patience}.",
         said.len()
     ));
     let mut accepts = figure("false_accepts", "", vec![accepts / hours])?.meaning(&format!(

@@ -46,13 +46,16 @@ pub fn prepare(arch: Architecture) -> Result<()> {
 }
 
 /// What systemd fails to do for a unit where qemu runs it: hand over credentials, of which there are none,
-/// raise the loopback of a network of its own, and set up a namespace of its own for IPC.
+/// and give it a network, IPC and users of its own.
 const WITHOUT: [(&str, &str); 5] = [
     ("systemd-sysctl", "LoadCredential="),
     ("systemd-sysusers", "LoadCredential="),
     ("systemd-tmpfiles-setup", "LoadCredential="),
     ("systemd-tmpfiles-setup-dev", "LoadCredential="),
-    ("gemmad", "PrivateNetwork=no\nPrivateIPC=no"),
+    (
+        "gemmad",
+        "PrivateNetwork=no\nPrivateIPC=no\nPrivateUsers=no",
+    ),
 ];
 
 /// Lets the system in the folder `root` do without.
