@@ -126,9 +126,9 @@ async fn everything(
         wear::checks(&mut list, &machine, &member).await;
         say::step("Timing the start");
         start::checks(&mut list, &machine, with_shape).await;
+        say::step("Running as the unit of a user");
+        session::checks(&mut list, &machine, &outsider).await;
     }
-    say::step("Running as the unit of a user");
-    session::checks(&mut list, &machine, &outsider).await;
 
     say::step("Booting again");
     let machine = start::reboot(&mut list, machine).await?;

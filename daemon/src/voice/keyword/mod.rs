@@ -31,9 +31,9 @@ const HANGOVER: usize = WINDOW;
 
 /// Probability of speech from which it is listened to, and below which it no longer is; and for how long there must be
 /// some. Less than makes an utterance: a false alarm costs some milliseconds, a word that is missed is said again.
-const OPEN: f32 = 0.7;
-const CLOSE: f32 = 0.5;
-const ONSET_MS: u32 = 48;
+const OPEN: f32 = 0.4;
+const CLOSE: f32 = 0.3;
+const ONSET_MS: u32 = 16;
 
 /// Why there are no words to wait for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,7 @@
 //! That is slow and has limits: qemu knows no seccomp, and figures are those of the emulator. But it can be
 //! told which processor to be, and so shows which CPU backend ggml takes on it.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use anyhow::{Result, ensure};
 
@@ -58,8 +58,12 @@ const WITHOUT: [(&str, &str); 5] = [
     ),
 ];
 
+/// The service manager of a user, which qemu runs until it starts its first socket; every login would wait for it.
+const USERS_MANAGER: &str = "etc/systemd/system/user@.service";
+
 /// Lets the system in the folder `root` do without.
 pub fn adapt(root: &Path) -> Result<()> {
+    symlink("/dev/null", root.join(USERS_MANAGER))?;
     for (unit, setting) in WITHOUT {
         let folder = root.join(format!("etc/systemd/system/{unit}.service.d"));
         fs::create_dir_all(&folder)?;
