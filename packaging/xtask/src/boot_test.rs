@@ -110,7 +110,8 @@ async fn everything(
     machine.succeed(&["adduser", MEMBER, "gemmad"]).await?;
 
     say::step("Asking and speaking");
-    talking::checks(&mut list, &machine, &member, &outsider).await;
+    // An emulated daemon is too slow to hear somebody in real time.
+    talking::checks(&mut list, &machine, &member, &outsider, !is_emulated).await;
     say::step("Managing");
     managing::checks(&mut list, &machine, &member).await;
     say::step("Making trouble");

@@ -28,13 +28,16 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, member: &Login<'_>)
         Ok(told.trim().replace('\n', "; "))
     })
     .await;
-    list.check("systemctl reload waits until it is done", async {
-        unit::set(machine, "max_tokens", "4")?;
-        unit::set(machine, "parallel", "2")?;
-        unit::act(machine, "reload").await?;
-        tokens(member, 4).await?;
-        unit::property(machine, "StatusText").await
-    })
+    list.check(
+        "the unit is reloaded, which waits until it is done",
+        async {
+            unit::set(machine, "max_tokens", "4")?;
+            unit::set(machine, "parallel", "2")?;
+            unit::reload(machine).await?;
+            tokens(member, 4).await?;
+            unit::property(machine, "StatusText").await
+        },
+    )
     .await;
     list.check(
         "a configuration that does not fit is refused with its place",
@@ -48,7 +51,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, member: &Login<'_>)
             // What was in force stays, and the unit is as well as before.
             tokens(member, 4).await?;
             unit::set(machine, "max_tokens", "512")?;
-            unit::act(machine, "reload").await?;
+            unit::reload(machine).await?;
             Ok(())
         },
     )

@@ -68,6 +68,14 @@ pub async fn act(machine: &Machine, verb: &str) -> Result<()> {
     machine.succeed(&["systemctl", verb, UNIT]).await.map(drop)
 }
 
+/// Has it read its configuration again, with systemctl where systemd is new enough, and returns when that is done.
+pub async fn reload(machine: &Machine) -> Result<()> {
+    if property(machine, "CanReload").await? == "yes" {
+        return act(machine, "reload").await;
+    }
+    machine.succeed(&["gemmactl", "reload"]).await.map(drop)
+}
+
 /// The state that the daemon itself tells.
 pub async fn state(machine: &Machine) -> Result<ManagerState> {
     let bus = machine.bus().await?;
