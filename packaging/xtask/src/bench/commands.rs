@@ -203,7 +203,7 @@ impl<'a> Room<'a> {
     /// Speaks one, and follows it until all that was heard of it is answered.
     async fn speak(&mut self, sound: &Path) -> Result<Spoken> {
         let samples = speech::read(sound)?;
-        let words = Instant::now() + end_of_words(&samples);
+        let words = Instant::now() + end_of_words(&samples, ABOVE_NOISE);
         let mut spoken = Spoken::default();
         let mut playing = pin!(self.microphone.play(&samples));
         let mut is_playing = true;
@@ -322,13 +322,17 @@ fn written(value: &Value) -> String {
     }
 }
 
-/// When the last word of a sound ends: where it was last as loud as a tenth of its loudest 20 ms.
-pub(super) fn end_of_words(samples: &[f32]) -> Duration {
+/// How far below its loudest part a word still counts as going on, in dB, in a recording that may have noise.
+const ABOVE_NOISE: f32 = 20.0;
+
+/// When the last word of a sound ends: where it was last within `range` dB of its loudest 20 ms.
+pub(super) fn end_of_words(samples: &[f32], range: f32) -> Duration {
     const FRAME: usize = speech::RATE as usize / 50;
     let loudness = |frame: &[f32]| frame.iter().map(|it| it * it).sum::<f32>();
     let frames: Vec<_> = samples.chunks(FRAME).map(loudness).collect();
     let loudest = frames.iter().copied().fold(0.0, f32::max);
-    let last = frames.iter().rposition(|frame| *frame >= loudest / 100.0);
+    let least = loudest * 10_f32.powf(-range / 10.0);
+    let last = frames.iter().rposition(|frame| *frame >= least);
     Duration::from_millis(20) * u32::try_from(last.map_or(0, |last| last + 1)).unwrap_or(u32::MAX)
 }
 
@@ -369,6 +373,7 @@ mod tests {
         let quiet = vec![0.001; 1600];
         let loud = vec![0.5; 3200];
         let sound = [quiet.clone(), loud, quiet].concat();
-        assert_eq!(end_of_words(&sound), Duration::from_millis(300));
+        assert_eq!(end_of_words(&sound, 20.0), Duration::from_millis(300));
+        assert_eq!(end_of_words(&sound, 60.0), Duration::from_millis(400));
     }
 }
