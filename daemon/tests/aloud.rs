@@ -18,16 +18,6 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("took too long")
 }
 
-async fn voice_is(daemon: &Daemon, wanted: VoiceState) {
-    let mut changes = daemon.voice().receive_state_changed().await;
-    within(async {
-        while daemon.voice().state().await.unwrap() != wanted {
-            changes.next().await.expect("the daemon lives");
-        }
-    })
-    .await;
-}
-
 /// What the nano model understands of what was heard from `since` on.
 async fn understood(daemon: &Daemon, loudspeaker: &Loudspeaker, since: usize) -> String {
     let mut heard = loudspeaker.heard(since).unwrap();
@@ -68,7 +58,7 @@ async fn say_speaks_what_it_is_given_and_returns_when_it_was_heard() {
         "{silent} {end}"
     );
     assert_eq!(understood(&daemon, &loudspeaker, 0).await, nano::TRANSCRIPT);
-    voice_is(&daemon, VoiceState::Off).await;
+    daemon.until_voice_is(VoiceState::Off).await.unwrap();
     assert!(!voice.loudspeaker().await.unwrap().is_empty());
     assert_eq!(voice.speech_problem().await.unwrap(), "");
 }
@@ -94,7 +84,7 @@ async fn stop_silences_what_is_being_said_and_what_was_to_follow() {
     for said in [first, second] {
         assert!(matches!(said, Err(Error::Cancelled(_))), "{said:?}");
     }
-    voice_is(&daemon, VoiceState::Off).await;
+    daemon.until_voice_is(VoiceState::Off).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,7 +102,7 @@ async fn a_caller_who_leaves_is_not_spoken_for_any_longer() {
     }
     drop(voice);
     caller.close().await.unwrap();
-    voice_is(&daemon, VoiceState::Off).await;
+    daemon.until_voice_is(VoiceState::Off).await.unwrap();
     within(loudspeaker.is_silent(loudspeaker.now(), SILENCE)).await;
 }
 
@@ -144,7 +134,7 @@ async fn a_spoken_question_is_answered_aloud_and_the_answer_is_not_heard_as_a_qu
         let silent = within(loudspeaker.is_silent(begin, SILENCE)).await;
         let length = (silent - begin) * 1000 / LOUDSPEAKER_RATE as usize;
         assert!((300..6000).contains(&length), "{length} ms of answer");
-        voice_is(&daemon, VoiceState::Waiting).await;
+        daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
         let heard = started.next().await.unwrap().args().unwrap().utterance;
         assert_eq!(heard, utterance, "it heard itself");
     }

@@ -53,18 +53,10 @@ async fn speak(daemon: &Daemon, microphone: &Microphone, text: &str) -> Turn {
     }
 }
 
-/// Waits until the voice is doing `wanted`.
-async fn voice_is(daemon: &Daemon, wanted: VoiceState) {
-    let mut changes = daemon.voice().receive_state_changed().await;
-    while daemon.voice().state().await.unwrap() != wanted {
-        changes.next().await.expect("the daemon lives");
-    }
-}
-
 /// Asks for one utterance and waits until the microphone is open for it.
 async fn push_to_talk(daemon: &Daemon) {
     daemon.voice().listen().await.unwrap();
-    voice_is(daemon, VoiceState::Waiting).await;
+    daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
 }
 
 /// Waits until there is a microphone, or none.
@@ -168,7 +160,7 @@ async fn push_to_talk_hears_one_utterance_and_mute_none() {
     assert_eq!(turn.reply, nano::ANSWER);
     // What was said before was not heard.
     assert_eq!(turn.utterance, 1);
-    voice_is(&daemon, VoiceState::Off).await;
+    daemon.until_voice_is(VoiceState::Off).await.unwrap();
 
     let mut changes = voice.receive_muted_changed().await;
     voice.set_muted(true).await.unwrap();

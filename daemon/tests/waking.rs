@@ -17,16 +17,6 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("took too long")
 }
 
-async fn voice_is(daemon: &Daemon, wanted: VoiceState) {
-    let mut changes = daemon.voice().receive_state_changed().await;
-    within(async {
-        while daemon.voice().state().await.unwrap() != wanted {
-            changes.next().await.expect("the daemon lives");
-        }
-    })
-    .await;
-}
-
 /// These words, with a pause after each.
 fn spoken(texts: &[&str], pause: u32) -> Vec<f32> {
     let mut sound = speech::silence(1000);
@@ -46,7 +36,7 @@ async fn what_follows_the_wake_word_or_an_answer_is_answered_and_nothing_else_is
         .set("voice", "mode", "wake")
         .set("voice", "follow_up_ms", 3000);
     let daemon = setup.keyword("hey_gemma", "wake").start().await.unwrap();
-    voice_is(&daemon, VoiceState::Waiting).await;
+    daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
     let voice = daemon.voice();
     let mut woken = voice.receive_keyword().await.unwrap();
     let mut started = voice.receive_speech_started().await.unwrap();
@@ -65,7 +55,7 @@ async fn what_follows_the_wake_word_or_an_answer_is_answered_and_nothing_else_is
             ("hey_gemma", KeywordMeaning::Wake)
         );
         assert!(args.score >= 0.5, "{}", args.score);
-        voice_is(&daemon, VoiceState::Listening).await;
+        daemon.until_voice_is(VoiceState::Listening).await.unwrap();
         within(started.next())
             .await
             .unwrap()
@@ -79,14 +69,14 @@ async fn what_follows_the_wake_word_or_an_answer_is_answered_and_nothing_else_is
     assert_eq!(reply.args().unwrap().text, nano::ANSWER);
 
     // To go on needs no wake word, for some time.
-    voice_is(&daemon, VoiceState::Listening).await;
+    daemon.until_voice_is(VoiceState::Listening).await.unwrap();
     let sound = spoken(&[nano::COMMAND], 800);
     let (played, reply) = tokio::join!(microphone.play(&sound), within(replies.next()));
     played.unwrap();
     let reply = reply.unwrap();
     let reply = reply.args().unwrap();
     assert_eq!((reply.utterance, reply.text.as_str()), (2, nano::ANSWER));
-    voice_is(&daemon, VoiceState::Waiting).await;
+    daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +95,7 @@ async fn the_wake_word_interrupts_the_assistant_which_hears_what_follows() {
         .set("voice", "mode", "wake")
         .set("speech", "enabled", false);
     let daemon = setup.keyword("hey_gemma", "wake").start().await.unwrap();
-    voice_is(&daemon, VoiceState::Waiting).await;
+    daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
     let mut replies = daemon.voice().receive_reply().await.unwrap();
     let long = "One two three four five six seven eight nine ten. ".repeat(8);
     let (said, ()) = tokio::join!(
@@ -138,7 +128,7 @@ async fn a_word_that_halts_does_so_without_the_model_whatever_the_mode() {
         .commands(folder.path())
         .microphone(&microphone);
     let daemon = setup.keyword("stop", "halt").start().await.unwrap();
-    voice_is(&daemon, VoiceState::Waiting).await;
+    daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
     let commands = CommandsProxy::new(daemon.connection()).await.unwrap();
     let mut invoked = commands.receive_invoked().await.unwrap();
     let mut spotted = daemon.voice().receive_keyword().await.unwrap();

@@ -1,6 +1,5 @@
 //! `gemmactl transcribe`, `ask --audio`, `listen`, `mute` and `unmute`.
 
-use futures_util::StreamExt;
 use gemmad_api::VoiceState;
 use gemmad_testbed::{Bus, Daemon, Microphone, nano, speech};
 use rustix::process::Signal;
@@ -77,18 +76,8 @@ async fn push_to_talk(bus: &Bus, microphone: &Microphone) -> Daemon {
 async fn waiting(bus: &Bus, microphone: &Microphone) -> Daemon {
     let daemon = Daemon::setup(bus).microphone(microphone);
     let daemon = daemon.start().await.unwrap();
-    becomes(&daemon, VoiceState::Waiting).await;
+    daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
     daemon
-}
-
-async fn becomes(daemon: &Daemon, wanted: VoiceState) {
-    let mut changes = daemon.voice().receive_state_changed().await;
-    within(async {
-        while daemon.voice().state().await.unwrap() != wanted {
-            changes.next().await;
-        }
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +86,7 @@ async fn listening_once_prints_the_one_answer() {
     let microphone = Microphone::alsa().unwrap();
     let daemon = push_to_talk(&bus, &microphone).await;
     let once = Gemmactl::start(&daemon, &["listen", "--once"]);
-    becomes(&daemon, VoiceState::Waiting).await;
+    daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
     microphone.play(&command()).await.unwrap();
     let ended = once.end().await;
     assert_eq!(
@@ -118,7 +107,7 @@ async fn listening_shows_what_was_heard_and_answered_until_ctrl_c() {
         .unwrap();
     let mut live = Gemmactl::start(&daemon, &["listen"]);
     while !live.remark().await.starts_with("microphone: ") {}
-    becomes(&daemon, VoiceState::Waiting).await;
+    daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
     for _ in 0..3 {
         microphone.play(&command()).await.unwrap();
         let mut lines = [live.line().await, live.line().await];
@@ -143,11 +132,11 @@ async fn listening_once_that_is_interrupted_stops_the_daemon_listening() {
     let microphone = Microphone::alsa().unwrap();
     let daemon = push_to_talk(&bus, &microphone).await;
     let once = Gemmactl::start(&daemon, &["listen", "--once"]);
-    becomes(&daemon, VoiceState::Waiting).await;
+    daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
     once.signal(Signal::INT);
     let ended = once.end().await;
     assert_eq!((ended.code, &*ended.stdout), (Some(130), ""));
-    becomes(&daemon, VoiceState::Off).await;
+    daemon.until_voice_is(VoiceState::Off).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,7 +145,7 @@ async fn listening_once_ends_when_somebody_stops_it() {
     let microphone = Microphone::alsa().unwrap();
     let daemon = push_to_talk(&bus, &microphone).await;
     let once = Gemmactl::start(&daemon, &["listen", "--once"]);
-    becomes(&daemon, VoiceState::Waiting).await;
+    daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
     let stop = Gemmactl::run(&daemon, &["stop"]).await;
     assert_eq!(stop.code, Some(0));
     let ended = once.end().await;
@@ -228,7 +217,7 @@ async fn devices_are_listed_and_the_meter_follows_the_one_in_use() {
     played.unwrap();
 
     Gemmactl::run(&daemon, &["mute"]).await;
-    becomes(&daemon, VoiceState::Off).await;
+    daemon.until_voice_is(VoiceState::Off).await.unwrap();
     // While muted no microphone is missed.
     within(async { while !daemon.voice().problem().await.unwrap().is_empty() {} }).await;
     let meter = Gemmactl::run(&daemon, &["devices", "--meter"]).await;
@@ -246,7 +235,7 @@ async fn muting_closes_the_microphone_and_unmuting_opens_it() {
         ("unmute", VoiceState::Waiting, "waiting\n"),
     ] {
         assert_eq!(Gemmactl::run(&daemon, &[word]).await.code, Some(0));
-        becomes(&daemon, state).await;
+        daemon.until_voice_is(state).await.unwrap();
         let status = Gemmactl::run(&daemon, &["status"]).await.stdout;
         assert!(status.contains(&format!("voice       {muted}")), "{status}");
     }

@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use gemmad_api::{ManagerProxy, ManagerState, SERVICE, VoiceProxy, VoiceState};
 use rustix::process::Signal;
 use tempfile::TempDir;
+use tokio::time::timeout;
 use zbus::{Connection, fdo::DBusProxy};
 
 use crate::{Bus, Error, Loudspeaker, Microphone, no_microphone, process::Process};
@@ -18,6 +19,9 @@ use crate::{Bus, Error, Loudspeaker, Microphone, no_microphone, process::Process
 /// Longest wait for a reply on the daemon's own connection: a full-size model on a slow machine
 /// answers within it, and a hang does not hold a test run for ever.
 const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Longest wait for the voice to do something else.
+const SOON: Duration = Duration::from_mins(1);
 
 /// The built programs.
 #[derive(Debug, Clone)]
@@ -347,6 +351,28 @@ impl Daemon {
                 }),
             },
             _ = self.process.wait() => Err(self.process.not_started()),
+        }
+    }
+
+    /// Waits until the voice is doing `wanted`.
+    ///
+    /// # Errors
+    /// When nothing changes for a minute and it does something else, or the bus is gone.
+    pub async fn until_voice_is(&self, wanted: VoiceState) -> Result<(), Error> {
+        let mut changes = self.voice.receive_state_changed().await;
+        loop {
+            let state = self.voice.state().await?;
+            if state == wanted {
+                return Ok(());
+            }
+            if timeout(SOON, changes.next()).await.is_err() {
+                return Err(Error::State {
+                    state: format!("{state:?}"),
+                    wanted: format!("{wanted:?}"),
+                    problem: self.voice.problem().await?,
+                    said: self.process.said(),
+                });
+            }
         }
     }
 
