@@ -1,8 +1,9 @@
 //! Machines of another kind than this one: qemu runs their programs, each as a process of this machine's
 //! kernel, which hands them to it by itself (`binfmt_misc`).
 //!
-//! That is slow and has limits: qemu knows no seccomp, and figures are those of the emulator. But it can be
-//! told which processor to be, and so shows which CPU backend ggml takes on it.
+//! That is slow and has limits: qemu knows no seccomp, its programs get no other rights than their caller's
+//! (`sudo`), and figures are those of the emulator. But it can be told which processor to be, and so shows
+//! which CPU backend ggml takes on it.
 
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
@@ -15,11 +16,10 @@ use crate::{architecture::Architecture, command::execute, say, setup};
 const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
 
 /// Processors as qemu calls them, what they are in, and the backend that is best for them.
-const PROCESSORS: [(&str, &str, &str); 4] = [
+const PROCESSORS: [(&str, &str, &str); 3] = [
     ("cortex-a72", "Raspberry Pi 4", "armv8.0_1"),
     // The Jetson Orin's Cortex-A78AE, which qemu does not know, has the same instructions.
     ("cortex-a76", "Raspberry Pi 5", "armv8.2_2"),
-    ("a64fx", "with SVE", "armv8.2_3"),
     ("max", "everything that qemu knows", "armv8.6_2"),
 ];
 
@@ -65,7 +65,8 @@ const USERS_MANAGER: &str = "etc/systemd/system/user@.service";
 pub fn adapt(root: &Path) -> Result<()> {
     symlink("/dev/null", root.join(USERS_MANAGER))?;
     for (unit, setting) in WITHOUT {
-        let folder = root.join(format!("etc/systemd/system/{unit}.service.d"));
+        // Not in /etc, of which purging must leave nothing.
+        let folder = root.join(format!("usr/local/lib/systemd/system/{unit}.service.d"));
         fs::create_dir_all(&folder)?;
         fs::write(
             folder.join("emulated.conf"),
