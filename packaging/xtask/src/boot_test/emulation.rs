@@ -45,18 +45,14 @@ pub fn prepare(arch: Architecture) -> Result<()> {
     Ok(())
 }
 
-/// What systemd fails to do for a unit where qemu runs it: hand over credentials, of which there are none,
-/// and give it a network, IPC and users of its own.
-const WITHOUT: [(&str, &str); 5] = [
-    ("systemd-sysctl", "LoadCredential="),
-    ("systemd-sysusers", "LoadCredential="),
-    ("systemd-tmpfiles-setup", "LoadCredential="),
-    ("systemd-tmpfiles-setup-dev", "LoadCredential="),
-    (
-        "gemmad",
-        "PrivateNetwork=no\nPrivateIPC=no\nPrivateUsers=no",
-    ),
-];
+/// What systemd fails to do for a unit where qemu runs it: hand over credentials, of which there are none, and give
+/// it a network, IPC and users of its own.
+const WITHOUT: &str = "[Service]
+LoadCredential=
+PrivateNetwork=no
+PrivateIPC=no
+PrivateUsers=no
+";
 
 /// The service manager of a user, which qemu runs until it starts its first socket; every login would wait for it.
 const USERS_MANAGER: &str = "etc/systemd/system/user@.service";
@@ -64,15 +60,10 @@ const USERS_MANAGER: &str = "etc/systemd/system/user@.service";
 /// Lets the system in the folder `root` do without.
 pub fn adapt(root: &Path) -> Result<()> {
     symlink("/dev/null", root.join(USERS_MANAGER))?;
-    for (unit, setting) in WITHOUT {
-        // Not in /etc, of which purging must leave nothing.
-        let folder = root.join(format!("usr/local/lib/systemd/system/{unit}.service.d"));
-        fs::create_dir_all(&folder)?;
-        fs::write(
-            folder.join("emulated.conf"),
-            format!("[Service]\n{setting}\n"),
-        )?;
-    }
+    // For every service.
+    let folder = root.join("etc/systemd/system/service.d");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("emulated.conf"), WITHOUT)?;
     Ok(())
 }
 
