@@ -331,8 +331,8 @@ pub(super) fn end_of_words(samples: &[f32], range: f32) -> Duration {
     let loudness = |frame: &[f32]| frame.iter().map(|it| it * it).sum::<f32>();
     let frames: Vec<_> = samples.chunks(FRAME).map(loudness).collect();
     let loudest = frames.iter().copied().fold(0.0, f32::max);
-    let least = loudest * 10_f32.powf(-range / 10.0);
-    let last = frames.iter().rposition(|frame| *frame >= least);
+    let threshold = loudest * 10_f32.powf(-range / 10.0);
+    let last = frames.iter().rposition(|frame| *frame >= threshold);
     Duration::from_millis(20) * u32::try_from(last.map_or(0, |last| last + 1)).unwrap_or(u32::MAX)
 }
 
