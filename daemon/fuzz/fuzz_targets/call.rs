@@ -39,7 +39,10 @@ fuzz_target!(|answer: &str| {
         assert_eq!(CATALOGUE.fit(call.clone()).as_ref(), Ok(call));
         for value in call.arguments.values() {
             let text = value.to_string();
-            assert!(!text.contains('<') && !text.chars().any(char::is_control), "{text:?}");
+            assert!(
+                !text.contains('<') && !text.chars().any(char::is_control),
+                "{text:?}"
+            );
         }
     }
     let written: String = calls.iter().map(Call::to_string).collect();
