@@ -27,6 +27,7 @@ description = "Stop."
 halts = true
 "#;
 
+// It is the one above, which fits.
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
     Catalogue::parse(Path::new("fuzz.toml"), COMMANDS).expect("the catalogue fits")
 });

@@ -135,15 +135,7 @@ impl Ledger {
     /// Lets go of all that waits to be confirmed; returns it, with where it came from.
     pub(super) fn drop_waiting(&self) -> Vec<(Invocation, Origin)> {
         let waiting = std::mem::take(&mut self.pages().waiting);
-        let dropped = waiting
-            .into_iter()
-            .flat_map(|Waiting { calls, origin, .. }| {
-                calls.into_iter().map(move |(id, call)| {
-                    let dropped = Invocation::new(id, call, InvocationStatus::Cancelled);
-                    (dropped, origin.clone())
-                })
-            });
-        dropped.collect()
+        waiting.into_iter().flat_map(Waiting::cancelled).collect()
     }
 
     /// Carries out what waits under `id`, if it may be confirmed by whoever this is.
@@ -154,10 +146,7 @@ impl Ledger {
         by: &Origin,
     ) -> Option<(Vec<Invocation>, Origin)> {
         let mut pages = self.pages();
-        pages.forget_old();
-        let mut waiting = pages.waiting.iter();
-        let index = waiting.position(|it| it.calls[0].0 == id && it.may_be_confirmed(by))?;
-        let Waiting { calls, origin, .. } = pages.waiting.remove(index)?;
+        let Waiting { calls, origin, .. } = pages.take(id, by)?;
         Some((pages.enter(catalogue, calls, &origin, true), origin))
     }
 
@@ -175,16 +164,10 @@ impl Ledger {
         waiting.iter().any(|it| Some(it.calls[0].0) == *asked)
     }
 
-    /// Lets go of what waits under `id`; returns it, with where it came from.
-    pub(super) fn refuse(&self, id: u64) -> Option<(Vec<Invocation>, Origin)> {
-        let mut pages = self.pages();
-        pages.forget_old();
-        let index = pages.waiting.iter().position(|it| it.calls[0].0 == id)?;
-        let Waiting { calls, origin, .. } = pages.waiting.remove(index)?;
-        let refused = calls
-            .into_iter()
-            .map(|(id, call)| Invocation::new(id, call, InvocationStatus::Cancelled));
-        Some((refused.collect(), origin))
+    /// Lets go of what waits under `id`, if whoever this is may decide about it; returns it, with where it came from.
+    pub(super) fn refuse(&self, id: u64, by: &Origin) -> Option<Vec<(Invocation, Origin)>> {
+        let waiting = self.pages().take(id, by)?;
+        Some(waiting.cancelled().collect())
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
@@ -256,6 +239,14 @@ impl Pages {
         self.waiting.retain(|it| it.since.elapsed() < PATIENCE);
     }
 
+    /// Takes out what waits under `id`, if whoever this is may decide about it.
+    fn take(&mut self, id: u64, by: &Origin) -> Option<Waiting> {
+        self.forget_old();
+        let mut waiting = self.waiting.iter();
+        let index = waiting.position(|it| it.calls[0].0 == id && it.may_be_confirmed(by))?;
+        self.waiting.remove(index)
+    }
+
     fn is_too_soon(&self, name: &str, command: &Command) -> bool {
         let Some(times) = self.invoked.get(name) else {
             return false;
@@ -293,6 +284,14 @@ impl Waiting {
     /// What somebody wrote, only they confirm; what was said, whoever may talk to the daemon.
     fn may_be_confirmed(&self, by: &Origin) -> bool {
         matches!(self.origin, Origin::Voice { .. }) || self.origin == *by
+    }
+
+    fn cancelled(self) -> impl Iterator<Item = (Invocation, Origin)> {
+        let Self { calls, origin, .. } = self;
+        calls.into_iter().map(move |(id, call)| {
+            let cancelled = Invocation::new(id, call, InvocationStatus::Cancelled);
+            (cancelled, origin.clone())
+        })
     }
 }
 
@@ -493,9 +492,10 @@ mod tests {
         let asked = ledger.take_asked().unwrap();
         assert_eq!(asked, entered[0].id);
         assert_eq!(ledger.take_asked(), None);
-        let (refused, _) = ledger.refuse(asked).unwrap();
+        let refused = ledger.refuse(asked, &voice()).unwrap();
+        let refused: Vec<_> = refused.into_iter().map(|(it, _)| it).collect();
         assert_eq!(statuses(&refused), "cancelled cancelled");
-        assert_eq!(ledger.refuse(asked), None);
+        assert_eq!(ledger.refuse(asked, &voice()), None);
         ledger.enter(&catalogue, calls("open"), &voice());
         ledger.drop_waiting();
         assert!(!ledger.has_asked());

@@ -284,13 +284,7 @@ impl Commands {
         };
         match Consent::of(said, &self.settings.current().commands)? {
             Consent::Given => self.confirm(id, &by).await.ok(),
-            Consent::Refused => {
-                let (refused, origin) = self.ledger.refuse(id)?;
-                for invocation in &refused {
-                    self.record(invocation, &origin);
-                }
-                Some(refused)
-            }
+            Consent::Refused => Some(self.let_go(self.ledger.refuse(id, &by)?)),
         }
     }
 
@@ -317,9 +311,16 @@ impl Commands {
     /// Cancels all that waits and all that runs.
     fn cancel(&self) {
         self.halts.send_replace(());
-        for (dropped, origin) in self.ledger.drop_waiting() {
-            self.record(&dropped, &origin);
-        }
+        self.let_go(self.ledger.drop_waiting());
+    }
+
+    /// Keeps a record of what was waiting and is not done.
+    fn let_go(&self, dropped: Vec<(Invocation, Origin)>) -> Vec<Invocation> {
+        let recorded = dropped.into_iter().map(|(invocation, origin)| {
+            self.record(&invocation, &origin);
+            invocation
+        });
+        recorded.collect()
     }
 
     fn batch(&self, force: &Arc<Force>, origin: Origin, halts: watch::Receiver<()>) -> Batch {
