@@ -141,6 +141,39 @@ async fn a_spoken_question_is_answered_aloud_and_the_answer_is_not_heard_as_a_qu
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_speaks_over_the_assistant_silences_it_and_is_heard_from_the_first_word() {
+    let bus = Bus::start().await.unwrap();
+    let loudspeaker = Loudspeaker::alsa().unwrap();
+    let echo = Echo {
+        delay: Duration::from_millis(60),
+        gain: 0.5,
+    };
+    let microphone = Microphone::alsa_beside(&loudspeaker, Some(echo)).unwrap();
+    let mut daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .loudspeaker(&loudspeaker)
+        .start()
+        .await
+        .unwrap();
+    daemon.until_it_listens().await.unwrap();
+    let voice = daemon.voice();
+    let mut started = voice.receive_speech_started().await.unwrap();
+    let mut replies = voice.receive_reply().await.unwrap();
+    let long = "One two three four five six seven eight nine ten. ".repeat(8);
+    let (said, ()) = tokio::join!(voice.say(&long, SayOptions::default()), async {
+        let begin = within(loudspeaker.sounds(0)).await;
+        // It knows the room after so long, and has not taken itself for anybody.
+        within(loudspeaker.reaches(begin + 3 * LOUDSPEAKER_RATE as usize)).await;
+        let silence = timeout(Duration::ZERO, started.next()).await;
+        assert!(silence.is_err(), "it heard itself");
+        microphone.play(&command()).await.unwrap();
+    });
+    assert!(matches!(said, Err(Error::Cancelled(_))), "{said:?}");
+    let reply = within(replies.next()).await.unwrap();
+    assert_eq!(reply.args().unwrap().text, nano::ANSWER);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_program_that_speaks_or_a_loudspeaker_there_is_a_problem_and_an_answer() {
     let bus = Bus::start().await.unwrap();
     let loudspeaker = Loudspeaker::alsa().unwrap();

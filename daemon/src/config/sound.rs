@@ -49,6 +49,9 @@ pub struct Voice {
     pub awake_ms: Bounded<500, 60_000>,
     /// How long somebody may take to go on after an answer, without the wake word; 0: it is always needed.
     pub follow_up_ms: Bounded<0, 60_000>,
+    /// Whether somebody who speaks over the assistant silences it and is heard; else nothing is heard while it speaks
+    /// but words of `[keyword]`.
+    pub barge_in: bool,
     /// Longest utterance. The model hears 25 rows of the context a second, in spans of 30 s at most.
     pub longest_ms: Bounded<1000, 120_000>,
 }
@@ -69,6 +72,7 @@ impl Default for Voice {
             speculative: true,
             awake_ms: Bounded(6000),
             follow_up_ms: Bounded(5000),
+            barge_in: true,
             longest_ms: Bounded(30_000),
         }
     }

@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::capture::Capture;
+use super::echo::{Canceller, Cleaned};
 use super::held::Streaming;
+use super::interruption::{Guess, Interruption};
 use super::keyword::{Spotted, Spotter};
 use super::meter::Meter;
 use super::resample::{RATE, Resampler, samples};
+use super::speech::FarEnd;
 use super::utterance::{Segment, Segmenter, Sense, Speaker};
 use super::watched::{Change, Report, Watched};
 use super::worker::Worker;
@@ -80,7 +83,8 @@ pub enum Heard {
 enum Command {
     Configure(Arc<Config>),
     Mute(bool),
-    Deafen(bool),
+    Beside(FarEnd),
+    BesideSpeech(bool),
     Understand(u64, Sense),
     Listen,
     FollowUp,
@@ -124,10 +128,16 @@ impl Ears {
         self.worker.order(Command::Mute(muted));
     }
 
-    /// Drops the utterance being heard and hears nothing while the assistant itself speaks, which it would
-    /// take for somebody; or hears again.
-    pub fn deafen(&self, deaf: bool) {
-        self.worker.order(Command::Deafen(deaf));
+    /// Takes out of what is heard what this loudspeaker plays, until it is closed.
+    pub fn beside(&self, far_end: FarEnd) {
+        self.worker.order(Command::Beside(far_end));
+    }
+
+    /// Hears beside the assistant's own voice from now on, or no longer. What is heard over it is an utterance where every
+    /// one is, and in mode `wake` if it is as loud as the one before. Where its echo is not taken out, or nobody may
+    /// interrupt it, the utterance being heard is dropped, and nothing is heard meanwhile.
+    pub fn beside_speech(&self, is_aloud: bool) {
+        self.worker.order(Command::BesideSpeech(is_aloud));
     }
 
     /// Says what an utterance that is paused means, so that it ends sooner or later.
@@ -163,7 +173,11 @@ struct Listener {
     stream: Option<Stream>,
     muted: bool,
     /// The assistant speaks, or spoke until just now.
-    deaf: Deaf,
+    aloud: Aloud,
+    /// What the loudspeaker plays, if one is open.
+    canceller: Option<Canceller>,
+    /// Whether somebody speaks over the assistant.
+    interruption: Interruption,
     /// Push to talk was used. From then on the microphone stays open, because some devices are
     /// "busy" when they are opened again and again; what it hears unasked is thrown away.
     pushed: bool,
@@ -187,7 +201,7 @@ enum Listening {
 
 /// Whether what comes may be the assistant's own voice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deaf {
+enum Aloud {
     Not,
     Speaking,
     /// What is captured before then may be.
@@ -206,6 +220,8 @@ struct Stream {
     losses: (u64, u64),
     raw: Vec<f32>,
     samples: Vec<f32>,
+    /// The same without the assistant's own voice.
+    sound: Cleaned,
     /// The last [`TAIL_MS`] of samples.
     tail: Vec<f32>,
 }
@@ -255,7 +271,9 @@ impl Listener {
             heard,
             stream: None,
             muted: false,
-            deaf: Deaf::Not,
+            aloud: Aloud::Not,
+            canceller: None,
+            interruption: Interruption::new(),
             pushed: false,
             utterance: None,
             count: 0,
@@ -267,7 +285,8 @@ impl Listener {
     fn run(mut self) {
         while self.obey() && !self.heard.is_closed() {
             self.attend();
-            match self.microphone.deadline() {
+            let deadlines = [self.microphone.deadline(), self.given_up()];
+            match deadlines.into_iter().flatten().min() {
                 Some(deadline) => {
                     thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
                 }
@@ -285,22 +304,17 @@ impl Listener {
                     self.stop();
                     self.pushed = false;
                 }
-                Ok(Command::Deafen(true)) => {
-                    self.deaf = Deaf::Speaking;
-                    self.drop_utterance();
-                }
-                // A wake word has interrupted it.
-                Ok(Command::Deafen(false)) if self.deaf != Deaf::Speaking => {}
-                Ok(Command::Deafen(false)) => self.deaf = Deaf::Until(Instant::now() + ECHO),
+                Ok(Command::Beside(far_end)) => self.canceller = Some(Canceller::new(far_end)),
+                Ok(Command::BesideSpeech(true)) => self.begin_beside_speech(),
+                Ok(Command::BesideSpeech(false)) => self.end_beside_speech(),
                 Ok(Command::Understand(utterance, sense)) => self.understand(utterance, sense),
                 Ok(Command::Configure(config)) => self.configure(config),
                 Ok(Command::Listen | Command::FollowUp) if self.muted => {}
-                Ok(Command::Listen) if self.config.voice.mode == Mode::Wake => {
-                    self.awake(self.config.voice.awake_ms, Speaker::Anybody);
-                }
+                Ok(Command::Listen)
+                    if matches!(self.config.voice.mode, Mode::Always | Mode::Off) => {}
                 Ok(Command::Listen) => {
                     self.pushed = true;
-                    self.listening = Listening::Yes;
+                    self.awake(self.config.voice.awake_ms, Speaker::Anybody);
                 }
                 Ok(Command::FollowUp) if !self.may_follow_up() => {}
                 Ok(Command::FollowUp) => self.awake(self.config.voice.follow_up_ms, Speaker::Same),
@@ -321,12 +335,55 @@ impl Listener {
             stream.segmenter = Segmenter::new(&config.voice);
             stream.captured = 0;
         }
+        if let Some(canceller) = &mut self.canceller {
+            canceller.restart();
+        }
         let spotted = |config: &Config| (config.voice.mode, config.keyword.clone());
         if spotted(&config) != spotted(&self.config) {
             self.spotter = spotter(&config, &self.heard);
         }
         self.config = config;
         self.listen_no_more();
+    }
+
+    /// The assistant begins to speak.
+    fn begin_beside_speech(&mut self) {
+        self.aloud = Aloud::Speaking;
+        self.interruption = Interruption::new();
+        self.drop_utterance();
+        if self.listening == Listening::No
+            && let Some(stream) = &mut self.stream
+        {
+            stream.segmenter.await_speech_of(Speaker::Same);
+        }
+    }
+
+    /// It has ended, or was interrupted.
+    fn end_beside_speech(&mut self) {
+        self.hold(false);
+        // A wake word has interrupted it already, perhaps.
+        if self.aloud == Aloud::Speaking {
+            self.aloud = Aloud::Until(Instant::now() + ECHO);
+        }
+    }
+
+    /// Whether its voice is taken out of what is heard, so that others are heard over it.
+    fn is_cancelled(&self) -> bool {
+        self.config.voice.barge_in && self.canceller.is_some()
+    }
+
+    /// Whether somebody who speaks over it is meant to be heard.
+    fn may_be_interrupted(&self) -> bool {
+        self.aloud != Aloud::Not
+            && self.is_cancelled()
+            && (self.listening != Listening::No || self.config.voice.mode == Mode::Wake)
+    }
+
+    /// Lets it pause, or go on.
+    fn hold(&self, is_held: bool) {
+        if let Some(canceller) = &self.canceller {
+            canceller.hold(is_held);
+        }
     }
 
     /// Takes what `speaker` begins to say within so many milliseconds for an utterance.
@@ -366,6 +423,7 @@ impl Listener {
 
     fn stop(&mut self) {
         self.drop_utterance();
+        self.hold(false);
         if let Some(stream) = &mut self.stream {
             stream.segmenter.skip(0);
         }
@@ -373,6 +431,9 @@ impl Listener {
     }
 
     fn attend(&mut self) {
+        if self.canceller.as_ref().is_some_and(Canceller::is_over) {
+            self.canceller = None;
+        }
         if self.is_wanted() {
             self.microphone.open();
         } else {
@@ -383,6 +444,9 @@ impl Listener {
             Some(Change::Opened) => {
                 let capture = self.microphone.stream();
                 self.stream = capture.map(|capture| Stream::new(&self.config, capture));
+                if let Some(canceller) = &mut self.canceller {
+                    canceller.restart();
+                }
             }
             Some(Change::Lost) => {
                 self.drop_utterance();
@@ -393,7 +457,18 @@ impl Listener {
             }
             None => {}
         }
+        if self.given_up().is_some_and(|end| end <= Instant::now()) {
+            self.listen_no_more();
+        }
         self.hear();
+    }
+
+    /// When an utterance is no longer waited for although no sound comes in which it could begin.
+    fn given_up(&self) -> Option<Instant> {
+        match self.listening {
+            Listening::Until(end) if self.stream.is_none() => Some(end),
+            _ => None,
+        }
     }
 
     fn is_wanted(&self) -> bool {
@@ -411,22 +486,43 @@ impl Listener {
         };
         let moved = capture.held().pulse.moved();
         stream.read(capture);
+        let canceller = self.canceller.as_mut();
+        stream.clean(canceller.filter(|_| self.config.voice.barge_in));
         self.meter.push(&stream.samples);
-        let spotted = self.spotter.as_mut().map(|it| it.push(&stream.samples));
-        if matches!(self.deaf, Deaf::Until(end) if end <= moved) {
-            self.deaf = Deaf::Not;
+        let spotter = self.spotter.as_mut();
+        let spotted = spotter.map(|it| it.push(&stream.sound.suppressed));
+        if matches!(self.aloud, Aloud::Until(end) if end <= moved) {
+            self.aloud = Aloud::Not;
         }
+        self.guess();
         if self.is_listening(moved) {
             self.segment(moved);
         } else if let Some(stream) = &mut self.stream {
-            if self.deaf == Deaf::Not {
-                stream.segmenter.overhear(&stream.samples);
+            if self.aloud == Aloud::Not {
+                stream.segmenter.overhear(&stream.sound.suppressed);
             } else {
-                stream.segmenter.skip(stream.samples.len());
+                stream.segmenter.skip(stream.sound.suppressed.len());
             }
         }
         for spotted in spotted.into_iter().flatten() {
             self.spot(spotted);
+        }
+    }
+
+    /// Lets the assistant pause when somebody seems to speak over it, until it is known.
+    fn guess(&mut self) {
+        if self.aloud != Aloud::Speaking
+            || self.utterance.is_some()
+            || !self.may_be_interrupted()
+        {
+            return;
+        }
+        let Some(stream) = &self.stream else { return };
+        let is_person = |level| stream.segmenter.may_be_awaited(level);
+        match self.interruption.hear(&stream.sound, is_person) {
+            Some(Guess::Somebody) => self.hold(true),
+            Some(Guess::Nobody) => self.hold(false),
+            None => {}
         }
     }
 
@@ -438,7 +534,10 @@ impl Listener {
         {
             self.listen_no_more();
         }
-        self.listening != Listening::No && self.deaf == Deaf::Not
+        if self.aloud != Aloud::Not && !self.is_cancelled() {
+            return false;
+        }
+        self.listening != Listening::No || self.utterance.is_some() || self.may_be_interrupted()
     }
 
     /// Makes utterances of what was just captured, until `moved`.
@@ -446,7 +545,10 @@ impl Listener {
         let (Some(capture), Some(stream)) = (self.microphone.stream(), &mut self.stream) else {
             return;
         };
-        for segment in stream.segmenter.push(&stream.samples) {
+        let Cleaned {
+            linear, suppressed, ..
+        } = &stream.sound;
+        for segment in stream.segmenter.push_judged(linear, suppressed) {
             if segment == Segment::Started {
                 self.count += 1;
                 self.utterance = Some(self.count);
@@ -488,8 +590,8 @@ impl Listener {
                 stream.segmenter.recall(&stream.tail);
             }
             // What is being said is cut short now.
-            if self.deaf == Deaf::Speaking {
-                self.deaf = Deaf::Until(Instant::now() + ECHO);
+            if self.aloud == Aloud::Speaking {
+                self.aloud = Aloud::Until(Instant::now() + ECHO);
             }
         }
         self.report(Heard::Spotted(spotted));
@@ -505,6 +607,7 @@ impl Listener {
 
     /// Nothing comes from the microphone any more.
     fn forget_stream(&mut self) {
+        self.hold(false);
         self.stream = None;
         self.meter.clear();
         if let Some(spotter) = &mut self.spotter {
@@ -530,6 +633,7 @@ impl Stream {
             losses: (0, 0),
             raw: Vec::new(),
             samples: Vec::new(),
+            sound: Cleaned::default(),
             tail: Vec::new(),
         }
     }
@@ -541,7 +645,16 @@ impl Stream {
         capture.read(&mut self.raw);
         self.captured += self.raw.len() as u64;
         self.resampler.push(&self.raw, &mut self.samples);
-        self.tail.extend_from_slice(&self.samples);
+    }
+
+    /// Takes the assistant's own voice out of that, if it is known.
+    fn clean(&mut self, canceller: Option<&mut Canceller>) {
+        self.sound.clear();
+        match canceller {
+            Some(canceller) => canceller.clean(&self.samples, &mut self.sound),
+            None => self.sound.take(&self.samples),
+        }
+        self.tail.extend_from_slice(&self.sound.linear);
         self.tail
             .drain(..self.tail.len().saturating_sub(samples(TAIL_MS)));
     }

@@ -77,7 +77,7 @@ impl Foreground {
 
     /// Whether the frame heard last, which is speech, is as loud as the person may be.
     pub(super) fn is_person(&mut self) -> bool {
-        let level = self.levels.back().copied().unwrap_or(NOTHING);
+        let level = self.level();
         let place = self.loudest.partition_point(|loud| *loud < level);
         self.loudest.insert(place, level);
         if self.loudest.len() > LOUD {
@@ -93,9 +93,13 @@ impl Foreground {
         level >= self.threshold
     }
 
-    /// Whether the frame heard last is as loud as whoever spoke in the utterance before.
-    pub(super) fn is_same(&self) -> bool {
-        let level = self.levels.back().copied().unwrap_or(NOTHING);
+    /// How loud it is now, in dB of full scale.
+    pub(super) fn level(&self) -> f32 {
+        self.levels.back().copied().unwrap_or(NOTHING)
+    }
+
+    /// Whether this level is that of whoever spoke in the utterance before.
+    pub(super) fn is_same_at(&self, level: f32) -> bool {
         let before = self.loudest.first();
         before.is_none_or(|before| level >= before - QUIETER)
     }

@@ -74,6 +74,7 @@ impl Held {
 }
 
 /// What the callback of a stream and our end of it both know.
+#[derive(Debug)]
 pub struct Pulse {
     opened: Instant,
     /// Nanoseconds from `opened` to the last callback; 0 before the first.

@@ -1,8 +1,8 @@
 //! From the microphone to utterances, and from sound files to samples: everything that is sound.
 //!
 //! ```text
-//! microphone ─ cpal ─► ring ─► resample ─► vad ─► utterance ─► Heard
-//!              (capture)       └────── ears: the voice thread ──────┘
+//! microphone ─ cpal ─► ring ─► resample ─► echo ─► vad ─► utterance ─► Heard
+//!              (capture)       └───────── ears: the voice thread ──────────┘
 //! ```
 //!
 //! `turn` and `conversation` take what is heard to the engine and bring back what comes of it, to be spoken
@@ -12,9 +12,11 @@ mod capture;
 mod conversation;
 mod device;
 mod ears;
+mod echo;
 mod file;
 mod foreground;
 mod held;
+mod interruption;
 mod keyword;
 mod meter;
 mod resample;

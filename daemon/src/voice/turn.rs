@@ -353,6 +353,8 @@ impl Turns {
                 self.miss();
             }
             Heard::Spotted(spotted) => self.spot(spotted),
+            // Where nothing is heard unasked, push to talk was used.
+            Heard::Awake(true) if self.config.voice.mode == Mode::Push => {}
             Heard::Awake(true) => self.asked = Asked::Awake,
             Heard::Awake(false) => self.asked = Asked::No,
             Heard::Started { utterance } => self.converse(utterance),
@@ -379,8 +381,9 @@ impl Turns {
         match said {
             Said::Speaking(is_aloud) => {
                 self.is_aloud = is_aloud;
-                self.ears.deafen(is_aloud);
+                self.ears.beside_speech(is_aloud);
             }
+            Said::FarEnd(far_end) => self.ears.beside(far_end),
             Said::Device(device) => {
                 let device = device.unwrap_or_default();
                 self.status
@@ -413,10 +416,7 @@ impl Turns {
         } = &spotted;
         log::info!(event = "keyword", word = word, score = score; "the word {word} was heard");
         match meaning {
-            Meaning::Wake => {
-                self.speech.stop();
-                self.cancel();
-            }
+            Meaning::Wake => self.interrupt(),
             Meaning::Halt => {
                 self.obey(&Order::Stop);
                 // Where no commands are expected there are none to halt.
@@ -437,6 +437,10 @@ impl Turns {
 
     /// Starts the conversation about an utterance.
     fn converse(&mut self, utterance: u64) {
+        if self.is_aloud {
+            log::info!(event = "barge_in", utterance = utterance; "somebody speaks over the assistant, which stops");
+            self.interrupt();
+        }
         if self.config.speech.enabled {
             self.speech.prepare();
         }
@@ -476,6 +480,9 @@ impl Turns {
                 self.asked = Asked::No;
             }
             Order::Listen => {
+                if self.is_aloud {
+                    self.interrupt();
+                }
                 self.ears.listen();
                 self.asked = Asked::Pushed;
             }
@@ -486,6 +493,12 @@ impl Turns {
                 self.cancel();
             }
         }
+    }
+
+    /// Falls silent, because somebody wants something else.
+    fn interrupt(&mut self) {
+        self.speech.stop();
+        self.cancel();
     }
 
     /// Drops all conversations.

@@ -68,8 +68,9 @@ pub struct Segmenter {
     trailing: usize,
     /// Most samples in an utterance.
     longest: usize,
-    /// Samples that do not fill a frame yet.
+    /// Samples that do not fill a frame yet, and the same as they are judged.
     frame: Vec<f32>,
+    judged: Vec<f32>,
     /// Samples in whole frames since the start of the stream.
     position: u64,
     /// Sound that nobody was told of: what may become the beginning of an utterance, or is silence in
@@ -110,6 +111,7 @@ impl Segmenter {
             trailing: samples(TRAILING_MS).min(endpoint),
             longest,
             frame: Vec::with_capacity(FRAME),
+            judged: Vec::with_capacity(FRAME),
             position: 0,
             held: Vec::new(),
             utterance: None,
@@ -119,8 +121,15 @@ impl Segmenter {
 
     /// Hears the next samples of the stream and returns what they complete, in order.
     pub fn push(&mut self, input: &[f32]) -> Vec<Segment> {
+        self.push_judged(input, input)
+    }
+
+    /// The same of sound that is judged by what is left of it when more is taken out, `judged`, which is as long.
+    pub fn push_judged(&mut self, input: &[f32], judged: &[f32]) -> Vec<Segment> {
         let mut segments = Vec::new();
-        self.frames(input, |it, frame| it.hear(frame, &mut segments));
+        self.frames(input, judged, |it, frame, judged| {
+            it.hear(frame, judged, &mut segments);
+        });
         segments
     }
 
@@ -130,22 +139,42 @@ impl Segmenter {
         self.held.clear();
         self.utterance = None;
         self.vad.reset();
-        self.frames(input, |it, frame| {
+        self.frames(input, input, |it, frame, _| {
             it.position += FRAME as u64;
             it.foreground.hear(frame);
         });
     }
 
     /// Does something with each frame that is complete.
-    fn frames(&mut self, mut input: &[f32], mut each: impl FnMut(&mut Self, &[f32; FRAME])) {
-        while !input.is_empty() {
-            let (taken, rest) = input.split_at(input.len().min(FRAME - self.frame.len()));
-            self.frame.extend_from_slice(taken);
-            input = rest;
-            if let Ok(frame) = <[f32; FRAME]>::try_from(self.frame.as_slice()) {
-                self.frame.clear();
-                each(self, &frame);
+    fn frames(
+        &mut self,
+        input: &[f32],
+        judged: &[f32],
+        mut each: impl FnMut(&mut Self, &[f32; FRAME], &[f32; FRAME]),
+    ) {
+        let mut rest = input.iter().zip(judged);
+        while rest.len() > 0 {
+            for (sample, judged) in rest.by_ref().take(FRAME - self.frame.len()) {
+                self.frame.push(*sample);
+                self.judged.push(*judged);
             }
+            if let (Ok(frame), Ok(judged)) = (
+                <[f32; FRAME]>::try_from(self.frame.as_slice()),
+                <[f32; FRAME]>::try_from(self.judged.as_slice()),
+            ) {
+                self.frame.clear();
+                self.judged.clear();
+                each(self, &frame, &judged);
+            }
+        }
+    }
+
+    /// Whether sound at so many dB of full scale may be whoever is waited for.
+    #[must_use]
+    pub fn may_be_awaited(&self, level: f32) -> bool {
+        match self.awaited {
+            Speaker::Anybody => true,
+            Speaker::Same => self.foreground.is_same_at(level),
         }
     }
 
@@ -167,6 +196,7 @@ impl Segmenter {
     pub fn skip(&mut self, samples: usize) {
         self.position += (self.frame.len() + samples) as u64;
         self.frame.clear();
+        self.judged.clear();
         self.held.clear();
         self.utterance = None;
         self.vad.reset();
@@ -177,11 +207,16 @@ impl Segmenter {
         self.held = last.into();
     }
 
-    fn hear(&mut self, frame: &[f32; FRAME], segments: &mut Vec<Segment>) {
+    fn hear(
+        &mut self,
+        frame: &[f32; FRAME],
+        judged: &[f32; FRAME],
+        segments: &mut Vec<Segment>,
+    ) {
         self.position += FRAME as u64;
         self.held.extend_from_slice(frame);
-        self.foreground.hear(frame);
-        let is_speech = self.vad.hear(frame);
+        self.foreground.hear(judged);
+        let is_speech = self.vad.hear(judged);
         match self.utterance {
             Some(utterance) => self.go_on(utterance, is_speech, segments),
             None if is_speech && self.is_awaited() => {
@@ -198,10 +233,7 @@ impl Segmenter {
     }
 
     fn is_awaited(&self) -> bool {
-        match self.awaited {
-            Speaker::Anybody => true,
-            Speaker::Same => self.foreground.is_same(),
-        }
+        self.may_be_awaited(self.foreground.level())
     }
 
     fn go_on(&mut self, mut it: Utterance, is_speech: bool, segments: &mut Vec<Segment>) {

@@ -140,6 +140,12 @@ impl Loudspeaker {
         .await
     }
 
+    /// Waits until so many samples were heard from its beginning.
+    pub async fn reaches(&self, samples: usize) {
+        self.find(|heard| (heard.len() >= samples).then_some(()))
+            .await;
+    }
+
     /// Samples heard so far: the time now, on its own clock.
     #[must_use]
     pub fn now(&self) -> usize {

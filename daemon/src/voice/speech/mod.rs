@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::config;
 use mouth::Mouth;
+pub use playback::FarEnd;
 use sentences::Sentences;
 use speakable::speakable;
 use synthesiser::Synthesiser;
@@ -88,6 +89,8 @@ pub enum Said {
     Speaking(bool),
     /// This loudspeaker is open; or, with `None`, it is no longer.
     Device(Option<String>),
+    /// What the loudspeaker plays that was just opened.
+    FarEnd(FarEnd),
     /// Why there is no loudspeaker although there should be one; empty when solved.
     NoLoudspeaker(String),
     /// Why text does not become sound; empty when solved.

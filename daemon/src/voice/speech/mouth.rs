@@ -252,6 +252,9 @@ impl Speaker {
         }
         if let Some(Change::Opened | Change::Lost) = self.loudspeaker.look(now) {
             self.begin_anew();
+            if let Some(far_end) = self.loudspeaker.stream().and_then(Playback::far_end) {
+                report(&self.said, Said::FarEnd(far_end));
+            }
         }
         if self.loudspeaker.stream().is_some() || self.speeches.is_empty() {
             self.waiting = None;

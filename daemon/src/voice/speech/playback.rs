@@ -1,12 +1,12 @@
 //! One open loudspeaker: the mouth's thread at one end of a lock-free ring, cpal's callback at the other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use cpal::traits::DeviceTrait;
 use cpal::{Device, FromSample, OutputCallbackInfo, SizedSample, Stream, StreamConfig};
-use rtrb::{Producer, RingBuffer};
+use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::voice::device::Kind;
 use crate::voice::held::{self, Held, Pulse, Streaming};
@@ -18,11 +18,15 @@ const PERIOD_MS: u32 = 20;
 /// Milliseconds of sound the ring holds: how late the mouth's thread may be.
 const RING_MS: usize = 500;
 
+/// Seconds of what was played that are kept for whoever cancels its echo.
+const FAR_END_SECONDS: usize = 2;
+
 /// By how much silence after a sound is less than the sample before, so that a voice that is stopped does not
 /// click: to a hundredth in 5 ms at 48 kHz.
 const FADE: f32 = 0.98;
 
 /// What both ends of the ring know.
+#[derive(Debug)]
 struct Shared {
     pulse: Arc<Pulse>,
     /// When all samples taken from the ring so far are heard, in nanoseconds since the stream was opened.
@@ -31,6 +35,47 @@ struct Shared {
     taken: AtomicU64,
     /// Samples of the ring up to here are not to be played any more.
     cut: AtomicU64,
+    /// Nothing is taken from the ring for now.
+    is_held: AtomicBool,
+}
+
+/// What a loudspeaker plays, for whoever wants to know it in what a microphone hears.
+#[derive(Debug)]
+pub struct FarEnd {
+    /// Samples per second.
+    pub rate: u32,
+    ring: Consumer<f32>,
+    shared: Arc<Shared>,
+}
+
+impl FarEnd {
+    /// Appends what the device took since the last call, silence included. It is heard some 10 ms later.
+    pub fn read(&mut self, output: &mut Vec<f32>) {
+        // There is always as much to read as the ring says: this is its only reader.
+        if let Ok(chunk) = self.ring.read_chunk(self.ring.slots()) {
+            let (first, second) = chunk.as_slices();
+            output.extend_from_slice(first);
+            output.extend_from_slice(second);
+            chunk.commit_all();
+        }
+    }
+
+    /// Pauses in the middle of what is being played, beginning with the next callback, or goes on.
+    pub fn hold(&self, is_held: bool) {
+        self.shared.is_held.store(is_held, Relaxed);
+    }
+
+    /// Whether the loudspeaker was closed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.ring.is_abandoned()
+    }
+}
+
+impl Drop for FarEnd {
+    fn drop(&mut self) {
+        self.hold(false);
+    }
 }
 
 /// An open loudspeaker. It plays silence while nothing is written. Dropping it closes the device.
@@ -40,6 +85,7 @@ pub struct Playback {
     ring: Producer<f32>,
     written: u64,
     shared: Arc<Shared>,
+    far_end: Option<FarEnd>,
     held: Held,
 }
 
@@ -75,6 +121,11 @@ impl Playback {
         (taken >= self.written).then(|| self.shared.pulse.at(heard))
     }
 
+    /// What it plays, for the first who asks.
+    pub fn far_end(&mut self) -> Option<FarEnd> {
+        self.far_end.take()
+    }
+
     /// What was written and not yet taken is not played, beginning with the next callback.
     pub fn cut(&mut self) {
         self.shared.cut.store(self.written, Relaxed);
@@ -91,15 +142,22 @@ impl Streaming for Playback {
             heard: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             cut: AtomicU64::new(0),
+            is_held: AtomicBool::new(false),
         });
         let build = held::for_samples!(format.sample_format(), build_as)?;
-        let (stream, ring) = held::with_period(format.config(), PERIOD_MS, |config| {
+        let (stream, (ring, played)) = held::with_period(format.config(), PERIOD_MS, |config| {
             build(device, config, shared.clone())
         })?;
+        let rate = format.sample_rate();
         let playback = Self {
-            rate: format.sample_rate(),
+            rate,
             ring,
             written: 0,
+            far_end: Some(FarEnd {
+                rate,
+                ring: played,
+                shared: Arc::clone(&shared),
+            }),
             shared,
             held,
         };
@@ -115,12 +173,14 @@ fn build_as<T>(
     device: &Device,
     config: StreamConfig,
     shared: Arc<Shared>,
-) -> Result<(Stream, Producer<f32>), cpal::Error>
+) -> Result<(Stream, (Producer<f32>, Consumer<f32>)), cpal::Error>
 where
     T: SizedSample + FromSample<f32>,
 {
     let channels = usize::from(config.channels.max(1));
     let (producer, mut ring) = RingBuffer::<f32>::new(RING_MS * config.sample_rate as usize / 1000);
+    let (mut far_end, played) =
+        RingBuffer::<f32>::new(FAR_END_SECONDS * config.sample_rate as usize);
     let on_error = shared.pulse.on_error();
     let mut last = 0.0;
     // Real time: allocates nothing, locks nothing, logs nothing; see the microphone's.
@@ -133,7 +193,9 @@ where
             chunk.commit_all();
         }
         taken += cut as u64;
-        let frames = (room.len() / channels).min(ring.slots());
+        let is_held = shared.is_held.load(Relaxed);
+        let waiting = if is_held { 0 } else { ring.slots() };
+        let frames = (room.len() / channels).min(waiting);
         let mut samples = ring.read_chunk(frames).ok().map(IntoIterator::into_iter);
         for frame in room.chunks_mut(channels) {
             last = samples
@@ -141,6 +203,8 @@ where
                 .and_then(Iterator::next)
                 .unwrap_or(last * FADE);
             frame.fill(T::from_sample(last));
+            // Where nobody listens for an echo the ring is full.
+            let _ = far_end.push(last);
         }
         drop(samples);
         if frames > 0 || cut > 0 {
@@ -157,5 +221,5 @@ where
         }
     };
     let stream = device.build_output_stream(config, on_room, on_error, Some(held::BUILDING))?;
-    Ok((stream, producer))
+    Ok((stream, (producer, played)))
 }

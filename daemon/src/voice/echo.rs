@@ -1,0 +1,206 @@
+//! What the assistant says is taken out of what the microphone hears, so that somebody can be heard over it.
+//!
+//! WebRTC's AEC3, as the crate `sonora-aec3` has it, block by block: the whole of `sonora` gives no way to the
+//! linear filter's output, and that is what the model is to hear. Its suppressor takes what is left of the echo out
+//! and much of a person's voice with it, which a model understands worse than a quiet echo; but whether anybody
+//! speaks is seen in nothing better.
+
+use std::collections::VecDeque;
+
+use sonora_aec3::block::Block;
+use sonora_aec3::block_processor::BlockProcessor;
+use sonora_aec3::config::EchoCanceller3Config;
+
+use super::resample::{RATE, Resampler, samples};
+use super::speech::FarEnd;
+
+/// Samples at 16 kHz that are cancelled together (4 ms); AEC3's block.
+const BLOCK: usize = 64;
+
+/// AEC3 counts samples as 16-bit converters do.
+const FULL_SCALE: f32 = 32_768.0;
+
+/// From here on a sample may have been clipped.
+const CLIPPED: f32 = 0.99;
+
+/// Below this nothing can be heard of what is played (-80 dB): a fade never quite ends.
+const AUDIBLE: f32 = 1e-4;
+
+/// How long after the last audible sample something may still come back, in ms.
+const ECHO_MS: u32 = 1000;
+
+/// What was played is at most so much ahead of what was captured, in ms; else the microphone lost something, or its clock
+/// is slower. AEC3 finds an echo that comes up to about half a second late.
+const AHEAD_MS: u32 = 150;
+
+/// How often that is looked at, in ms.
+const LOOK_MS: u32 = 2000;
+
+/// One stretch of sound, 16 kHz mono, as it is and as it is without the echo; all of the same length.
+#[derive(Debug, Default)]
+pub(super) struct Cleaned {
+    /// As it was captured.
+    pub captured: Vec<f32>,
+    /// Without what the linear filter predicts: for the model.
+    pub linear: Vec<f32>,
+    /// Without all that may be echo: for whoever asks whether somebody speaks.
+    pub suppressed: Vec<f32>,
+}
+
+impl Cleaned {
+    pub(super) fn clear(&mut self) {
+        self.captured.clear();
+        self.linear.clear();
+        self.suppressed.clear();
+    }
+
+    /// Takes sound in which there is no echo.
+    pub(super) fn take(&mut self, sound: &[f32]) {
+        self.captured.extend_from_slice(sound);
+        self.linear.extend_from_slice(sound);
+        self.suppressed.extend_from_slice(sound);
+    }
+}
+
+/// Between one loudspeaker and one microphone, from when both are open.
+///
+/// Both give as many samples in the same time, so each block captured is paired with the next one played; AEC3 then
+/// finds out how late the echo is, and need not again.
+pub(super) struct Canceller {
+    far_end: FarEnd,
+    resampler: Resampler,
+    /// As it came from the loudspeaker.
+    raw: Vec<f32>,
+    /// What was played, at 16 kHz, and not paired yet.
+    played: VecDeque<f32>,
+    resampled: Vec<f32>,
+    /// What was captured and fills no block yet.
+    captured: Vec<f32>,
+    /// Samples since anything audible was played.
+    silence: usize,
+    /// The least that was waiting in `played` since the last look, and the samples captured since then.
+    least: usize,
+    looked: usize,
+    processor: BlockProcessor,
+    render: Block,
+    capture: Block,
+    linear: Block,
+}
+
+impl Canceller {
+    pub(super) fn new(far_end: FarEnd) -> Self {
+        let mut canceller = Self {
+            resampler: Resampler::new(far_end.rate, 1),
+            far_end,
+            raw: Vec::new(),
+            played: VecDeque::new(),
+            resampled: Vec::new(),
+            captured: Vec::new(),
+            silence: samples(ECHO_MS),
+            least: usize::MAX,
+            looked: 0,
+            processor: processor(),
+            render: Block::new(1, 1),
+            capture: Block::new(1, 1),
+            linear: Block::new(1, 1),
+        };
+        canceller.restart();
+        canceller
+    }
+
+    /// Forgets everything, because another microphone is beside the loudspeaker, or the same one anew.
+    pub(super) fn restart(&mut self) {
+        self.raw.clear();
+        self.far_end.read(&mut self.raw);
+        self.resampler = Resampler::new(self.far_end.rate, 1);
+        self.played.clear();
+        self.captured.clear();
+        self.least = usize::MAX;
+        self.looked = 0;
+        self.processor = processor();
+    }
+
+    /// Whether the loudspeaker was closed.
+    pub(super) fn is_over(&self) -> bool {
+        self.far_end.is_over()
+    }
+
+    /// Lets the loudspeaker pause in the middle of a word, or go on.
+    pub(super) fn hold(&self, is_held: bool) {
+        self.far_end.hold(is_held);
+    }
+
+    /// Takes the echo out of the next samples of the microphone; what fills no block of 4 ms waits for the next.
+    pub(super) fn clean(&mut self, sound: &[f32], cleaned: &mut Cleaned) {
+        self.listen_to_loudspeaker();
+        self.captured.extend_from_slice(sound);
+        let captured = std::mem::take(&mut self.captured);
+        let (blocks, rest) = captured.as_chunks::<BLOCK>();
+        for block in blocks {
+            self.clean_block(block, cleaned);
+        }
+        self.captured.extend_from_slice(rest);
+        self.keep_up(sound.len());
+    }
+
+    fn listen_to_loudspeaker(&mut self) {
+        self.raw.clear();
+        self.far_end.read(&mut self.raw);
+        self.resampled.clear();
+        self.resampler.push(&self.raw, &mut self.resampled);
+        self.played.extend(&self.resampled);
+    }
+
+    fn clean_block(&mut self, block: &[f32; BLOCK], cleaned: &mut Cleaned) {
+        // Where the loudspeaker is late, silence takes its place, and what it plays is that much later from then on.
+        let played = self.played.len().min(BLOCK);
+        let mut is_audible = false;
+        let render = self.render.view_mut(0, 0);
+        render.fill(0.0);
+        for (sample, played) in render.iter_mut().zip(self.played.drain(..played)) {
+            is_audible |= played.abs() > AUDIBLE;
+            *sample = played * FULL_SCALE;
+        }
+        self.least = self.least.min(self.played.len());
+        self.silence = if is_audible { 0 } else { self.silence + BLOCK };
+        if self.silence > samples(ECHO_MS) {
+            return cleaned.take(block);
+        }
+        let is_clipped = block.iter().any(|sample| sample.abs() >= CLIPPED);
+        for (sample, captured) in self.capture.view_mut(0, 0).iter_mut().zip(block) {
+            *sample = captured * FULL_SCALE;
+        }
+        // Before it has found the echo it gives no linear output.
+        let captured = self.capture.view(0, 0);
+        self.linear.view_mut(0, 0).copy_from_slice(captured);
+        self.processor.buffer_render(&self.render);
+        self.processor
+            .process_capture(false, is_clipped, Some(&mut self.linear), &mut self.capture);
+        let scaled = |block: &Block, output: &mut Vec<f32>| {
+            output.extend(block.view(0, 0).iter().map(|sample| sample / FULL_SCALE));
+        };
+        cleaned.captured.extend_from_slice(block);
+        scaled(&self.linear, &mut cleaned.linear);
+        scaled(&self.capture, &mut cleaned.suppressed);
+    }
+
+    /// Lets go of what was played too long ago to be paired.
+    fn keep_up(&mut self, captured: usize) {
+        self.looked += captured;
+        if self.looked < samples(LOOK_MS) {
+            return;
+        }
+        self.looked = 0;
+        let least = std::mem::replace(&mut self.least, usize::MAX);
+        if least != usize::MAX && least > samples(AHEAD_MS) {
+            log::debug!(ms = least * 1000 / RATE as usize; "the loudspeaker is ahead of the microphone");
+            self.played.drain(..least.min(self.played.len()));
+        }
+    }
+}
+
+fn processor() -> BlockProcessor {
+    let mut config = EchoCanceller3Config::default();
+    config.filter.export_linear_aec_output = true;
+    BlockProcessor::new(&config, RATE as usize, 1, 1)
+}
