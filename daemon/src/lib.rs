@@ -19,3 +19,8 @@ pub mod engine;
 pub mod platform;
 pub mod reload;
 pub mod voice;
+
+/// Stops a test in which a callback of sound allocates; anything else may.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;

@@ -113,6 +113,7 @@ async fn a_spoken_question_is_answered_aloud_and_the_answer_is_not_heard_as_a_qu
     let echo = Echo {
         delay: Duration::from_millis(60),
         gain: 0.5,
+        reverberation: Duration::from_millis(200),
     };
     let microphone = Microphone::alsa_beside(&loudspeaker, Some(echo)).unwrap();
     let mut daemon = Daemon::setup(&bus)
@@ -147,6 +148,7 @@ async fn whoever_speaks_over_the_assistant_silences_it_and_is_heard_from_the_fir
     let echo = Echo {
         delay: Duration::from_millis(60),
         gain: 0.5,
+        reverberation: Duration::from_millis(200),
     };
     let microphone = Microphone::alsa_beside(&loudspeaker, Some(echo)).unwrap();
     let mut daemon = Daemon::setup(&bus)

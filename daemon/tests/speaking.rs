@@ -276,3 +276,23 @@ async fn a_microphone_that_disappears_is_missed_and_heard_again_when_it_is_back(
         assert!(daemon.stop().await.unwrap().success());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_microphone_of_any_rate_and_channels_is_understood_when_it_takes_the_place_of_another() {
+    let bus = Bus::start().await.unwrap();
+    let mut microphone = Microphone::pulse(Encoding::default()).await.unwrap();
+    let daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .start()
+        .await
+        .unwrap();
+    microphone_is(&daemon, true).await;
+    for (rate, channels) in [(44_100, 2), (48_000, 8), (96_000, 1)] {
+        microphone.unplug_for(Encoding::of_16_bits(rate, channels));
+        microphone_is(&daemon, false).await;
+        microphone.plug_in().await.unwrap();
+        microphone_is(&daemon, true).await;
+        let turn = speak(&daemon, &microphone, nano::COMMAND).await;
+        assert_eq!(turn.reply, nano::ANSWER, "{rate} Hz, {channels} channels");
+    }
+}

@@ -86,6 +86,7 @@ async fn the_wake_word_interrupts_the_assistant_which_hears_what_follows() {
     let echo = Echo {
         delay: Duration::from_millis(60),
         gain: 0.1,
+        reverberation: Duration::from_millis(200),
     };
     let microphone = Microphone::alsa_beside(&loudspeaker, Some(echo)).unwrap();
     let setup = Daemon::setup(&bus)

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use keyword::{Keyword, Meaning, Word};
 pub use settings::{Reloaded, Settings};
-pub use sound::{Mode, Speech, Voice};
+pub use sound::{Mode, Speech, Suppression, Voice};
 pub use value::{Bounded, Fraction, Temperature};
 
 /// Everything `gemmad.toml` may say. `configs/gemmad.toml` documents each key.

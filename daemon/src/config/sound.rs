@@ -19,6 +19,21 @@ pub enum Mode {
     Off,
 }
 
+/// How much noise is taken out of what the model hears.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Suppression {
+    /// None.
+    #[default]
+    Off,
+    /// About 6 dB.
+    Low,
+    /// About 12 dB.
+    Moderate,
+    /// About 18 dB.
+    High,
+}
+
 /// `[voice]`. Times are milliseconds.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -52,8 +67,14 @@ pub struct Voice {
     /// Whether somebody who speaks over the assistant silences it and is heard; else nothing is heard while it speaks
     /// but words of `[keyword]`.
     pub barge_in: bool,
+    /// Noise suppression of what the model hears.
+    pub noise_suppression: Suppression,
+    /// Whether what the model hears is brought to the same level, however far away somebody is.
+    pub gain_control: bool,
     /// Longest utterance. The model hears 25 rows of the context a second, in spans of 30 s at most.
     pub longest_ms: Bounded<1000, 120_000>,
+    /// Folder into which every utterance is written as the model hears it, to find out what is wrong; empty: none is.
+    pub record: String,
 }
 
 impl Default for Voice {
@@ -73,7 +94,10 @@ impl Default for Voice {
             awake_ms: Bounded(6000),
             follow_up_ms: Bounded(5000),
             barge_in: true,
+            noise_suppression: Suppression::Off,
+            gain_control: false,
             longest_ms: Bounded(30_000),
+            record: String::new(),
         }
     }
 }

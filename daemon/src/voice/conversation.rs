@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use gemmad_api::Stats;
 use tokio::sync::mpsc;
 
+use super::recording::Recording;
 use super::speech::{self, Manner, SpeechError};
 use super::turn::{Event, Told};
 use super::utterance::Sense;
@@ -79,6 +80,7 @@ impl Conversation {
         let mut answers = None;
         let mut is_understood = false;
         let mut samples = 0;
+        let mut recording = Recording::begin(&self.config.voice.record, self.utterance);
         loop {
             let heard = tokio::select! {
                 biased;
@@ -93,6 +95,9 @@ impl Conversation {
                 None => return Ok(None),
                 Some(Speech::Sound(sound)) => {
                     samples += sound.len();
+                    if let Some(recording) = &mut recording {
+                        recording.push(&sound);
+                    }
                     turn.push(sound);
                 }
                 Some(Speech::Paused(at)) => {
@@ -104,6 +109,9 @@ impl Conversation {
                 Some(Speech::Resumed) => answers = None,
                 Some(Speech::Ended(at)) => {
                     self.tell_end(samples);
+                    if let Some(recording) = recording {
+                        tokio::task::spawn_blocking(|| recording.write());
+                    }
                     let answers = match answers {
                         Some(answers) => answers,
                         None => self.ask(&turn, grammar, at)?,

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::capture::Capture;
 use super::echo::{Canceller, Cleaned};
+use super::enhancer::Enhancer;
 use super::held::Streaming;
 use super::interruption::{Guess, Interruption};
 use super::keyword::{Spotted, Spotter};
@@ -222,6 +223,7 @@ struct Stream {
     samples: Vec<f32>,
     /// The same without the assistant's own voice.
     sound: Cleaned,
+    enhancer: Option<Enhancer>,
     /// The last [`TAIL_MS`] of samples.
     tail: Vec<f32>,
 }
@@ -333,6 +335,7 @@ impl Listener {
         }
         if let Some(stream) = &mut self.stream {
             stream.segmenter = Segmenter::new(&config.voice);
+            stream.enhancer = Enhancer::new(&config.voice);
             stream.captured = 0;
         }
         if let Some(canceller) = &mut self.canceller {
@@ -511,16 +514,16 @@ impl Listener {
 
     /// Lets the assistant pause when somebody seems to speak over it, until it is known.
     fn guess(&mut self) {
-        if self.aloud != Aloud::Speaking
-            || self.utterance.is_some()
-            || !self.may_be_interrupted()
-        {
+        if self.aloud != Aloud::Speaking || self.utterance.is_some() || !self.may_be_interrupted() {
             return;
         }
         let Some(stream) = &self.stream else { return };
         let is_person = |level| stream.segmenter.may_be_awaited(level);
         match self.interruption.hear(&stream.sound, is_person) {
-            Some(Guess::Somebody) => self.hold(true),
+            Some(Guess::Somebody) => {
+                log::debug!("somebody seems to speak: the assistant pauses");
+                self.hold(true);
+            }
             Some(Guess::Nobody) => self.hold(false),
             None => {}
         }
@@ -634,6 +637,7 @@ impl Stream {
             raw: Vec::new(),
             samples: Vec::new(),
             sound: Cleaned::default(),
+            enhancer: Enhancer::new(&config.voice),
             tail: Vec::new(),
         }
     }
@@ -653,6 +657,9 @@ impl Stream {
         match canceller {
             Some(canceller) => canceller.clean(&self.samples, &mut self.sound),
             None => self.sound.take(&self.samples),
+        }
+        if let Some(enhancer) = &mut self.enhancer {
+            enhancer.enhance(&mut self.sound.linear);
         }
         self.tail.extend_from_slice(&self.sound.linear);
         self.tail
@@ -759,6 +766,7 @@ mod tests {
         let early = tokio::time::timeout(Duration::from_millis(200), reports.recv()).await;
         assert!(early.is_err(), "{early:?}");
         ears.listen();
+        assert_eq!(next(&mut reports).await, Some(Heard::Awake(true)));
         assert!(matches!(next(&mut reports).await, Some(Heard::Problem(_))));
     }
 

@@ -174,8 +174,12 @@ impl Canceller {
         let captured = self.capture.view(0, 0);
         self.linear.view_mut(0, 0).copy_from_slice(captured);
         self.processor.buffer_render(&self.render);
-        self.processor
-            .process_capture(false, is_clipped, Some(&mut self.linear), &mut self.capture);
+        self.processor.process_capture(
+            false,
+            is_clipped,
+            Some(&mut self.linear),
+            &mut self.capture,
+        );
         let scaled = |block: &Block, output: &mut Vec<f32>| {
             output.extend(block.view(0, 0).iter().map(|sample| sample / FULL_SCALE));
         };

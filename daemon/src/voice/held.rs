@@ -99,6 +99,12 @@ impl Pulse {
         }
     }
 
+    /// That of a stream whose other end is the thread that tests it.
+    #[cfg(test)]
+    pub fn of_this_thread() -> Self {
+        Self::new(thread::current())
+    }
+
     /// Nanoseconds since the stream was opened, never 0. For the callback.
     pub fn now(&self) -> u64 {
         let now = u64::try_from(self.opened.elapsed().as_nanos());

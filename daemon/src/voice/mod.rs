@@ -13,12 +13,14 @@ mod conversation;
 mod device;
 mod ears;
 mod echo;
+mod enhancer;
 mod file;
 mod foreground;
 mod held;
 mod interruption;
 mod keyword;
 mod meter;
+mod recording;
 mod resample;
 #[cfg(test)]
 mod sounds;

@@ -207,12 +207,7 @@ impl Segmenter {
         self.held = last.into();
     }
 
-    fn hear(
-        &mut self,
-        frame: &[f32; FRAME],
-        judged: &[f32; FRAME],
-        segments: &mut Vec<Segment>,
-    ) {
+    fn hear(&mut self, frame: &[f32; FRAME], judged: &[f32; FRAME], segments: &mut Vec<Segment>) {
         self.position += FRAME as u64;
         self.held.extend_from_slice(frame);
         self.foreground.hear(judged);

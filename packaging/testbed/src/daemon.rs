@@ -390,6 +390,12 @@ impl Daemon {
         std::fs::write(&self.file, self.settings.to_string()).map_err(Error::file(&self.file))
     }
 
+    /// Its number among processes.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.process.id()
+    }
+
     /// Sends it a signal.
     pub fn signal(&mut self, signal: Signal) {
         self.process.signal(signal);

@@ -20,6 +20,32 @@ pub struct Echo {
     pub delay: Duration,
     /// What samples are multiplied with.
     pub gain: f32,
+    /// How long it takes until what the walls give back is 60 dB quieter; zero in the open.
+    pub reverberation: Duration,
+}
+
+impl Echo {
+    /// What the walls give back, for each sound that comes straight: how much later, and how loud beside it. A third of
+    /// the energy, as for a microphone in the loudspeaker's own case, in a pattern that is always the same.
+    #[expect(clippy::cast_precision_loss, reason = "a few dozen, and milliseconds")]
+    fn paths(self) -> Vec<(Duration, f32)> {
+        let count = if self.reverberation.is_zero() { 0 } else { 64 };
+        let mut random = 1_u32;
+        let mut paths = Vec::new();
+        for nth in 0..count {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let share = (nth as f32 + (random >> 8) as f32 / 16_777_216.0) / count as f32;
+            let sign = if random & 128 == 0 { -1.0 } else { 1.0 };
+            let later = self.reverberation.mul_f32(share);
+            paths.push((later, sign * 10_f32.powf(-3.0 * share)));
+        }
+        let energy: f32 = paths.iter().map(|(_, gain)| gain * gain).sum();
+        for (_, gain) in &mut paths {
+            *gain *= (0.5 / energy.max(f32::MIN_POSITIVE)).sqrt();
+        }
+        paths.push((Duration::ZERO, 1.0));
+        paths
+    }
 }
 
 /// Variables for a program that is to use a microphone.
@@ -104,6 +130,14 @@ impl Microphone {
         match &mut self.0 {
             System::Alsa(it) => it.unplug(),
             System::Pulse(it) => it.unplug(),
+        }
+    }
+
+    /// The same, and another of that encoding will be put in its place. One of ALSA takes any encoding in any case.
+    pub fn unplug_for(&mut self, encoding: Encoding) {
+        match &mut self.0 {
+            System::Alsa(it) => it.unplug(),
+            System::Pulse(it) => it.unplug_for(encoding),
         }
     }
 

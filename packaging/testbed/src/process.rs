@@ -83,6 +83,11 @@ impl Process {
         })
     }
 
+    /// Its number; `None` when it has ended.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Sends `signal`, unless it has ended already.
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|id| i32::try_from(id).ok());

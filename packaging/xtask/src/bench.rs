@@ -38,8 +38,11 @@ pub enum Benchmark {
     Overhead,
     /// A spoken turn on the engine, by how long it was, against llama.cpp's whole clip.
     Turn,
-    /// From the end of speech to the first token of the answer, through microphone and bus.
+    /// Through microphone, loudspeaker and bus: how soon it answers, how soon it stops when somebody speaks over it, what
+    /// it costs while nobody does.
     Voice,
+    /// An hour of its own voice: whether it ever takes that for somebody. Only when asked for.
+    Monologue,
     /// When an utterance is over: in quiet, in noise, beside a television.
     Endpoint,
     /// The words that are spotted without a model: when they were said, and when not.
@@ -74,7 +77,10 @@ impl Benchmark {
 
     /// Whether it measures times, which other work on the machine makes longer.
     fn is_timed(self) -> bool {
-        !matches!(self, Self::Nano | Self::Endpoint | Self::Keyword)
+        !matches!(
+            self,
+            Self::Nano | Self::Endpoint | Self::Keyword | Self::Monologue
+        )
     }
 }
 
@@ -101,7 +107,7 @@ pub fn run(
     setup::run()?;
     let chosen = Benchmark::value_variants().iter().copied();
     let chosen: Vec<_> = chosen
-        .filter(|one| only.is_none_or(|only| only == *one))
+        .filter(|one| only.map_or(*one != Benchmark::Monologue, |only| only == *one))
         .collect();
     let bench = Bench::prepare(&chosen, run)?;
     let mut figures = Figures::load(json)?;
@@ -114,6 +120,7 @@ pub fn run(
                 Benchmark::Overhead => overhead::measure(&bench).await,
                 Benchmark::Turn => turn::measure(&bench).await,
                 Benchmark::Voice => voice::measure(&bench).await,
+                Benchmark::Monologue => voice::monologue(&bench).await,
                 Benchmark::Endpoint => endpoint::measure(&bench).await,
                 Benchmark::Keyword => keyword::measure(&bench).await,
                 Benchmark::Halt => keyword::halting(&bench).await,

@@ -25,9 +25,6 @@ pub(super) struct Microphone {
 impl Microphone {
     pub(super) async fn new(encoding: Encoding) -> Result<Self, Error> {
         let folder = tempfile::tempdir().map_err(Error::file(&std::env::temp_dir()))?;
-        let script = folder.path().join("server.pa");
-        std::fs::write(&script, configuration(folder.path(), encoding))
-            .map_err(Error::file(&script))?;
         // Programs that use ALSA reach the server through ALSA's pulse plugin.
         let alsa = folder.path().join("asound.conf");
         let text = "pcm.!default { type pulse hint { show on description \"Default source\" } }\n";
@@ -39,6 +36,11 @@ impl Microphone {
         };
         microphone.plug_in().await?;
         Ok(microphone)
+    }
+
+    pub(super) fn unplug_for(&mut self, encoding: Encoding) {
+        self.unplug();
+        self.encoding = encoding;
     }
 
     pub(super) fn env(&self) -> Env {
@@ -87,6 +89,9 @@ impl Microphone {
             return Ok(());
         }
         let folder = self.folder.path();
+        let script = folder.join("server.pa");
+        std::fs::write(&script, configuration(folder, self.encoding))
+            .map_err(Error::file(&script))?;
         let mut command = Command::new("pulseaudio");
         command
             .args(["-n", "--daemonize=no", "--use-pid-file=no", "-v"])
@@ -96,7 +101,7 @@ impl Microphone {
                 "--log-target=stderr",
             ])
             .arg("-F")
-            .arg(folder.join("server.pa"))
+            .arg(script)
             .env("XDG_RUNTIME_DIR", folder)
             .env("PULSE_RUNTIME_PATH", folder)
             .env("PULSE_STATE_PATH", folder)

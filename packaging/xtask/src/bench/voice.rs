@@ -1,77 +1,60 @@
-//! From the last sample of speech to the first token of the answer.
+//! What a voice assistant feels like: how soon it answers, how soon it stops when somebody speaks over it, what it
+//! costs while nobody does, and whether it hears again after its microphone was gone.
+
+mod answer;
+mod barge_in;
+mod idle;
+mod replug;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use futures_util::StreamExt;
-use gemmad_api::{Stats, from_dict};
-use gemmad_testbed::{Bus, Daemon, Microphone, Model, speech};
-
-use tokio::time::timeout;
+use anyhow::Result;
+use gemmad_testbed::{Echo, speech};
 
 use super::{Bench, Figure};
 
-/// What is said, one after the other.
-const SENTENCES: [&str; 5] = [
-    "turn on the kitchen light",
-    "set a timer for ten minutes",
-    "what time is it",
-    "play some music",
-    "turn off the bedroom light",
-];
+/// How a microphone 30 cm from the loudspeaker hears it in a living room: some 10 dB quieter than what is played, and with
+/// the room.
+const ECHO: Echo = Echo {
+    delay: Duration::from_millis(60),
+    gain: 0.3,
+    reverberation: Duration::from_millis(300),
+};
 
-/// Longest wait for a reply.
+/// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Measures `speech_to_token_ms` of the nano model and of the E2B shape.
+/// Measures all but [`monologue`].
 pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
-    let mut figures = Vec::new();
-    for (name, model) in [("nano", Model::nano()), ("e2b", bench.shape.clone())] {
-        let samples = latencies(bench, &model).await?;
-        let figure = Figure::new(&format!("{name}_speech_to_token_ms"), "ms", samples, &model)?;
-        figures.push(figure.meaning(
-            "From the last sample of speech, as the daemon hears it, to the first token of the answer, which is \
-             begun after 160 ms of silence and told when the end is certain (`[voice] endpoint_ms`, 600 ms).",
-        ));
-    }
+    let mut figures = answer::measure(bench).await?;
+    figures.extend(barge_in::measure(bench).await?);
+    figures.extend(idle::measure(bench).await?);
+    figures.extend(replug::measure(bench).await?);
     Ok(figures)
 }
 
-async fn latencies(bench: &Bench, model: &Model) -> Result<Vec<f64>> {
-    let bus = Bus::start().await?;
-    let microphone = Microphone::alsa()?;
-    let mut daemon = Daemon::setup(&bus)
-        .binaries(bench.binaries.clone())
-        .model(model)
-        .set("answer", "max_tokens", 4)
-        .microphone(&microphone)
-        .start()
-        .await?;
-    daemon.until_it_listens().await?;
-    let mut replies = daemon.voice().receive_reply().await?;
-    let mut failures = daemon.voice().receive_failed().await?;
-    let mut samples = Vec::new();
-    for sentence in SENTENCES {
-        microphone.play(&speech::say(sentence, "en-us")?).await?;
-        let reply = timeout(PATIENCE, async {
-            tokio::select! {
-                Some(reply) = replies.next() => Ok(reply.args()?.stats),
-                Some(failure) = failures.next() => bail!("{}", failure.args()?.message),
-                else => bail!("the bus has gone"),
-            }
-        });
-        let stats = reply
-            .await
-            .with_context(|| format!("“{sentence}” got no reply"))??;
-        // Random weights find no end, and would still write down the first turn when the third is spoken.
-        daemon.voice().stop().await?;
-        daemon.until_it_listens().await?;
-        let stats: Stats = from_dict(&stats)?;
-        samples.push(
-            stats
-                .speech_to_token_ms
-                .context("a spoken turn has no latency")?,
-        );
-    }
-    Ok(samples)
+/// Lets it speak for an hour with nobody in the room.
+pub async fn monologue(bench: &Bench) -> Result<Vec<Figure>> {
+    barge_in::monologue(bench).await
+}
+
+/// Root mean square of each 10 ms.
+fn levels(sound: &[f32]) -> impl Iterator<Item = f32> {
+    sound.chunks(speech::RATE as usize / 100).map(|piece| {
+        #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+        let count = piece.len() as f32;
+        (piece.iter().map(|it| it * it).sum::<f32>() / count).sqrt()
+    })
+}
+
+/// From where on, and until where, a sound is within 20 dB of its loudest 10 ms: what somebody far away would call its
+/// beginning and end.
+fn audible(sound: &[f32]) -> (Duration, Duration) {
+    let levels: Vec<f32> = levels(sound).collect();
+    let loudest = levels.iter().copied().fold(0.0, f32::max);
+    let is_audible = |level: &f32| *level > 0.1 * loudest;
+    let first = levels.iter().position(is_audible).unwrap_or(0);
+    let last = levels.iter().rposition(is_audible).unwrap_or(0);
+    let time = |pieces: usize| Duration::from_millis(10) * u32::try_from(pieces).unwrap_or(0);
+    (time(first), time(last + 1))
 }

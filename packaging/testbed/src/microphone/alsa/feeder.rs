@@ -64,6 +64,7 @@ impl Feeder {
             copies,
             watch,
             sounds,
+            paths: echo.as_ref().map_or_else(Vec::new, |(_, it)| it.paths()),
             echo,
             sound: None,
             recording: None,
@@ -215,6 +216,8 @@ struct Loop {
     sounds: mpsc::Receiver<Sound>,
     /// What else is in the air.
     echo: Option<(Air, Echo)>,
+    /// The ways it takes.
+    paths: Vec<(Duration, f32)>,
     sound: Option<Sound>,
     recording: Option<Recording>,
 }
@@ -309,8 +312,12 @@ impl Loop {
                 if let Some((air, echo)) = &self.echo {
                     let Encoding { rate, .. } = recording.encoding;
                     let frames = length / recording.encoding.frame();
-                    let echoed = air.before(at, echo.delay, rate, frames);
-                    recording.encoding.mix(&mut piece, &echoed, echo.gain);
+                    for (later, gain) in &self.paths {
+                        let echoed = air.before(at, echo.delay + *later, rate, frames);
+                        recording
+                            .encoding
+                            .mix(&mut piece, &echoed, echo.gain * gain);
+                    }
                 }
                 // It fails when the FIFO is full: the program has stopped reading, and what it
                 // leaves unread is lost, as with a sound card.
