@@ -8,8 +8,8 @@ use gemmad_api::{Error, SayOptions, TranscribeOptions, VoiceState};
 use gemmad_testbed::{Bus, Daemon, Echo, LOUDSPEAKER_RATE, Loudspeaker, Microphone, nano, speech};
 use tokio::time::timeout;
 
-/// A pause in which nobody speaks any more.
-const SILENCE: Duration = Duration::from_millis(700);
+/// A pause in which nobody speaks any more: longer than the assistant listens whether somebody speaks over it.
+const SILENCE: Duration = Duration::from_millis(1000);
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -112,7 +112,7 @@ async fn a_spoken_question_is_answered_aloud_and_the_answer_is_not_heard_as_a_qu
     let loudspeaker = Loudspeaker::alsa().unwrap();
     let echo = Echo {
         delay: Duration::from_millis(60),
-        gain: 0.5,
+        gain: 0.3,
         reverberation: Duration::from_millis(200),
     };
     let microphone = Microphone::alsa_beside(&loudspeaker, Some(echo)).unwrap();
@@ -147,7 +147,7 @@ async fn whoever_speaks_over_the_assistant_silences_it_and_is_heard_from_the_fir
     let loudspeaker = Loudspeaker::alsa().unwrap();
     let echo = Echo {
         delay: Duration::from_millis(60),
-        gain: 0.5,
+        gain: 0.3,
         reverberation: Duration::from_millis(200),
     };
     let microphone = Microphone::alsa_beside(&loudspeaker, Some(echo)).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use gemmad_api::{CommandsProxy, Error, KeywordMeaning, SayOptions, VoiceState};
-use gemmad_testbed::{Bus, Daemon, Echo, Loudspeaker, Microphone, nano, speech};
+use gemmad_testbed::{Bus, Daemon, Echo, LOUDSPEAKER_RATE, Loudspeaker, Microphone, nano, speech};
 use tokio::time::timeout;
 
 const ROBOT: &str = include_str!("../../configs/commands/robot.toml");
@@ -94,6 +94,7 @@ async fn the_wake_word_interrupts_the_assistant_which_hears_what_follows() {
         .loudspeaker(&loudspeaker);
     let setup = setup
         .set("voice", "mode", "wake")
+        .set("voice", "barge_in", false)
         .set("speech", "enabled", false);
     let daemon = setup.keyword("hey_gemma", "wake").start().await.unwrap();
     daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
@@ -115,6 +116,55 @@ async fn the_wake_word_interrupts_the_assistant_which_hears_what_follows() {
         .play(&spoken(&[nano::COMMAND], 800))
         .await
         .unwrap();
+    let reply = within(replies.next()).await.unwrap();
+    assert_eq!(reply.args().unwrap().text, nano::ANSWER);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_answered_may_interrupt_without_the_wake_word_and_a_television_may_not() {
+    let bus = Bus::start().await.unwrap();
+    let loudspeaker = Loudspeaker::alsa().unwrap();
+    let echo = Echo {
+        delay: Duration::from_millis(60),
+        gain: 0.2,
+        reverberation: Duration::from_millis(200),
+    };
+    let microphone = Microphone::alsa_beside(&loudspeaker, Some(echo)).unwrap();
+    let setup = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .loudspeaker(&loudspeaker);
+    let setup = setup
+        .set("voice", "mode", "wake")
+        .set("voice", "follow_up_ms", 500)
+        .set("speech", "enabled", false);
+    let daemon = setup.keyword("hey_gemma", "wake").start().await.unwrap();
+    daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
+    let mut replies = daemon.voice().receive_reply().await.unwrap();
+    let mut started = daemon.voice().receive_speech_started().await.unwrap();
+    let sound = spoken(&["hey gemma", nano::COMMAND], 800);
+    let (played, reply) = tokio::join!(microphone.play(&sound), within(replies.next()));
+    played.unwrap();
+    assert_eq!(reply.unwrap().args().unwrap().text, nano::ANSWER);
+    within(started.next()).await.unwrap();
+    daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
+
+    let long = "One two three four five six seven eight nine ten. ".repeat(8);
+    let (said, ()) = tokio::join!(daemon.voice().say(&long, SayOptions::default()), async {
+        let begin = within(loudspeaker.sounds(0)).await;
+        within(loudspeaker.reaches(begin + 2 * LOUDSPEAKER_RATE as usize)).await;
+        let television: Vec<f32> = spoken(&["what is the weather like in the mountains"], 500)
+            .iter()
+            .map(|sample| sample * 0.15)
+            .collect();
+        microphone.play(&television).await.unwrap();
+        let early = timeout(Duration::ZERO, started.next()).await;
+        assert!(early.is_err(), "a television interrupted it");
+        microphone
+            .play(&spoken(&[nano::COMMAND], 800))
+            .await
+            .unwrap();
+    });
+    assert!(matches!(said, Err(Error::Cancelled(_))), "{said:?}");
     let reply = within(replies.next()).await.unwrap();
     assert_eq!(reply.args().unwrap().text, nano::ANSWER);
 }

@@ -122,6 +122,8 @@ pub struct Speech {
     pub language: String,
     /// What samples are multiplied with.
     pub volume: Fraction,
+    /// Whether a short sound tells that the wake word was heard, or that there is no answer.
+    pub earcons: bool,
 }
 
 impl Default for Speech {
@@ -135,6 +137,7 @@ impl Default for Speech {
             voice: "en-us".into(),
             language: "en".into(),
             volume: Fraction(1.0),
+            earcons: false,
         }
     }
 }

@@ -338,6 +338,7 @@ impl Listener {
             stream.enhancer = Enhancer::new(&config.voice);
             stream.captured = 0;
         }
+        self.bar();
         if let Some(canceller) = &mut self.canceller {
             canceller.restart();
         }
@@ -349,11 +350,19 @@ impl Listener {
         self.listen_no_more();
     }
 
+    /// Lets no utterance begin while the assistant's own voice may be heard.
+    fn bar(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.segmenter.bar(self.aloud != Aloud::Not);
+        }
+    }
+
     /// The assistant begins to speak.
     fn begin_beside_speech(&mut self) {
         self.aloud = Aloud::Speaking;
         self.interruption = Interruption::new();
         self.drop_utterance();
+        self.bar();
         if self.listening == Listening::No
             && let Some(stream) = &mut self.stream
         {
@@ -447,6 +456,7 @@ impl Listener {
             Some(Change::Opened) => {
                 let capture = self.microphone.stream();
                 self.stream = capture.map(|capture| Stream::new(&self.config, capture));
+                self.bar();
                 if let Some(canceller) = &mut self.canceller {
                     canceller.restart();
                 }
@@ -514,17 +524,30 @@ impl Listener {
 
     /// Lets the assistant pause when somebody seems to speak over it, until it is known.
     fn guess(&mut self) {
-        if self.aloud != Aloud::Speaking || self.utterance.is_some() || !self.may_be_interrupted() {
+        let knows_room = self.canceller.as_ref().is_some_and(Canceller::knows_room);
+        let may_begin = self.may_be_interrupted() && self.utterance.is_none() && knows_room;
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        if self.aloud == Aloud::Not {
+            stream.segmenter.bar(false);
+        }
+        if self.aloud != Aloud::Speaking || !may_begin {
             return;
         }
-        let Some(stream) = &self.stream else { return };
         let is_person = |level| stream.segmenter.may_be_awaited(level);
         match self.interruption.hear(&stream.sound, is_person) {
             Some(Guess::Somebody) => {
                 log::debug!("somebody seems to speak: the assistant pauses");
                 self.hold(true);
             }
-            Some(Guess::Nobody) => self.hold(false),
+            Some(Guess::Quiet) => {
+                stream.segmenter.bar(false);
+            }
+            Some(Guess::Nobody) => {
+                stream.segmenter.bar(true);
+                self.hold(false);
+            }
             None => {}
         }
     }

@@ -29,6 +29,9 @@ const AUDIBLE: f32 = 1e-4;
 /// How long after the last audible sample something may still come back, in ms.
 const ECHO_MS: u32 = 1000;
 
+/// How much of what is played has to be heard before AEC3 knows the room, in ms.
+const LEARNING_MS: u32 = 1500;
+
 /// What was played is at most so much ahead of what was captured, in ms; else the microphone lost something, or its clock
 /// is slower. AEC3 finds an echo that comes up to about half a second late.
 const AHEAD_MS: u32 = 150;
@@ -78,6 +81,8 @@ pub(super) struct Canceller {
     captured: Vec<f32>,
     /// Samples since anything audible was played.
     silence: usize,
+    /// Samples of sound that was played so far.
+    learned: usize,
     /// The least that was waiting in `played` since the last look, and the samples captured since then.
     least: usize,
     looked: usize,
@@ -97,6 +102,7 @@ impl Canceller {
             resampled: Vec::new(),
             captured: Vec::new(),
             silence: samples(ECHO_MS),
+            learned: 0,
             least: usize::MAX,
             looked: 0,
             processor: processor(),
@@ -115,9 +121,15 @@ impl Canceller {
         self.resampler = Resampler::new(self.far_end.rate, 1);
         self.played.clear();
         self.captured.clear();
+        self.learned = 0;
         self.least = usize::MAX;
         self.looked = 0;
         self.processor = processor();
+    }
+
+    /// Whether what is left of the echo can be told from somebody who speaks over it.
+    pub(super) fn knows_room(&self) -> bool {
+        self.learned >= samples(LEARNING_MS)
     }
 
     /// Whether the loudspeaker was closed.
@@ -162,7 +174,12 @@ impl Canceller {
             *sample = played * FULL_SCALE;
         }
         self.least = self.least.min(self.played.len());
-        self.silence = if is_audible { 0 } else { self.silence + BLOCK };
+        if is_audible {
+            self.silence = 0;
+            self.learned += BLOCK;
+        } else {
+            self.silence += BLOCK;
+        }
         if self.silence > samples(ECHO_MS) {
             return cleaned.take(block);
         }

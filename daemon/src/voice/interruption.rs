@@ -2,7 +2,7 @@
 //!
 //! Voice activity detection takes 100 to 200 ms to be sure, and twice as long over an echo, of which much is
 //! suppressed. A pause costs little if the guess was wrong, and while it lasts there is no echo to be mistaken for
-//! somebody.
+//! somebody: whoever is heard then is somebody, even where the echo was not taken out well.
 
 use earshot::Detector;
 
@@ -14,6 +14,9 @@ use super::vad::FRAME;
 /// are -20 once AEC3 knows the room, and where somebody speaks as loudly as the echo, -20 to -6 from 100 ms on.
 const LEFT: f32 = -15.0;
 
+/// Nobody who wants to be heard is quieter, in dB of full scale; between two words it is that quiet.
+const QUIET: f32 = -50.0;
+
 /// Probability of speech in what the linear filter leaves, which is also a little of its own voice.
 const SPEECH: f32 = 0.5;
 
@@ -21,7 +24,15 @@ const SPEECH: f32 = 0.5;
 const FRAMES: usize = 2;
 
 /// How long the assistant pauses at most, in ms, for somebody to be heard.
-const PAUSE_MS: u32 = 480;
+const PAUSE_MS: u32 = 704;
+
+/// How long after the pause began its last sound may still be heard, in ms: the buffers of loudspeaker and microphone, and
+/// most of what the room gives back.
+const ECHO_MS: u32 = 240;
+
+/// How long after a pause in which nobody was heard there is no other, in ms; each time in one speech twice as long. What
+/// was mistaken for somebody is so again, and an assistant that stutters is worse than one that is a little slow to stop.
+const PATIENCE_MS: u32 = 1000;
 
 /// Powers of a frame.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,6 +51,9 @@ pub(super) struct Interruption {
     evidence: usize,
     /// Samples that the pause may still take, if there is one.
     pause: Option<usize>,
+    /// Samples until there may be another, and how many it will be next time.
+    patience: usize,
+    next_patience: usize,
 }
 
 /// What is to happen.
@@ -47,6 +61,8 @@ pub(super) struct Interruption {
 pub(super) enum Guess {
     /// Somebody seems to speak: pause.
     Somebody,
+    /// The assistant's own voice is gone: whoever speaks now is somebody.
+    Quiet,
     /// It was nobody: go on.
     Nobody,
 }
@@ -59,6 +75,8 @@ impl Interruption {
             before: Powers::default(),
             evidence: 0,
             pause: None,
+            patience: 0,
+            next_patience: samples(PATIENCE_MS),
         }
     }
 
@@ -116,15 +134,25 @@ impl Interruption {
         let before = std::mem::replace(&mut self.before, powers);
         let captured = decibels(before.captured + powers.captured);
         let left = decibels(before.suppressed + powers.suppressed);
-        let is_somebody = probability >= SPEECH && left - captured > LEFT && is_person(left);
+        let is_loud = left > QUIET && left - captured > LEFT;
+        let is_somebody = probability >= SPEECH && is_loud && is_person(left);
         self.evidence = if is_somebody { self.evidence + 1 } else { 0 };
+        self.patience = self.patience.saturating_sub(FRAME);
         match &mut self.pause {
-            Some(samples) if *samples > FRAME => *samples -= FRAME,
+            Some(left) if *left > FRAME => {
+                *left -= FRAME;
+                let quiet = samples(PAUSE_MS - ECHO_MS);
+                if (quiet..quiet + FRAME).contains(left) {
+                    return Some(Guess::Quiet);
+                }
+            }
             Some(_) => {
                 self.pause = None;
+                self.patience = self.next_patience;
+                self.next_patience *= 2;
                 return Some(Guess::Nobody);
             }
-            None if self.evidence >= FRAMES => {
+            None if self.evidence >= FRAMES && self.patience == 0 => {
                 self.pause = Some(samples(PAUSE_MS));
                 return Some(Guess::Somebody);
             }

@@ -15,7 +15,7 @@ use super::conversation::{Conversation, Speech};
 use super::device::{Kind, Present};
 use super::keyword::Spotted;
 use super::meter::Meter;
-use super::speech::{self, Manner, Said, SpeechError};
+use super::speech::{self, Earcon, Manner, Said, SpeechError};
 use super::utterance::Sense;
 use super::{Ears, Heard};
 use crate::commands::{Commands, Origin};
@@ -416,7 +416,10 @@ impl Turns {
         } = &spotted;
         log::info!(event = "keyword", word = word, score = score; "the word {word} was heard");
         match meaning {
-            Meaning::Wake => self.interrupt(),
+            Meaning::Wake => {
+                self.interrupt();
+                self.speech.signal(&self.config.speech, Earcon::Wake);
+            }
             Meaning::Halt => {
                 self.obey(&Order::Stop);
                 // Where no commands are expected there are none to halt.
@@ -438,7 +441,7 @@ impl Turns {
     /// Starts the conversation about an utterance.
     fn converse(&mut self, utterance: u64) {
         if self.is_aloud {
-            log::info!(event = "barge_in", utterance = utterance; "somebody speaks over the assistant, which stops");
+            log::info!(event = "barge-in", utterance = utterance; "somebody speaks over the assistant, which stops");
             self.interrupt();
         }
         if self.config.speech.enabled {
@@ -519,6 +522,9 @@ impl Turns {
         match event {
             Event::Reply { .. } | Event::Failed { .. } => {
                 if self.unanswered.remove(&utterance) {
+                    if matches!(event, Event::Failed { .. }) {
+                        self.speech.signal(&self.config.speech, Earcon::Error);
+                    }
                     self.is_answered |= matches!(event, Event::Reply { .. });
                     self.tell(event);
                 }

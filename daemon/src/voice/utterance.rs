@@ -13,6 +13,9 @@ const TRAILING_MS: u32 = 160;
 /// How much longer it takes to be sure when somebody else goes on talking in the background.
 const DOUBT_MS: u32 = 200;
 
+/// How much more is kept of the sound while no utterance may begin.
+const BARRED_MS: u32 = 500;
+
 /// What the segmenter found.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Segment {
@@ -78,6 +81,8 @@ pub struct Segmenter {
     held: Vec<f32>,
     utterance: Option<Utterance>,
     awaited: Speaker,
+    /// No utterance begins for now.
+    is_barred: bool,
 }
 
 /// The utterance being heard.
@@ -116,6 +121,7 @@ impl Segmenter {
             held: Vec::new(),
             utterance: None,
             awaited: Speaker::Anybody,
+            is_barred: false,
         }
     }
 
@@ -183,6 +189,15 @@ impl Segmenter {
         self.awaited = speaker;
     }
 
+    /// Lets no utterance begin for now, because whoever speaks may be the assistant; or lets one begin, with a new onset and
+    /// what was heard up to [`BARRED_MS`] before it.
+    pub fn bar(&mut self, is_barred: bool) {
+        if self.is_barred && !is_barred {
+            self.vad.close();
+        }
+        self.is_barred = is_barred;
+    }
+
     /// Learns what was said before the present pause, if there is one.
     pub fn understand(&mut self, sense: Sense) {
         if let Some(utterance) = &mut self.utterance
@@ -214,6 +229,7 @@ impl Segmenter {
         let is_speech = self.vad.hear(judged);
         match self.utterance {
             Some(utterance) => self.go_on(utterance, is_speech, segments),
+            None if self.is_barred => self.forget_all_but(self.keep + samples(BARRED_MS)),
             None if is_speech && self.is_awaited() => {
                 segments.push(Segment::Started);
                 let told = self.tell(segments);

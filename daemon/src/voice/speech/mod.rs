@@ -8,6 +8,7 @@
 //! A sentence is synthesised while the one before is played and the one after is still written. The
 //! loudspeaker is opened when there is something to say, and kept for a while.
 
+mod earcon;
 mod mouth;
 mod pcm;
 mod playback;
@@ -23,7 +24,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::config;
-use mouth::Mouth;
+pub use earcon::Earcon;
+use mouth::{Kind, Mouth};
 pub use playback::FarEnd;
 use sentences::Sentences;
 use speakable::speakable;
@@ -144,6 +146,15 @@ impl Speech {
         self.mouth.stop(None);
     }
 
+    /// Plays a short sound, after what is being said, if the configuration wants any.
+    pub fn signal(&self, config: &config::Speech, earcon: Earcon) {
+        if config.earcons {
+            let id = self.count.fetch_add(1, Relaxed) + 1;
+            let (sounds, _) = self.mouth.say(id, Kind::Earcon, config.volume.get());
+            tokio::spawn(async move { sounds.send(earcon.sound()).await });
+        }
+    }
+
     /// Begins to say something, after what was begun before.
     #[must_use = "dropping it stops it"]
     pub fn begin(&self, config: &config::Speech, manner: &Manner) -> Speaking {
@@ -232,7 +243,8 @@ impl Utterance {
                 if sentence.is_empty() {
                     continue;
                 }
-                let (sounds, _) = begun.get_or_insert_with(|| self.mouth.say(self.id, self.volume));
+                let (sounds, _) =
+                    begun.get_or_insert_with(|| self.mouth.say(self.id, Kind::Voice, self.volume));
                 let spoken = match &self.synthesiser {
                     Ok(synthesiser) => synthesiser.speak(&sentence, sounds).await,
                     Err(error) => Err(error.clone()),

@@ -71,9 +71,19 @@ enum Command {
     Stop(Option<u64>),
 }
 
+/// What is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Words. While they are played the assistant speaks.
+    Voice,
+    /// A sign.
+    Earcon,
+}
+
 /// One speech, on its way to the loudspeaker.
 struct Speech {
     id: u64,
+    kind: Kind,
     /// What its samples are multiplied with.
     volume: f32,
     sounds: channel::Receiver<Sound>,
@@ -114,12 +124,14 @@ impl Mouth {
     pub fn say(
         self: &Arc<Self>,
         id: u64,
+        kind: Kind,
         volume: f32,
     ) -> (Sounds, oneshot::Receiver<Result<(), SpeechError>>) {
         let (sounds, received) = channel::channel(WAITING);
         let (done, outcome) = oneshot::channel();
         self.0.order(Command::Say(Speech {
             id,
+            kind,
             volume,
             sounds: received,
             done,
@@ -350,7 +362,8 @@ impl Speaker {
             .stream()
             .is_some_and(|it| it.has_reached(begin));
         // Between two speeches, and between two sentences, it goes on.
-        let is_speaking = !self.speeches.is_empty() && (self.is_speaking || is_heard);
+        let is_words = self.speeches.iter().any(|it| it.kind == Kind::Voice);
+        let is_speaking = is_words && (self.is_speaking || is_heard);
         if is_speaking != self.is_speaking {
             self.is_speaking = is_speaking;
             report(&self.said, Said::Speaking(is_speaking));
