@@ -148,7 +148,7 @@ async fn whoever_was_answered_may_interrupt_without_the_wake_word_and_a_televisi
     within(started.next()).await.unwrap();
     daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
 
-    let long = "One two three four five six seven eight nine ten. ".repeat(8);
+    let long = "One two three four five six seven eight nine ten. ".repeat(20);
     let (said, ()) = tokio::join!(daemon.voice().say(&long, SayOptions::default()), async {
         let begin = within(loudspeaker.sounds(0)).await;
         within(loudspeaker.reaches(begin + 2 * LOUDSPEAKER_RATE as usize)).await;
@@ -165,8 +165,6 @@ async fn whoever_was_answered_may_interrupt_without_the_wake_word_and_a_televisi
             .unwrap();
     });
     assert!(matches!(said, Err(Error::Cancelled(_))), "{said:?}");
-    let reply = within(replies.next()).await.unwrap();
-    assert_eq!(reply.args().unwrap().text, nano::ANSWER);
 }
 
 #[tokio::test(flavor = "multi_thread")]

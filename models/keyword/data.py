@@ -69,6 +69,9 @@ KEYWORDS = {
 ENDING = re.compile(r"\b(stop|halt)")
 # Who says how much. The two networks learned from people, and are slow.
 SHARE = {"espeak": 0.50, "pico": 0.15, "flite": 0.24, "joe": 0.09, "kokoro": 0.02}
+# Variants of espeak-ng that speak in every sixth shard of clips, which is kept aside, and in no other.
+ASIDE = ["Andy", "Mr", "Storm", "f2", "klatt5", "m7", "quincy", "steph2"]
+OTHERS = [name for name in speech.TRAINED if name not in ASIDE]
 
 
 def bounds(wave):
@@ -91,6 +94,29 @@ def with_command(say, phrase, tail):
     return wave, int(phonemes[min(count, len(phonemes) - 1)][0] * RATE)
 
 
+class Voices:
+    """Whoever speaks a shard: those that are trained on, or those that are kept aside."""
+
+    def __init__(self, aside):
+        self.variants = ASIDE if aside else OTHERS
+        self.share = {"espeak": 0.75, "flite": 0.25} if aside else SHARE
+        self.nano = nano.Speakers(self.share)
+
+    def espeak(self, rng):
+        """Says texts with one of espeak-ng's voices, always alike: samples and phonemes."""
+        voice = f"{rng.choice(speech.ACCENTS)}+{rng.choice(self.variants)}"
+        manner = rng.randint(125, 215), rng.randint(20, 80), rng.randint(25, 75)
+        return lambda text: self.nano.espeak.say(text, voice, *manner)
+
+    def say(self, text, rng):
+        """`text` by anyone."""
+        name = rng.choices(list(self.share), self.share.values())[0]
+        if name == "espeak":
+            return self.espeak(rng)(text)[0]
+        self.nano.share = {name: 1}
+        return self.nano.say(text, rng)[0]
+
+
 def speak(out, keyword, number, count):
     """A shard of clips: half the keyword, half what sounds like it. A line of JSON holds `say`, `offset`,
     `samples` and `end`: the sample at which the keyword ends, 0 where there is none."""
@@ -100,7 +126,7 @@ def speak(out, keyword, number, count):
     rng = random.Random(f"{keyword} {number}")
     about = KEYWORDS[keyword]
     near = about["near"].split("|")
-    commands, voices = language.Catalogue(), nano.Speakers(SHARE)
+    commands, voices = language.Catalogue(), Voices(number % 6 == 0)
     offset, lines = 0, []
     with open(path.with_suffix(".i16"), "wb") as samples:
         for at in range(count):
@@ -109,13 +135,11 @@ def speak(out, keyword, number, count):
             if rng.random() < 0.2:
                 tail = language.command(commands, rng).say
             if at % 2 == 0 and tail and not ENDING.search(tail):
-                voice = f"{rng.choice(speech.ACCENTS)}+{rng.choice(speech.TRAINED)}"
-                manner = rng.randint(125, 215), rng.randint(25, 75), rng.randint(30, 70)
-                wave, end = with_command(lambda text: voices.espeak.say(text, voice, *manner), text, tail)
+                wave, end = with_command(voices.espeak(rng), text, tail)
                 begin, last = bounds(wave)
             else:
                 mark = rng.choice(["", "", "!", "?", "."])
-                wave, _ = voices.say(f"{text} {tail}" if tail and at % 2 else text + mark, rng)
+                wave = voices.say(f"{text} {tail}" if tail and at % 2 else text + mark, rng)
                 begin, last = bounds(wave)
                 end = last if at % 2 == 0 else 0
             wave = wave[begin : last + 320]
@@ -165,18 +189,51 @@ class Recordings:
         return wave
 
 
-def surroundings(wave, level, rng, recordings):
+def stretched(wave, slower):
+    """`wave` so many times as long at the same pitch: pieces of 25 ms, each taken from where it fits best (WSOLA)."""
+    size, hop, reach = 400, 200, 80
+    window = np.hanning(size + 1)[:size]
+    count = int(len(wave) * slower) // hop + 1
+    padded = np.pad(wave, (reach, size + 2 * reach + hop + int(hop / slower)))
+    longer, follow = np.zeros(count * hop + size), padded[:size]
+    for piece in range(count):
+        at = int(piece * hop / slower)
+        at += int(np.correlate(padded[at : at + size + 2 * reach], follow, "valid").argmax()) if piece else reach
+        longer[piece * hop : piece * hop + size] += window * padded[at : at + size]
+        follow = padded[at + hop : at + hop + size]
+    return longer[: int(len(wave) * slower)].astype(np.float32)
+
+
+def varied(wave, rng):
+    """`wave` at another speed, now and then with a shorter or longer throat instead and a tempo of its own; and
+    how many times as long it is."""
+    count, roll = len(wave), rng.random()
+    if roll < 0.6:
+        speed = np.exp(rng.uniform(-0.17, 0.17))
+        wave = np.interp(np.arange(0, count - 1, speed), np.arange(count), wave).astype(np.float32)
+        if roll < 0.3:
+            wave = stretched(wave, speed * np.exp(rng.uniform(-0.12, 0.12)))
+    return wave, len(wave) / count
+
+
+# What is around a recording: how often the speaker is far away; noise, television, music; how loud these are, in dB.
+AROUND = {"far": 0.18, "company": (0.32, 0.54, 0.65), "decibel": (4, 24)}
+HARSH = {"far": 0.30, "company": (0.3, 0.58, 0.68), "decibel": (7, 24)}
+
+
+def surroundings(wave, level, rng, recordings, around=AROUND):
     """What room, microphone and company do to a recording whose speech is as loud as `level`."""
-    far = rng.random() < 0.18
+    far = rng.random() < around["far"]
     if far or rng.random() < 0.4:
         wave = sound.room(wave, rng, far)
     if rng.random() < 0.6:
         wave = sound.colour(wave, rng)
     roll = rng.random()
-    if roll < 0.65:
-        other = sound.noise if roll < 0.32 else recordings.television if roll < 0.54 else recordings.music
+    noise, television, music = around["company"]
+    if roll < music:
+        other = sound.noise if roll < noise else recordings.television if roll < television else recordings.music
         other = other(len(wave), rng)
-        wave = wave + other * (level / np.sqrt((other**2).mean() + 1e-9) * 10 ** (-rng.uniform(4, 24) / 20))
+        wave = wave + other * (level / np.sqrt((other**2).mean() + 1e-9) * 10 ** (-rng.uniform(*around["decibel"]) / 20))
     if rng.random() < 0.6:
         wave = wave + rng.standard_normal(len(wave)).astype(np.float32) * level * 10 ** rng.uniform(-3.5, -1.2)
     if rng.random() < 0.06:
@@ -190,11 +247,9 @@ def scene(clips, rng, recordings):
     and after them. Returns the seconds at which keywords end too."""
     pieces, ends, levels = [np.zeros(int(RATE * rng.uniform(2.0, 2.4)), np.float32)], [], []
     for clip, end in clips:
-        if rng.random() < 0.6:
-            speed = np.exp(rng.uniform(-0.17, 0.17))
-            clip = np.interp(np.arange(0, len(clip) - 1, speed), np.arange(len(clip)), clip).astype(np.float32)
-            end = int(end / speed)
-        clip = clip * 10 ** rng.uniform(-0.35, 0.1)
+        clip, longer = varied(clip, rng)
+        end = int(end * longer)
+        clip = clip * 10 ** rng.uniform(-0.2, 0.1)
         levels.append(sound.loudness(clip))
         if rng.random() < 0.4:  # somebody spoke until just now
             until = len(pieces[-1]) - int(RATE * rng.uniform(0.0, 0.9))
@@ -210,7 +265,7 @@ def scene(clips, rng, recordings):
             at = int(RATE * max(0, rng.uniform(-0.3, 0.4)))
             said = said[: max(0, len(pieces[-1]) - at)]
             pieces[-1][at : at + len(said)] += said * 10 ** rng.uniform(-0.3, 0.2)
-    return surroundings(np.concatenate(pieces), np.median(levels), rng, recordings), ends
+    return surroundings(np.concatenate(pieces), np.median(levels), rng, recordings, HARSH), ends
 
 
 def labelled(embeddings, ends, about):
@@ -275,12 +330,12 @@ def wordless(count, rng):
     return (wave + rng.standard_normal(count) * 10 ** rng.uniform(-5, -3)).astype(np.float32)
 
 
-def streams(out, number, recordings, front, count=50, seconds=30):
+def streams(out, number, part, recordings, front, count=50, seconds=30):
     """The features of a shard of streams without a keyword."""
-    path = out / "features" / f"streams-{number}.npz"
+    path = out / "features" / f"streams-{number}-{part}.npz"
     if path.exists():
         return
-    rng = np.random.default_rng([number, 99])
+    rng = np.random.default_rng([number, part, 99])
     parts = []
     for at in range(count):
         if at % 8 == 0:
@@ -288,24 +343,42 @@ def streams(out, number, recordings, front, count=50, seconds=30):
         elif at % 8 == 1:
             wave = recordings.television(RATE * seconds, rng) * 10 ** rng.uniform(-1.5, 0)
         else:
-            wave = surroundings(talk(RATE * seconds, rng, recordings.one), 0.15, rng, recordings)
+            one = lambda rng: varied(recordings.one(rng), rng)[0]
+            wave = surroundings(talk(RATE * seconds, rng, one), 0.15, rng, recordings, (AROUND, HARSH)[at % 2])
         embeddings = front(wave)
         parts.append((embeddings, labelled(embeddings, [], {})))
     save_features(path, parts)
+
+
+def aside_recordings(count):
+    """Sentences by the voices that are kept aside."""
+    rng, voices = random.Random(6), Voices(True)
+    commands, chatter = language.Catalogue(), language.Talk()
+    valid = nano.valid_sentences(commands)
+    said = []
+    while len(said) < count:
+        say = nano.draw(commands, chatter, valid, rng).say
+        if not ENDING.search(say):
+            wave = voices.say(say, rng)
+            said.append(wave / np.abs(wave).max() * 0.6)
+    aside = Recordings([])
+    aside.one = lambda rng: said[rng.integers(count)]
+    return aside
 
 
 def train(out, clips, folders):
     """Clips and features of everything, in shards of 500 clips and of 25 minutes."""
     for name in ("speech", "features"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    recordings, front = Recordings(folders), features.Frontend()
+    recordings, aside, front = Recordings(folders), aside_recordings(2000), features.Frontend()
     for number in range(clips // 500):
+        about = aside if number % 6 == 0 else recordings
         for keyword in KEYWORDS:
             speak(out, keyword, number, 500)
-            for again in range(4):
-                scenes(out, keyword, number, again, recordings, front)
+            for again in range(6):
+                scenes(out, keyword, number, again, about, front)
         for part in range(3):
-            streams(out, number * 3 + part, recordings, front)
+            streams(out, number, part, about, front)
 
 
 class Strangers:

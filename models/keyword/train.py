@@ -1,9 +1,9 @@
 """Trains a keyword on what `data.py train` has made: `python train.py KEYWORD [OUT [STEPS]]`.
 
-A small network over 16 embeddings. It learns from as many windows of the keyword as a third of those without it;
-half of the latter are taken from those that it likes best (mined anew a few times), for the rest of speech is
-easily told apart. Every sixth shard is kept aside, and says where the threshold is to be: its bias is moved so
-that it is at 0.5. Writes KEYWORD.onnx beside this file, and OUT/KEYWORD.log.
+Two small networks over 16 embeddings, asked together. They learn from keywords spoken and, in three equal parts, from
+windows of the clips that are none, of the streams, and of those of the streams that they like best (mined anew a few
+times). Every sixth shard is kept aside, and says where the threshold is to be: the bias is moved so that it is at 0.5.
+Writes KEYWORD.onnx beside this file, and OUT/KEYWORD.log.
 """
 
 import json
@@ -23,7 +23,14 @@ import features
 from data import KEYWORDS
 
 HERE = Path(__file__).parent
-BATCH, POSITIVE = 768, 192
+# Keywords spoken, and windows without one, of a step.
+SPOKEN, OTHERS = 64, 576
+# Of so many windows without a keyword those are taken that the network likes best.
+MINED, HARDEST = 600000, 15000
+# How many embeddings the networks that are asked together squeeze at a time.
+WIDTHS = (1, 3)
+# How much the best windows of a keyword count, against all of them.
+BEST = 0.6
 # False accepts an hour that are aimed at, over the speech kept aside.
 AIM = {"hey_gemma": 0.4, "stop": 2.0}
 
@@ -41,24 +48,55 @@ def load(out, keyword, aside):
     return torch.from_numpy(embeddings), torch.from_numpy(labels), begin
 
 
-class Last(nn.Module):
-    """The last embeddings of a window: those that a short word can be in."""
+class Scaled(nn.Module):
+    """Embeddings of mean 0 and deviation 1."""
 
-    def __init__(self, count):
+    def __init__(self, embeddings):
         super().__init__()
-        self.count = count
+        self.register_buffer("mean", embeddings.float().mean(0))
+        self.register_buffer("deviation", embeddings.float().std(0))
 
     def forward(self, windows):
-        return windows[:, -self.count :]
+        return (windows - self.mean) / self.deviation
 
 
-def network(span):
-    """16 embeddings of 96 numbers to one logit: each is squeezed to 48, and the last `span` are looked at together."""
+class Beside(nn.Module):
+    """The last embeddings of a window (those that a short word can be in), each together with those beside it."""
+
+    def __init__(self, span, size, width):
+        super().__init__()
+        self.begin, self.count = features.WINDOW - span, span - width + 1
+        self.parts = nn.ModuleList(nn.Linear(96, size, bias=not part) for part in range(width))
+
+    def forward(self, windows):
+        return sum(
+            part(windows[:, self.begin + at : self.begin + at + self.count]) for at, part in enumerate(self.parts)
+        )
+
+
+def network(span, width):
+    """16 embeddings of 96 numbers to one logit: `width` of them at a time are squeezed to 64, and all are looked at together."""
+    beside = Beside(span, 64, width)
     return nn.Sequential(
-        nn.Linear(96, 48), Last(span), nn.Flatten(), nn.Dropout(0.1),
-        nn.Linear(48 * span, 128), nn.LayerNorm(128), nn.ReLU(), nn.Dropout(0.2),
-        nn.Linear(128, 64), nn.LayerNorm(64), nn.ReLU(), nn.Linear(64, 1),
+        beside, *[nn.ReLU()] * (width > 1), nn.Flatten(), nn.Dropout(0.1),
+        nn.Linear(64 * beside.count, 160), nn.LayerNorm(160), nn.ReLU(), nn.Dropout(0.1),
+        nn.Linear(160, 64), nn.LayerNorm(64), nn.ReLU(), nn.Linear(64, 1),
     )
+
+
+class Panel(nn.Module):
+    """Networks that are asked together: the mean of their logits counts."""
+
+    def __init__(self, span, widths):
+        super().__init__()
+        self.members = nn.ModuleList(network(span, width) for width in widths)
+
+    def each(self, windows):
+        """(windows, members)."""
+        return torch.cat([member(windows) for member in self.members], 1)
+
+    def forward(self, windows):
+        return sum(member(windows) for member in self.members) / len(self.members)
 
 
 BACK = torch.arange(-features.WINDOW + 1, 1)
@@ -78,32 +116,32 @@ def logits(model, embeddings, at):
     return found
 
 
-def runs(found, labels, patience):
-    """The highest held logit of each keyword spoken: of each run of windows that have to fire."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], labels == 1, [0]]).astype(np.int8)))
-    pairs = zip(edges[::2], edges[1::2])
-    return np.array([evaluate.held(found[a:b], patience)[patience - 1 :].max(initial=-99) for a, b in pairs])
+def edges(labels):
+    """Where each keyword's windows begin, and how many they are: each run of windows that have to fire."""
+    found = torch.diff(F.pad((labels == 1).int(), (1, 1)))
+    begin = torch.where(found == 1)[0]
+    return begin, torch.where(found == -1)[0] - begin
 
 
-def judge(model, mean, deviation, kept, keyword):
-    """(threshold, false rejects at it) by what was kept aside, and the logits that have to be told apart."""
-    embeddings, labels, begin = kept
+def judge(model, kept, keyword):
+    """What was kept aside says: the threshold, the false rejects at it, those at some false accepts an hour, and the hours."""
+    embeddings, labels, first = kept
     at = torch.arange(features.WINDOW - 1, len(labels))
     found = np.full(len(labels), -99, np.float32)
-    found[at] = logits(model, (embeddings - mean) / deviation, at)
-    patience = evaluate.PATIENCE[keyword]
+    found[at] = logits(model, embeddings, at)
     found = np.where(labels < 0, -99, found)
-    spoken = runs(found[:begin], labels[:begin].numpy(), patience)
-    silent = evaluate.held(found[begin:], patience)
+    patience = evaluate.PATIENCE[keyword]
+    pairs = [(begin, begin + count) for begin, count in zip(*(part.tolist() for part in edges(labels[:first])))]
+    spoken = np.array([evaluate.held(found[a:b], patience)[patience - 1 :].max(initial=-99) for a, b in pairs])
+    silent = evaluate.held(found[first:], patience)
     hours = len(silent) * features.CHUNK / features.RATE / 3600
-    steps = np.arange(-4, 12, 0.25)
+    steps = np.arange(-4, 12, 0.1)
     hourly = np.array([evaluate.accepts(silent, step) / hours for step in steps])
-    rejects = np.array([(spoken < step).mean() for step in steps])
-    few, kind = steps[hourly <= AIM[keyword]], steps[rejects <= 0.02]
-    lowest = few[0] if len(few) else steps[-1]
-    highest = kind[-1] if len(kind) else steps[0]
-    threshold = (lowest + highest) / 2 if highest > lowest else lowest
-    return float(threshold), float((spoken < threshold).mean()), float(lowest), float(highest), round(hours, 2)
+    lowest = lambda aim: float(steps[hourly <= aim].min(initial=steps[-1]))
+    rejected = lambda threshold: round(float((spoken < threshold).mean()), 4)
+    threshold = lowest(AIM[keyword])
+    at_aims = {aim: rejected(lowest(aim)) for aim in (0.25, 0.5, 1, 2, 5)}
+    return threshold, {"rejected": rejected(threshold), "at": at_aims, "threshold": round(threshold, 2), "hours": round(hours, 2)}
 
 
 def mixed(windows):
@@ -117,45 +155,47 @@ def train(keyword, out, steps):
     """Trains, and returns the network as it takes raw embeddings."""
     torch.manual_seed(7)
     log = open(out / f"{keyword}.log", "a")
-    began = time.time()
-    embeddings, labels, _ = load(out, keyword, False)
+    began, patience = time.time(), evaluate.PATIENCE[keyword]
+    embeddings, labels, first = load(out, keyword, False)
     kept = load(out, keyword, True)
-    mean, deviation = embeddings.float().mean(0), embeddings.float().std(0)
-    embeddings = ((embeddings - mean) / deviation).half()
-    ours, others = torch.where(labels == 1)[0], torch.where(labels == 0)[0]
-    hard = others
-    model = network(KEYWORDS[keyword]["span"])
+    begins, counts = edges(labels)
+    others = torch.where(labels == 0)[0]
+    near, streams = others[others < first], others[others >= first]
+    hard, steps_of = streams, torch.arange(int(counts.max()))
+    scaled, model = Scaled(embeddings), Panel(KEYWORDS[keyword]["span"], WIDTHS)
+    whole = lambda: nn.Sequential(scaled, average.module)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.995))
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.15)
+    pick = lambda among, count: torch.randint(len(among), (count,))
     for step in range(steps + 1):
         if step and step % (steps // 6) == 0:
-            found = logits(average.module, embeddings, others)
-            hard = others[found.topk(min(len(others), 20000)).indices]
-            threshold, rejected, lowest, highest, hours = judge(average.module, mean, deviation, kept, keyword)
-            line = {"step": step, "seconds": round(time.time() - began), "loss": round(loss.item(), 4),
-                    "rejected": round(rejected, 4), "threshold": threshold, "lowest": lowest, "highest": highest,
-                    "aside_hours": hours}
+            some = streams[torch.randperm(len(streams))[:MINED]]
+            found = logits(whole(), embeddings, some)
+            hard = some[found.topk(min(len(some), HARDEST)).indices]
+            threshold, figures = judge(whole(), kept, keyword)
+            line = {"step": step, "seconds": round(time.time() - began), "loss": round(loss.item(), 4)} | figures
             print(json.dumps(line), file=log, flush=True)
         if step == steps:
             break
-        pick = lambda among, count: among[torch.randint(len(among), (count,))]
-        at = torch.cat([pick(ours, POSITIVE), pick(hard, (BATCH - POSITIVE) // 2), pick(others, (BATCH - POSITIVE) // 2)])
-        found = model(mixed(gather(embeddings, at))).squeeze(1)
-        loss = F.binary_cross_entropy_with_logits(found, (labels[at] == 1).float())
+        spoken = pick(begins, SPOKEN)
+        ours = begins[spoken][:, None] + torch.minimum(steps_of, counts[spoken][:, None] - 1)
+        rest = torch.cat([among[pick(among, OTHERS // 3)] for among in (near, streams, hard)])
+        found = model.each(mixed(scaled(gather(embeddings, torch.cat([ours.flatten(), rest])))))
+        ours, rest = found[: ours.numel()].view(SPOKEN, -1, len(WIDTHS)), found[ours.numel() :]
+        # Of a keyword it is enough that those windows in a row fire that like it best.
+        best = ours.unfold(1, patience, 1).amin(-1).amax(1)
+        loss = 0.25 * (BEST * F.softplus(-best).mean() + (1 - BEST) * F.softplus(-ours).mean()) + 0.75 * F.softplus(rest).mean()
         optimizer.zero_grad()
-        loss.backward()
+        (loss * len(WIDTHS)).backward()
         optimizer.step()
         schedule.step()
         average.update_parameters(model)
-    model = average.module
-    # The threshold becomes 0.5, and the embeddings' mean and deviation part of the first weights.
+    # The threshold becomes 0.5.
     with torch.no_grad():
-        model[-1].bias -= threshold
-        first = model[0]
-        first.bias -= first.weight @ (mean / deviation)
-        first.weight /= deviation
-    return nn.Sequential(*model, nn.Sigmoid()).eval()
+        for member in average.module.members:
+            member[-1].bias -= threshold
+    return nn.Sequential(whole(), nn.Sigmoid()).eval()
 
 
 def export(model, keyword):

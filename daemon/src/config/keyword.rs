@@ -56,7 +56,7 @@ impl Default for Word {
             model: Path::new("/usr/share/gemmad/models/keyword").join("hey_gemma.onnx"),
             means: Meaning::Wake,
             threshold: Fraction(0.5),
-            patience: Bounded(2),
+            patience: Bounded(1),
         }
     }
 }

@@ -539,12 +539,14 @@ impl Listener {
         match self.interruption.hear(&stream.sound, is_person) {
             Some(Guess::Somebody) => {
                 log::debug!("somebody seems to speak: the assistant pauses");
+                stream.segmenter.guess_beginning();
                 self.hold(true);
             }
             Some(Guess::Quiet) => {
                 stream.segmenter.bar(false);
             }
             Some(Guess::Nobody) => {
+                log::debug!("it was nobody: the assistant goes on");
                 stream.segmenter.bar(true);
                 self.hold(false);
             }

@@ -30,9 +30,11 @@ const PAUSE_MS: u32 = 704;
 /// most of what the room gives back.
 const ECHO_MS: u32 = 240;
 
-/// How long after a pause in which nobody was heard there is no other, in ms; each time in one speech twice as long. What
-/// was mistaken for somebody is so again, and an assistant that stutters is worse than one that is a little slow to stop.
+/// How long after a pause in which nobody was heard there is no other, in ms: twice as long each time in one speech, up to
+/// the second. What was mistaken for somebody is so again, and an assistant that stutters is worse than one that is a little
+/// slow to stop.
 const PATIENCE_MS: u32 = 1000;
+const MOST_PATIENCE_MS: u32 = 4000;
 
 /// Powers of a frame.
 #[derive(Debug, Clone, Copy, Default)]
@@ -149,7 +151,7 @@ impl Interruption {
             Some(_) => {
                 self.pause = None;
                 self.patience = self.next_patience;
-                self.next_patience *= 2;
+                self.next_patience = (2 * self.next_patience).min(samples(MOST_PATIENCE_MS));
                 return Some(Guess::Nobody);
             }
             None if self.evidence >= FRAMES && self.patience == 0 => {
@@ -171,4 +173,117 @@ fn power(frame: &[f32]) -> f32 {
 /// Of the mean of two powers.
 fn decibels(sum: f32) -> f32 {
     10.0 * (sum / 2.0).max(1e-10).log10()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::voice::echo::Canceller;
+    use crate::voice::resample::RATE;
+    use crate::voice::sounds::{silence, spoken};
+    use crate::voice::speech::FarEnd;
+
+    /// How late the echo comes, and in which pieces sound is played and captured, in ms.
+    const DELAY_MS: u32 = 90;
+    const PLAYED_MS: u32 = 20;
+    const CAPTURED_MS: u32 = 32;
+
+    /// What a microphone hears of this: 10 dB quieter, and with the walls.
+    fn echoed(played: &[f32]) -> Vec<f32> {
+        let walls = [
+            (0, 0.3),
+            (130, 0.1),
+            (410, -0.08),
+            (1100, 0.06),
+            (2300, -0.03),
+        ];
+        let mut heard = vec![0.0; samples(DELAY_MS) + played.len() + 2300];
+        for (later, gain) in walls {
+            let heard = &mut heard[samples(DELAY_MS) + later..];
+            for (sample, played) in heard.iter_mut().zip(played) {
+                *sample += gain * played;
+            }
+        }
+        heard
+    }
+
+    /// The assistant says `played`, and the microphone captures `captured`: what is guessed, and when, in samples; and what
+    /// the canceller leaves for the model.
+    fn guesses(played: &[f32], captured: &[f32]) -> (Vec<(usize, Guess)>, Vec<f32>) {
+        let (mut loudspeaker, far_end) = FarEnd::of_test(RATE);
+        let mut canceller = Canceller::new(far_end);
+        let mut interruption = Interruption::new();
+        let mut sound = Cleaned::default();
+        let (mut guesses, mut linear) = (Vec::new(), Vec::new());
+        let mut played = played.chunks(samples(PLAYED_MS));
+        let mut until = 0;
+        for (nth, piece) in captured.chunks(samples(CAPTURED_MS)).enumerate() {
+            let now = (nth + 1) * samples(CAPTURED_MS);
+            while until + samples(PLAYED_MS) <= now {
+                until += samples(PLAYED_MS);
+                for sample in played.next().unwrap_or(&[0.0; 320]) {
+                    loudspeaker.push(*sample).unwrap();
+                }
+            }
+            sound.clear();
+            canceller.clean(piece, &mut sound);
+            linear.extend_from_slice(&sound.linear);
+            if canceller.knows_room() {
+                let guess = interruption.hear(&sound, |_| true);
+                guesses.extend(guess.map(|guess| (now, guess)));
+            }
+        }
+        (guesses, linear)
+    }
+
+    fn speech() -> Vec<f32> {
+        let sentence =
+            spoken("I have found three recipes for you and the first one is a soup of tomatoes");
+        [
+            sentence.clone(),
+            silence(200),
+            sentence.clone(),
+            silence(350),
+            sentence,
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn the_assistant_does_not_take_its_own_voice_for_somebody() {
+        let played = speech();
+        let (guesses, linear) = guesses(&played, &echoed(&played));
+        assert_eq!(guesses, []);
+        let power = |sound: &[f32]| sound.iter().map(|it| it * it).sum::<f32>();
+        let last = linear.len() / 2;
+        let left = power(&linear[last..]) / power(&echoed(&played)[last..]);
+        assert!(left < 0.1, "{left} of the echo is left");
+    }
+
+    #[test]
+    fn somebody_who_speaks_over_it_is_noticed_soon_and_left_whole() {
+        let played = speech();
+        let mut captured = echoed(&played);
+        let words = spoken("turn on the kitchen light");
+        let begin = samples(6000);
+        for (sample, word) in captured[begin..].iter_mut().zip(&words) {
+            *sample += 0.4 * word;
+        }
+        let (guesses, linear) = guesses(&played, &captured);
+        let (at, guess) = guesses[0];
+        assert_eq!(guess, Guess::Somebody);
+        let late = (at.saturating_sub(begin)) * 1000 / RATE as usize;
+        assert!(at > begin && late < 350, "{late} ms");
+        // It never paused here, so that the last of it is in an echo too.
+        assert!(
+            guesses[1..]
+                .iter()
+                .any(|(_, guess)| *guess == Guess::Nobody)
+        );
+        let near = begin..begin + words.len();
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        let (heard, words) = (&linear[near], &words[..]);
+        let likeness = dot(heard, words) / (dot(heard, heard) * dot(words, words)).sqrt();
+        assert!(likeness > 0.85, "{likeness}");
+    }
 }

@@ -14,7 +14,10 @@ const TRAILING_MS: u32 = 160;
 const DOUBT_MS: u32 = 200;
 
 /// How much more is kept of the sound while no utterance may begin.
-const BARRED_MS: u32 = 500;
+const BARRED_MS: u32 = 600;
+
+/// How long somebody may have spoken already when it is guessed that they do, and a little more.
+const GUESSED_MS: u32 = 320;
 
 /// What the segmenter found.
 #[derive(Debug, Clone, PartialEq)]
@@ -196,6 +199,11 @@ impl Segmenter {
             self.vad.close();
         }
         self.is_barred = is_barred;
+    }
+
+    /// Forgets what was heard more than [`GUESSED_MS`] ago, because somebody seems to have begun since.
+    pub fn guess_beginning(&mut self) {
+        self.forget_all_but(samples(GUESSED_MS));
     }
 
     /// Learns what was said before the present pause, if there is one.

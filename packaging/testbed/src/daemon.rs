@@ -132,16 +132,13 @@ impl Setup<'_> {
             .set("commands", "folders", vec![folder.display().to_string()])
     }
 
-    /// Lets it wait for one of the words that come with it, `hey_gemma` or `stop`, which means `wake` or `halt`, with the
-    /// patience that `gemmad.toml` has for it.
+    /// Lets it wait for one of the words that come with it, `hey_gemma` or `stop`, which means `wake` or `halt`.
     #[must_use]
     pub fn keyword(self, word: &str, means: &str) -> Self {
         let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/keyword");
-        let patience = if means == "halt" { 1 } else { 2 };
-        let keys: [(&str, toml::Value); 3] = [
+        let keys: [(&str, toml::Value); 2] = [
             ("model", format!("{models}/{word}.onnx").into()),
             ("means", means.into()),
-            ("patience", patience.into()),
         ];
         let word: toml::Table = keys
             .into_iter()

@@ -49,6 +49,20 @@ pub struct FarEnd {
 }
 
 impl FarEnd {
+    /// One of a loudspeaker that plays what is pushed into the ring.
+    #[cfg(test)]
+    pub fn of_test(rate: u32) -> (Producer<f32>, Self) {
+        let (producer, ring) = RingBuffer::new(FAR_END_SECONDS * rate as usize);
+        let shared = Arc::new(Shared {
+            pulse: Arc::new(Pulse::of_this_thread()),
+            heard: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            cut: AtomicU64::new(0),
+            is_held: AtomicBool::new(false),
+        });
+        (producer, Self { rate, ring, shared })
+    }
+
     /// Appends what the device took since the last call, silence included. It is heard some 10 ms later.
     pub fn read(&mut self, output: &mut Vec<f32>) {
         // There is always as much to read as the ring says: this is its only reader.
