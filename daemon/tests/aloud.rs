@@ -9,7 +9,7 @@ use gemmad_testbed::{Bus, Daemon, Echo, LOUDSPEAKER_RATE, Loudspeaker, Microphon
 use tokio::time::timeout;
 
 /// A pause in which nobody speaks any more: longer than the assistant listens whether somebody speaks over it.
-const SILENCE: Duration = Duration::from_millis(1000);
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -37,6 +37,10 @@ pub enum Suppression {
 /// `[voice]`. Times are milliseconds.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of a file, each for itself"
+)]
 pub struct Voice {
     /// When the microphone listens.
     pub mode: Mode,

@@ -388,7 +388,7 @@ impl Listener {
     fn may_be_interrupted(&self) -> bool {
         self.aloud != Aloud::Not
             && self.is_cancelled()
-            && (self.listening != Listening::No || self.config.voice.mode == Mode::Wake)
+            && (self.listening != Listening::No || self.may_follow_up())
     }
 
     /// Lets it pause, or go on.
@@ -502,8 +502,8 @@ impl Listener {
         let canceller = self.canceller.as_mut();
         stream.clean(canceller.filter(|_| self.config.voice.barge_in));
         self.meter.push(&stream.samples);
-        let spotter = self.spotter.as_mut();
-        let spotted = spotter.map(|it| it.push(&stream.sound.suppressed));
+        let words = self.spotter.as_mut();
+        let spotted = words.map(|it| it.push(&stream.sound.suppressed));
         if matches!(self.aloud, Aloud::Until(end) if end <= moved) {
             self.aloud = Aloud::Not;
         }
@@ -542,9 +542,7 @@ impl Listener {
                 stream.segmenter.guess_beginning();
                 self.hold(true);
             }
-            Some(Guess::Quiet) => {
-                stream.segmenter.bar(false);
-            }
+            Some(Guess::Quiet) => stream.segmenter.bar(false),
             Some(Guess::Nobody) => {
                 log::debug!("it was nobody: the assistant goes on");
                 stream.segmenter.bar(true);

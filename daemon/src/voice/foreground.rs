@@ -98,10 +98,10 @@ impl Foreground {
         self.levels.back().copied().unwrap_or(NOTHING)
     }
 
-    /// Whether this level is that of whoever spoke in the utterance before.
+    /// Whether this level is that of whoever spoke in the utterance before; nobody's, if there was none.
     pub(super) fn is_same_at(&self, level: f32) -> bool {
         let before = self.loudest.first();
-        before.is_none_or(|before| level >= before - QUIETER)
+        before.is_some_and(|before| level >= before - QUIETER)
     }
 
     /// Half-way between the background and the person in dB, and never close to the person.

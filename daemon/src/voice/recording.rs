@@ -40,7 +40,7 @@ impl Recording {
         let path = self.path.display().to_string();
         match self.try_write() {
             Ok(()) => {
-                log::warn!("what was said is recorded in {path}; [voice] record turns that off")
+                log::warn!("what was said is recorded in {path}; [voice] record turns that off");
             }
             Err(error) => log::warn!("what was said cannot be recorded in {path}: {error}"),
         }

@@ -92,6 +92,9 @@ impl Drop for FarEnd {
     }
 }
 
+/// Our ends of two rings: what is to be played, and what was.
+type Rings = (Producer<f32>, Consumer<f32>);
+
 /// An open loudspeaker. It plays silence while nothing is written. Dropping it closes the device.
 pub struct Playback {
     /// Samples per second. Each is played on every channel.
@@ -187,7 +190,7 @@ fn build_as<T>(
     device: &Device,
     config: StreamConfig,
     shared: Arc<Shared>,
-) -> Result<(Stream, (Producer<f32>, Consumer<f32>)), cpal::Error>
+) -> Result<(Stream, Rings), cpal::Error>
 where
     T: SizedSample + FromSample<f32>,
 {

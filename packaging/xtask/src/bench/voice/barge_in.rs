@@ -26,7 +26,7 @@ const LONG: &str = "I have found three recipes for you. The first one is a soup 
                     be sunny in the morning, with rain later in the afternoon, so take an umbrella when you leave. ";
 
 /// How long it speaks before somebody does, at first, and how much longer each time: so that words and pauses are met.
-const BEFORE: Duration = Duration::from_millis(4000);
+const BEFORE: Duration = Duration::from_secs(4);
 const LATER: Duration = Duration::from_millis(270);
 
 /// Silence after which it has stopped.

@@ -9,7 +9,7 @@ use gemmad_testbed::{Bus, Daemon, Microphone, Model};
 use super::{Bench, Figure};
 
 /// Time over which it is observed.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// Measures processor time and memory in mode `wake`, in a room whose microphone hisses a little.
 pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
