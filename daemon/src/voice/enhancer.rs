@@ -94,6 +94,7 @@ mod tests {
     use crate::voice::sounds::{noise, spoken};
 
     /// The mean level of a sound in dB.
+    #[expect(clippy::cast_precision_loss, reason = "some seconds")]
     fn loudness(sound: &[f32]) -> f32 {
         let power = sound.iter().map(|it| it * it).sum::<f32>() / sound.len() as f32;
         10.0 * power.log10()
