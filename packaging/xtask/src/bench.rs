@@ -38,9 +38,14 @@ pub enum Benchmark {
     Overhead,
     /// A spoken turn on the engine, by how long it was, against llama.cpp's whole clip.
     Turn,
-    /// Through microphone, loudspeaker and bus: how soon it answers, how soon it stops when somebody speaks over it, what
-    /// it costs while nobody does.
+    /// From the end of speech to the first token and the first sound of the answer, through microphone and bus.
     Voice,
+    /// Somebody speaks over the assistant: how soon it is silent.
+    BargeIn,
+    /// What listening costs while nobody speaks.
+    Idle,
+    /// A microphone that is pulled out and put back 50 times, as another one each time.
+    Replug,
     /// An hour of its own voice: whether it ever takes that for somebody. Only when asked for.
     Monologue,
     /// When an utterance is over: in quiet, in noise, beside a television.
@@ -79,7 +84,7 @@ impl Benchmark {
     fn is_timed(self) -> bool {
         !matches!(
             self,
-            Self::Nano | Self::Endpoint | Self::Keyword | Self::Monologue
+            Self::Nano | Self::Endpoint | Self::Keyword | Self::Monologue | Self::Replug
         )
     }
 }
@@ -119,8 +124,11 @@ pub fn run(
                 Benchmark::Speed => speed::measure(&bench).await,
                 Benchmark::Overhead => overhead::measure(&bench).await,
                 Benchmark::Turn => turn::measure(&bench).await,
-                Benchmark::Voice => voice::measure(&bench).await,
-                Benchmark::Monologue => voice::monologue(&bench).await,
+                Benchmark::Voice => voice::answer::measure(&bench).await,
+                Benchmark::BargeIn => voice::barge_in::measure(&bench).await,
+                Benchmark::Monologue => voice::barge_in::monologue(&bench).await,
+                Benchmark::Idle => voice::idle::measure(&bench).await,
+                Benchmark::Replug => voice::replug::measure(&bench).await,
                 Benchmark::Endpoint => endpoint::measure(&bench).await,
                 Benchmark::Keyword => keyword::measure(&bench).await,
                 Benchmark::Halt => keyword::halting(&bench).await,

@@ -1,14 +1,13 @@
 //! What a voice assistant feels like: how soon it answers, how soon it stops when somebody speaks over it, what it
 //! costs while nobody does, and whether it hears again after its microphone was gone.
 
-mod answer;
-mod barge_in;
-mod idle;
-mod replug;
+pub mod answer;
+pub mod barge_in;
+pub mod idle;
+pub mod replug;
 
 use std::time::Duration;
 
-use anyhow::Result;
 use gemmad_testbed::{Echo, speech};
 
 use super::{Bench, Figure};
@@ -23,20 +22,6 @@ const ECHO: Echo = Echo {
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Measures all but [`monologue`].
-pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
-    let mut figures = answer::measure(bench).await?;
-    figures.extend(barge_in::measure(bench).await?);
-    figures.extend(idle::measure(bench).await?);
-    figures.extend(replug::measure(bench).await?);
-    Ok(figures)
-}
-
-/// Lets it speak for an hour with nobody in the room.
-pub async fn monologue(bench: &Bench) -> Result<Vec<Figure>> {
-    barge_in::monologue(bench).await
-}
 
 /// Root mean square of each 10 ms.
 fn levels(sound: &[f32]) -> impl Iterator<Item = f32> {
