@@ -220,6 +220,8 @@ fn release() -> Result<PathBuf> {
     std::fs::create_dir_all(&programs)?;
     for program in PROGRAMS.map(|name| target.join("release").join(name)) {
         let copy = programs.join(program.file_name().unwrap_or_default());
+        // One that runs cannot be written to. The first time there is none.
+        let _ = std::fs::remove_file(&copy);
         std::fs::copy(&program, copy)
             .with_context(|| format!("cannot copy {}", program.display()))?;
     }

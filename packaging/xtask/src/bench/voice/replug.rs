@@ -39,9 +39,14 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let mut before = (0, 0.0);
     for (nth, (rate, channels)) in ENCODINGS.iter().cycle().take(TIMES).enumerate() {
         microphone.unplug_for(Encoding::of_16_bits(*rate, *channels));
-        is_there(&daemon, false).await?;
-        microphone.plug_in().await?;
-        is_there(&daemon, true).await?;
+        let replugged = async {
+            is_there(&daemon, false).await?;
+            microphone.plug_in().await?;
+            is_there(&daemon, true).await
+        };
+        replugged
+            .await
+            .with_context(|| format!("at {nth}, gemmad said:\n{}", daemon.log()))?;
         microphone.play(&sound).await?;
         let reply = timeout(PATIENCE, replies.next()).await;
         let text = match reply {
