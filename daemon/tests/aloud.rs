@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use gemmad_api::{Error, SayOptions, TranscribeOptions, VoiceState};
-use gemmad_testbed::{Bus, Daemon, Echo, LOUDSPEAKER_RATE, Loudspeaker, Microphone, nano, speech};
+use gemmad_testbed::{Bus, Daemon, LOUDSPEAKER_RATE, Loudspeaker, Microphone, nano, speech};
 use tokio::time::timeout;
 
 /// A pause in which nobody speaks any more: longer than the assistant listens whether somebody speaks over it.
@@ -109,13 +109,7 @@ async fn a_caller_who_leaves_is_not_spoken_for_any_longer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spoken_question_is_answered_aloud_and_the_answer_is_not_heard_as_a_question() {
     let bus = Bus::start().await.unwrap();
-    let loudspeaker = Loudspeaker::alsa().unwrap();
-    let echo = Echo {
-        delay: Duration::from_millis(60),
-        gain: 0.3,
-        reverberation: Duration::from_millis(200),
-    };
-    let microphone = Microphone::alsa_beside(&loudspeaker, Some(echo)).unwrap();
+    let (loudspeaker, microphone) = Microphone::in_a_room(0.5).unwrap();
     let mut daemon = Daemon::setup(&bus)
         .microphone(&microphone)
         .loudspeaker(&loudspeaker)
@@ -144,13 +138,7 @@ async fn a_spoken_question_is_answered_aloud_and_the_answer_is_not_heard_as_a_qu
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_speaks_over_the_assistant_silences_it_and_is_heard() {
     let bus = Bus::start().await.unwrap();
-    let loudspeaker = Loudspeaker::alsa().unwrap();
-    let echo = Echo {
-        delay: Duration::from_millis(60),
-        gain: 0.3,
-        reverberation: Duration::from_millis(200),
-    };
-    let microphone = Microphone::alsa_beside(&loudspeaker, Some(echo)).unwrap();
+    let (loudspeaker, microphone) = Microphone::in_a_room(0.3).unwrap();
     let mut daemon = Daemon::setup(&bus)
         .microphone(&microphone)
         .loudspeaker(&loudspeaker)

@@ -59,14 +59,6 @@ async fn push_to_talk(daemon: &Daemon) {
     daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
 }
 
-/// Waits until there is a microphone, or none.
-async fn microphone_is(daemon: &Daemon, there: bool) {
-    let mut changes = daemon.voice().receive_device_changed().await;
-    while daemon.voice().device().await.unwrap().is_empty() == there {
-        changes.next().await.expect("the daemon lives");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn three_spoken_turns_through_alsa_are_transcribed_and_answered() {
     let bus = Bus::start().await.unwrap();
@@ -255,7 +247,7 @@ async fn a_microphone_that_disappears_is_missed_and_heard_again_when_it_is_back(
             nano::ANSWER
         );
         microphone.unplug();
-        microphone_is(&daemon, false).await;
+        daemon.until_microphone_is(false).await.unwrap();
         let mut problems = daemon.voice().receive_problem_changed().await;
         while daemon.voice().problem().await.unwrap().is_empty() {
             problems.next().await.expect("the daemon lives");
@@ -268,7 +260,7 @@ async fn a_microphone_that_disappears_is_missed_and_heard_again_when_it_is_back(
         assert_eq!(text, nano::ANSWER);
 
         microphone.plug_in().await.unwrap();
-        microphone_is(&daemon, true).await;
+        daemon.until_microphone_is(true).await.unwrap();
         assert_eq!(
             speak(&daemon, &microphone, nano::COMMAND).await.reply,
             nano::ANSWER
@@ -286,12 +278,12 @@ async fn a_microphone_of_any_rate_and_channels_is_understood_when_it_takes_the_p
         .start()
         .await
         .unwrap();
-    microphone_is(&daemon, true).await;
+    daemon.until_microphone_is(true).await.unwrap();
     for (rate, channels) in [(44_100, 2), (48_000, 8), (96_000, 1)] {
         microphone.unplug_for(Encoding::of_16_bits(rate, channels));
-        microphone_is(&daemon, false).await;
+        daemon.until_microphone_is(false).await.unwrap();
         microphone.plug_in().await.unwrap();
-        microphone_is(&daemon, true).await;
+        daemon.until_microphone_is(true).await.unwrap();
         let turn = speak(&daemon, &microphone, nano::COMMAND).await;
         assert_eq!(turn.reply, nano::ANSWER, "{rate} Hz, {channels} channels");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use gemmad_api::{CommandsProxy, Error, KeywordMeaning, SayOptions, VoiceState};
-use gemmad_testbed::{Bus, Daemon, Echo, LOUDSPEAKER_RATE, Loudspeaker, Microphone, nano, speech};
+use gemmad_testbed::{Bus, Daemon, LOUDSPEAKER_RATE, Microphone, nano, speech};
 use tokio::time::timeout;
 
 const ROBOT: &str = include_str!("../../configs/commands/robot.toml");
@@ -82,13 +82,7 @@ async fn what_follows_the_wake_word_or_an_answer_is_answered_and_nothing_else_is
 #[tokio::test(flavor = "multi_thread")]
 async fn the_wake_word_interrupts_the_assistant_which_hears_what_follows() {
     let bus = Bus::start().await.unwrap();
-    let loudspeaker = Loudspeaker::alsa().unwrap();
-    let echo = Echo {
-        delay: Duration::from_millis(60),
-        gain: 0.1,
-        reverberation: Duration::from_millis(200),
-    };
-    let microphone = Microphone::alsa_beside(&loudspeaker, Some(echo)).unwrap();
+    let (loudspeaker, microphone) = Microphone::in_a_room(0.1).unwrap();
     let setup = Daemon::setup(&bus)
         .microphone(&microphone)
         .loudspeaker(&loudspeaker);
@@ -123,13 +117,7 @@ async fn the_wake_word_interrupts_the_assistant_which_hears_what_follows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_was_answered_may_interrupt_without_the_wake_word_and_a_television_may_not() {
     let bus = Bus::start().await.unwrap();
-    let loudspeaker = Loudspeaker::alsa().unwrap();
-    let echo = Echo {
-        delay: Duration::from_millis(60),
-        gain: 0.2,
-        reverberation: Duration::from_millis(200),
-    };
-    let microphone = Microphone::alsa_beside(&loudspeaker, Some(echo)).unwrap();
+    let (loudspeaker, microphone) = Microphone::in_a_room(0.2).unwrap();
     let setup = Daemon::setup(&bus)
         .microphone(&microphone)
         .loudspeaker(&loudspeaker);
@@ -165,6 +153,7 @@ async fn whoever_was_answered_may_interrupt_without_the_wake_word_and_a_televisi
             .unwrap();
     });
     assert!(matches!(said, Err(Error::Cancelled(_))), "{said:?}");
+    within(started.next()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,13 +40,7 @@ pub struct Capture {
 impl Capture {
     /// Appends what was captured since the last call, interleaved.
     pub fn read(&mut self, output: &mut Vec<f32>) {
-        // There is always as much to read as the ring says: this is its only reader.
-        if let Ok(chunk) = self.ring.read_chunk(self.ring.slots()) {
-            let (first, second) = chunk.as_slices();
-            output.extend_from_slice(first);
-            output.extend_from_slice(second);
-            chunk.commit_all();
-        }
+        held::empty(&mut self.ring, output);
     }
 
     /// Samples lost because nobody read them in time, and times the sound system lost some itself.

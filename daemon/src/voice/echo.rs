@@ -57,6 +57,22 @@ impl Cleaned {
         self.suppressed.clear();
     }
 
+    /// Goes on with what comes after it.
+    pub(super) fn append(&mut self, next: &Self) {
+        self.captured.extend_from_slice(&next.captured);
+        self.linear.extend_from_slice(&next.linear);
+        self.suppressed.extend_from_slice(&next.suppressed);
+    }
+
+    /// What follows on the first `samples` of it.
+    pub(super) fn after(&self, samples: usize) -> Self {
+        Self {
+            captured: self.captured[samples..].into(),
+            linear: self.linear[samples..].into(),
+            suppressed: self.suppressed[samples..].into(),
+        }
+    }
+
     /// Takes sound in which there is no echo.
     pub(super) fn take(&mut self, sound: &[f32]) {
         self.captured.extend_from_slice(sound);

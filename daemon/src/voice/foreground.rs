@@ -29,6 +29,12 @@ const NOTHING: f32 = -99.0;
 /// Frames after which the background is measured again.
 const MEASURED_EVERY: usize = 16;
 
+/// Mean square of a frame.
+#[expect(clippy::cast_precision_loss, reason = "the constant is small")]
+pub(super) fn power(frame: &[f32; FRAME]) -> f32 {
+    frame.iter().map(|sample| sample * sample).sum::<f32>() / FRAME as f32
+}
+
 /// Follows how loud everything is.
 #[derive(Debug)]
 pub(super) struct Foreground {
@@ -59,11 +65,10 @@ impl Foreground {
     }
 
     /// Hears a frame of whatever it is.
-    #[expect(clippy::cast_precision_loss, reason = "the constants are small")]
+    #[expect(clippy::cast_precision_loss, reason = "the constant is small")]
     pub(super) fn hear(&mut self, frame: &[f32; FRAME]) {
-        let power = frame.iter().map(|sample| sample * sample).sum::<f32>() / FRAME as f32;
         self.powers.pop_front();
-        self.powers.push_back(power);
+        self.powers.push_back(power(frame));
         let mean = self.powers.iter().sum::<f32>() / SYLLABLE as f32;
         self.levels.pop_front();
         self.levels.push_back((10.0 * mean.log10()).max(NOTHING));

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use cpal::traits::{DeviceTrait, StreamTrait};
 use cpal::{BufferSize, Device, ErrorKind, HostId, Stream, StreamConfig, SupportedStreamConfig};
 
+use rtrb::Consumer;
+
 use super::device::{self, DeviceError, Kind};
 
 /// How long a new stream waits for the one before it to let go of the device.
@@ -34,6 +36,16 @@ pub trait Streaming: Sized + Send + 'static {
 
     /// What it has in common with all others.
     fn held(&self) -> &Held;
+}
+
+/// Appends all that is in a ring. There is always as much to read as the ring says: this is its only reader.
+pub fn empty(ring: &mut Consumer<f32>, output: &mut Vec<f32>) {
+    if let Ok(chunk) = ring.read_chunk(ring.slots()) {
+        let (first, second) = chunk.as_slices();
+        output.extend_from_slice(first);
+        output.extend_from_slice(second);
+        chunk.commit_all();
+    }
 }
 
 /// What every stream has. Dropping it closes the device.

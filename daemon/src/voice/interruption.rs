@@ -7,8 +7,9 @@
 use earshot::Detector;
 
 use super::echo::Cleaned;
+use super::foreground::power;
 use super::resample::samples;
-use super::vad::FRAME;
+use super::vad::{FRAME, probability};
 
 /// Most that is left of its own voice where nobody else speaks, in dB of what was captured: measured in simulated rooms
 /// are -20 once AEC3 knows the room, and where somebody speaks as loudly as the echo, -20 to -6 from 100 ms on.
@@ -88,51 +89,30 @@ impl Interruption {
         sound: &Cleaned,
         is_person: impl Fn(f32) -> bool,
     ) -> Option<Guess> {
-        let length = self.rest.captured.len() + sound.captured.len();
-        self.rest.captured.extend_from_slice(&sound.captured);
-        self.rest.linear.extend_from_slice(&sound.linear);
-        self.rest.suppressed.extend_from_slice(&sound.suppressed);
-        let mut guess = None;
+        self.rest.append(sound);
         let rest = std::mem::take(&mut self.rest);
-        for begin in (0..length / FRAME * FRAME).step_by(FRAME) {
-            let frame = begin..begin + FRAME;
+        let (captured, _) = rest.captured.as_chunks::<FRAME>();
+        let (linear, _) = rest.linear.as_chunks::<FRAME>();
+        let (suppressed, _) = rest.suppressed.as_chunks::<FRAME>();
+        let mut guess = None;
+        for ((captured, linear), suppressed) in captured.iter().zip(linear).zip(suppressed) {
             let powers = Powers {
-                captured: power(&rest.captured[frame.clone()]),
-                suppressed: power(&rest.suppressed[frame.clone()]),
+                captured: power(captured),
+                suppressed: power(suppressed),
             };
-            guess = self
-                .judge(&rest.linear[frame], powers, &is_person)
-                .or(guess);
+            guess = self.judge(linear, powers, &is_person).or(guess);
         }
-        let whole = length / FRAME * FRAME;
-        let Cleaned {
-            captured,
-            linear,
-            suppressed,
-        } = rest;
-        let left = |mut sound: Vec<f32>| {
-            sound.drain(..whole);
-            sound
-        };
-        self.rest = Cleaned {
-            captured: left(captured),
-            linear: left(linear),
-            suppressed: left(suppressed),
-        };
+        self.rest = rest.after(captured.len() * FRAME);
         guess
     }
 
     fn judge(
         &mut self,
-        linear: &[f32],
+        linear: &[f32; FRAME],
         powers: Powers,
         is_person: impl Fn(f32) -> bool,
     ) -> Option<Guess> {
-        let mut frame = [0.0; FRAME];
-        for (sample, linear) in frame.iter_mut().zip(linear) {
-            *sample = linear.clamp(-1.0, 1.0);
-        }
-        let probability = self.detector.predict_f32(&frame);
+        let probability = probability(&mut self.detector, linear);
         let before = std::mem::replace(&mut self.before, powers);
         let captured = decibels(before.captured + powers.captured);
         let left = decibels(before.suppressed + powers.suppressed);
@@ -162,12 +142,6 @@ impl Interruption {
         }
         None
     }
-}
-
-fn power(frame: &[f32]) -> f32 {
-    #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
-    let count = frame.len() as f32;
-    frame.iter().map(|sample| sample * sample).sum::<f32>() / count
 }
 
 /// Of the mean of two powers.

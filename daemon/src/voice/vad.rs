@@ -8,6 +8,12 @@ use crate::config;
 /// Samples at 16 kHz that are judged together; earshot's frame.
 pub const FRAME: usize = 256;
 
+/// How likely a frame is speech, after those that the detector heard before.
+pub(super) fn probability(detector: &mut Detector, frame: &[f32; FRAME]) -> f32 {
+    // A loud sound may leave the resampler slightly beyond full scale, which earshot forbids.
+    detector.predict_f32(&frame.map(|sample| sample.clamp(-1.0, 1.0)))
+}
+
 /// Voice activity detection with hysteresis: hard to open, easy to keep open.
 pub struct Vad {
     detector: Box<Detector>,
@@ -49,10 +55,7 @@ impl Vad {
     /// not hide it, and a hum that sometimes touches the threshold does not add up to a word. While
     /// open, every frame above the closing threshold is speech.
     pub fn hear(&mut self, frame: &[f32; FRAME]) -> bool {
-        // A loud sound may leave the resampler slightly beyond full scale, which earshot forbids.
-        let probability = self
-            .detector
-            .predict_f32(&frame.map(|sample| sample.clamp(-1.0, 1.0)));
+        let probability = probability(&mut self.detector, frame);
         if self.is_open {
             return probability >= self.close;
         }

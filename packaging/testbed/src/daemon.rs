@@ -351,6 +351,18 @@ impl Daemon {
         }
     }
 
+    /// Waits until a microphone is open, or none is.
+    ///
+    /// # Errors
+    /// When the bus is gone.
+    pub async fn until_microphone_is(&self, there: bool) -> Result<(), Error> {
+        let mut changes = self.voice.receive_device_changed().await;
+        while self.voice.device().await?.is_empty() == there {
+            changes.next().await;
+        }
+        Ok(())
+    }
+
     /// Waits until the voice is doing `wanted`.
     ///
     /// # Errors

@@ -81,6 +81,21 @@ impl Microphone {
         alsa::Microphone::beside(loudspeaker, echo).map(|it| Self(System::Alsa(it)))
     }
 
+    /// A small room: a loudspeaker, and a microphone that hears it with this gain, 60 ms later and for 200 ms from the walls.
+    ///
+    /// # Errors
+    /// When the temporary folder cannot be used.
+    pub fn in_a_room(gain: f32) -> Result<(Loudspeaker, Self), Error> {
+        let loudspeaker = Loudspeaker::alsa()?;
+        let echo = Echo {
+            delay: Duration::from_millis(60),
+            gain,
+            reverberation: Duration::from_millis(200),
+        };
+        let microphone = Self::alsa_beside(&loudspeaker, Some(echo))?;
+        Ok((loudspeaker, microphone))
+    }
+
     /// The same for the programs of another system, which sees `folder`, where the microphone is kept, as
     /// `inside`. Its file `asound.conf` is the configuration that ALSA there must have. Everybody may use
     /// it.

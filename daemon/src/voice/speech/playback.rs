@@ -39,6 +39,18 @@ struct Shared {
     is_held: AtomicBool,
 }
 
+impl Shared {
+    fn new(pulse: Arc<Pulse>) -> Self {
+        Self {
+            pulse,
+            heard: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            cut: AtomicU64::new(0),
+            is_held: AtomicBool::new(false),
+        }
+    }
+}
+
 /// What a loudspeaker plays, for whoever wants to know it in what a microphone hears.
 #[derive(Debug)]
 pub struct FarEnd {
@@ -53,25 +65,13 @@ impl FarEnd {
     #[cfg(test)]
     pub fn of_test(rate: u32) -> (Producer<f32>, Self) {
         let (producer, ring) = RingBuffer::new(FAR_END_SECONDS * rate as usize);
-        let shared = Arc::new(Shared {
-            pulse: Arc::new(Pulse::of_this_thread()),
-            heard: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
-            cut: AtomicU64::new(0),
-            is_held: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared::new(Arc::new(Pulse::of_this_thread())));
         (producer, Self { rate, ring, shared })
     }
 
     /// Appends what the device took since the last call, silence included. It is heard some 10 ms later.
     pub fn read(&mut self, output: &mut Vec<f32>) {
-        // There is always as much to read as the ring says: this is its only reader.
-        if let Ok(chunk) = self.ring.read_chunk(self.ring.slots()) {
-            let (first, second) = chunk.as_slices();
-            output.extend_from_slice(first);
-            output.extend_from_slice(second);
-            chunk.commit_all();
-        }
+        held::empty(&mut self.ring, output);
     }
 
     /// Pauses in the middle of what is being played, beginning with the next callback, or goes on.
@@ -154,13 +154,7 @@ impl Streaming for Playback {
 
     fn build(device: &Device, held: Held) -> Result<(Stream, Self), cpal::Error> {
         let format = &held.format;
-        let shared = Arc::new(Shared {
-            pulse: Arc::clone(&held.pulse),
-            heard: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
-            cut: AtomicU64::new(0),
-            is_held: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared::new(Arc::clone(&held.pulse)));
         let build = held::for_samples!(format.sample_format(), build_as)?;
         let (stream, (ring, played)) = held::with_period(format.config(), PERIOD_MS, |config| {
             build(device, config, shared.clone())
@@ -263,15 +257,8 @@ mod tests {
 
     use super::*;
 
-    /// Rings of so many samples, and what both ends know.
     fn shared() -> Arc<Shared> {
-        Arc::new(Shared {
-            pulse: Arc::new(Pulse::of_this_thread()),
-            heard: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
-            cut: AtomicU64::new(0),
-            is_held: AtomicBool::new(false),
-        })
+        Arc::new(Shared::new(Arc::new(Pulse::of_this_thread())))
     }
 
     #[test]

@@ -32,14 +32,10 @@ fn levels(sound: &[f32]) -> impl Iterator<Item = f32> {
     })
 }
 
-/// From where on, and until where, a sound is within 20 dB of its loudest 10 ms: what somebody far away would call its
-/// beginning and end.
-fn audible(sound: &[f32]) -> (Duration, Duration) {
+/// From where on a sound is within 20 dB of its loudest 10 ms: what somebody far away would call its beginning.
+fn onset(sound: &[f32]) -> Duration {
     let levels: Vec<f32> = levels(sound).collect();
     let loudest = levels.iter().copied().fold(0.0, f32::max);
-    let is_audible = |level: &f32| *level > 0.1 * loudest;
-    let first = levels.iter().position(is_audible).unwrap_or(0);
-    let last = levels.iter().rposition(is_audible).unwrap_or(0);
-    let time = |pieces: usize| Duration::from_millis(10) * u32::try_from(pieces).unwrap_or(0);
-    (time(first), time(last + 1))
+    let first = levels.iter().position(|level| *level > 0.1 * loudest);
+    Duration::from_millis(10) * u32::try_from(first.unwrap_or(0)).unwrap_or(0)
 }

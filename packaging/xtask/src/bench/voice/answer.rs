@@ -8,7 +8,8 @@ use gemmad_api::{Stats, from_dict};
 use gemmad_testbed::{Bus, Daemon, LOUDSPEAKER_RATE, Loudspeaker, Microphone, Model, speech};
 use tokio::time::timeout;
 
-use super::{Bench, Figure, PATIENCE, audible};
+use super::super::commands::end_of_words;
+use super::{Bench, Figure, PATIENCE};
 
 /// What is said, one after the other.
 const SENTENCES: [&str; 5] = [
@@ -18,6 +19,9 @@ const SENTENCES: [&str; 5] = [
     "play some music",
     "turn off the bedroom light",
 ];
+
+/// What of a sentence is heard, in dB below its loudest part.
+const AUDIBLE: f32 = 20.0;
 
 /// Silence between two turns.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -89,7 +93,7 @@ async fn until_heard(bench: &Bench, model: &Model, is_speculative: bool) -> Resu
     for sentence in SENTENCES.iter().chain(&SENTENCES) {
         let mut sound = speech::silence(500);
         sound.extend(speech::say(sentence, "en-us")?);
-        let (_, end) = audible(&sound);
+        let end = end_of_words(&sound, AUDIBLE);
         sound.extend(speech::silence(1000));
         let begin = loudspeaker.now();
         let (played, heard) = tokio::join!(

@@ -8,7 +8,7 @@ use gemmad_api::{SayOptions, VoiceState};
 use gemmad_testbed::{Bus, Daemon, LOUDSPEAKER_RATE, Loudspeaker, Microphone, Model, speech};
 use tokio::time::timeout;
 
-use super::{Bench, ECHO, Figure, PATIENCE, audible, levels};
+use super::{Bench, ECHO, Figure, PATIENCE, levels, onset};
 
 /// What is said over it, in several voices.
 const SAID: [(&str, &str); 5] = [
@@ -154,7 +154,7 @@ impl Room {
         } = self;
         let mut started = daemon.voice().receive_speech_started().await?;
         let mut sound = as_loud_as_the_echo(&speech::say(text, voice)?);
-        let (onset, _) = audible(&sound);
+        let onset = onset(&sound);
         sound.extend(speech::silence(1500));
         let frames = |time: Duration| {
             usize::try_from(time.as_millis()).unwrap_or(0) * LOUDSPEAKER_RATE as usize / 1000

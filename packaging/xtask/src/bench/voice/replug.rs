@@ -40,12 +40,14 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     for (nth, (rate, channels)) in ENCODINGS.iter().cycle().take(TIMES).enumerate() {
         microphone.unplug_for(Encoding::of_16_bits(*rate, *channels));
         let replugged = async {
-            is_there(&daemon, false).await?;
+            daemon.until_microphone_is(false).await?;
             microphone.plug_in().await?;
-            is_there(&daemon, true).await
+            daemon.until_microphone_is(true).await
         };
-        replugged
+        timeout(PATIENCE, replugged)
             .await
+            .map_err(anyhow::Error::from)
+            .and_then(|replugged| Ok(replugged?))
             .with_context(|| format!("at {nth}, gemmad said:\n{}", daemon.log()))?;
         microphone.play(&sound).await?;
         let reply = timeout(PATIENCE, replies.next()).await;
@@ -77,15 +79,4 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         Figure::new("replug_memory_mb", "MB", vec![memory], &model)?
             .meaning("How much more memory is resident after it than after the first six times."),
     ])
-}
-
-async fn is_there(daemon: &Daemon, there: bool) -> Result<()> {
-    let mut changes = daemon.voice().receive_device_changed().await;
-    timeout(PATIENCE, async {
-        while daemon.voice().device().await?.is_empty() == there {
-            changes.next().await;
-        }
-        Ok(())
-    })
-    .await?
 }
