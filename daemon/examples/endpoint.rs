@@ -46,6 +46,9 @@ struct Args {
     /// How many commands.
     #[arg(long, default_value_t = 120)]
     count: usize,
+    /// Say two of them with so many milliseconds of silence between them, as whoever hesitates.
+    #[arg(long, default_value_t = 0)]
+    pause_ms: usize,
 }
 
 /// A background.
@@ -85,8 +88,16 @@ fn main() -> anyhow::Result<()> {
         !commands.is_empty() && !others.is_empty(),
         "a manifest is empty"
     );
+    let pause = RATE * args.pause_ms / 1000;
     for (nth, command) in commands.iter().take(args.count).enumerate() {
         let command = trimmed(command);
+        let next = trimmed(&commands[(nth + 1) % commands.len()]);
+        let hesitating = [command, &vec![0.0; pause], next].concat();
+        let command = if args.pause_ms == 0 {
+            command
+        } else {
+            &hesitating
+        };
         for (room, name) in Room::ALL {
             let background = match room {
                 Room::Quiet | Room::Noise => &noise,

@@ -91,7 +91,7 @@ impl Default for Voice {
             close: Fraction(0.5),
             onset_ms: Bounded(96),
             pre_roll_ms: Bounded(300),
-            endpoint_ms: Bounded(600),
+            endpoint_ms: Bounded(500),
             endpoint_command_ms: Bounded(400),
             endpoint_doubt_ms: Bounded(1000),
             speculative: true,

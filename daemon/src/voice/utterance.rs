@@ -10,8 +10,9 @@ use crate::config;
 /// Silence kept after the last speech of an utterance, so that the final consonant is not cut.
 const TRAILING_MS: u32 = 160;
 
-/// How much longer it takes to be sure when somebody else goes on talking in the background.
-const DOUBT_MS: u32 = 200;
+/// How much longer it takes to be sure when somebody else goes on talking in the background: a little, because loudness
+/// falls some time after the person has stopped.
+const DOUBT_MS: u32 = 48;
 
 /// How much more is kept of the sound while no utterance may begin.
 const BARRED_MS: u32 = 600;
@@ -273,7 +274,7 @@ impl Segmenter {
             Some(Sense::Complete) => self.endpoint_complete,
             Some(Sense::Incomplete) => self.endpoint_incomplete,
         };
-        if is_over(endpoint) || it.told + FRAME > self.longest {
+        if is_over(endpoint) || it.told + self.held.len() + FRAME > self.longest {
             let speech_end = it.paused.unwrap_or(self.position - it.silence as u64);
             segments.push(Segment::Ended { speech_end });
             self.vad.close();
@@ -450,7 +451,7 @@ mod tests {
     #[test]
     fn a_pause_that_is_no_end_is_taken_back_and_nothing_of_it_is_missing() {
         let (one, two) = (spoken("turn on the light"), spoken("and close the door"));
-        let sound = [silence(500), one, silence(350), two, silence(1000)].concat();
+        let sound = [silence(500), one, silence(250), two, silence(1000)].concat();
         let segments = segments(&sound);
         let count = |kind: fn(&Segment) -> bool| segments.iter().filter(|it| kind(it)).count();
         assert!(count(|it| matches!(it, Segment::Resumed)) >= 1);
@@ -487,8 +488,8 @@ mod tests {
     #[test]
     fn a_whole_command_ends_sooner_and_half_of_one_later() {
         for (pause_ms, sense, utterances) in [
-            (350, None, 1),
-            (350, Some(Sense::Complete), 2),
+            (250, None, 1),
+            (250, Some(Sense::Complete), 2),
             (600, None, 2),
             (600, Some(Sense::Incomplete), 1),
             (1200, Some(Sense::Incomplete), 2),

@@ -37,7 +37,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         let figure = Figure::new(&format!("{name}_speech_to_token_ms"), "ms", samples, &model)?;
         figures.push(figure.meaning(
             "From the last sample of speech, as the daemon hears it, to the first token of the answer, which is \
-             begun after 160 ms of silence and told when the end is certain (`[voice] endpoint_ms`, 600 ms).",
+             begun after 160 ms of silence and told when the end is certain (`[voice] endpoint_ms`).",
         ));
         for is_speculative in [true, false] {
             figures.push(voice_to_voice(bench, name, &model, is_speculative).await?);
@@ -62,7 +62,7 @@ async fn voice_to_voice(
     )?;
     let figure = figure.meaning(if is_speculative {
         "From the last sample of speech in the microphone to the first of the spoken answer, of 8 tokens, at the \
-         loudspeaker, whose driver holds 60 ms; `[voice] endpoint_ms` (600 ms) and espeak-ng included."
+         loudspeaker, whose driver holds 30 ms; `[voice] endpoint_ms` and espeak-ng included."
     } else {
         "The same when the answer is begun at the endpoint only (`speculative = false`)."
     });
