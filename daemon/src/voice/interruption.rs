@@ -1,28 +1,23 @@
 //! Does somebody speak over the assistant? A guess within a tenth of a second, to be made sure of while it pauses.
 //!
 //! Voice activity detection takes 100 to 200 ms to be sure, and twice as long over an echo, of which much is
-//! suppressed. A pause costs little if the guess was wrong, and while it lasts there is no echo to be mistaken for
+//! suppressed; double talk is detected sooner, and is not always somebody. A pause costs little if the guess was wrong, and while it lasts there is no echo to be mistaken for
 //! somebody: whoever is heard then is somebody, even where the echo was not taken out well.
 
 use earshot::Detector;
 
+use super::double_talk::DoubleTalk;
 use super::echo::Cleaned;
 use super::foreground::power;
 use super::resample::samples;
 use super::vad::{FRAME, probability};
 
-/// Most that is left of its own voice where nobody else speaks, in dB of what was captured: measured in simulated rooms
-/// are -20 once AEC3 knows the room, and where somebody speaks as loudly as the echo, -20 to -6 from 100 ms on.
-const LEFT: f32 = -15.0;
-
 /// Nobody who wants to be heard is quieter, in dB of full scale; between two words it is that quiet.
 const QUIET: f32 = -50.0;
 
-/// Probability of speech in what the linear filter leaves, which is also a little of its own voice.
+/// Probability of speech in what the linear filter leaves, which is also a little of its own voice: not everything that
+/// can be heard beside it is worth a pause.
 const SPEECH: f32 = 0.5;
-
-/// Frames of 16 ms for which both have to be so.
-const FRAMES: usize = 2;
 
 /// How long the assistant pauses at most, in ms, for somebody to be heard.
 const PAUSE_MS: u32 = 704;
@@ -37,21 +32,14 @@ const ECHO_MS: u32 = 240;
 const PATIENCE_MS: u32 = 1000;
 const MOST_PATIENCE_MS: u32 = 4000;
 
-/// Powers of a frame.
-#[derive(Debug, Clone, Copy, Default)]
-struct Powers {
-    captured: f32,
-    suppressed: f32,
-}
-
-/// Follows what the canceller leaves, while the assistant speaks.
+/// Follows what the canceller leaves, of one loudspeaker in one microphone.
 pub(super) struct Interruption {
+    double_talk: DoubleTalk,
     detector: Box<Detector>,
     /// What fills no frame yet.
     rest: Cleaned,
-    before: Powers,
-    /// Frames in which somebody seemed to speak.
-    evidence: usize,
+    /// Power of the frame before.
+    before: f32,
     /// Samples that the pause may still take, if there is one.
     pause: Option<usize>,
     /// Samples until there may be another, and how many it will be next time.
@@ -73,17 +61,24 @@ pub(super) enum Guess {
 impl Interruption {
     pub(super) fn new() -> Self {
         Self {
+            double_talk: DoubleTalk::new(),
             detector: Box::default(),
             rest: Cleaned::default(),
-            before: Powers::default(),
-            evidence: 0,
+            before: 0.0,
             pause: None,
             patience: 0,
             next_patience: samples(PATIENCE_MS),
         }
     }
 
-    /// Hears the next sound. `is_person` says whether somebody at so many dB of full scale may interrupt.
+    /// The assistant begins to speak. What is left of its voice is remembered from the last time.
+    pub(super) fn begin(&mut self) {
+        self.pause = None;
+        self.patience = 0;
+        self.next_patience = samples(PATIENCE_MS);
+    }
+
+    /// Hears the next sound. `is_person` says whether somebody at so many dB of full scale may interrupt now.
     pub(super) fn hear(
         &mut self,
         sound: &Cleaned,
@@ -93,32 +88,30 @@ impl Interruption {
         let rest = std::mem::take(&mut self.rest);
         let (captured, _) = rest.captured.as_chunks::<FRAME>();
         let (linear, _) = rest.linear.as_chunks::<FRAME>();
-        let (suppressed, _) = rest.suppressed.as_chunks::<FRAME>();
         let mut guess = None;
-        for ((captured, linear), suppressed) in captured.iter().zip(linear).zip(suppressed) {
-            let powers = Powers {
-                captured: power(captured),
-                suppressed: power(suppressed),
-            };
-            guess = self.judge(linear, powers, &is_person).or(guess);
+        for (captured, linear) in captured.iter().zip(linear) {
+            let is_somebody = self.is_somebody(captured, linear, &is_person);
+            guess = self.decide(is_somebody).or(guess);
         }
         self.rest = rest.after(captured.len() * FRAME);
         guess
     }
 
-    fn judge(
+    fn is_somebody(
         &mut self,
+        captured: &[f32; FRAME],
         linear: &[f32; FRAME],
-        powers: Powers,
         is_person: impl Fn(f32) -> bool,
-    ) -> Option<Guess> {
+    ) -> bool {
+        let is_double = self.double_talk.hear(captured, linear);
         let probability = probability(&mut self.detector, linear);
-        let before = std::mem::replace(&mut self.before, powers);
-        let captured = decibels(before.captured + powers.captured);
-        let left = decibels(before.suppressed + powers.suppressed);
-        let is_loud = left > QUIET && left - captured > LEFT;
-        let is_somebody = probability >= SPEECH && is_loud && is_person(left);
-        self.evidence = if is_somebody { self.evidence + 1 } else { 0 };
+        let power = power(linear);
+        let mean = f32::midpoint(power, std::mem::replace(&mut self.before, power));
+        let level = 10.0 * mean.max(1e-10).log10();
+        is_double && probability >= SPEECH && level > QUIET && is_person(level)
+    }
+
+    fn decide(&mut self, is_somebody: bool) -> Option<Guess> {
         self.patience = self.patience.saturating_sub(FRAME);
         match &mut self.pause {
             Some(left) if *left > FRAME => {
@@ -134,7 +127,7 @@ impl Interruption {
                 self.next_patience = (2 * self.next_patience).min(samples(MOST_PATIENCE_MS));
                 return Some(Guess::Nobody);
             }
-            None if self.evidence >= FRAMES && self.patience == 0 => {
+            None if is_somebody && self.patience == 0 => {
                 self.pause = Some(samples(PAUSE_MS));
                 return Some(Guess::Somebody);
             }
@@ -144,17 +137,12 @@ impl Interruption {
     }
 }
 
-/// Of the mean of two powers.
-fn decibels(sum: f32) -> f32 {
-    10.0 * (sum / 2.0).max(1e-10).log10()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::voice::echo::Canceller;
     use crate::voice::resample::RATE;
-    use crate::voice::sounds::{silence, spoken};
+    use crate::voice::sounds::{noise, silence, spoken};
     use crate::voice::speech::FarEnd;
 
     /// How late the echo comes, and in which pieces sound is played and captured, in ms.
@@ -202,10 +190,8 @@ mod tests {
             sound.clear();
             canceller.clean(piece, &mut sound);
             linear.extend_from_slice(&sound.linear);
-            if canceller.knows_room() {
-                let guess = interruption.hear(&sound, |_| true);
-                guesses.extend(guess.map(|guess| (now, guess)));
-            }
+            let guess = interruption.hear(&sound, |_| canceller.knows_room());
+            guesses.extend(guess.map(|guess| (now, guess)));
         }
         (guesses, linear)
     }
@@ -247,7 +233,7 @@ mod tests {
         let (at, guess) = guesses[0];
         assert_eq!(guess, Guess::Somebody);
         let late = (at.saturating_sub(begin)) * 1000 / RATE as usize;
-        assert!(at > begin && late < 350, "{late} ms");
+        assert!(at > begin && late < 150, "{late} ms");
         // It never paused here, so that the last of it is in an echo too.
         assert!(
             guesses[1..]
@@ -259,5 +245,16 @@ mod tests {
         let (heard, words) = (&linear[near], &words[..]);
         let likeness = dot(heard, words) / (dot(heard, heard) * dot(words, words)).sqrt();
         assert!(likeness > 0.85, "{likeness}");
+    }
+
+    #[test]
+    fn a_noise_in_the_room_is_nobody() {
+        let played = speech();
+        let mut captured = echoed(&played);
+        let hiss = noise(0.02, captured.len() * 1000 / RATE as usize);
+        for (sample, hiss) in captured.iter_mut().zip(&hiss) {
+            *sample += hiss;
+        }
+        assert_eq!(guesses(&played, &captured).0, []);
     }
 }

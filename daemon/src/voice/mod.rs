@@ -11,6 +11,7 @@
 mod capture;
 mod conversation;
 mod device;
+mod double_talk;
 mod ears;
 mod echo;
 mod enhancer;
@@ -19,12 +20,14 @@ mod foreground;
 mod held;
 mod interruption;
 mod keyword;
+mod listener;
 mod meter;
 mod recording;
 mod resample;
 #[cfg(test)]
 mod sounds;
 mod speech;
+mod stream;
 mod turn;
 mod utterance;
 mod vad;

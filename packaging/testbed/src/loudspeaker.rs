@@ -28,7 +28,8 @@ pub const RATE: u32 = 48_000;
 /// Length of the pieces that are played.
 const PIECE: Duration = Duration::from_millis(10);
 
-/// Capacity of the FIFO, as small as Linux makes it: 43 ms of sound that was played and is not heard yet.
+/// Capacity of the FIFO, as small as Linux makes it: 21 ms of stereo that was played and is not heard yet, as much as
+/// a sound card holds of which two periods of 10 ms are asked for.
 const CAPACITY: usize = 4096;
 
 /// Samples beyond this are sound.
@@ -183,7 +184,7 @@ impl Loudspeaker {
     type plug
     slave {{
         pcm {{ type file slave.pcm null file "{}" format raw }}
-        rate {RATE} channels 1 format S16_LE
+        rate {RATE} channels 2 format S16_LE
     }}
 }}
 "#,
@@ -208,15 +209,15 @@ impl Air {
     /// Plays the next piece: what there is of it in the FIFO, and silence.
     fn play(&self, mut fifo: &File) {
         let length = RATE as usize * PIECE.as_millis() as usize / 1000;
-        let mut bytes = vec![0; 2 * length];
+        let mut bytes = vec![0; 4 * length];
         // It fails when there is nothing.
         let read = fifo.read(&mut bytes).unwrap_or(0);
         bytes[read..].fill(0);
         let heard = {
             let mut samples = self.lock();
-            let (frames, _) = bytes.as_chunks::<2>();
-            let frames = frames.iter().map(|it| i16::from_le_bytes(*it));
-            samples.extend(frames.map(|it| f32::from(it) / 32_768.0));
+            let (frames, _) = bytes.as_chunks::<4>();
+            let left = frames.iter().map(|it| i16::from_le_bytes([it[0], it[1]]));
+            samples.extend(left.map(|it| f32::from(it) / 32_768.0));
             samples.len()
         };
         self.0.heard.send_replace(heard);

@@ -13,7 +13,7 @@ use crate::voice::held::{self, Held, Pulse, Streaming};
 
 /// Milliseconds of sound asked for per callback. ALSA keeps twice as much, which is how long the last word
 /// is still heard after it was stopped.
-const PERIOD_MS: u32 = 20;
+const PERIOD_MS: u32 = 10;
 
 /// Milliseconds of sound the ring holds: how late the mouth's thread may be.
 const RING_MS: usize = 500;

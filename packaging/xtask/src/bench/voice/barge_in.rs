@@ -56,7 +56,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     Ok(vec![
         Figure::new("barge_in_ms", "ms", delays, &model)?.meaning(
             "From when somebody speaks over the assistant, as loudly as its echo, to silence at the loudspeaker, whose \
-             driver holds 60 ms.",
+             driver holds 30 ms.",
         ),
         Figure::new("barge_in_p95_ms", "ms", vec![p95], &model)?
             .goal("≤ 200 ms")

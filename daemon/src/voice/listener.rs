@@ -1,0 +1,496 @@
+//! The voice thread: microphone → 16 kHz → speech or not → utterances.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::capture::Capture;
+use super::ears::{Command, Heard};
+use super::echo::{Canceller, Cleaned};
+use super::held::Streaming;
+use super::interruption::{Guess, Interruption};
+use super::keyword::{Spotted, Spotter};
+use super::meter::Meter;
+use super::stream::Stream;
+use super::utterance::{Segment, Sense, Speaker};
+use super::watched::{Change, Report, Watched};
+use crate::config::{Bounded, Config, Meaning, Mode};
+
+/// How long the assistant's voice is still captured after it has left the loudspeaker: the way through the
+/// room, its echo, and the buffers of the microphone.
+const ECHO: Duration = Duration::from_millis(300);
+
+/// The voice thread's own state.
+pub(super) struct Listener {
+    config: Arc<Config>,
+    commands: Receiver<Command>,
+    heard: UnboundedSender<Heard>,
+    microphone: Watched<Capture>,
+    meter: Meter,
+    /// Sound on its way from the open microphone.
+    stream: Option<Stream>,
+    muted: bool,
+    /// The assistant speaks, or spoke until just now.
+    aloud: Aloud,
+    /// What the loudspeaker plays, if one is open.
+    canceller: Option<Canceller>,
+    /// Whether somebody speaks over the assistant.
+    interruption: Interruption,
+    /// Push to talk was used. From then on the microphone stays open, because some devices are
+    /// "busy" when they are opened again and again; what it hears unasked is thrown away.
+    pushed: bool,
+    /// Words that are known without the model.
+    spotter: Option<Spotter>,
+    listening: Listening,
+    /// The utterance being heard.
+    utterance: Option<u64>,
+    /// Utterances so far.
+    count: u64,
+}
+
+/// Whether what is said is an utterance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listening {
+    No,
+    Yes,
+    /// One that begins before then.
+    Until(Instant),
+}
+
+/// Whether what comes may be the assistant's own voice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aloud {
+    Not,
+    Speaking,
+    /// What is captured before then may be.
+    Until(Instant),
+}
+
+fn microphone(device: String, heard: UnboundedSender<Heard>) -> Watched<Capture> {
+    Watched::new(device, move |report| {
+        // The voice thread ends by itself when nobody listens.
+        let _ = heard.send(match report {
+            Report::Device(device) => Heard::Device(device),
+            Report::Problem(problem) => Heard::Problem(problem),
+        });
+    })
+}
+
+/// What is to be spotted, which is reported if it cannot be.
+fn spotter(config: &Config, heard: &UnboundedSender<Heard>) -> Option<Spotter> {
+    let spotter = Spotter::new(config.voice.mode, &config.keyword);
+    let problem = spotter.as_ref().err().map(ToString::to_string);
+    // The voice thread ends by itself when nobody listens.
+    let _ = heard.send(Heard::Unspottable(problem.unwrap_or_default()));
+    spotter.ok().flatten()
+}
+
+/// Whether what is said is an utterance although nobody asked for one.
+fn unasked(config: &Config) -> Listening {
+    if config.voice.mode == Mode::Always {
+        Listening::Yes
+    } else {
+        Listening::No
+    }
+}
+
+impl Listener {
+    /// Hears as `config` says, once it runs.
+    pub(super) fn new(
+        config: Arc<Config>,
+        commands: Receiver<Command>,
+        heard: UnboundedSender<Heard>,
+        meter: Meter,
+    ) -> Self {
+        Self {
+            meter,
+            microphone: microphone(config.voice.device.clone(), heard.clone()),
+            spotter: spotter(&config, &heard),
+            listening: unasked(&config),
+            config,
+            commands,
+            heard,
+            stream: None,
+            muted: false,
+            aloud: Aloud::Not,
+            canceller: None,
+            interruption: Interruption::new(),
+            pushed: false,
+            utterance: None,
+            count: 0,
+        }
+    }
+
+    /// Sleeps until a command, sound, or a deadline of the microphone wakes it: unparking a thread
+    /// that is awake makes its next sleep return at once, so nothing is missed.
+    pub(super) fn run(mut self) {
+        while self.obey() && !self.heard.is_closed() {
+            self.attend();
+            let deadlines = [self.microphone.deadline(), self.given_up()];
+            match deadlines.into_iter().flatten().min() {
+                Some(deadline) => {
+                    thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
+                }
+                None => thread::park(),
+            }
+        }
+    }
+
+    /// Carries out the commands that came; `false` after the last one.
+    fn obey(&mut self) -> bool {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Mute(muted)) => {
+                    self.muted = muted;
+                    self.stop();
+                    self.pushed = false;
+                }
+                Ok(Command::Beside(far_end)) => {
+                    self.canceller = Some(Canceller::new(far_end));
+                    self.interruption = Interruption::new();
+                }
+                Ok(Command::BesideSpeech(true)) => self.begin_beside_speech(),
+                Ok(Command::BesideSpeech(false)) => self.end_beside_speech(),
+                Ok(Command::Understand(utterance, sense)) => self.understand(utterance, sense),
+                Ok(Command::Configure(config)) => self.configure(config),
+                Ok(Command::Listen | Command::FollowUp) if self.muted => {}
+                Ok(Command::Listen)
+                    if matches!(self.config.voice.mode, Mode::Always | Mode::Off) => {}
+                Ok(Command::Listen) => {
+                    self.pushed = true;
+                    self.awake(self.config.voice.awake_ms, Speaker::Anybody);
+                }
+                Ok(Command::FollowUp) if !self.may_follow_up() => {}
+                Ok(Command::FollowUp) => self.awake(self.config.voice.follow_up_ms, Speaker::Same),
+                Ok(Command::Stop) => self.stop(),
+                Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => return true,
+            }
+        }
+    }
+
+    fn configure(&mut self, config: Arc<Config>) {
+        self.drop_utterance();
+        if config.voice.device != self.config.voice.device {
+            self.microphone.choose(config.voice.device.clone());
+            self.forget_stream();
+        }
+        if let Some(stream) = &mut self.stream {
+            stream.configure(&config);
+        }
+        self.bar();
+        self.forget_room();
+        if config.voice.mode != self.config.voice.mode || config.keyword != self.config.keyword {
+            self.spotter = spotter(&config, &self.heard);
+        }
+        self.config = config;
+        self.listen_no_more();
+    }
+
+    /// Lets no utterance begin while the assistant's own voice may be heard.
+    fn bar(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.segmenter.bar(self.aloud != Aloud::Not);
+        }
+    }
+
+    /// The assistant begins to speak.
+    fn begin_beside_speech(&mut self) {
+        self.aloud = Aloud::Speaking;
+        self.interruption.begin();
+        self.drop_utterance();
+        self.bar();
+        if self.listening == Listening::No
+            && let Some(stream) = &mut self.stream
+        {
+            stream.segmenter.await_speech_of(Speaker::Same);
+        }
+    }
+
+    /// It has ended, or was interrupted.
+    fn end_beside_speech(&mut self) {
+        self.hold(false);
+        // A wake word has interrupted it already, perhaps.
+        if self.aloud == Aloud::Speaking {
+            self.aloud = Aloud::Until(Instant::now() + ECHO);
+        }
+    }
+
+    /// Whether its voice is taken out of what is heard, so that others are heard over it.
+    fn is_cancelled(&self) -> bool {
+        self.config.voice.barge_in && self.canceller.is_some()
+    }
+
+    /// Whether somebody who speaks over it is meant to be heard.
+    fn may_be_interrupted(&self) -> bool {
+        self.aloud != Aloud::Not
+            && self.is_cancelled()
+            && (self.listening != Listening::No || self.may_follow_up())
+    }
+
+    /// Learns anew how the loudspeaker is heard.
+    fn forget_room(&mut self) {
+        if let Some(canceller) = &mut self.canceller {
+            canceller.restart();
+        }
+        self.interruption = Interruption::new();
+    }
+
+    /// Lets it pause, or go on.
+    fn hold(&self, is_held: bool) {
+        if let Some(canceller) = &self.canceller {
+            canceller.hold(is_held);
+        }
+    }
+
+    /// Takes what `speaker` begins to say within so many milliseconds for an utterance.
+    fn awake<const MIN: u32, const MAX: u32>(
+        &mut self,
+        milliseconds: Bounded<MIN, MAX>,
+        speaker: Speaker,
+    ) {
+        if let Some(stream) = &mut self.stream {
+            stream.segmenter.await_speech_of(speaker);
+        }
+        let within = Duration::from_millis(milliseconds.get().into());
+        self.listening = Listening::Until(Instant::now() + within);
+        self.report(Heard::Awake(true));
+    }
+
+    /// Whether what is said after an answer needs no wake word where other things do.
+    fn may_follow_up(&self) -> bool {
+        self.config.voice.mode == Mode::Wake && self.config.voice.follow_up_ms.get() > 0
+    }
+
+    /// Takes nothing for an utterance any more, or everything in mode `always`.
+    fn listen_no_more(&mut self) {
+        let before = std::mem::replace(&mut self.listening, unasked(&self.config));
+        if matches!(before, Listening::Until(_)) {
+            self.report(Heard::Awake(false));
+        }
+    }
+
+    fn understand(&mut self, utterance: u64, sense: Sense) {
+        if self.utterance == Some(utterance)
+            && let Some(stream) = &mut self.stream
+        {
+            stream.segmenter.understand(sense);
+        }
+    }
+
+    fn stop(&mut self) {
+        self.drop_utterance();
+        self.hold(false);
+        if let Some(stream) = &mut self.stream {
+            stream.segmenter.skip(0);
+        }
+        self.listen_no_more();
+    }
+
+    fn attend(&mut self) {
+        if self.canceller.as_ref().is_some_and(Canceller::is_over) {
+            self.canceller = None;
+        }
+        if self.is_wanted() {
+            self.microphone.open();
+        } else {
+            self.microphone.close();
+            self.forget_stream();
+        }
+        match self.microphone.look(Instant::now()) {
+            Some(Change::Opened) => {
+                let capture = self.microphone.stream();
+                self.stream = capture.map(|capture| Stream::new(&self.config, capture));
+                self.bar();
+                self.forget_room();
+            }
+            Some(Change::Lost) => {
+                self.drop_utterance();
+                self.forget_stream();
+                if self.config.voice.mode == Mode::Wake {
+                    self.listen_no_more();
+                }
+            }
+            None => {}
+        }
+        if self.given_up().is_some_and(|end| end <= Instant::now()) {
+            self.listen_no_more();
+        }
+        self.hear();
+    }
+
+    /// When an utterance is no longer waited for although no sound comes in which it could begin.
+    fn given_up(&self) -> Option<Instant> {
+        match self.listening {
+            Listening::Until(end) if self.stream.is_none() => Some(end),
+            _ => None,
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.muted
+            && match self.config.voice.mode {
+                Mode::Always | Mode::Wake => true,
+                Mode::Push => self.pushed,
+                Mode::Off => false,
+            }
+    }
+
+    fn hear(&mut self) {
+        let (Some(capture), Some(stream)) = (self.microphone.stream(), &mut self.stream) else {
+            return;
+        };
+        let moved = capture.held().pulse.moved();
+        stream.read(capture);
+        let canceller = self.canceller.as_mut();
+        stream.clean(canceller.filter(|_| self.config.voice.barge_in));
+        self.meter.push(&stream.samples);
+        let words = self.spotter.as_mut();
+        let spotted = words.map(|it| it.push(&stream.sound.suppressed));
+        if matches!(self.aloud, Aloud::Until(end) if end <= moved) {
+            self.aloud = Aloud::Not;
+        }
+        self.guess();
+        if self.is_listening(moved) {
+            self.segment(moved);
+        } else if let Some(stream) = &mut self.stream {
+            if self.aloud == Aloud::Not {
+                stream.segmenter.overhear(&stream.sound.suppressed);
+            } else {
+                stream.segmenter.skip(stream.sound.suppressed.len());
+            }
+        }
+        for spotted in spotted.into_iter().flatten() {
+            self.spot(spotted);
+        }
+    }
+
+    /// Lets the assistant pause when somebody seems to speak over it, until it is known.
+    fn guess(&mut self) {
+        let knows_room = self.canceller.as_ref().is_some_and(Canceller::knows_room);
+        let may_begin = self.may_be_interrupted() && knows_room;
+        let is_beside = self.aloud == Aloud::Speaking && self.is_cancelled();
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        if self.aloud == Aloud::Not {
+            stream.segmenter.bar(false);
+        }
+        if !is_beside || self.utterance.is_some() {
+            return;
+        }
+        let is_person = |level| may_begin && stream.segmenter.may_be_awaited(level);
+        match self.interruption.hear(&stream.sound, is_person) {
+            Some(Guess::Somebody) => {
+                log::debug!("somebody seems to speak: the assistant pauses");
+                stream.segmenter.guess_beginning();
+                self.hold(true);
+            }
+            Some(Guess::Quiet) => stream.segmenter.bar(false),
+            Some(Guess::Nobody) => {
+                log::debug!("it was nobody: the assistant goes on");
+                stream.segmenter.bar(true);
+                self.hold(false);
+            }
+            None => {}
+        }
+    }
+
+    /// Whether what was captured until `moved` is, or may become, part of an utterance.
+    fn is_listening(&mut self, moved: Instant) -> bool {
+        if let Listening::Until(end) = self.listening
+            && end <= moved
+            && self.utterance.is_none()
+        {
+            self.listen_no_more();
+        }
+        if self.aloud != Aloud::Not && !self.is_cancelled() {
+            return false;
+        }
+        self.listening != Listening::No || self.utterance.is_some() || self.may_be_interrupted()
+    }
+
+    /// Makes utterances of what was just captured, until `moved`.
+    fn segment(&mut self, moved: Instant) {
+        let (Some(capture), Some(stream)) = (self.microphone.stream(), &mut self.stream) else {
+            return;
+        };
+        let Cleaned {
+            linear, suppressed, ..
+        } = &stream.sound;
+        for segment in stream.segmenter.push_judged(linear, suppressed) {
+            if segment == Segment::Started {
+                self.count += 1;
+                self.utterance = Some(self.count);
+            }
+            let utterance = self.count;
+            let is_over = matches!(segment, Segment::Ended { .. });
+            let _ = self.heard.send(match segment {
+                Segment::Started => Heard::Started { utterance },
+                Segment::Sound(samples) => Heard::Sound { utterance, samples },
+                Segment::Paused { speech_end } => {
+                    let at = stream.time_of(speech_end, moved);
+                    Heard::Paused { utterance, at }
+                }
+                Segment::Resumed => Heard::Resumed { utterance },
+                Segment::Ended { speech_end } => {
+                    let at = stream.time_of(speech_end, moved);
+                    Heard::Ended { utterance, at }
+                }
+            });
+            if is_over {
+                stream.log_losses(capture);
+                self.utterance = None;
+                if self.config.voice.mode != Mode::Always {
+                    stream.segmenter.skip(0);
+                    return self.listen_no_more();
+                }
+            }
+        }
+    }
+
+    /// A word was said.
+    fn spot(&mut self, spotted: Spotted) {
+        let wakes = spotted.meaning == Meaning::Wake;
+        if wakes {
+            // The utterance is what follows it.
+            self.drop_utterance();
+            if let Some(stream) = &mut self.stream {
+                stream.segmenter.skip(0);
+                stream.segmenter.recall(&stream.tail);
+            }
+            // What is being said is cut short now.
+            if self.aloud == Aloud::Speaking {
+                self.aloud = Aloud::Until(Instant::now() + ECHO);
+            }
+        }
+        self.report(Heard::Spotted(spotted));
+        if wakes {
+            self.awake(self.config.voice.awake_ms, Speaker::Anybody);
+        }
+    }
+
+    fn report(&self, heard: Heard) {
+        // The thread ends by itself when nobody listens.
+        let _ = self.heard.send(heard);
+    }
+
+    /// Nothing comes from the microphone any more.
+    fn forget_stream(&mut self) {
+        self.hold(false);
+        self.stream = None;
+        self.meter.clear();
+        if let Some(spotter) = &mut self.spotter {
+            spotter.reset();
+        }
+    }
+
+    fn drop_utterance(&mut self) {
+        if let Some(utterance) = self.utterance.take() {
+            self.report(Heard::Dropped { utterance });
+        }
+    }
+}

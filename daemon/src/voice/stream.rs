@@ -1,0 +1,127 @@
+//! One opened microphone's sound on its way to utterances: 16 kHz mono, without the assistant's own voice, and when it
+//! was captured.
+
+use std::time::{Duration, Instant};
+
+use super::capture::Capture;
+use super::echo::{Canceller, Cleaned};
+use super::enhancer::Enhancer;
+use super::resample::{RATE, Resampler, samples};
+use super::utterance::Segmenter;
+use crate::config::Config;
+
+/// Sound kept from before a wake word was spotted: if the person goes on in one breath they have begun by then, since
+/// a word is spotted some time after it has ended.
+const TAIL_MS: u32 = 160;
+
+/// The way from one opened microphone to utterances.
+pub(super) struct Stream {
+    resampler: Resampler,
+    /// Makes utterances of it.
+    pub segmenter: Segmenter,
+    rate: u32,
+    channels: u16,
+    /// Samples captured so far, of all channels.
+    captured: u64,
+    /// Losses of the microphone that were logged already.
+    losses: (u64, u64),
+    raw: Vec<f32>,
+    /// What was read last.
+    pub samples: Vec<f32>,
+    /// The same without the assistant's own voice.
+    pub sound: Cleaned,
+    enhancer: Option<Enhancer>,
+    /// The last [`TAIL_MS`] of samples.
+    pub tail: Vec<f32>,
+}
+
+impl Stream {
+    /// The beginning of what comes from `capture`.
+    pub(super) fn new(config: &Config, capture: &Capture) -> Self {
+        Self {
+            resampler: Resampler::new(capture.rate, capture.channels),
+            segmenter: Segmenter::new(&config.voice),
+            rate: capture.rate,
+            channels: capture.channels,
+            captured: 0,
+            losses: (0, 0),
+            raw: Vec::new(),
+            samples: Vec::new(),
+            sound: Cleaned::default(),
+            enhancer: Enhancer::new(&config.voice),
+            tail: Vec::new(),
+        }
+    }
+
+    /// Makes utterances as this configuration says from now on, beginning with what comes next.
+    pub(super) fn configure(&mut self, config: &Config) {
+        self.segmenter = Segmenter::new(&config.voice);
+        self.enhancer = Enhancer::new(&config.voice);
+        self.captured = 0;
+    }
+
+    /// Takes what was captured, as 16 kHz mono in `samples`.
+    pub(super) fn read(&mut self, capture: &mut Capture) {
+        self.raw.clear();
+        self.samples.clear();
+        capture.read(&mut self.raw);
+        self.captured += self.raw.len() as u64;
+        self.resampler.push(&self.raw, &mut self.samples);
+    }
+
+    /// Takes the assistant's own voice out of that, if it is known.
+    pub(super) fn clean(&mut self, canceller: Option<&mut Canceller>) {
+        self.sound.clear();
+        match canceller {
+            Some(canceller) => canceller.clean(&self.samples, &mut self.sound),
+            None => self.sound.take(&self.samples),
+        }
+        if let Some(enhancer) = &mut self.enhancer {
+            enhancer.enhance(&mut self.sound.linear);
+        }
+        self.tail.extend_from_slice(&self.sound.linear);
+        self.tail
+            .drain(..self.tail.len().saturating_sub(samples(TAIL_MS)));
+    }
+
+    /// When the 16 kHz sample at `position` was captured, if the last one that was read was
+    /// captured at `last`.
+    pub(super) fn time_of(&self, position: u64, last: Instant) -> Instant {
+        let frames = self.captured / u64::from(self.channels.max(1));
+        let since = duration(frames, self.rate).saturating_sub(duration(position, RATE));
+        last.checked_sub(since).unwrap_or(last)
+    }
+
+    /// Tells whoever reads the journal, once, that the microphone lost something since the last call.
+    pub(super) fn log_losses(&mut self, capture: &Capture) {
+        let losses = capture.losses();
+        if losses != self.losses {
+            log::warn!(
+                lost_samples = losses.0 - self.losses.0,
+                overruns = losses.1 - self.losses.1;
+                "sound was lost: the machine is too busy to listen"
+            );
+            self.losses = losses;
+        }
+    }
+}
+
+/// How long so many frames take.
+fn duration(frames: u64, rate: u32) -> Duration {
+    let rate = u64::from(rate.max(1));
+    Duration::from_secs(frames / rate) + Duration::from_nanos(frames % rate * 1_000_000_000 / rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_do_not_drift_or_overflow() {
+        assert_eq!(duration(0, 44_100), Duration::ZERO);
+        assert_eq!(
+            duration(44_100 * 1_000_000_000 + 441, 44_100).as_millis(),
+            1_000_000_000_010
+        );
+    }
+}
