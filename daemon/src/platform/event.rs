@@ -3,11 +3,13 @@
 //! (`journalctl -x`).
 
 /// Names of events, and their `MESSAGE_ID`s, which never change. Made with `systemd-id128 new`.
-const EVENTS: [(&str, &str); 9] = [
+const EVENTS: [(&str, &str); 11] = [
     ("started", "91c3715b6426461884299b91feb735f7"),
     ("model-loaded", "bbcca804937742749698ea3272276616"),
     ("answered", "7982aff538e5464488cb39dfb08a1d7c"),
     ("utterance", "f99a7dfb1fce4fb6bdea3d4be255444a"),
+    ("keyword", "22a1f543f3c640d0b2e0a170b933982e"),
+    ("barge-in", "c415c4308e504eacaa5f122cd8bdbbf8"),
     ("command", "11e4560508194b8fb84b55a766a17c4e"),
     ("degraded", "b9ea8157b7bc4572aeb331a151910cc1"),
     ("error", "21e79317ba3d407d835e96667ec4265c"),
