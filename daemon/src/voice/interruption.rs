@@ -27,10 +27,11 @@ const PAUSE_MS: u32 = 704;
 const ECHO_MS: u32 = 240;
 
 /// How long after a pause in which nobody was heard there is no other, in ms: twice as long each time in one speech, up to
-/// the second. What was mistaken for somebody is so again, and an assistant that stutters is worse than one that is a little
+/// the second. What was mistaken for somebody is so again: above all, when the devices lost some sound, the way of the echo is
+/// another one, which AEC3 takes a second or two to learn. And an assistant that stutters is worse than one that is a little
 /// slow to stop.
-const PATIENCE_MS: u32 = 1000;
-const MOST_PATIENCE_MS: u32 = 4000;
+const PATIENCE_MS: u32 = 2000;
+const MOST_PATIENCE_MS: u32 = 8000;
 
 /// Follows what the canceller leaves, of one loudspeaker in one microphone.
 pub(super) struct Interruption {

@@ -84,7 +84,7 @@ impl Benchmark {
     fn is_timed(self) -> bool {
         !matches!(
             self,
-            Self::Nano | Self::Endpoint | Self::Keyword | Self::Monologue | Self::Replug
+            Self::Nano | Self::Endpoint | Self::Keyword | Self::Replug
         )
     }
 }
@@ -102,12 +102,13 @@ struct Bench {
 }
 
 /// Runs one benchmark, or all. `run` is the folder of the nano model's held-out sets; `options` are those of
-/// [`Benchmark::Commands`].
+/// [`Benchmark::Commands`], `minutes` is how long [`Benchmark::Monologue`] lasts.
 pub fn run(
     only: Option<Benchmark>,
     json: &Path,
     run: PathBuf,
     options: &commands::Options,
+    minutes: u64,
 ) -> Result<()> {
     setup::run()?;
     let chosen = Benchmark::value_variants().iter().copied();
@@ -126,7 +127,7 @@ pub fn run(
                 Benchmark::Turn => turn::measure(&bench).await,
                 Benchmark::Voice => voice::answer::measure(&bench).await,
                 Benchmark::BargeIn => voice::barge_in::measure(&bench).await,
-                Benchmark::Monologue => voice::barge_in::monologue(&bench).await,
+                Benchmark::Monologue => voice::barge_in::monologue(&bench, minutes).await,
                 Benchmark::Idle => voice::idle::measure(&bench).await,
                 Benchmark::Replug => voice::replug::measure(&bench).await,
                 Benchmark::Endpoint => endpoint::measure(&bench).await,

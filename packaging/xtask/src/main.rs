@@ -83,6 +83,9 @@ enum Task {
         run: nano::Run,
         #[command(flatten)]
         commands: bench::commands::Options,
+        /// How long the assistant speaks to nobody in `monologue`.
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        minutes: u64,
     },
 }
 
@@ -101,7 +104,8 @@ fn main() -> ExitCode {
             json,
             run,
             commands,
-        } => bench::run(name, &json, run.folder, &commands),
+            minutes,
+        } => bench::run(name, &json, run.folder, &commands, minutes),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
