@@ -97,8 +97,10 @@ pub(super) struct Canceller {
     captured: Vec<f32>,
     /// Samples since anything audible was played.
     silence: usize,
-    /// Samples of sound that was played so far.
+    /// Samples of sound that was played so far, since the way of the echo changed.
     learned: usize,
+    /// Times the loudspeaker had nothing to play so far.
+    overruns: u64,
     /// The least that was waiting in `played` since the last look, and the samples captured since then.
     least: usize,
     looked: usize,
@@ -119,6 +121,7 @@ impl Canceller {
             captured: Vec::new(),
             silence: samples(ECHO_MS),
             learned: 0,
+            overruns: 0,
             least: usize::MAX,
             looked: 0,
             processor: processor(),
@@ -141,6 +144,11 @@ impl Canceller {
         self.least = usize::MAX;
         self.looked = 0;
         self.processor = processor();
+    }
+
+    /// Learns anew how late the echo is, because one of the devices lost some sound.
+    pub(super) fn lose_track(&mut self) {
+        self.learned = 0;
     }
 
     /// Whether what is left of the echo can be told from somebody who speaks over it.
@@ -172,6 +180,10 @@ impl Canceller {
     }
 
     fn listen_to_loudspeaker(&mut self) {
+        let overruns = self.far_end.overruns();
+        if std::mem::replace(&mut self.overruns, overruns) != overruns {
+            self.lose_track();
+        }
         self.raw.clear();
         self.far_end.read(&mut self.raw);
         self.resampled.clear();
@@ -240,4 +252,34 @@ fn processor() -> BlockProcessor {
     let mut config = EchoCanceller3Config::default();
     config.filter.export_linear_aec_output = true;
     BlockProcessor::new(&config, RATE as usize, 1, 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::voice::sounds::noise;
+
+    #[test]
+    fn the_room_is_known_after_a_while_and_again_after_sound_was_lost() {
+        let (mut loudspeaker, far_end) = FarEnd::of_test(RATE);
+        let mut on_error = far_end.on_error();
+        let mut canceller = Canceller::new(far_end);
+        let mut hear = |canceller: &mut Canceller, ms: usize| {
+            let mut cleaned = Cleaned::default();
+            for piece in noise(0.1, ms).chunks(BLOCK) {
+                for sample in piece {
+                    loudspeaker.push(*sample).unwrap();
+                }
+                canceller.clean(piece, &mut cleaned);
+            }
+            canceller.knows_room()
+        };
+        assert!(!hear(&mut canceller, 1000));
+        assert!(hear(&mut canceller, 1000));
+        on_error(cpal::Error::new(cpal::ErrorKind::Xrun));
+        assert!(!hear(&mut canceller, 1000));
+        assert!(hear(&mut canceller, 1000));
+        canceller.lose_track();
+        assert!(!canceller.knows_room());
+    }
 }

@@ -344,7 +344,12 @@ impl Listener {
             return;
         };
         let moved = capture.held().pulse.moved();
-        stream.read(capture);
+        let is_whole = stream.read(capture);
+        if let Some(canceller) = &mut self.canceller
+            && !is_whole
+        {
+            canceller.lose_track();
+        }
         let canceller = self.canceller.as_mut();
         stream.clean(canceller.filter(|_| self.config.voice.barge_in));
         self.meter.push(&stream.samples);
@@ -415,7 +420,7 @@ impl Listener {
 
     /// Makes utterances of what was just captured, until `moved`.
     fn segment(&mut self, moved: Instant) {
-        let (Some(capture), Some(stream)) = (self.microphone.stream(), &mut self.stream) else {
+        let Some(stream) = &mut self.stream else {
             return;
         };
         let Cleaned {
@@ -442,7 +447,7 @@ impl Listener {
                 }
             });
             if is_over {
-                stream.log_losses(capture);
+                stream.log_losses();
                 self.utterance = None;
                 if self.config.voice.mode != Mode::Always {
                     stream.segmenter.skip(0);

@@ -23,8 +23,9 @@ pub(super) struct Stream {
     channels: u16,
     /// Samples captured so far, of all channels.
     captured: u64,
-    /// Losses of the microphone that were logged already.
+    /// Losses of the microphone so far, and those that were logged already.
     losses: (u64, u64),
+    logged: (u64, u64),
     raw: Vec<f32>,
     /// What was read last.
     pub samples: Vec<f32>,
@@ -45,6 +46,7 @@ impl Stream {
             channels: capture.channels,
             captured: 0,
             losses: (0, 0),
+            logged: (0, 0),
             raw: Vec::new(),
             samples: Vec::new(),
             sound: Cleaned::default(),
@@ -60,13 +62,16 @@ impl Stream {
         self.captured = 0;
     }
 
-    /// Takes what was captured, as 16 kHz mono in `samples`.
-    pub(super) fn read(&mut self, capture: &mut Capture) {
+    /// Takes what was captured, as 16 kHz mono in `samples`; says whether it follows on what was taken before, with nothing
+    /// lost between.
+    pub(super) fn read(&mut self, capture: &mut Capture) -> bool {
         self.raw.clear();
         self.samples.clear();
         capture.read(&mut self.raw);
         self.captured += self.raw.len() as u64;
         self.resampler.push(&self.raw, &mut self.samples);
+        let losses = capture.losses();
+        std::mem::replace(&mut self.losses, losses) == losses
     }
 
     /// Takes the assistant's own voice out of that, if it is known.
@@ -93,15 +98,14 @@ impl Stream {
     }
 
     /// Tells whoever reads the journal, once, that the microphone lost something since the last call.
-    pub(super) fn log_losses(&mut self, capture: &Capture) {
-        let losses = capture.losses();
-        if losses != self.losses {
+    pub(super) fn log_losses(&mut self) {
+        let before = std::mem::replace(&mut self.logged, self.losses);
+        if before != self.losses {
             log::warn!(
-                lost_samples = losses.0 - self.losses.0,
-                overruns = losses.1 - self.losses.1;
+                lost_samples = self.losses.0 - before.0,
+                overruns = self.losses.1 - before.1;
                 "sound was lost: the machine is too busy to listen"
             );
-            self.losses = losses;
         }
     }
 }

@@ -69,6 +69,12 @@ impl FarEnd {
         (producer, Self { rate, ring, shared })
     }
 
+    /// What the sound system's errors are told to.
+    #[cfg(test)]
+    pub fn on_error(&self) -> impl FnMut(cpal::Error) + Send + 'static {
+        self.shared.pulse.on_error()
+    }
+
     /// Appends what the device took since the last call, silence included. It is heard some 10 ms later.
     pub fn read(&mut self, output: &mut Vec<f32>) {
         held::empty(&mut self.ring, output);
@@ -77,6 +83,12 @@ impl FarEnd {
     /// Pauses in the middle of what is being played, beginning with the next callback, or goes on.
     pub fn hold(&self, is_held: bool) {
         self.shared.is_held.store(is_held, Relaxed);
+    }
+
+    /// Times the loudspeaker had nothing to play in time, after each of which it is later than before.
+    #[must_use]
+    pub fn overruns(&self) -> u64 {
+        self.shared.pulse.overruns()
     }
 
     /// Whether the loudspeaker was closed.
