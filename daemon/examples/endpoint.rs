@@ -92,11 +92,9 @@ fn main() -> anyhow::Result<()> {
     for (nth, command) in commands.iter().take(args.count).enumerate() {
         let command = trimmed(command);
         let next = trimmed(&commands[(nth + 1) % commands.len()]);
-        let hesitating = [command, &vec![0.0; pause], next].concat();
-        let command = if args.pause_ms == 0 {
-            command
-        } else {
-            &hesitating
+        let command = match pause {
+            0 => command.to_vec(),
+            _ => [command, &vec![0.0; pause], next].concat(),
         };
         for (room, name) in Room::ALL {
             let background = match room {
@@ -104,7 +102,7 @@ fn main() -> anyhow::Result<()> {
                 Room::Television => &others,
             };
             let background = background.iter().cycle().skip(nth * 7 * RATE);
-            let sound = in_room(command, background, room.level());
+            let sound = in_room(&command, background, room.level());
             println!("{}", endpoint(&sound, command.len(), name));
         }
     }

@@ -4,7 +4,7 @@
 //! is left beyond that is somebody. AEC3's suppressor knows too, but takes a tenth of a second longer to let a voice
 //! through, because whatever it lets through is heard.
 //!
-//! The numbers below were chosen in simulated rooms: echoes 0 and 10 dB below what is played, 200 to 400 ms of
+//! The numbers below were chosen in a simulation, which is not kept, of rooms: echoes 0 and 10 dB below what is played, 200 to 400 ms of
 //! reverberation, also from a loudspeaker that distorts, and eight voices. There, somebody as loud as the echo was noticed 30
 //! to 60 ms after they began in half of the cases and after at most 95 ms in 19 of 20, and in 18 minutes nobody was.
 
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
 
+use super::foreground::decibels;
 use super::vad::FRAME;
 
 /// Samples of 16 kHz after which it is asked again (8 ms), and that are looked at then.
@@ -76,8 +77,8 @@ impl Band {
     fn new() -> Self {
         Self {
             echo: INAUDIBLE,
-            left: VecDeque::with_capacity(PAST + 1),
-            residuals: VecDeque::with_capacity(PAST + 1),
+            left: VecDeque::with_capacity(PAST),
+            residuals: VecDeque::with_capacity(PAST),
             usual: None,
             noise: INAUDIBLE,
         }
@@ -131,6 +132,7 @@ fn quantile(past: &VecDeque<f32>, share: f32) -> Option<f32> {
 /// Levels in bands of one sound, hop by hop.
 struct Spectrum {
     transform: Arc<dyn RealToComplex<f32>>,
+    hann: [f32; WINDOW],
     /// The samples that are looked at.
     window: [f32; WINDOW],
     windowed: Vec<f32>,
@@ -138,9 +140,11 @@ struct Spectrum {
 }
 
 impl Spectrum {
+    #[expect(clippy::cast_precision_loss, reason = "places in a window")]
     fn new() -> Self {
         let transform = RealFftPlanner::new().plan_fft_forward(WINDOW);
         Self {
+            hann: std::array::from_fn(|nth| 0.5 - 0.5 * (TAU * nth as f32 / WINDOW as f32).cos()),
             window: [0.0; WINDOW],
             windowed: transform.make_input_vec(),
             bins: transform.make_output_vec(),
@@ -149,14 +153,14 @@ impl Spectrum {
     }
 
     /// Levels of the last [`WINDOW`] samples, of which these are the latest.
-    #[expect(clippy::cast_precision_loss, reason = "places in a window")]
+    #[expect(clippy::cast_precision_loss, reason = "the constant is small")]
     fn hear(&mut self, hop: impl Iterator<Item = f32>) -> Levels {
         self.window.copy_within(HOP.., 0);
         for (sample, new) in self.window[WINDOW - HOP..].iter_mut().zip(hop) {
             *sample = new;
         }
-        for (nth, (output, sample)) in self.windowed.iter_mut().zip(&self.window).enumerate() {
-            let hann = 0.5 - 0.5 * (TAU * nth as f32 / WINDOW as f32).cos();
+        let samples = self.window.iter().zip(&self.hann);
+        for (output, (sample, hann)) in self.windowed.iter_mut().zip(samples) {
             *output = hann * sample;
         }
         let done = self.transform.process(&mut self.windowed, &mut self.bins);
@@ -166,7 +170,7 @@ impl Spectrum {
         std::array::from_fn(|band| {
             let bins = &self.bins[EDGES[band]..EDGES[band + 1]];
             let power: f32 = bins.iter().map(Complex32::norm_sqr).sum();
-            10.0 * (power * scale).max(1e-10).log10()
+            decibels(power * scale)
         })
     }
 }

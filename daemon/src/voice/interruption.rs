@@ -8,7 +8,7 @@ use earshot::Detector;
 
 use super::double_talk::DoubleTalk;
 use super::echo::Cleaned;
-use super::foreground::power;
+use super::foreground::{decibels, power};
 use super::resample::samples;
 use super::vad::{FRAME, probability};
 
@@ -107,8 +107,8 @@ impl Interruption {
         let is_double = self.double_talk.hear(captured, linear);
         let probability = probability(&mut self.detector, linear);
         let power = power(linear);
-        let mean = f32::midpoint(power, std::mem::replace(&mut self.before, power));
-        let level = 10.0 * mean.max(1e-10).log10();
+        let before = std::mem::replace(&mut self.before, power);
+        let level = decibels(f32::midpoint(power, before));
         is_double && probability >= SPEECH && level > QUIET && is_person(level)
     }
 

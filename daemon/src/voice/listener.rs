@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -17,6 +16,7 @@ use super::meter::Meter;
 use super::stream::Stream;
 use super::utterance::{Segment, Sense, Speaker};
 use super::watched::{Change, Report, Watched};
+use super::worker;
 use crate::config::{Bounded, Config, Meaning, Mode};
 
 /// How long the assistant's voice is still captured after it has left the loudspeaker: the way through the
@@ -129,13 +129,7 @@ impl Listener {
     pub(super) fn run(mut self) {
         while self.obey() && !self.heard.is_closed() {
             self.attend();
-            let deadlines = [self.microphone.deadline(), self.given_up()];
-            match deadlines.into_iter().flatten().min() {
-                Some(deadline) => {
-                    thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
-                }
-                None => thread::park(),
-            }
+            worker::sleep_until([self.microphone.deadline(), self.given_up()]);
         }
     }
 

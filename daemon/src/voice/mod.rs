@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! microphone ─ cpal ─► ring ─► resample ─► echo ─► vad ─► utterance ─► Heard
-//!              (capture)       └───────── ears: the voice thread ──────────┘
+//!              (capture)       └───────── listener: voice thread ──────────┘
 //! ```
 //!
 //! `turn` and `conversation` take what is heard to the engine and bring back what comes of it, to be spoken

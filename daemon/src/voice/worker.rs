@@ -4,12 +4,23 @@ use std::fmt;
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 /// The handle of a thread that sleeps by parking, and takes orders of type `T`. Dropping it ends the thread:
 /// its inbox is disconnected then.
 pub struct Worker<T> {
     /// Always there; an option only so that it can be taken apart.
     running: Option<(Sender<T>, JoinHandle<()>)>,
+}
+
+/// Lets such a thread sleep until it is woken, or until the first of its deadlines.
+pub fn sleep_until(deadlines: impl IntoIterator<Item = Option<Instant>>) {
+    match deadlines.into_iter().flatten().min() {
+        Some(deadline) => {
+            thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
+        }
+        None => thread::park(),
+    }
 }
 
 impl<T: Send + 'static> Worker<T> {

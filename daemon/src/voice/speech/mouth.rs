@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -15,7 +14,7 @@ use super::{Said, SpeechError};
 use crate::config;
 use crate::voice::resample::Resampler;
 use crate::voice::watched::{Change, Report, Watched};
-use crate::voice::worker::Worker;
+use crate::voice::worker::{self, Worker};
 
 /// How long the loudspeaker stays open when nothing is said: some devices click, or are slow, when they are
 /// opened for every answer.
@@ -197,18 +196,12 @@ impl Speaker {
     fn run(mut self) {
         while self.obey() && !self.said.is_closed() {
             self.attend();
-            let deadlines = [
+            worker::sleep_until([
                 self.loudspeaker.deadline(),
                 self.until,
                 self.heard,
                 self.given_up(),
-            ];
-            match deadlines.into_iter().flatten().min() {
-                Some(deadline) => {
-                    thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
-                }
-                None => thread::park(),
-            }
+            ]);
         }
     }
 
