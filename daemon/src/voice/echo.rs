@@ -32,12 +32,17 @@ const ECHO_MS: u32 = 1000;
 /// How much of what is played has to be heard before AEC3 knows the room, in ms.
 const LEARNING_MS: u32 = 1500;
 
-/// What was played is at most so much ahead of what was captured, in ms; else the microphone lost something, or its clock
-/// is slower. AEC3 finds an echo that comes up to about half a second late.
+/// What was played is at most so much ahead of what was captured, in ms; else the microphone lost something, or its
+/// clock is slower. AEC3 finds an echo that comes up to about half a second late.
 const AHEAD_MS: u32 = 150;
 
-/// How often that is looked at, in ms.
+/// How often that is looked at, in ms, and how much of it is kept for when the loudspeaker is late.
 const LOOK_MS: u32 = 2000;
+const MARGIN_MS: u32 = 30;
+
+/// How long, in ms, what was captured waits at most for what was played meanwhile: a busy machine asks for the next
+/// sound that much late. Pairing it with silence instead would change the way of the echo.
+const LATE_MS: u32 = 60;
 
 /// One stretch of sound, 16 kHz mono, as it is and as it is without the echo; all of the same length.
 #[derive(Debug, Default)]
@@ -166,17 +171,33 @@ impl Canceller {
         self.far_end.hold(is_held);
     }
 
-    /// Takes the echo out of the next samples of the microphone; what fills no block of 4 ms waits for the next.
+    /// Takes the echo out of the next samples of the microphone; what fills no block of 4 ms waits for the next, as
+    /// does, for a while, what the loudspeaker has not told of yet.
     pub(super) fn clean(&mut self, sound: &[f32], cleaned: &mut Cleaned) {
         self.listen_to_loudspeaker();
         self.captured.extend_from_slice(sound);
         let captured = std::mem::take(&mut self.captured);
-        let (blocks, rest) = captured.as_chunks::<BLOCK>();
-        for block in blocks {
+        let mut rest = captured.as_slice();
+        while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
+            if self.played.len() < BLOCK && self.waits_for_loudspeaker(rest.len()) {
+                break;
+            }
             self.clean_block(block, cleaned);
+            rest = after;
         }
         self.captured.extend_from_slice(rest);
         self.keep_up(sound.len());
+    }
+
+    /// Whether so many captured samples wait for a loudspeaker that is late. Until the room is known they never do:
+    /// then is when it is found out how late it may be.
+    fn waits_for_loudspeaker(&mut self, captured: usize) -> bool {
+        let waits = self.knows_room() && captured < samples(LATE_MS);
+        if self.knows_room() && !waits {
+            log::debug!("the loudspeaker is late: the echo is learned anew");
+            self.lose_track();
+        }
+        waits
     }
 
     fn listen_to_loudspeaker(&mut self) {
@@ -192,7 +213,8 @@ impl Canceller {
     }
 
     fn clean_block(&mut self, block: &[f32; BLOCK], cleaned: &mut Cleaned) {
-        // Where the loudspeaker is late, silence takes its place, and what it plays is that much later from then on.
+        // Where the loudspeaker is too late, silence takes its place, and what it plays is that much later from then
+        // on.
         let played = self.played.len().min(BLOCK);
         let mut is_audible = false;
         let render = self.render.view_mut(0, 0);
@@ -242,8 +264,10 @@ impl Canceller {
         self.looked = 0;
         let least = std::mem::replace(&mut self.least, usize::MAX);
         if least != usize::MAX && least > samples(AHEAD_MS) {
-            log::debug!(ms = least * 1000 / RATE as usize; "the loudspeaker is ahead of the microphone");
-            self.played.drain(..least.min(self.played.len()));
+            log::debug!(ms = least * 1000 / RATE as usize; "the loudspeaker is ahead of the microphone: the echo is learned anew");
+            let excess = least - samples(MARGIN_MS);
+            self.played.drain(..excess.min(self.played.len()));
+            self.lose_track();
         }
     }
 }
@@ -280,6 +304,46 @@ mod tests {
         assert!(!hear(&mut canceller, 1000));
         assert!(hear(&mut canceller, 1000));
         canceller.lose_track();
+        assert!(!canceller.knows_room());
+    }
+
+    /// A canceller that knows its room, and the end of its loudspeaker.
+    fn acquainted() -> (rtrb::Producer<f32>, Canceller) {
+        let (mut loudspeaker, far_end) = FarEnd::of_test(RATE);
+        let mut canceller = Canceller::new(far_end);
+        for piece in noise(0.1, 2000).chunks(BLOCK) {
+            for sample in piece {
+                loudspeaker.push(*sample).unwrap();
+            }
+            canceller.clean(piece, &mut Cleaned::default());
+        }
+        assert!(canceller.knows_room());
+        (loudspeaker, canceller)
+    }
+
+    #[test]
+    fn what_is_captured_waits_for_a_loudspeaker_that_is_a_little_late() {
+        let (mut loudspeaker, mut canceller) = acquainted();
+        let mut cleaned = Cleaned::default();
+        let captured = noise(0.1, 40);
+        canceller.clean(&captured, &mut cleaned);
+        assert!(cleaned.captured.is_empty());
+        for sample in noise(0.1, 48) {
+            loudspeaker.push(sample).unwrap();
+        }
+        canceller.clean(&noise(0.1, 4), &mut cleaned);
+        assert_eq!(cleaned.captured[..captured.len()], captured);
+        assert!(canceller.knows_room());
+    }
+
+    #[test]
+    fn what_is_captured_does_not_wait_for_a_loudspeaker_that_is_gone() {
+        let (_loudspeaker, mut canceller) = acquainted();
+        let mut cleaned = Cleaned::default();
+        for piece in noise(0.1, 120).chunks(2 * BLOCK) {
+            canceller.clean(piece, &mut cleaned);
+        }
+        assert_eq!(cleaned.captured.len(), samples(120));
         assert!(!canceller.knows_room());
     }
 }
