@@ -23,6 +23,7 @@ mod loudspeaker;
 mod microphone;
 pub mod nano;
 mod process;
+mod realtime;
 pub mod speech;
 
 pub use bus::Bus;

@@ -20,7 +20,7 @@ use rustix::{
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use crate::Error;
+use crate::{Error, realtime};
 
 /// Samples a second that it plays.
 pub const RATE: u32 = 48_000;
@@ -84,6 +84,7 @@ impl Loudspeaker {
         thread::Builder::new()
             .name("loudspeaker".into())
             .spawn(move || {
+                realtime::run_first();
                 let mut pieces = 0;
                 while awaited.strong_count() > 0 {
                     pieces += 1;

@@ -81,7 +81,8 @@ impl Microphone {
         alsa::Microphone::beside(loudspeaker, echo).map(|it| Self(System::Alsa(it)))
     }
 
-    /// A small room: a loudspeaker, and a microphone that hears it with this gain, 60 ms later and for 200 ms from the walls.
+    /// A small room: a loudspeaker, and a microphone that hears it with this gain, 60 ms later and for 200 ms from the
+    /// walls.
     ///
     /// # Errors
     /// When the temporary folder cannot be used.

@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use super::super::Echo;
 use super::super::encoding::{Encoding, Sample};
 use crate::loudspeaker::Air;
-use crate::{Error, speech};
+use crate::{Error, realtime, speech};
 
 /// Length of the pieces the FIFO is fed with, unless a period is longer.
 const PIECE: Duration = Duration::from_millis(10);
@@ -71,7 +71,10 @@ impl Feeder {
         };
         let thread = thread::Builder::new()
             .name("microphone".into())
-            .spawn(move || feeding.run())
+            .spawn(move || {
+                realtime::run_first();
+                feeding.run();
+            })
             .map_err(Error::file(Path::new("a thread")))?;
         Ok(Self {
             sounds: Some(sender),

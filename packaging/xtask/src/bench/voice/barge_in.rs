@@ -8,6 +8,7 @@ use gemmad_api::{SayOptions, VoiceState};
 use gemmad_testbed::{Bus, Daemon, LOUDSPEAKER_RATE, Loudspeaker, Microphone, Model, speech};
 use tokio::time::timeout;
 
+use super::super::ask::ask;
 use super::{Bench, ECHO, Figure, PATIENCE, levels, onset};
 use crate::say;
 
@@ -25,6 +26,9 @@ const LONG: &str = "I have found three recipes for you. The first one is a soup 
                     The second takes half an hour, and needs an oven, two aubergines and some yoghurt. If you would rather \
                     have something cold, there is a salad of beans and onions that children like as well. Tomorrow it will \
                     be sunny in the morning, with rain later in the afternoon, so take an umbrella when you leave. ";
+
+/// Tokens of an answer that is written meanwhile.
+const ANSWER: u32 = 200;
 
 /// How long it speaks before somebody does, at first, and how much longer each time: so that words and pauses are met.
 const BEFORE: Duration = Duration::from_secs(4);
@@ -65,48 +69,83 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Counts what it takes for somebody while it speaks for so many minutes.
+/// Counts what it takes for somebody while it speaks for so many minutes; and for a sixth of them while it also
+/// answers, on every core.
 pub async fn monologue(bench: &Bench, minutes: u64) -> Result<Vec<Figure>> {
-    let room = Room::open(bench, 4).await?;
-    let voice = room.daemon.voice();
-    let mut started = voice.receive_speech_started().await?;
-    let mut spotted = voice.receive_keyword().await?;
-    let end = Instant::now() + Duration::from_mins(minutes);
-    let mut count = 0;
-    let speaking = async {
-        while Instant::now() < end {
-            // It fails when it was interrupted, which is counted.
-            let _ = voice.say(LONG, SayOptions::default()).await;
-        }
-    };
-    let mut speaking = std::pin::pin!(speaking);
-    loop {
-        tokio::select! {
-            () = &mut speaking => break,
-            Some(_) = started.next() => {
-                count += 1;
-                say::warning("it heard an utterance");
-            }
-            Some(word) = spotted.next() => {
-                count += 1;
-                say::warning(&format!("it heard {:?}", word.args()?));
-            }
-        }
-    }
-    let pauses = room.daemon.log().matches("somebody seems to speak").count();
+    let quiet = Monologue::hear(bench, Duration::from_mins(minutes), false).await?;
+    let busy_minutes = minutes.div_ceil(6);
+    let busy = Monologue::hear(bench, Duration::from_mins(busy_minutes), true).await?;
     let model = Model::nano();
-    #[expect(clippy::cast_precision_loss, reason = "a few")]
-    let pauses = pauses as f64;
     Ok(vec![
-        Figure::new("self_wakes", "", vec![f64::from(count)], &model)?
+        Figure::new("self_wakes", "", vec![quiet.wakes], &model)?
             .goal("= 0")
             .meaning(&format!(
                 "Utterances and keywords that it hears in {minutes} minutes of its own voice, in mode `always`, with an \
                  echo 10 dB below what it plays and 300 ms of reverberation.",
             )),
-        Figure::new("self_pauses", "", vec![pauses], &model)?
+        Figure::new("self_pauses", "", vec![quiet.pauses], &model)?
             .meaning("How often it pauses for half a second meanwhile, to listen whether there is somebody."),
+        Figure::new("self_wakes_busy", "", vec![busy.wakes], &model)?
+            .goal("= 0")
+            .meaning(&format!(
+                "The same in {busy_minutes} minutes in which it writes one answer after another meanwhile, on every core.",
+            )),
+        Figure::new("self_pauses_busy", "", vec![busy.pauses], &model)?
+            .meaning("How often it pauses then."),
     ])
+}
+
+/// What it took for somebody in its own voice.
+struct Monologue {
+    wakes: f64,
+    pauses: f64,
+}
+
+impl Monologue {
+    /// Lets it speak for so long; while it writes answers, if it `is_busy`.
+    async fn hear(bench: &Bench, time: Duration, is_busy: bool) -> Result<Self> {
+        let room = Room::open(bench, 4).await?;
+        let voice = room.daemon.voice();
+        let mut started = voice.receive_speech_started().await?;
+        let mut spotted = voice.receive_keyword().await?;
+        let end = Instant::now() + time;
+        let mut wakes = 0;
+        let speaking = async {
+            while Instant::now() < end {
+                // It fails when it was interrupted, which is counted.
+                let _ = voice.say(LONG, SayOptions::default()).await;
+            }
+        };
+        let mut speaking = std::pin::pin!(speaking);
+        let mut answering = std::pin::pin!(answer_on(&room.daemon));
+        loop {
+            tokio::select! {
+                () = &mut speaking => break,
+                failed = &mut answering, if is_busy => failed?,
+                Some(_) = started.next() => {
+                    wakes += 1;
+                    say::warning("it heard an utterance");
+                }
+                Some(word) = spotted.next() => {
+                    wakes += 1;
+                    say::warning(&format!("it heard {:?}", word.args()?));
+                }
+            }
+        }
+        let pauses = room.daemon.log().matches("somebody seems to speak").count();
+        Ok(Self {
+            wakes: f64::from(wakes),
+            #[expect(clippy::cast_precision_loss, reason = "a few")]
+            pauses: pauses as f64,
+        })
+    }
+}
+
+/// Writes one answer after another, until one fails.
+async fn answer_on(daemon: &Daemon) -> Result<()> {
+    loop {
+        ask(daemon, LONG, ANSWER).await?;
+    }
 }
 
 /// An assistant that hears everything, beside its loudspeaker.
