@@ -1,10 +1,10 @@
 """Makes the speech that keywords are trained on and judged with.
 
 `python data.py train [OUT [CLIPS [SPEECH...]]]` writes OUT/speech (each keyword, and what sounds like it,
-spoken alone) and OUT/features (embeddings of scenes made of these clips, and of long streams without a
-keyword). SPEECH are folders that `models/nano/data.py train` has filled: what else people say. Files that are
-there already stay. `python data.py evaluate [OUT]` writes OUT/evaluation: WAV files and their manifests, by
-voices and with sentences of their own. OUT is ../../target/keyword unless said otherwise.
+spoken alone), OUT/others (sentences by more people than nano has) and OUT/features (embeddings of scenes made of
+these clips, and of long streams without a keyword). SPEECH are folders that `models/nano/data.py train` has filled:
+what else people say. Files that are there already stay. `python data.py evaluate [OUT]` writes OUT/evaluation: WAV
+files and their manifests, by voices and with sentences of their own. OUT is ../../target/keyword unless said otherwise.
 """
 
 import importlib.util
@@ -22,6 +22,7 @@ NANO = HERE.parent / "nano"
 sys.path.append(str(NANO))
 
 import catalogue as language
+import disguise
 import features
 import sound
 import speech
@@ -68,7 +69,9 @@ KEYWORDS = {
 }
 ENDING = re.compile(r"\b(stop|halt)")
 # Who says how much. The two networks learned from people, and are slow.
-SHARE = {"espeak": 0.50, "pico": 0.15, "flite": 0.24, "joe": 0.09, "kokoro": 0.02}
+SHARE = {"espeak": 0.34, "pico": 0.12, "flite": 0.20, "rhvoice": 0.26, "joe": 0.07, "kokoro": 0.01}
+# How many clips somebody else is made of.
+DISGUISED = 0.45
 # Variants of espeak-ng that speak in every sixth shard of clips, which is kept aside, and in no other.
 ASIDE = ["Andy", "Mr", "Storm", "f2", "klatt5", "m7", "quincy", "steph2"]
 OTHERS = [name for name in speech.TRAINED if name not in ASIDE]
@@ -113,6 +116,8 @@ class Voices:
         name = rng.choices(list(self.share), self.share.values())[0]
         if name == "espeak":
             return self.espeak(rng)(text)[0]
+        if name == "rhvoice":
+            return speech.rhvoice(text, rng.choice(speech.RHVOICE), rng.randint(75, 140), rng.randint(75, 130))
         self.nano.share = {name: 1}
         return self.nano.say(text, rng)[0]
 
@@ -143,10 +148,40 @@ def speak(out, keyword, number, count):
                 begin, last = bounds(wave)
                 end = last if at % 2 == 0 else 0
             wave = wave[begin : last + 320]
+            if number % 6 and rng.random() < DISGUISED:
+                wave = disguise.disguised(wave, rng)
             wave = np.clip(wave / (np.abs(wave).max() + 1e-6) * 20000, -32768, 32767).astype(np.int16)
             samples.write(wave.tobytes())
             line = {"say": text, "offset": offset, "samples": len(wave), "end": int(end - begin) if end else 0}
             lines.append(json.dumps(line) + "\n")
+            offset += len(wave)
+    path.with_suffix(".jsonl").write_text("".join(lines))
+    print(path.name, flush=True)
+
+
+def others(out, folders, count=4000):
+    """A shard of sentences like nano's by people who are not in its: one in three by RHVoice, the others by somebody
+    whom one of nano's is made into."""
+    path = out / "others" / "shard"
+    if path.with_suffix(".jsonl").exists():
+        return
+    rng, dice = random.Random(40), np.random.default_rng(40)
+    recordings, voices = Recordings(folders), Voices(False)
+    commands, chatter = language.Catalogue(), language.Talk()
+    valid = nano.valid_sentences(commands)
+    voices.share = {"rhvoice": 1}
+    offset, lines = 0, []
+    with open(path.with_suffix(".i16"), "wb") as samples:
+        for at in range(count):
+            say, wave = "", None
+            if at % 3:
+                wave = disguise.disguised(recordings.one(dice), rng)
+            else:
+                say = nano.draw(commands, chatter, valid, rng).say
+                wave = voices.say(say, rng)
+            wave = np.clip(wave / (np.abs(wave).max() + 1e-6) * 20000, -32768, 32767).astype(np.int16)
+            samples.write(wave.tobytes())
+            lines.append(json.dumps({"say": say, "offset": offset, "samples": len(wave)}) + "\n")
             offset += len(wave)
     path.with_suffix(".jsonl").write_text("".join(lines))
     print(path.name, flush=True)
@@ -368,9 +403,11 @@ def aside_recordings(count):
 
 def train(out, clips, folders):
     """Clips and features of everything, in shards of 500 clips and of 25 minutes."""
-    for name in ("speech", "features"):
+    for name in ("speech", "others", "features"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    recordings, aside, front = Recordings(folders), aside_recordings(2000), features.Frontend()
+    others(out, folders)
+    recordings = Recordings([*folders, out / "others"])
+    aside, front = aside_recordings(6000), features.Frontend()
     for number in range(clips // 500):
         about = aside if number % 6 == 0 else recordings
         for keyword in KEYWORDS:
@@ -425,7 +462,7 @@ def save(folder, name, lines):
 def evaluate(out):
     """The sets to judge by: `KEYWORD`, `near_KEYWORD` (what sounds like it) and `negative`."""
     folder = out / "evaluation"
-    rng, dice = random.Random(2077), np.random.default_rng(2077)
+    rng, dice = random.Random(2078), np.random.default_rng(2078)
     strangers, commands, chatter = Strangers(rng), language.Catalogue(), language.Talk()
 
     def sentence():

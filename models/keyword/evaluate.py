@@ -16,7 +16,7 @@ import features
 
 HERE = Path(__file__).parent
 OUT = HERE.parent.parent / "target" / "keyword"
-PATIENCE = {"hey_gemma": 2, "stop": 1}
+PATIENCE = {"hey_gemma": 1, "stop": 1}
 SECOND = round(features.RATE / features.CHUNK)
 
 

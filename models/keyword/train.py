@@ -1,4 +1,5 @@
-"""Trains a keyword on what `data.py train` has made: `python train.py KEYWORD [OUT [STEPS]]`.
+"""Trains a keyword on what `data.py train` has made: `python train.py KEYWORD [OUT [STEPS [ONNX]]]`, from nothing or on
+from what another training has written.
 
 Two small networks over 16 embeddings, asked together. They learn from keywords spoken and, in three equal parts, from
 windows of the clips that are none, of the streams, and of those of the streams that they like best (mined anew a few
@@ -6,6 +7,7 @@ times). Every sixth shard is kept aside, and says where the threshold is to be: 
 Writes KEYWORD.onnx beside this file, and OUT/KEYWORD.log.
 """
 
+import copy
 import json
 import sys
 import time
@@ -32,7 +34,7 @@ WIDTHS = (1, 3)
 # How much the best windows of a keyword count, against all of them.
 BEST = 0.6
 # False accepts an hour that are aimed at, over the speech kept aside.
-AIM = {"hey_gemma": 0.4, "stop": 2.0}
+AIM = {"hey_gemma": 2.0, "stop": 2.0}
 
 
 def load(out, keyword, aside):
@@ -151,8 +153,17 @@ def mixed(windows):
     return torch.where(swap[:, :, None], windows[torch.randperm(len(windows))], windows)
 
 
-def train(keyword, out, steps):
-    """Trains, and returns the network as it takes raw embeddings."""
+def restore(model, path):
+    """Gives `Sequential(Scaled, Panel)` the weights that a training has written."""
+    found = {tensor.name: torch.tensor(onnx.numpy_helper.to_array(tensor)) for tensor in onnx.load(path).graph.initializer}
+    # Those that are multiplied with many windows at once are there in the model's order, but without their names.
+    nameless = iter([tensor.T for name, tensor in found.items() if "MatMul" in name])
+    model.load_state_dict({name: found["0." + name] if "0." + name in found else next(nameless) for name in model.state_dict()})
+
+
+def train(keyword, out, steps, path=None):
+    """Trains, and returns the network as it takes raw embeddings. From `path` it goes on: what comes out is half way
+    between there and where it gets to, which generalises better than either (Wortsman et al. 2022)."""
     torch.manual_seed(7)
     log = open(out / f"{keyword}.log", "a")
     began, patience = time.time(), evaluate.PATIENCE[keyword]
@@ -163,10 +174,12 @@ def train(keyword, out, steps):
     near, streams = others[others < first], others[others >= first]
     hard, steps_of = streams, torch.arange(int(counts.max()))
     scaled, model = Scaled(embeddings), Panel(KEYWORDS[keyword]["span"], WIDTHS)
+    if path:
+        restore(nn.Sequential(scaled, model), path)
     whole = lambda: nn.Sequential(scaled, average.module)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.995))
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3 if path else 3e-3, steps, pct_start=0.15)
     pick = lambda among, count: torch.randint(len(among), (count,))
     for step in range(steps + 1):
         if step and step % (steps // 6) == 0:
@@ -191,6 +204,14 @@ def train(keyword, out, steps):
         optimizer.step()
         schedule.step()
         average.update_parameters(model)
+    if path:
+        begun = Panel(KEYWORDS[keyword]["span"], WIDTHS)
+        restore(nn.Sequential(copy.deepcopy(scaled), begun), path)
+        with torch.no_grad():
+            for ours, theirs in zip(average.module.parameters(), begun.parameters()):
+                ours.lerp_(theirs, 0.5)
+        threshold, figures = judge(whole(), kept, keyword)
+        print(json.dumps({"half way": figures}), file=log, flush=True)
     # The threshold becomes 0.5.
     with torch.no_grad():
         for member in average.module.members:
@@ -216,4 +237,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     keyword = sys.argv[1]
     out = Path(sys.argv[2]) if len(sys.argv) > 2 else evaluate.OUT
-    export(train(keyword, out, int(sys.argv[3]) if len(sys.argv) > 3 else 3000), keyword)
+    steps = int(sys.argv[3]) if len(sys.argv) > 3 else 3000
+    export(train(keyword, out, steps, *sys.argv[4:]), keyword)

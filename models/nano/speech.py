@@ -30,6 +30,8 @@ TRAINED = (
 FLITE = {"kal16": (0.45, 92), "slt": (0.2, 172), "awb": (0.15, 128), "rms": (0.2, 102)}
 PICO = ["en-US", "en-GB"]
 FESTIVAL = ["ked_diphone", "cmu_us_slt_arctic_hts"]
+# Voices of RHVoice that anybody may use as they like (LGPL); `slt` is the woman that one of festival's is made of.
+RHVOICE = ["bdl", "clb", "alan"]
 
 
 class _Event(ctypes.Structure):
@@ -188,6 +190,14 @@ def _network(path):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def rhvoice(text, voice, rate=100, pitch=100):
+    """`text` at 16 kHz by RHVoice, which puts speech together from statistics; rate and pitch in percent."""
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        options = ["-p", voice, "-r", str(rate), "-t", str(pitch), "-R", "16000", "-o", file.name]
+        subprocess.run(["RHVoice-test", *options], input=text.encode(), check=True, capture_output=True)
+        return wavfile.read(file.name)[1].astype(np.float32) / 32768
 
 
 def festival(texts, voice):
