@@ -2,8 +2,8 @@
 //! those that answer found goes back to the model, which says it in its own words.
 //!
 //! Whoever wrote what a command finds may want something of us. So that is text and nothing else in the prompt, and
-//! once the model has read it, it can do nothing any more: it may call other commands that answer, and in the last round
-//! none ([`Scope`]).
+//! once the model has read it, it can do nothing any more: it may call other commands that answer, and in the last
+//! round none ([`Scope`]).
 
 use std::sync::Arc;
 

@@ -14,8 +14,8 @@ impl Catalogue {
     /// Reads all `*.toml` files of `folders`, in the order of their names within a folder.
     ///
     /// # Errors
-    /// When a folder or a file cannot be read, is not to be trusted or does not fit, when two commands have the same name, or
-    /// when there is no command at all.
+    /// When a folder or a file cannot be read, is not to be trusted or does not fit, when two commands have the same
+    /// name, or when there is no command at all.
     pub fn load(folders: &[PathBuf]) -> Result<Self, CatalogueError> {
         let mut all = Self::default();
         let mut seen: BTreeMap<Name, PathBuf> = BTreeMap::new();

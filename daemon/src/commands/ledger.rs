@@ -150,8 +150,8 @@ impl Ledger {
         Some((pages.enter(catalogue, calls, &origin, true), origin))
     }
 
-    /// The command that what is said now decides about, if it is a yes or a no. Whatever it is, what is said after it does
-    /// not: then it can be confirmed over the bus only.
+    /// The command that what is said now decides about, if it is a yes or a no. Whatever it is, what is said after it
+    /// does not: then it can be confirmed over the bus only.
     pub(super) fn take_asked(&self) -> Option<u64> {
         self.pages().asked.take()
     }

@@ -188,8 +188,8 @@ impl Commands {
         self.events.subscribe()
     }
 
-    /// Makes out what was written, and carries it out unless it is to be a `dry_run`. The statistics are those of making
-    /// it out.
+    /// Makes out what was written, and carries it out unless it is to be a `dry_run`. The statistics are those of
+    /// making it out.
     ///
     /// # Errors
     /// When commands are switched off, the engine fails, or the model wrote what is not in the protocol.
@@ -269,15 +269,15 @@ impl Commands {
         self.ledger.has_asked()
     }
 
-    /// The command that the utterance being answered decides about, if it is a yes or a no; for [`Self::consent`]. Later ones
-    /// do not.
+    /// The command that the utterance being answered decides about, if it is a yes or a no; for [`Self::consent`].
+    /// Later ones do not.
     #[must_use]
     pub fn take_asked(&self) -> Option<u64> {
         self.ledger.take_asked()
     }
 
-    /// Carries out the command that waits under `id`, or lets it go, if `said` is a yes or a no; `None`: it is neither, or
-    /// nothing waits any more.
+    /// Carries out the command that waits under `id`, or lets it go, if `said` is a yes or a no; `None`: it is neither,
+    /// or nothing waits any more.
     pub async fn consent(&self, id: u64, said: &str, utterance: u64) -> Option<Vec<Invocation>> {
         let by = Origin::Voice {
             utterance: Some(utterance),

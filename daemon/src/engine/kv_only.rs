@@ -76,8 +76,8 @@ impl KvOnly {
     }
 }
 
-/// The evaluation callback for llama.cpp. It asks first (`ask`) whether anybody wants to see a node once it is computed, and if so
-/// calls again when it is; the answer then says whether to go on.
+/// The evaluation callback for llama.cpp. It asks first (`ask`) whether anybody wants to see a node once it is
+/// computed, and if so calls again when it is; the answer then says whether to go on.
 pub(super) unsafe extern "C" fn observe(
     node: *mut sys::ggml_tensor,
     ask: bool,

@@ -11,9 +11,9 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::device::Kind;
 use super::held::{self, Held, Pulse, Streaming};
 
-/// Milliseconds of sound asked for per callback: a frame of the voice-activity detector, because whoever speaks over the
-/// assistant waits for it. ALSA keeps twice as much, which is how late its thread may be on a busy machine before sound is
-/// lost.
+/// Milliseconds of sound asked for per callback: a frame of the voice-activity detector, because whoever speaks over
+/// the assistant waits for it. ALSA keeps twice as much, which is how late its thread may be on a busy machine before
+/// sound is lost.
 const PERIOD_MS: u32 = 16;
 
 /// Seconds of sound the ring holds: how late the voice thread may be.

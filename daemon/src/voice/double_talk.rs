@@ -4,9 +4,10 @@
 //! is left beyond that is somebody. AEC3's suppressor knows too, but takes a tenth of a second longer to let a voice
 //! through, because whatever it lets through is heard.
 //!
-//! The numbers below were chosen in a simulation, which is not kept, of rooms: echoes 0 and 10 dB below what is played, 200 to 400 ms of
-//! reverberation, also from a loudspeaker that distorts, and eight voices. There, somebody as loud as the echo was noticed 30
-//! to 60 ms after they began in half of the cases and after at most 95 ms in 19 of 20, and in 18 minutes nobody was.
+//! The numbers below were chosen in a simulation, which is not kept, of rooms: echoes 0 and 10 dB below what is played,
+//! 200 to 400 ms of reverberation, also from a loudspeaker that distorts, and eight voices. There, somebody as loud as
+//! the echo was noticed 30 to 60 ms after they began in half of the cases and after at most 95 ms in 19 of 20, and in
+//! 18 minutes nobody was.
 
 use std::collections::VecDeque;
 use std::f32::consts::TAU;
@@ -198,8 +199,8 @@ impl DoubleTalk {
         }
     }
 
-    /// Hears the next frame, as it was captured and as the linear filter leaves it; says whether somebody speaks besides
-    /// the assistant.
+    /// Hears the next frame, as it was captured and as the linear filter leaves it; says whether somebody speaks
+    /// besides the assistant.
     pub(super) fn hear(&mut self, captured: &[f32; FRAME], linear: &[f32; FRAME]) -> bool {
         let mut is_somebody = false;
         for (captured, linear) in captured.chunks(HOP).zip(linear.chunks(HOP)) {

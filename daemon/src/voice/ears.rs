@@ -119,9 +119,9 @@ impl Ears {
         self.worker.order(Command::Beside(far_end));
     }
 
-    /// Hears beside the assistant's own voice from now on, or no longer. What is heard over it is an utterance where every
-    /// one is, and in mode `wake` if it is as loud as the one before. Where its echo is not taken out, or nobody may
-    /// interrupt it, the utterance being heard is dropped, and nothing is heard meanwhile.
+    /// Hears beside the assistant's own voice from now on, or no longer. What is heard over it is an utterance where
+    /// every one is, and in mode `wake` if it is as loud as the one before. Where its echo is not taken out, or nobody
+    /// may interrupt it, the utterance being heard is dropped, and nothing is heard meanwhile.
     pub fn beside_speech(&self, is_aloud: bool) {
         self.worker.order(Command::BesideSpeech(is_aloud));
     }

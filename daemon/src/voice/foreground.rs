@@ -20,10 +20,10 @@ const LOUD: usize = 25;
 const PAST: usize = 1250;
 
 /// Below the person's loudness by so much is not necessarily somebody else, in dB: the end of a sentence is
-/// quieter than its beginning. A television 10 dB below them comes that close now and then: it keeps 2 of 100 utterances
-/// open (`bench endpoint`), 13 with 8 dB. Levels of nano's held-out voices, looked at once: beside 8 dB a television would be
-/// taken for the person who goes on in most windows of 5 s, beside 5 in one of seven; and nearly all who speak again come
-/// that close in their first 0.4 s.
+/// quieter than its beginning. A television 10 dB below them comes that close now and then: it keeps 2 of 100
+/// utterances open (`bench endpoint`), 13 with 8 dB. Levels of nano's held-out voices, looked at once: beside 8 dB a
+/// television would be taken for the person who goes on in most windows of 5 s, beside 5 in one of seven; and nearly
+/// all who speak again come that close in their first 0.4 s.
 const QUIETER: f32 = 5.0;
 
 /// Level of what cannot be heard, in dB below full scale.

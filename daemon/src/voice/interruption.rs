@@ -1,8 +1,9 @@
 //! Does somebody speak over the assistant? A guess within a tenth of a second, to be made sure of while it pauses.
 //!
 //! Voice activity detection takes 100 to 200 ms to be sure, and twice as long over an echo, of which much is
-//! suppressed; double talk is detected sooner, and is not always somebody. A pause costs little if the guess was wrong, and while it lasts there is no echo to be mistaken for
-//! somebody: whoever is heard then is somebody, even where the echo was not taken out well.
+//! suppressed; double talk is detected sooner, and is not always somebody. A pause costs little if the guess was wrong,
+//! and while it lasts there is no echo to be mistaken for somebody: whoever is heard then is somebody, even where the
+//! echo was not taken out well.
 
 use earshot::Detector;
 
@@ -22,14 +23,14 @@ const SPEECH: f32 = 0.5;
 /// How long the assistant pauses at most, in ms, for somebody to be heard.
 const PAUSE_MS: u32 = 704;
 
-/// How long after the pause began its last sound may still be heard, in ms: the buffers of loudspeaker and microphone, and
-/// most of what the room gives back.
+/// How long after the pause began its last sound may still be heard, in ms: the buffers of loudspeaker and microphone,
+/// and most of what the room gives back.
 const ECHO_MS: u32 = 240;
 
-/// How long after a pause in which nobody was heard there is no other, in ms: twice as long each time in one speech, up to
-/// the second. What was mistaken for somebody is so again: above all, when the devices lost some sound, the way of the echo is
-/// another one, which AEC3 takes a second or two to learn. And an assistant that stutters is worse than one that is a little
-/// slow to stop.
+/// How long after a pause in which nobody was heard there is no other, in ms: twice as long each time in one speech, up
+/// to the second. What was mistaken for somebody is so again: above all, when the devices lost some sound, the way of
+/// the echo is another one, which AEC3 takes a second or two to learn. And an assistant that stutters is worse than one
+/// that is a little slow to stop.
 const PATIENCE_MS: u32 = 2000;
 const MOST_PATIENCE_MS: u32 = 8000;
 
@@ -170,8 +171,8 @@ mod tests {
         heard
     }
 
-    /// The assistant says `played`, and the microphone captures `captured`: what is guessed, and when, in samples; and what
-    /// the canceller leaves for the model.
+    /// The assistant says `played`, and the microphone captures `captured`: what is guessed, and when, in samples; and
+    /// what the canceller leaves for the model.
     fn guesses(played: &[f32], captured: &[f32]) -> (Vec<(usize, Guess)>, Vec<f32>) {
         let (mut loudspeaker, far_end) = FarEnd::of_test(RATE);
         let mut canceller = Canceller::new(far_end);

@@ -62,8 +62,8 @@ impl Stream {
         self.captured = 0;
     }
 
-    /// Takes what was captured, as 16 kHz mono in `samples`; says whether it follows on what was taken before, with nothing
-    /// lost between.
+    /// Takes what was captured, as 16 kHz mono in `samples`; says whether it follows on what was taken before, with
+    /// nothing lost between.
     pub(super) fn read(&mut self, capture: &mut Capture) -> bool {
         self.raw.clear();
         self.samples.clear();

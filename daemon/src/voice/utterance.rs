@@ -193,8 +193,8 @@ impl Segmenter {
         self.awaited = speaker;
     }
 
-    /// Lets no utterance begin for now, because whoever speaks may be the assistant; or lets one begin, with a new onset and
-    /// what was heard up to [`BARRED_MS`] before it.
+    /// Lets no utterance begin for now, because whoever speaks may be the assistant; or lets one begin, with a new
+    /// onset and what was heard up to [`BARRED_MS`] before it.
     pub fn bar(&mut self, is_barred: bool) {
         if self.is_barred && !is_barred {
             self.vad.close();

@@ -22,8 +22,8 @@ use crate::config::{self, Meaning, Mode};
 use features::{CHUNK, Features, WINDOW};
 use word::Word;
 
-/// Chunks of 80 ms that are caught up with when somebody begins to speak: all that a model sees, so that what it sees is
-/// never what was before a silence. Its window is [`WINDOW`] embeddings, the first of which sees 760 ms.
+/// Chunks of 80 ms that are caught up with when somebody begins to speak: all that a model sees, so that what it sees
+/// is never what was before a silence. Its window is [`WINDOW`] embeddings, the first of which sees 760 ms.
 const BACKLOG: usize = WINDOW + 9;
 
 /// Chunks of 80 ms that are still listened to after the last speech, in which a word may still be recognised.

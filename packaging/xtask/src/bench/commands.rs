@@ -1,5 +1,5 @@
-//! Commands that are spoken into the microphone: what comes of them on the bus, how soon, and what is called that nobody
-//! asked for.
+//! Commands that are spoken into the microphone: what comes of them on the bus, how soon, and what is called that
+//! nobody asked for.
 //!
 //! What is spoken are the nano model's held-out sets (`models/nano/README.md`), and any model can be asked them.
 

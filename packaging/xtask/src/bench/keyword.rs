@@ -44,8 +44,8 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
 /// Voices that say “stop” while an answer is being written, each twice.
 const VOICES: [&str; 5] = ["en-us", "en-gb", "en-gb-scotland", "en-us+f2", "en-gb+m3"];
 
-/// How far below its loudest part, in dB, “stop” goes on: it ends with the release of the p, 25 to 30 dB below the vowel and
-/// 100 ms after it.
+/// How far below its loudest part, in dB, “stop” goes on: it ends with the release of the p, 25 to 30 dB below the
+/// vowel and 100 ms after it.
 const WITH_P: f32 = 35.0;
 
 /// Longest wait for the signal.

@@ -12,8 +12,8 @@ use gemmad_testbed::{Echo, speech};
 
 use super::{Bench, Figure};
 
-/// How a microphone 30 cm from the loudspeaker hears it in a living room: some 10 dB quieter than what is played, and with
-/// the room.
+/// How a microphone 30 cm from the loudspeaker hears it in a living room: some 10 dB quieter than what is played, and
+/// with the room.
 const ECHO: Echo = Echo {
     delay: Duration::from_millis(60),
     gain: 0.3,
