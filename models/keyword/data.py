@@ -173,12 +173,8 @@ def others(out, folders, count=4000):
     offset, lines = 0, []
     with open(path.with_suffix(".i16"), "wb") as samples:
         for at in range(count):
-            say, wave = "", None
-            if at % 3:
-                wave = disguise.disguised(recordings.one(dice), rng)
-            else:
-                say = nano.draw(commands, chatter, valid, rng).say
-                wave = voices.say(say, rng)
+            say = "" if at % 3 else nano.draw(commands, chatter, valid, rng).say
+            wave = voices.say(say, rng) if say else disguise.disguised(recordings.one(dice), rng)
             wave = np.clip(wave / (np.abs(wave).max() + 1e-6) * 20000, -32768, 32767).astype(np.int16)
             samples.write(wave.tobytes())
             lines.append(json.dumps({"say": say, "offset": offset, "samples": len(wave)}) + "\n")
