@@ -44,6 +44,10 @@ const MARGIN_MS: u32 = 30;
 /// sound that much late. Pairing it with silence instead would change the way of the echo.
 const LATE_MS: u32 = 60;
 
+/// What was played is that much ahead from the beginning, in ms, so that a callback's length of lateness makes nobody wait.
+/// What is captured with it is later than that by what both devices hold.
+const HEADWAY_MS: u32 = 10;
+
 /// One stretch of sound, 16 kHz mono, as it is and as it is without the echo; all of the same length.
 #[derive(Debug, Default)]
 pub(super) struct Cleaned {
@@ -144,6 +148,7 @@ impl Canceller {
         self.far_end.read(&mut self.raw);
         self.resampler = Resampler::new(self.far_end.rate, 1);
         self.played.clear();
+        self.played.resize(samples(HEADWAY_MS), 0.0);
         self.captured.clear();
         self.learned = 0;
         self.least = usize::MAX;
@@ -327,7 +332,7 @@ mod tests {
         let mut cleaned = Cleaned::default();
         let captured = noise(0.1, 40);
         canceller.clean(&captured, &mut cleaned);
-        assert!(cleaned.captured.is_empty());
+        assert_eq!(cleaned.captured.len(), samples(HEADWAY_MS) / BLOCK * BLOCK);
         for sample in noise(0.1, 48) {
             loudspeaker.push(sample).unwrap();
         }
