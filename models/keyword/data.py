@@ -132,8 +132,7 @@ def speak(out, keyword, number, count):
     about = KEYWORDS[keyword]
     near = about["near"].split("|")
     commands, voices = language.Catalogue(), Voices(number % 6 == 0)
-    offset, lines = 0, []
-    with open(path.with_suffix(".i16"), "wb") as samples:
+    with nano.Shard(path) as shard:
         for at in range(count):
             tail, end = "", 0
             text = rng.choices(list(about["phrases"]), about["phrases"].values())[0] if at % 2 == 0 else rng.choice(near)
@@ -150,12 +149,7 @@ def speak(out, keyword, number, count):
             wave = wave[begin : last + 320]
             if number % 6 and rng.random() < DISGUISED:
                 wave = disguise.disguised(wave, rng)
-            wave = np.clip(wave / (np.abs(wave).max() + 1e-6) * 20000, -32768, 32767).astype(np.int16)
-            samples.write(wave.tobytes())
-            line = {"say": text, "offset": offset, "samples": len(wave), "end": int(end - begin) if end else 0}
-            lines.append(json.dumps(line) + "\n")
-            offset += len(wave)
-    path.with_suffix(".jsonl").write_text("".join(lines))
+            shard.add(wave, {"say": text}, end=int(end - begin) if end else 0)
     print(path.name, flush=True)
 
 
@@ -170,16 +164,11 @@ def others(out, folders, count=4000):
     commands, chatter = language.Catalogue(), language.Talk()
     valid = nano.valid_sentences(commands)
     voices.share = {"rhvoice": 1}
-    offset, lines = 0, []
-    with open(path.with_suffix(".i16"), "wb") as samples:
+    with nano.Shard(path) as shard:
         for at in range(count):
             say = "" if at % 3 else nano.draw(commands, chatter, valid, rng).say
             wave = voices.say(say, rng) if say else disguise.disguised(recordings.one(dice), rng)
-            wave = np.clip(wave / (np.abs(wave).max() + 1e-6) * 20000, -32768, 32767).astype(np.int16)
-            samples.write(wave.tobytes())
-            lines.append(json.dumps({"say": say, "offset": offset, "samples": len(wave)}) + "\n")
-            offset += len(wave)
-    path.with_suffix(".jsonl").write_text("".join(lines))
+            shard.add(wave, {"say": say})
     print(path.name, flush=True)
 
 

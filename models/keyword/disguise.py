@@ -8,7 +8,7 @@ import numpy as np
 import pyworld
 from scipy.ndimage import gaussian_filter
 
-RATE = 16000
+from speech import RATE
 
 
 def disguised(wave, rng):

@@ -34,7 +34,7 @@ WIDTHS = (1, 3)
 # How much the best windows of a keyword count, against all of them.
 BEST = 0.6
 # False accepts an hour that are aimed at, over the speech kept aside.
-AIM = {"hey_gemma": 2.0, "stop": 2.0}
+AIM = {"hey_gemma": 0.4, "stop": 2.0}
 
 
 def load(out, keyword, aside):
@@ -176,6 +176,7 @@ def train(keyword, out, steps, path=None):
     scaled, model = Scaled(embeddings), Panel(KEYWORDS[keyword]["span"], WIDTHS)
     if path:
         restore(nn.Sequential(scaled, model), path)
+    begun = copy.deepcopy(model)
     whole = lambda: nn.Sequential(scaled, average.module)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.995))
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.02)
@@ -205,8 +206,6 @@ def train(keyword, out, steps, path=None):
         schedule.step()
         average.update_parameters(model)
     if path:
-        begun = Panel(KEYWORDS[keyword]["span"], WIDTHS)
-        restore(nn.Sequential(copy.deepcopy(scaled), begun), path)
         with torch.no_grad():
             for ours, theirs in zip(average.module.parameters(), begun.parameters()):
                 ours.lerp_(theirs, 0.5)

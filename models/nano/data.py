@@ -91,6 +91,29 @@ class Speakers:
         return engine.say(text, voice, rng.uniform(0.75, 1.35), rng.uniform(0.8, 1.4)), []
 
 
+class Shard:
+    """Recordings in a row: 16-bit samples at a peak of 20000, and, once all are there, a line of JSON about each."""
+
+    def __init__(self, path):
+        self.path, self.offset, self.lines = path, 0, []
+
+    def __enter__(self):
+        self.samples = open(self.path.with_suffix(".i16"), "wb")
+        return self
+
+    def add(self, wave, about, **more):
+        """Appends a recording; its line holds `about`, `offset`, `samples` and `more`."""
+        wave = np.clip(wave / (np.abs(wave).max() + 1e-6) * 20000, -32768, 32767).astype(np.int16)
+        self.samples.write(wave.tobytes())
+        self.lines.append(json.dumps(about | {"offset": self.offset, "samples": len(wave)} | more) + "\n")
+        self.offset += len(wave)
+
+    def __exit__(self, kind, *_):
+        self.samples.close()
+        if kind is None:
+            self.path.with_suffix(".jsonl").write_text("".join(self.lines))
+
+
 def speak_shard(job):
     """One shard of training speech."""
     folder, number, count, share = job
@@ -98,20 +121,14 @@ def speak_shard(job):
     catalogue, talk = language.Catalogue(), language.Talk()
     valid = valid_sentences(catalogue)
     speakers = Speakers(share)
-    offset, lines = 0, []
-    with open(folder / f"shard-{number}.i16", "wb") as samples:
+    with Shard(folder / f"shard-{number}") as shard:
         for _ in range(count):
             utterance = draw(catalogue, talk, valid, rng)
             wave, phonemes = speakers.say(utterance.say, rng)
             if utterance.kind == "cut":
                 wave = sound.trimmed(wave)
                 wave = wave[: -int(speech.RATE * rng.uniform(0.03, 0.12))]
-            wave = np.clip(wave / (np.abs(wave).max() + 1e-6) * 20000, -32768, 32767).astype(np.int16)
-            samples.write(wave.tobytes())
-            line = record(utterance) | {"offset": offset, "samples": len(wave), "phonemes": [[round(t, 3), p] for t, p in phonemes]}
-            lines.append(json.dumps(line) + "\n")
-            offset += len(wave)
-    (folder / f"shard-{number}.jsonl").write_text("".join(lines))
+            shard.add(wave, record(utterance), phonemes=[[round(t, 3), p] for t, p in phonemes])
     return number
 
 

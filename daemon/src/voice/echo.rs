@@ -44,8 +44,8 @@ const MARGIN_MS: u32 = 30;
 /// sound that much late. Pairing it with silence instead would change the way of the echo.
 const LATE_MS: u32 = 60;
 
-/// What was played is that much ahead from the beginning, in ms, so that a callback's length of lateness makes nobody wait.
-/// What is captured with it is later than that by what both devices hold.
+/// What was played is that much ahead from the beginning, in ms, so that a callback that is late by its own length makes
+/// nobody wait. The echo is later than that by more: both devices hold two periods.
 const HEADWAY_MS: u32 = 10;
 
 /// One stretch of sound, 16 kHz mono, as it is and as it is without the echo; all of the same length.
@@ -197,12 +197,15 @@ impl Canceller {
     /// Whether so many captured samples wait for a loudspeaker that is late. Until the room is known they never do:
     /// then is when it is found out how late it may be.
     fn waits_for_loudspeaker(&mut self, captured: usize) -> bool {
-        let waits = self.knows_room() && captured < samples(LATE_MS);
-        if self.knows_room() && !waits {
-            log::debug!("the loudspeaker is late: the echo is learned anew");
-            self.lose_track();
+        if !self.knows_room() {
+            return false;
         }
-        waits
+        if captured < samples(LATE_MS) {
+            return true;
+        }
+        log::debug!("the loudspeaker is late: the echo is learned anew");
+        self.lose_track();
+        false
     }
 
     fn listen_to_loudspeaker(&mut self) {

@@ -5,7 +5,7 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
-/// Above the interrupts' threads there is nothing to be; below them is enough (sched(7)).
+/// Of 1 to 99 (sched(7)): above every ordinary thread, and below the kernel's own for interrupts, which have 50.
 const PRIORITY: u8 = 10;
 
 /// Lets the calling thread run before all ordinary ones, where the system allows it: the clock of a sound card does not

@@ -8,9 +8,8 @@ use gemmad_api::{SayOptions, VoiceState};
 use gemmad_testbed::{Bus, Daemon, LOUDSPEAKER_RATE, Loudspeaker, Microphone, Model, speech};
 use tokio::time::timeout;
 
-use super::super::ask::ask;
 use super::{Bench, ECHO, Figure, PATIENCE, levels, onset};
-use crate::say;
+use crate::{bench::ask::ask, say};
 
 /// What is said over it, in several voices.
 const SAID: [(&str, &str); 5] = [
