@@ -59,13 +59,16 @@ enum Room {
     Noise,
     /// Others talk on end, 10 dB below the speech.
     Television,
+    /// Quiet, but whoever speaks is far away: 26 dB below the recording, with noise 25 dB below that.
+    Far,
 }
 
 impl Room {
-    const ALL: [(Self, &str); 3] = [
+    const ALL: [(Self, &str); 4] = [
         (Self::Quiet, "quiet"),
         (Self::Noise, "noise"),
         (Self::Television, "television"),
+        (Self::Far, "far"),
     ];
 
     /// Its level beside speech of level 1.
@@ -74,8 +77,17 @@ impl Room {
             Self::Quiet => -60.0,
             Self::Noise => -15.0,
             Self::Television => -10.0,
+            Self::Far => -25.0,
         };
         10_f32.powf(decibels / 20.0)
+    }
+
+    /// How loud both are.
+    fn distance(self) -> f32 {
+        match self {
+            Self::Far => 0.05,
+            _ => 1.0,
+        }
     }
 }
 
@@ -98,11 +110,14 @@ fn main() -> anyhow::Result<()> {
         };
         for (room, name) in Room::ALL {
             let background = match room {
-                Room::Quiet | Room::Noise => &noise,
+                Room::Quiet | Room::Noise | Room::Far => &noise,
                 Room::Television => &others,
             };
             let background = background.iter().cycle().skip(nth * 7 * RATE);
-            let sound = in_room(&command, background, room.level());
+            let mut sound = in_room(&command, background, room.level());
+            for sample in &mut sound {
+                *sample *= room.distance();
+            }
             println!("{}", endpoint(&sound, command.len(), name));
         }
     }

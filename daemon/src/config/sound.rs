@@ -88,7 +88,7 @@ impl Default for Voice {
             device: String::new(),
             transcript: true,
             open: Fraction(0.8),
-            close: Fraction(0.5),
+            close: Fraction(0.55),
             onset_ms: Bounded(96),
             pre_roll_ms: Bounded(300),
             endpoint_ms: Bounded(500),

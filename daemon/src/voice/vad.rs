@@ -8,6 +8,13 @@ use crate::config;
 /// Samples at 16 kHz that are judged together; earshot's frame.
 pub const FRAME: usize = 256;
 
+/// A person across the room is 15 dB quieter than one beside the microphone, and then seldom taken for speech by the
+/// detector; so it hears what is quiet this many times as loud, and nothing beyond full scale.
+const GAIN: f32 = 4.0;
+
+/// The loudest sample of late counts half as much after a second, frame by frame.
+const FADING: f32 = 0.989;
+
 /// How likely a frame is speech, after those that the detector heard before.
 pub(super) fn probability(detector: &mut Detector, frame: &[f32; FRAME]) -> f32 {
     // A loud sound may leave the resampler slightly beyond full scale, which earshot forbids.
@@ -24,6 +31,8 @@ pub struct Vad {
     /// Evidence for speech while closed, in frames.
     evidence: usize,
     is_open: bool,
+    /// The loudest sample of late.
+    peak: f32,
 }
 
 impl Vad {
@@ -45,6 +54,7 @@ impl Vad {
             onset: samples(onset_ms).div_ceil(FRAME),
             evidence: 0,
             is_open: false,
+            peak: 0.0,
         }
     }
 
@@ -55,7 +65,10 @@ impl Vad {
     /// not hide it, and a hum that sometimes touches the threshold does not add up to a word. While
     /// open, every frame above the closing threshold is speech.
     pub fn hear(&mut self, frame: &[f32; FRAME]) -> bool {
-        let probability = probability(&mut self.detector, frame);
+        let loudest = frame.iter().fold(0.0, |most: f32, it| most.max(it.abs()));
+        self.peak = loudest.max(self.peak * FADING);
+        let gain = GAIN.min(1.0 / self.peak);
+        let probability = probability(&mut self.detector, &frame.map(|sample| sample * gain));
         if self.is_open {
             return probability >= self.close;
         }
@@ -79,6 +92,7 @@ impl Vad {
     /// Closes it and forgets all sound, because what comes next does not follow on it.
     pub fn reset(&mut self) {
         self.close();
+        self.peak = 0.0;
         self.detector.reset();
     }
 }
@@ -144,6 +158,19 @@ mod tests {
             .map(|(word, hiss)| word + hiss)
             .collect();
         assert!(!speech(&mut vad, &sound).is_empty());
+    }
+
+    #[test]
+    fn somebody_far_away_opens_it() {
+        let mut vad = Vad::new(&config::Voice::default());
+        let words = spoken("turn on the kitchen light");
+        let hiss = noise(0.001, words.len() / 16);
+        let far: Vec<f32> = words
+            .iter()
+            .zip(&hiss)
+            .map(|(word, hiss)| word * 0.02 + hiss)
+            .collect();
+        assert!(!speech(&mut vad, &far).is_empty());
     }
 
     #[test]

@@ -31,8 +31,8 @@ const HANGOVER: usize = WINDOW;
 
 /// Probability of speech from which it is listened to, and below which it no longer is; and for how long there must be
 /// some. Less than makes an utterance: a false alarm costs some milliseconds, a word that is missed is said again.
-const OPEN: f32 = 0.5;
-const CLOSE: f32 = 0.35;
+const OPEN: f32 = 0.6;
+const CLOSE: f32 = 0.45;
 const ONSET_MS: u32 = 32;
 
 /// Why there are no words to wait for.
