@@ -1,7 +1,7 @@
 """Makes the speech that keywords are trained on and judged with.
 
 `python data.py train [OUT [CLIPS [SPEECH...]]]` writes OUT/speech (each keyword, and what sounds like it,
-spoken alone), OUT/others (sentences by more people than nano has) and OUT/features (embeddings of scenes made of
+spoken alone), OUT/others (more sentences by more people than nano has) and OUT/features (embeddings of scenes made of
 these clips, and of long streams without a keyword). SPEECH are folders that `models/nano/data.py train` has filled:
 what else people say. Files that are there already stay. `python data.py evaluate [OUT]` writes OUT/evaluation: WAV
 files and their manifests, by voices and with sentences of their own. OUT is ../../target/keyword unless said otherwise.
@@ -33,6 +33,7 @@ nano = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(nano)
 
 RATE = speech.RATE
+WORDNET = Path("/usr/share/wordnet")
 OUT = HERE.parent.parent / "target" / "keyword"
 # Where the windows are that have to fire, in seconds after the phrase's end; nearer than `border` before it, and up to
 # `over` after it, nothing is asked of them. `span` counts the embeddings that are looked at.
@@ -47,7 +48,14 @@ KEYWORDS = {
             "where is gemma|"
             "I saw gemma yesterday|gemma turn on the light|hello gemma|emma|jenna|germany|general|image of|hegemony|hey jelly|"
             "hey jumbo|hey gym|hey mum|hey jeff|hey judge|hey jack|hey lemma|hey tim|hey dim the light|hey them|hey mammal|jam|"
-            "gemma and emma|my name is gemma|hey hey|hey what is that|they dim a light|hey john|hey jamal|hey pamela|hey edgar"),
+            "gemma and emma|my name is gemma|hey hey|hey what is that|they dim a light|hey john|hey jamal|hey pamela|hey edgar|"
+            # What speech without the phrase was taken for it.
+            "egypt|about egypt|in egypt|drive to egypt|the president|study physics|he gave a|she gave him a|give emma a call|"
+            "they didn't have a|page eleven|a cagey|an integer|teenager|a vigorous|legitimate|edge of a|edges|a reagent|they changed a|"
+            "her gestures|heavily|they demand|context manager|passages|the judge|project|imaginary|damage|garbage|age limit|january|"
+            "hey jude|may jump|thank you|thank you very much|a jar|they jam a|may gamble|came to a|agenda|magenta|pyjama|engine|"
+            "imagine a|hi jenna|hey henna|hey yemen|generous|they generate|a genuine|hey geneva|a generation|page from a|"
+            "hold on a moment|thirteen degrees|eighteen steps|a dangerous|they jumped over|hey dreamer|integers are|hey jerry"),
         "unheard": (
             "hey sam|hey jasmine|hey janet|hey jeremy|hey melissa|hey jemmy boy|hey tomorrow|hey denver|hey gerald|grey hammer|"
             "hey jewel|may remember|hey jungle|hey gentle giant|ask gemma|call gemma|gemma gemma|enigma|gemstone|hey ginger"),
@@ -72,6 +80,8 @@ ENDING = re.compile(r"\b(stop|halt)")
 SHARE = {"espeak": 0.34, "pico": 0.12, "flite": 0.20, "rhvoice": 0.26, "joe": 0.07, "kokoro": 0.01}
 # How many clips somebody else is made of.
 DISGUISED = 0.45
+# Shards of a thousand sentences that others say.
+SHARDS = 24
 # Variants of espeak-ng that speak in every sixth shard of clips, which is kept aside, and in no other.
 ASIDE = ["Andy", "Mr", "Storm", "f2", "klatt5", "m7", "quincy", "steph2"]
 OTHERS = [name for name in speech.TRAINED if name not in ASIDE]
@@ -146,29 +156,36 @@ def speak(out, keyword, number, count):
                 wave = voices.say(f"{text} {tail}" if tail and at % 2 else text + mark, rng)
                 begin, last = bounds(wave)
                 end = last if at % 2 == 0 else 0
-            wave = wave[begin : last + 320]
+            wave, end = wave[begin : last + 320], max(0, int(end - begin))
             if number % 6 and rng.random() < DISGUISED:
-                wave = disguise.disguised(wave, rng)
-            shard.add(wave, {"say": text}, end=int(end - begin) if end else 0)
+                wave, end = disguise.disguised(wave, rng, end)
+            shard.add(wave, {"say": text}, end=end)
     print(path.name, flush=True)
 
 
-def others(out, folders, count=4000):
-    """A shard of sentences like nano's by people who are not in its: one in three by RHVoice, the others by somebody
-    whom one of nano's is made into."""
-    path = out / "others" / "shard"
+def wordnet():
+    """What WordNet's authors wrote to show how its words are used: some forty thousand sentences."""
+    files = [WORDNET / f"data.{part}" for part in ("adj", "adv", "noun", "verb")]
+    quoted = [text for path in files for text in re.findall(r'"([^"]{12,120})"', path.read_text(errors="replace"))]
+    return sorted({text for text in quoted if not re.search(r"[^A-Za-z' ,;.!?-]", text) and not ENDING.search(text)})
+
+
+def others(out, number, count=1000):
+    """A shard of what else people say, by all voices: WordNet's sentences, and more of those like nano's."""
+    path = out / "others" / f"shard-{number}"
     if path.with_suffix(".jsonl").exists():
         return
-    rng, dice = random.Random(40), np.random.default_rng(40)
-    recordings, voices = Recordings(folders), Voices(False)
+    rng, voices, book = random.Random(f"others {number}"), Voices(False), wordnet()
     commands, chatter = language.Catalogue(), language.Talk()
     valid = nano.valid_sentences(commands)
-    voices.share = {"rhvoice": 1}
     with nano.Shard(path) as shard:
-        for at in range(count):
-            say = "" if at % 3 else nano.draw(commands, chatter, valid, rng).say
-            wave = voices.say(say, rng) if say else disguise.disguised(recordings.one(dice), rng)
-            shard.add(wave, {"say": say})
+        for _ in range(count):
+            kind = rng.choice(["command", "near", "other", "read", "read", "small"])
+            say = rng.choice(book) if rng.random() < 0.6 else nano.draw(commands, chatter, valid, rng, kind).say
+            wave = voices.say(say, rng)
+            if rng.random() < 0.3:
+                wave, _ = disguise.disguised(wave, rng)
+            shard.add(sound.trimmed(wave), {"say": say})
     print(path.name, flush=True)
 
 
@@ -238,7 +255,8 @@ def varied(wave, rng):
 
 # What is around a recording: how often the speaker is far away; noise, television, music; how loud these are, in dB.
 AROUND = {"far": 0.18, "company": (0.32, 0.54, 0.65), "decibel": (4, 24)}
-HARSH = {"far": 0.30, "company": (0.3, 0.58, 0.68), "decibel": (7, 24)}
+HARSH = {"far": 0.30, "company": (0.22, 0.62, 0.70), "decibel": (7, 24)}
+TELEVISION = {"far": 0.15, "company": (0.1, 0.9, 1.0), "decibel": (5, 22)}
 
 
 def surroundings(wave, level, rng, recordings, around=AROUND):
@@ -262,7 +280,7 @@ def surroundings(wave, level, rng, recordings, around=AROUND):
     return (wave * 10 ** rng.uniform(-2, 0.1)).astype(np.float32)
 
 
-def scene(clips, rng, recordings):
+def scene(clips, rng, recordings, around):
     """Clips, and the samples at which a keyword ends in them, in one recording: others speak before, between
     and after them. Returns the seconds at which keywords end too."""
     pieces, ends, levels = [np.zeros(int(RATE * rng.uniform(2.0, 2.4)), np.float32)], [], []
@@ -285,7 +303,7 @@ def scene(clips, rng, recordings):
             at = int(RATE * max(0, rng.uniform(-0.3, 0.4)))
             said = said[: max(0, len(pieces[-1]) - at)]
             pieces[-1][at : at + len(said)] += said * 10 ** rng.uniform(-0.3, 0.2)
-    return surroundings(np.concatenate(pieces), np.median(levels), rng, recordings, HARSH), ends
+    return surroundings(np.concatenate(pieces), np.median(levels), rng, recordings, around), ends
 
 
 def labelled(embeddings, ends, about):
@@ -309,7 +327,7 @@ def save_features(path, parts):
 
 def scenes(out, keyword, number, again, recordings, front):
     """The features of a shard of clips, four at a time in a new scene; `again` counts the
-    times. From the third on only the keyword is there."""
+    times. From the third on only the keyword is there, and in the last two seldom without a television."""
     path = out / "features" / f"{keyword}-{number}-{again}.npz"
     if path.exists():
         return
@@ -322,7 +340,7 @@ def scenes(out, keyword, number, again, recordings, front):
     parts = []
     for four in (lines[at : at + 4] for at in range(0, len(lines), 4)):
         cut = [samples[line["offset"] : line["offset"] + line["samples"]].astype(np.float32) / 32768 for line in four]
-        wave, ends = scene([(clip, line["end"]) for clip, line in zip(cut, four)], rng, recordings)
+        wave, ends = scene([(clip, line["end"]) for clip, line in zip(cut, four)], rng, recordings, HARSH if again < 4 else TELEVISION)
         embeddings = front(wave)
         parts.append((embeddings, labelled(embeddings, ends, about)))
     save_features(path, parts)
@@ -350,7 +368,7 @@ def wordless(count, rng):
     return (wave + rng.standard_normal(count) * 10 ** rng.uniform(-5, -3)).astype(np.float32)
 
 
-def streams(out, number, part, recordings, front, count=50, seconds=30):
+def streams(out, number, part, recordings, front, count=200, seconds=30):
     """The features of a shard of streams without a keyword."""
     path = out / "features" / f"streams-{number}-{part}.npz"
     if path.exists():
@@ -360,7 +378,7 @@ def streams(out, number, part, recordings, front, count=50, seconds=30):
     for at in range(count):
         if at % 8 == 0:
             wave = wordless(RATE * seconds, rng)
-        elif at % 8 == 1:
+        elif at % 4 == 1:
             wave = recordings.television(RATE * seconds, rng) * 10 ** rng.uniform(-1.5, 0)
         else:
             one = lambda rng: varied(recordings.one(rng), rng)[0]
@@ -387,10 +405,11 @@ def aside_recordings(count):
 
 
 def train(out, clips, folders):
-    """Clips and features of everything, in shards of 500 clips and of 25 minutes."""
+    """Clips and features of everything, in shards of 500 clips and of five hours."""
     for name in ("speech", "others", "features"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    others(out, folders)
+    for number in range(SHARDS):
+        others(out, number)
     recordings = Recordings([*folders, out / "others"])
     aside, front = aside_recordings(6000), features.Frontend()
     for number in range(clips // 500):
@@ -447,7 +466,7 @@ def save(folder, name, lines):
 def evaluate(out):
     """The sets to judge by: `KEYWORD`, `near_KEYWORD` (what sounds like it) and `negative`."""
     folder = out / "evaluation"
-    rng, dice = random.Random(2078), np.random.default_rng(2078)
+    rng, dice = random.Random(2079), np.random.default_rng(2079)
     strangers, commands, chatter = Strangers(rng), language.Catalogue(), language.Talk()
 
     def sentence():

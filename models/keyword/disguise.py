@@ -1,7 +1,7 @@
 """Makes somebody else of a voice, so that a handful of synthesisers are many people.
 
 WORLD (Morise, Yokomori and Ozawa 2016) takes a sentence apart: pitch, spectral envelope, and how much of each band is
-breath. It is put together with another throat, melody and larynx.
+breath. It is put together with another throat, melody, larynx and rhythm.
 """
 
 import numpy as np
@@ -10,22 +10,34 @@ from scipy.ndimage import gaussian_filter
 
 from speech import RATE
 
+# What WORLD says of each frame is so far apart, in samples.
+FRAME = 80
 
-def disguised(wave, rng):
-    """`wave` (16 kHz, in [-1, 1]) by somebody else, in the same time; `rng` is one of `random`'s."""
+
+def disguised(wave, rng, at=0):
+    """`wave` (16 kHz, in [-1, 1]) by somebody else, and where its sample `at` is then; `rng` is one of `random`'s."""
     samples = np.ascontiguousarray(wave, np.float64)
     rough, times = pyworld.dio(samples, RATE)
     pitch = pyworld.stonemask(samples, rough, times, RATE)
     envelope = np.log(pyworld.cheaptrick(samples, pitch, times, RATE) + 1e-16)
     breath = pyworld.d4c(samples, pitch, times, RATE)
     throat = np.exp(rng.uniform(-0.18, 0.18))
+    when = _rhythm(len(pitch), rng)
+    frames = np.rint(np.interp(np.arange(int(when[-1]) + 1), when, np.arange(len(pitch)))).astype(int)
     spoken = pyworld.synthesize(
-        _melody(pitch, rng),
-        np.ascontiguousarray(np.exp(_longer(_blurred(envelope, rng), throat))),
-        np.ascontiguousarray(_longer(breath, throat) ** np.exp(rng.uniform(-1.0, 0.7))),
+        _melody(pitch, rng)[frames],
+        np.ascontiguousarray(np.exp(_longer(_blurred(envelope, rng), throat))[frames]),
+        np.ascontiguousarray(_longer(breath, throat)[frames] ** np.exp(rng.uniform(-1.0, 0.7))),
         RATE,
     )
-    return np.resize(spoken, len(wave)).astype(np.float32)
+    return spoken.astype(np.float32), int(np.interp(at / FRAME, np.arange(len(when)), when) * FRAME)
+
+
+def _rhythm(count, rng):
+    """When each of `count` frames comes, in frames: some syllables are quicker, some slower."""
+    knots = np.arange(0, count + 50, 25)
+    slower = np.exp(np.interp(np.arange(count), knots, [rng.gauss(0, 0.17) for _ in knots]))
+    return np.cumsum(slower) - slower[0]
 
 
 def _melody(pitch, rng):

@@ -27,8 +27,9 @@ from data import KEYWORDS
 HERE = Path(__file__).parent
 # Keywords spoken, and windows without one, of a step.
 SPOKEN, OTHERS = 64, 576
-# Of so many windows without a keyword those are taken that the network likes best.
-MINED, HARDEST = 600000, 15000
+# So many windows without a keyword, those that the network once liked best of all, are looked through again and again,
+# with a third as many others; so many that it likes best are learned from more than others.
+MINED, HARDEST = 600000, 20000
 # How many embeddings the networks that are asked together squeeze at a time.
 WIDTHS = (1, 3)
 # How much the best windows of a keyword count, against all of them.
@@ -118,6 +119,11 @@ def logits(model, embeddings, at):
     return found
 
 
+def liked(model, embeddings, at, count):
+    """Those of the windows `at` that the model takes most for a keyword."""
+    return at[logits(model, embeddings, at).topk(min(len(at), count)).indices]
+
+
 def edges(labels):
     """Where each keyword's windows begin, and how many they are: each run of windows that have to fire."""
     found = torch.diff(F.pad((labels == 1).int(), (1, 1)))
@@ -172,7 +178,7 @@ def train(keyword, out, steps, path=None):
     begins, counts = edges(labels)
     others = torch.where(labels == 0)[0]
     near, streams = others[others < first], others[others >= first]
-    hard, steps_of = streams, torch.arange(int(counts.max()))
+    hard, likely, steps_of = streams, None, torch.arange(int(counts.max()))
     scaled, model = Scaled(embeddings), Panel(KEYWORDS[keyword]["span"], WIDTHS)
     if path:
         restore(nn.Sequential(scaled, model), path)
@@ -183,10 +189,12 @@ def train(keyword, out, steps, path=None):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3 if path else 3e-3, steps, pct_start=0.15)
     pick = lambda among, count: torch.randint(len(among), (count,))
     for step in range(steps + 1):
+        if (step or path) and step % (steps // 6) == 0:
+            if likely is None:
+                likely = liked(whole(), embeddings, streams, MINED)
+            some = torch.cat([likely, streams[pick(streams, MINED // 3)]])
+            hard = liked(whole(), embeddings, some, HARDEST)
         if step and step % (steps // 6) == 0:
-            some = streams[torch.randperm(len(streams))[:MINED]]
-            found = logits(whole(), embeddings, some)
-            hard = some[found.topk(min(len(some), HARDEST)).indices]
             threshold, figures = judge(whole(), kept, keyword)
             line = {"step": step, "seconds": round(time.time() - began), "loss": round(loss.item(), 4)} | figures
             print(json.dumps(line), file=log, flush=True)
