@@ -12,6 +12,7 @@ import json
 import random
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -163,11 +164,12 @@ def speak(out, keyword, number, count):
     print(path.name, flush=True)
 
 
+@cache
 def wordnet():
     """What WordNet's authors wrote to show how its words are used: some forty thousand sentences."""
     files = [WORDNET / f"data.{part}" for part in ("adj", "adv", "noun", "verb")]
     quoted = [text for path in files for text in re.findall(r'"([^"]{12,120})"', path.read_text(errors="replace"))]
-    return sorted({text for text in quoted if not re.search(r"[^A-Za-z' ,;.!?-]", text) and not ENDING.search(text)})
+    return sorted({text for text in quoted if not re.search(r"[^A-Za-z' ,;.!?-]", text)})
 
 
 def others(out, number, count=1000):
@@ -253,7 +255,7 @@ def varied(wave, rng):
     return wave, len(wave) / count
 
 
-# What is around a recording: how often the speaker is far away; noise, television, music; how loud these are, in dB.
+# What is around a recording: how often the speaker is far away; noise, television, music; how far these are below, in dB.
 AROUND = {"far": 0.18, "company": (0.32, 0.54, 0.65), "decibel": (4, 24)}
 HARSH = {"far": 0.30, "company": (0.22, 0.62, 0.70), "decibel": (7, 24)}
 TELEVISION = {"far": 0.15, "company": (0.1, 0.9, 1.0), "decibel": (5, 22)}

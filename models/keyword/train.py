@@ -189,17 +189,18 @@ def train(keyword, out, steps, path=None):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3 if path else 3e-3, steps, pct_start=0.15)
     pick = lambda among, count: torch.randint(len(among), (count,))
     for step in range(steps + 1):
-        if (step or path) and step % (steps // 6) == 0:
-            if likely is None:
-                likely = liked(whole(), embeddings, streams, MINED)
-            some = torch.cat([likely, streams[pick(streams, MINED // 3)]])
-            hard = liked(whole(), embeddings, some, HARDEST)
-        if step and step % (steps // 6) == 0:
+        is_due = step % (steps // 6) == 0
+        if step and is_due:
             threshold, figures = judge(whole(), kept, keyword)
             line = {"step": step, "seconds": round(time.time() - began), "loss": round(loss.item(), 4)} | figures
             print(json.dumps(line), file=log, flush=True)
         if step == steps:
             break
+        if is_due and (step or path):
+            if likely is None:
+                likely = liked(whole(), embeddings, streams, MINED)
+            some = torch.cat([likely, streams[pick(streams, MINED // 3)]])
+            hard = liked(whole(), embeddings, some, HARDEST)
         spoken = pick(begins, SPOKEN)
         ours = begins[spoken][:, None] + torch.minimum(steps_of, counts[spoken][:, None] - 1)
         rest = torch.cat([among[pick(among, OTHERS // 3)] for among in (near, streams, hard)])

@@ -8,8 +8,9 @@ use crate::config;
 /// Samples at 16 kHz that are judged together; earshot's frame.
 pub const FRAME: usize = 256;
 
-/// A person across the room is 15 dB quieter than one beside the microphone, and then seldom taken for speech by the
-/// detector; so it hears what is quiet this many times as loud, and nothing beyond full scale.
+/// Whoever speaks 3 m from the microphone instead of half a metre is 16 dB quieter (the inverse distance law), and then
+/// seldom taken for speech by the detector; so it hears what is quiet this many times as loud, and nothing beyond full
+/// scale.
 const GAIN: f32 = 4.0;
 
 /// The loudest sample of late counts half as much after a second, frame by frame.
