@@ -27,7 +27,9 @@ struct Args {
     session: bool,
 }
 
-#[tokio::main]
+// One thread: tasks run in the order in which they are begun, so requests arrive as the bus delivered them, and
+// a halt is never overtaken. Work for the processor has threads of its own.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match run(Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,7 +68,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         settings,
         engine: engine.clone(),
         voice: voice.clone(),
-        commands,
+        commands: commands.clone(),
         reloader: reloader.clone(),
     };
     let bus = Bus::serve(which, rooms).await?;
@@ -80,13 +82,17 @@ async fn run(args: Args) -> anyhow::Result<()> {
                 // What is wrong with the file is in the log.
                 Asked::Reload => drop(reloader.reload()),
             },
-            () = bus.closed() => anyhow::bail!("the bus closed the connection; start it and gemmad again"),
+            () = bus.closed() => {
+                commands.stop().await;
+                anyhow::bail!("the bus closed the connection; start it and gemmad again")
+            }
         }
     }
     log::info!(event = "stopping"; "stopping");
     systemd::stopping();
     bus.stopping().await;
     voice.stop();
+    commands.stop().await;
     engine.stop().await;
     bus.answered().await;
     Ok(())

@@ -43,7 +43,8 @@ pub enum InvocationStatus {
     /// It would be.
     #[default]
     DryRun,
-    /// It waits for `Confirm`, for a minute.
+    /// It waits for `Confirm`: for a minute from when it is asked about (`Unconfirmed`), or behind another that
+    /// does.
     Unconfirmed,
     /// It was invoked less than its cooldown ago, or too often within a minute.
     TooSoon,
@@ -59,6 +60,12 @@ pub enum InvocationStatus {
     Failed,
     /// Its action took longer than it may, and was ended.
     TimedOut,
+    /// It waited to be confirmed, and was refused.
+    Refused,
+    /// It waited to be confirmed for longer than a minute.
+    Expired,
+    /// It waited to be confirmed while too many others did.
+    Displaced,
 }
 
 impl InvocationStatus {
@@ -76,6 +83,9 @@ impl InvocationStatus {
             Self::Running => "running",
             Self::Failed => "failed",
             Self::TimedOut => "timed-out",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Displaced => "displaced",
         }
     }
 }
@@ -146,12 +156,14 @@ pub trait Commands {
     fn confirm(&self, id: u64) -> Result<Vec<Invocation>, Error>;
 
     /// Cancels all that waits to be confirmed and all actions that run, and invokes every command of the catalogue that
-    /// `halts`. The model is not asked, and no condition holds it up. Returns what was invoked, and does not
-    /// wait until it has ended.
+    /// `halts`. The model is not asked, and no condition holds it up. What was asked for before this is not begun
+    /// after it. Returns what was invoked, and does not wait until it has ended; a command that halts already is not
+    /// invoked again beside itself. Without a catalogue nothing is invoked, and all is cancelled the same.
     fn halt(&self) -> Result<Vec<Invocation>, Error>;
 
-    /// The action of this command has ended. `details` are those of [`Self::invoked`], and the `result`: what
-    /// the action said, or why it failed. A command without an action has none of this.
+    /// The action of this command has ended. `details` are those of [`Self::invoked`], and for a spoken command
+    /// the `result`: what the action said, or why it failed. A person who wrote gets that from `Invoke`. A command
+    /// without an action has none of this.
     #[zbus(signal)]
     fn finished(&self, id: u64, status: InvocationStatus, details: Dict) -> zbus::Result<()>;
 
@@ -160,7 +172,7 @@ pub trait Commands {
     #[zbus(property)]
     fn enabled(&self) -> zbus::Result<bool>;
 
-    /// This is to be done now. `details` has the `origin` (`text` or `voice`), and the `user` who wrote or
+    /// This is to be done now. `details` has the `origin` (`text`, `voice`, or `daemon` at its end), and the `user` who wrote or
     /// the `utterance` that was heard; a word that halts may be heard outside of one.
     #[zbus(signal)]
     fn invoked(
@@ -170,6 +182,12 @@ pub trait Commands {
         arguments_json: String,
         details: Dict,
     ) -> zbus::Result<()>;
+
+    /// This command waited for `Confirm` and will not be done: it was `refused`, `expired` after a minute, was
+    /// `displaced` by others, `cancelled` by a halt, or is `not-allowed` by the catalogue any more. `details` are
+    /// those of [`Self::invoked`].
+    #[zbus(signal)]
+    fn dropped(&self, id: u64, status: InvocationStatus, details: Dict) -> zbus::Result<()>;
 
     /// This waits for `Confirm`; see [`Self::invoked`].
     #[zbus(signal)]

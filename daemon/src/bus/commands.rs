@@ -43,10 +43,12 @@ impl Commands {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(Outcome, String, Vec<gemmad_api::Invocation>, Dict), Error> {
+        // Before anything is waited for: a halt that comes meanwhile is meant for this too.
+        let arrival = self.0.arrival();
         caller::while_there(connection, &header, async {
             let origin = origin(connection, &header).await?;
             let dry_run = options.dry_run.unwrap_or(false);
-            let invoked = self.0.invoke(text, &origin, dry_run).await;
+            let invoked = self.0.invoke(text, &origin, arrival, dry_run).await;
             let (reading, stats) = invoked.map_err(|error| refusal::command(&error))?;
             let (outcome, text, commands) = match reading {
                 Reading::Commands { invocations, words } => {
@@ -80,7 +82,7 @@ impl Commands {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<gemmad_api::Invocation>, Error> {
         let origin = origin(connection, &header).await?;
-        translated(self.0.halt(&origin))
+        Ok(translate(self.0.halt(&origin)))
     }
 
     /// Whether there are commands.
@@ -117,6 +119,15 @@ impl Commands {
         status: InvocationStatus,
         details: Dict,
     ) -> zbus::Result<()>;
+
+    /// It waited for `Confirm` and will not be done.
+    #[zbus(signal)]
+    async fn dropped(
+        emitter: &SignalEmitter<'_>,
+        id: u64,
+        status: InvocationStatus,
+        details: Dict,
+    ) -> zbus::Result<()>;
 }
 
 /// Signals an event.
@@ -134,8 +145,14 @@ pub(super) async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::R
             Commands::unconfirmed(emitter, id, &call.name, &call.arguments_json(), details).await
         }
         Event::Finished(invocation, origin) => {
-            let details = details(origin, Some(invocation.result));
+            // A person who wrote gets the result as the reply to `Invoke`; it is nobody else's.
+            let result = matches!(origin, Origin::Voice { .. }).then_some(invocation.result);
+            let details = details(origin, result);
             Commands::finished(emitter, invocation.id, invocation.status, details).await
+        }
+        Event::Dropped(invocation, origin) => {
+            let details = details(origin, None);
+            Commands::dropped(emitter, invocation.id, invocation.status, details).await
         }
     }
 }
@@ -156,6 +173,7 @@ fn details(origin: Origin, result: Option<String>) -> Dict {
     let (origin, user, utterance) = match origin {
         Origin::Text { user } => ("text", Some(user), None),
         Origin::Voice { utterance } => ("voice", None, utterance),
+        Origin::Daemon => ("daemon", None, None),
     };
     to_dict(&Details {
         origin,

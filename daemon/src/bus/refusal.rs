@@ -53,6 +53,7 @@ pub(super) fn command(error: &CommandError) -> Error {
             Error::Failed(error.to_string())
         }
         CommandError::Engine(error) => engine(error),
+        CommandError::Crowded { .. } => Error::Busy(error.to_string()),
         CommandError::NothingToConfirm(_) => Error::InvalidArgument(error.to_string()),
     }
 }

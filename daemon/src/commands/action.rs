@@ -169,6 +169,7 @@ impl Job<'_> {
         let (origin, key, value) = match self.origin {
             Origin::Text { user } => ("text", "user", Some(Value::from(user.as_str()))),
             Origin::Voice { utterance } => ("voice", "utterance", utterance.map(Value::from)),
+            Origin::Daemon => ("daemon", "", None),
         };
         told["origin"] = origin.into();
         if let Some(value) = value {

@@ -11,7 +11,7 @@ use gemmad_api::InvocationStatus;
 
 use super::force::Scope;
 use super::plain::is_plain;
-use super::{CommandError, Commands, Force, Invocation, Origin, Outcome, Reading};
+use super::{Arrival, CommandError, Commands, Force, Invocation, Origin, Outcome, Reading};
 use crate::engine::{EngineError, Request, ToolCall};
 
 /// Most characters of what a command found that the model reads.
@@ -26,6 +26,7 @@ pub struct Dialogue {
     commands: Commands,
     force: Arc<Force>,
     origin: Origin,
+    arrival: Arrival,
     dry_run: bool,
     /// How many rounds there may be after the first.
     most: usize,
@@ -39,6 +40,7 @@ impl Dialogue {
         commands: Commands,
         force: Arc<Force>,
         origin: Origin,
+        arrival: Arrival,
         dry_run: bool,
     ) -> Self {
         let most = commands.settings.current().commands.rounds.get() as usize;
@@ -46,6 +48,7 @@ impl Dialogue {
             commands,
             force,
             origin,
+            arrival,
             dry_run,
             most,
             called: Vec::new(),
@@ -105,10 +108,15 @@ impl Dialogue {
             Outcome::Question(text) | Outcome::Words(text) => return Ok(Some(self.end(text))),
             Outcome::Commands(calls) => calls,
         };
-        let carried_out = self
-            .commands
-            .carry_out(&force, calls, &self.origin, self.dry_run);
-        let invocations = carried_out.await?;
+        let executor = &self.commands.executor;
+        let invocations = if self.dry_run {
+            executor.rehearse(calls)
+        } else {
+            let Self {
+                origin, arrival, ..
+            } = self;
+            executor.carry_out(calls, origin, *arrival).await?
+        };
         let has_answered = invocations.iter().any(|it| self.has_answered(it));
         let asks = has_answered && self.called.len() < self.most;
         if asks {

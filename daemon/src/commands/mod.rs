@@ -20,20 +20,24 @@
 //! | `consent` | yes or no to a command that waits |
 //! | `dialogue` | an utterance, until the person is told what came of it |
 //! | `action` | what a command does besides its signal |
-//! | `batch` | commands that were said together, carried out one after the other |
 //! | `trust` | whose files may say what the daemon does |
-//! | `ledger` | which commands may be invoked now, and which wait to be confirmed |
+//! | `invocation` | a command that was asked for, and what became of it |
+//! | `arrival` | when it was asked for |
+//! | `ledger` | which commands begin now, which wait to be confirmed, and what halting does to both |
+//! | `executor` | carries out what the ledger decides |
 
 mod action;
-mod batch;
+mod arrival;
 mod call;
 mod catalogue;
 mod consent;
 mod declaration;
 mod dialogue;
+mod executor;
 mod folder;
 mod force;
 mod grammar;
+mod invocation;
 mod ledger;
 mod outcome;
 mod parameter;
@@ -41,29 +45,30 @@ mod plain;
 mod trust;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use gemmad_api::{InvocationStatus, Stats};
-use tokio::runtime::Handle;
+use gemmad_api::Stats;
 use tokio::sync::{broadcast, watch};
 
 pub use action::Action;
+pub use arrival::{Arrival, Epoch};
 pub use call::{Arguments, Call, Malformed, may_be_call};
 pub use catalogue::{Catalogue, CatalogueError, Command, Example};
 pub use dialogue::Dialogue;
 pub use force::{Force, Scope};
-pub use ledger::{Invocation, Origin};
+pub use invocation::{Invocation, Origin};
 pub use outcome::{Outcome, Unfit};
 pub use parameter::{Kind, Parameter};
 pub use plain::{Name, Plain};
 
 use crate::config::{self, Settings};
 use crate::engine::{Engine, EngineError, Kept, Request};
-use batch::Batch;
 use consent::Consent;
-use ledger::Ledger;
+use executor::Executor;
 
-/// Events kept for a slow listener.
-const EVENTS_KEPT: usize = 256;
+/// Longest wait for actions at the daemon's end: for those that run, half a second after they were told to
+/// end, and for those that halt.
+const LAST_ACTIONS: Duration = Duration::from_secs(4);
 
 /// What others are told of.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +79,8 @@ pub enum Event {
     Unconfirmed(Invocation, Origin),
     /// The action of this has ended.
     Finished(Invocation, Origin),
+    /// This waited to be confirmed and will not be done.
+    Dropped(Invocation, Origin),
 }
 
 /// What came of an utterance.
@@ -106,10 +113,16 @@ pub enum CommandError {
     Unfit(#[from] Unfit),
     /// Nothing of this number waits to be confirmed.
     #[error(
-        "no command {0} waits to be confirmed; it was confirmed before, waited for longer than a minute, or \
-         is somebody else's"
+        "no command {0} waits to be confirmed; either nobody was asked about it yet, or it was decided, dropped \
+         or waited for longer than a minute, or it is another user's"
     )]
     NothingToConfirm(u64),
+    /// Too many run already.
+    #[error("{running} commands are running already; wait until one has ended, or `gemmactl halt`")]
+    Crowded {
+        /// How many run.
+        running: usize,
+    },
 }
 
 /// The door to the room. Clones lead to the same one.
@@ -118,12 +131,7 @@ pub struct Commands {
     settings: Settings,
     engine: Engine,
     force: watch::Sender<Option<Arc<Force>>>,
-    ledger: Arc<Ledger>,
-    events: broadcast::Sender<Event>,
-    /// Changes whenever something halts; actions that run end then.
-    halts: watch::Sender<()>,
-    /// Where actions run, whoever asks for them.
-    runtime: Handle,
+    executor: Arc<Executor>,
 }
 
 impl Commands {
@@ -133,15 +141,11 @@ impl Commands {
     /// When the catalogue does not fit.
     pub fn start(settings: Settings, engine: Engine) -> Result<Self, CatalogueError> {
         let catalogue = Self::read(&settings.current().commands)?;
-        let (events, _) = broadcast::channel(EVENTS_KEPT);
         let commands = Self {
+            executor: Executor::start(settings.clone()),
             settings,
             engine,
             force: watch::Sender::new(None),
-            ledger: Arc::default(),
-            events,
-            halts: watch::Sender::new(()),
-            runtime: Handle::current(),
         };
         commands.put(catalogue);
         Ok(commands)
@@ -160,8 +164,9 @@ impl Commands {
     pub fn put(&self, catalogue: Option<Catalogue>) {
         let config = self.settings.current();
         let force = catalogue.map(|it| Arc::new(Force::new(it, &config.commands)));
+        self.executor.put(force.clone());
         self.force.send_replace(force);
-        self.runtime.spawn(self.clone().prepare());
+        tokio::spawn(self.clone().prepare());
     }
 
     /// Whether this is what is in force already.
@@ -185,7 +190,14 @@ impl Commands {
     /// What happens from now on.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+        self.executor.events()
+    }
+
+    /// Now, for a request or an utterance that arrives now: the first thing that is done about it. A halt after
+    /// this is meant for all that comes of it.
+    #[must_use]
+    pub fn arrival(&self) -> Arrival {
+        self.executor.arrival()
     }
 
     /// Makes out what was written, and carries it out unless it is to be a `dry_run`. The statistics are those of
@@ -197,12 +209,13 @@ impl Commands {
         &self,
         text: String,
         origin: &Origin,
+        arrival: Arrival,
         dry_run: bool,
     ) -> Result<(Reading, Stats), CommandError> {
         let force = self.force().ok_or(CommandError::Off)?;
         let config = self.settings.current();
         let question = force.question(&config.answer, text);
-        let mut dialogue = self.begin(&force, origin, dry_run);
+        let mut dialogue = self.begin(&force, origin, arrival, dry_run);
         let mut first = None;
         loop {
             let asked = self.ask(dialogue.request(question.clone()).await).await;
@@ -223,31 +236,22 @@ impl Commands {
         self.engine.submit(request?).await?.text().await
     }
 
-    /// Begins to follow what the model makes of an utterance by this catalogue.
+    /// Begins to follow what the model makes, by this catalogue, of what arrived then.
     #[must_use]
-    pub fn begin(&self, force: &Arc<Force>, origin: &Origin, dry_run: bool) -> Dialogue {
-        Dialogue::new(self.clone(), Arc::clone(force), origin.clone(), dry_run)
-    }
-
-    /// Carries out `calls`, or numbers them for a `dry_run`.
-    async fn carry_out(
+    pub fn begin(
         &self,
         force: &Arc<Force>,
-        calls: Vec<Call>,
         origin: &Origin,
+        arrival: Arrival,
         dry_run: bool,
-    ) -> Result<Vec<Invocation>, CommandError> {
-        if dry_run {
-            return Ok(self.ledger.rehearse(calls));
-        }
-        if calls.iter().any(|call| force.catalogue.halts(call)) {
-            self.cancel();
-        }
-        // Whatever halts after the decision is noticed.
-        let halts = self.halts.subscribe();
-        let entered = self.ledger.enter(&force.catalogue, calls, origin);
-        let batch = self.batch(force, origin.clone(), halts);
-        self.finish(batch, entered).await
+    ) -> Dialogue {
+        Dialogue::new(
+            self.clone(),
+            Arc::clone(force),
+            origin.clone(),
+            arrival,
+            dry_run,
+        )
     }
 
     /// Carries out the command that waits under this number, and those that were said after it.
@@ -255,25 +259,20 @@ impl Commands {
     /// # Errors
     /// When none does, or it is another user's.
     pub async fn confirm(&self, id: u64, by: &Origin) -> Result<Vec<Invocation>, CommandError> {
-        let force = self.force().ok_or(CommandError::Off)?;
-        let halts = self.halts.subscribe();
-        let confirmed = self.ledger.confirm(&force.catalogue, id, by);
-        let (entered, origin) = confirmed.ok_or(CommandError::NothingToConfirm(id))?;
-        self.finish(self.batch(&force, origin, halts), entered)
-            .await
+        self.executor.confirm(id, by).await
     }
 
-    /// Whether what is said next may be a yes or a no to a command that was said and waits.
+    /// Whether an utterance that arrives now may be a yes or a no to a command that was said and waits.
     #[must_use]
     pub fn awaits_consent(&self) -> bool {
-        self.ledger.has_asked()
+        self.executor.has_asked()
     }
 
-    /// The command that the utterance being answered decides about, if it is a yes or a no; for [`Self::consent`].
-    /// Later ones do not.
+    /// The command that an utterance decides about, if it is a yes or a no; for [`Self::consent`]. Later ones do
+    /// not.
     #[must_use]
-    pub fn take_asked(&self) -> Option<u64> {
-        self.ledger.take_asked()
+    pub fn take_asked(&self, arrival: Arrival) -> Option<u64> {
+        self.executor.take_asked(arrival)
     }
 
     /// Carries out the command that waits under `id`, or lets it go, if `said` is a yes or a no; `None`: it is neither,
@@ -284,63 +283,20 @@ impl Commands {
         };
         match Consent::of(said, &self.settings.current().commands)? {
             Consent::Given => self.confirm(id, &by).await.ok(),
-            Consent::Refused => Some(self.let_go(self.ledger.refuse(id, &by)?)),
+            Consent::Refused => self.executor.refuse(id, &by),
         }
     }
 
-    /// Cancels all that waits and runs, then invokes every command that halts. Neither the model nor anything
-    /// else is waited for, not even their own actions: those have begun.
-    ///
-    /// # Errors
-    /// When commands are switched off.
-    pub fn halt(&self, origin: &Origin) -> Result<Vec<Invocation>, CommandError> {
-        let force = self.force().ok_or(CommandError::Off)?;
-        self.cancel();
-        let mut halted = self.ledger.halt(&force.catalogue, origin);
-        let batch = self.batch(&force, origin.clone(), self.halts.subscribe());
-        self.runtime.spawn(batch.carry_out(halted.clone()));
-        for invocation in &mut halted {
-            let command = force.catalogue.command(&invocation.call);
-            if command.is_some_and(|command| command.action.is_some()) {
-                invocation.status = InvocationStatus::Running;
-            }
-        }
-        Ok(halted)
+    /// Cancels all that waits and runs, then invokes every command that halts, if there is a catalogue. Neither the
+    /// model nor anything else is waited for, not even their own actions: those have begun.
+    #[allow(clippy::must_use_candidate)] // It halts.
+    pub fn halt(&self, origin: &Origin) -> Vec<Invocation> {
+        self.executor.halt(origin)
     }
 
-    /// Cancels all that waits and all that runs.
-    fn cancel(&self) {
-        self.halts.send_replace(());
-        self.let_go(self.ledger.drop_waiting());
-    }
-
-    /// Keeps a record of what was waiting and is not done.
-    fn let_go(&self, dropped: Vec<(Invocation, Origin)>) -> Vec<Invocation> {
-        let recorded = dropped.into_iter().map(|(invocation, origin)| {
-            self.record(&invocation, &origin);
-            invocation
-        });
-        recorded.collect()
-    }
-
-    fn batch(&self, force: &Arc<Force>, origin: Origin, halts: watch::Receiver<()>) -> Batch {
-        Batch {
-            commands: self.clone(),
-            force: Arc::clone(force),
-            origin,
-            halts,
-        }
-    }
-
-    /// Carries it out in a task of its own, so that it does not depend on who waits for it.
-    async fn finish(
-        &self,
-        batch: Batch,
-        entered: Vec<Invocation>,
-    ) -> Result<Vec<Invocation>, CommandError> {
-        let task = self.runtime.spawn(batch.carry_out(entered));
-        // The task ends early only with the daemon.
-        Ok(task.await.map_err(|_| EngineError::Stopping)?)
+    /// Halts for the last time, at the daemon's end, and waits for the actions, but not for long.
+    pub async fn stop(&self) {
+        self.executor.stop(&Origin::Daemon, LAST_ACTIONS).await;
     }
 
     /// Has the model told of the catalogue before anybody asks, once it is loaded.
@@ -349,19 +305,12 @@ impl Commands {
             return self.engine.keep(Kept::Commands, None);
         };
         match force.grammar(&self.engine, Scope::All).await {
-            Ok(_) => self.engine.keep(Kept::Commands, Some(&force.preamble)),
-            Err(EngineError::ModelNotLoaded(_) | EngineError::Stopping) => {}
+            // Another catalogue may have come into force meanwhile.
+            Ok(_) if self.force().is_some_and(|now| Arc::ptr_eq(&now, &force)) => {
+                self.engine.keep(Kept::Commands, Some(&force.preamble));
+            }
+            Ok(_) | Err(EngineError::ModelNotLoaded(_) | EngineError::Stopping) => {}
             Err(error) => log::error!("no command can be made out: {error}"),
         }
-    }
-
-    /// Keeps a record of it in the journal.
-    fn record(&self, invocation: &Invocation, origin: &Origin) {
-        invocation.record(origin, self.settings.current().log.content);
-    }
-
-    fn tell(&self, event: Event) {
-        // Nobody listening is no failure.
-        let _ = self.events.send(event);
     }
 }

@@ -64,12 +64,14 @@ pub use text::Piece;
 pub use turn::Turn;
 
 use crate::config::{self, Config};
+use crate::platform::work;
 use audio::{Encoder, Spans};
 use cpu::Cpu;
 use grammar::{Grammars, Guide};
 use hearing::{Opening, Recording};
 use model::{Model, Token};
-use places::{Place, Places};
+pub use places::Place;
+use places::Places;
 use scheduler::{Carried, Scheduler, Work};
 use sequence::Job;
 use threads::Threads;
@@ -216,21 +218,36 @@ impl Engine {
         Health { queued, ..health }
     }
 
-    /// Hands `request` over. Returns when it has its place, before it is computed; while the model
-    /// is loading it waits.
+    /// Takes a place for a request: the first thing, before anything of it is parsed, decoded or kept.
     ///
     /// # Errors
-    /// [`EngineError::Busy`] at once when too many wait; what is wrong with the request; or that
-    /// there is no model.
+    /// [`EngineError::Busy`] at once when too many wait.
+    pub fn admit(&self) -> Result<Place, EngineError> {
+        Places::take(&self.places, Priority::Question)
+    }
+
+    /// Hands `request` over. Returns when it has its place, before it is computed; while the model is loading
+    /// it waits.
+    ///
+    /// # Errors
+    /// Those of [`Engine::admit`] and [`Engine::submit_at`].
     pub async fn submit(&self, request: Request) -> Result<Answer, EngineError> {
+        self.submit_at(self.admit()?, request).await
+    }
+
+    /// Hands over `request`, which took this place before anything was done for it.
+    ///
+    /// # Errors
+    /// What is wrong with the request; or that there is no model.
+    pub async fn submit_at(&self, place: Place, request: Request) -> Result<Answer, EngineError> {
         let arrived = Instant::now();
-        let place = Arc::new(Places::take(&self.places, Priority::Question)?);
+        let place = Arc::new(place);
         let Ready {
             model, capacity, ..
         } = self.ready().await?;
         let requests = self.requests.clone();
         // Tokenising a long text and the mel spectrogram of a long clip take up to 0.1 s.
-        let prepared = tokio::task::spawn_blocking(move || {
+        let prepared = work::run(move || {
             let (prompt, spans) = prepare(&model, &request)?;
             let (job, answer) = requests.job(&request, prompt, Priority::Question, place)?;
             Ok((Job { arrived, ..job }, spans, answer))
@@ -257,7 +274,7 @@ impl Engine {
         let Ready {
             model, grammars, ..
         } = self.ready().await?;
-        let compiled = tokio::task::spawn_blocking(move || {
+        let compiled = work::run(move || {
             let grammars = grammars.get_or_init(|| Grammars::new(&model));
             grammars.as_ref().map_err(Clone::clone)?.compile(&form)
         });

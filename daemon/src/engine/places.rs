@@ -24,7 +24,7 @@ struct Room {
 
 /// The right to be under way, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     places: Arc<Places>,
     priority: Priority,
 }

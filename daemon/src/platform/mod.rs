@@ -1,5 +1,5 @@
 //! What the system gives a daemon: a journal to log to, a service manager to report to, signals,
-//! thermometers, and processes of its own.
+//! thermometers, and processes and threads of its own.
 
 pub mod event;
 pub mod group;
@@ -7,3 +7,4 @@ pub mod logging;
 pub mod signals;
 pub mod systemd;
 pub mod thermal;
+pub mod work;

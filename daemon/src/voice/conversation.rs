@@ -14,7 +14,7 @@ use super::recording::Recording;
 use super::speech::{self, Manner, SpeechError};
 use super::turn::{Event, Told};
 use super::utterance::Sense;
-use crate::commands::{self, Commands, Dialogue, Force, Origin, Outcome, Reading, Scope};
+use crate::commands::{self, Arrival, Commands, Dialogue, Force, Origin, Outcome, Reading, Scope};
 use crate::config::{self, Config};
 use crate::engine::{Answer, Engine, EngineError, Grammar, Preamble, Request, SAMPLE_RATE, Turn};
 use crate::platform::thermal;
@@ -44,6 +44,8 @@ pub(super) struct Conversation {
     /// What may be asked for, if anything.
     pub force: Option<Arc<Force>>,
     pub utterance: u64,
+    /// When it began.
+    pub arrival: Arrival,
     pub told: mpsc::UnboundedSender<(u64, Told)>,
 }
 
@@ -197,7 +199,7 @@ impl Conversation {
             let outcome = self.reply(turn, reply, &mut aloud).await;
             self.conclude(outcome, aloud).await;
         };
-        match self.commands.take_asked() {
+        match self.commands.take_asked(self.arrival) {
             Some(asked) => match self.decide(asked, transcript).await {
                 Some((said, stats)) => {
                     drop(replied);
@@ -283,7 +285,7 @@ impl Conversation {
         let origin = Origin::Voice {
             utterance: Some(self.utterance),
         };
-        let mut dialogue = self.commands.begin(force, &origin, false);
+        let mut dialogue = self.commands.begin(force, &origin, self.arrival, false);
         let mut answer = Ok(answer);
         loop {
             match dialogue.follow(answer).await {

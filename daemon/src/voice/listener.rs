@@ -487,7 +487,11 @@ impl Listener {
         }
     }
 
+    /// Drops the utterance being heard. What the person says from now on may become another.
     fn drop_utterance(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.segmenter.give_up();
+        }
         if let Some(utterance) = self.utterance.take() {
             self.report(Heard::Dropped { utterance });
         }

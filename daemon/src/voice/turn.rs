@@ -423,9 +423,7 @@ impl Turns {
             Meaning::Halt => {
                 self.obey(&Order::Stop);
                 // Where no commands are expected there are none to halt.
-                if let Err(error) = self.commands.halt(&Origin::Voice { utterance: None }) {
-                    log::debug!("no command was halted: {error}");
-                }
+                self.commands.halt(&Origin::Voice { utterance: None });
             }
         }
         self.tell(Event::Spotted(spotted));
@@ -440,6 +438,7 @@ impl Turns {
 
     /// Starts the conversation about an utterance.
     fn converse(&mut self, utterance: u64) {
+        let arrival = self.commands.arrival();
         if self.is_aloud {
             log::info!(event = "barge-in", utterance = utterance; "somebody speaks over the assistant, which stops");
             self.interrupt();
@@ -456,6 +455,7 @@ impl Turns {
             speech: self.speech.clone(),
             force: self.commands.force(),
             utterance,
+            arrival,
             told: self.told.clone(),
         };
         self.conversations.spawn(conversation.follow(heard));

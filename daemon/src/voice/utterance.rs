@@ -216,6 +216,14 @@ impl Segmenter {
         }
     }
 
+    /// Ends the utterance being heard, of which nothing more is told. Speech that goes on needs a new onset, and then
+    /// begins another.
+    pub fn give_up(&mut self) {
+        if self.utterance.take().is_some() {
+            self.vad.close();
+        }
+    }
+
     /// Passes over so many samples of the stream unheard, and forgets what came before them.
     pub fn skip(&mut self, samples: usize) {
         self.position += (self.frame.len() + samples) as u64;
@@ -308,6 +316,21 @@ impl Segmenter {
 mod tests {
     use super::*;
     use crate::voice::sounds::{noise, silence, sine, spoken};
+
+    #[test]
+    fn what_is_said_after_an_utterance_was_given_up_is_another() {
+        let words = spoken("one two three four five six seven eight nine ten eleven twelve");
+        let sound = [silence(500), words, silence(1500)].concat();
+        let (first, rest) = sound.split_at(samples(1500));
+        let mut segmenter = Segmenter::new(&config::Voice::default());
+        let before = segmenter.push(first);
+        assert_eq!(before[0], Segment::Started);
+        segmenter.give_up();
+        let after = collect(segmenter.push(rest));
+        assert_eq!(after.len(), 1, "{after:?}");
+        let length = after[0].1.len();
+        assert!(length > samples(1500), "{length} samples");
+    }
 
     fn segments(sound: &[f32]) -> Vec<Segment> {
         Segmenter::new(&config::Voice::default()).push(sound)

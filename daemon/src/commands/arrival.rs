@@ -1,0 +1,22 @@
+//! When a request or an utterance arrived, which decides whether a halt was meant for it.
+
+use std::time::Instant;
+
+/// The time between two halts. Nothing of an epoch that is over may begin any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch(u64);
+
+/// The moment at which a request or an utterance reached the daemon. It is taken before anything is done
+/// about either, and carried until a command begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    pub(super) epoch: Epoch,
+    pub(super) at: Instant,
+}
+
+impl Epoch {
+    /// The one that a halt begins.
+    pub(super) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}

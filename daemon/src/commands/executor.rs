@@ -1,0 +1,312 @@
+//! Carries out what the ledger decides: actions run, listeners and the journal are told, callers get their
+//! outcome, questions expire.
+//!
+//! One lock guards the ledger. A step and its effects happen under it, and an action moves only under it too:
+//! each poll of an action holds it for reading. So when a halt has returned, no command from before it begins
+//! to do anything any more.
+
+use std::collections::BTreeMap;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use gemmad_api::InvocationStatus;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, broadcast, oneshot, watch};
+use tokio::time::timeout;
+
+use super::action::Job;
+use super::ledger::{Effect, Ledger};
+use super::{Arrival, Call, CommandError, Event, Force, Invocation, Origin};
+use crate::config::Settings;
+use crate::engine::EngineError;
+
+/// Events kept for a slow listener.
+const EVENTS_KEPT: usize = 256;
+
+/// What is known of the commands, and who waits for them.
+#[derive(Debug, Default)]
+struct Book {
+    ledger: Ledger,
+    /// What ends the actions that run, by the command's number. True: the action is to end.
+    running: BTreeMap<u64, watch::Sender<bool>>,
+    /// Who waits for a batch, by its number.
+    waiting: BTreeMap<u64, oneshot::Sender<Vec<Invocation>>>,
+}
+
+/// The executor. It is shared by the room's door and the tasks of the actions.
+#[derive(Debug)]
+pub(super) struct Executor {
+    book: RwLock<Book>,
+    settings: Settings,
+    events: broadcast::Sender<Event>,
+    /// Where actions run, on whichever thread a command comes.
+    runtime: Handle,
+    /// The first question may expire at another time than before.
+    asked: Notify,
+    /// Whether no action runs.
+    idle: watch::Sender<bool>,
+}
+
+impl Executor {
+    /// Needs a tokio runtime.
+    pub(super) fn start(settings: Settings) -> Arc<Self> {
+        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        let executor = Arc::new(Self {
+            book: RwLock::default(),
+            settings,
+            events,
+            runtime: Handle::current(),
+            asked: Notify::new(),
+            idle: watch::Sender::new(true),
+        });
+        executor.runtime.spawn(Arc::clone(&executor).expire());
+        executor
+    }
+
+    /// What happens from now on.
+    pub(super) fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Now, for what arrives now.
+    pub(super) fn arrival(&self) -> Arrival {
+        let at = Instant::now();
+        let epoch = self.read(Ledger::epoch);
+        Arrival { epoch, at }
+    }
+
+    pub(super) fn put(self: &Arc<Self>, force: Option<Arc<Force>>) {
+        self.step(|ledger, _, effects| ledger.put(force, effects));
+    }
+
+    pub(super) fn rehearse(self: &Arc<Self>, calls: Vec<Call>) -> Vec<Invocation> {
+        self.step(|ledger, _, _| ledger.rehearse(calls))
+    }
+
+    /// Carries out `calls`, and waits until all have ended or wait to be confirmed. They go on if nobody
+    /// waits.
+    ///
+    /// # Errors
+    /// When too many run.
+    pub(super) async fn carry_out(
+        self: &Arc<Self>,
+        calls: Vec<Call>,
+        origin: &Origin,
+        arrival: Arrival,
+    ) -> Result<Vec<Invocation>, CommandError> {
+        let outcome =
+            self.begin(|ledger, now, effects| ledger.enter(calls, origin, arrival, now, effects))?;
+        settled(outcome).await
+    }
+
+    /// The same for the command that waits under `id`.
+    ///
+    /// # Errors
+    /// When none does that `by` may confirm.
+    pub(super) async fn confirm(
+        self: &Arc<Self>,
+        id: u64,
+        by: &Origin,
+    ) -> Result<Vec<Invocation>, CommandError> {
+        let outcome = self.begin(|ledger, now, effects| {
+            let confirmed = ledger.confirm(id, by, now, effects);
+            confirmed.ok_or(CommandError::NothingToConfirm(id))
+        })?;
+        settled(outcome).await
+    }
+
+    pub(super) fn refuse(self: &Arc<Self>, id: u64, by: &Origin) -> Option<Vec<Invocation>> {
+        self.step(|ledger, now, effects| ledger.refuse(id, by, now, effects))
+    }
+
+    pub(super) fn halt(self: &Arc<Self>, origin: &Origin) -> Vec<Invocation> {
+        self.step(|ledger, now, effects| ledger.halt(origin, now, effects))
+    }
+
+    pub(super) fn has_asked(&self) -> bool {
+        self.read(|ledger| ledger.has_asked(Instant::now()))
+    }
+
+    pub(super) fn take_asked(self: &Arc<Self>, arrival: Arrival) -> Option<u64> {
+        self.step(|ledger, _, _| ledger.take_asked(arrival))
+    }
+
+    /// Halts for the last time, and waits until every action has ended, at most for `patience`.
+    pub(super) async fn stop(self: &Arc<Self>, origin: &Origin, patience: Duration) {
+        self.step(|ledger, now, effects| ledger.close(origin, now, effects));
+        let mut idle = self.idle.subscribe();
+        if timeout(patience, idle.wait_for(|idle| *idle))
+            .await
+            .is_err()
+        {
+            log::warn!(
+                "actions still run {} s after they were told to end",
+                patience.as_secs()
+            );
+        }
+    }
+
+    /// A step after which a batch of this number goes on; who waits for it.
+    fn begin(
+        self: &Arc<Self>,
+        step: impl FnOnce(&mut Ledger, Instant, &mut Vec<Effect>) -> Result<u64, CommandError>,
+    ) -> Result<oneshot::Receiver<Vec<Invocation>>, CommandError> {
+        let (outcome, settled) = oneshot::channel();
+        let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+        let mut effects = Vec::new();
+        let begun = step(&mut book.ledger, Instant::now(), &mut effects);
+        if let Ok(number) = &begun {
+            book.waiting.insert(*number, outcome);
+        }
+        self.carry(&mut book, &effects);
+        drop(book);
+        self.record(&effects);
+        begun.map(|_| settled)
+    }
+
+    fn step<T>(
+        self: &Arc<Self>,
+        step: impl FnOnce(&mut Ledger, Instant, &mut Vec<Effect>) -> T,
+    ) -> T {
+        let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+        let mut effects = Vec::new();
+        let result = step(&mut book.ledger, Instant::now(), &mut effects);
+        self.carry(&mut book, &effects);
+        drop(book);
+        self.record(&effects);
+        result
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Ledger) -> T) -> T {
+        let book = self.book.read().unwrap_or_else(PoisonError::into_inner);
+        read(&book.ledger)
+    }
+
+    fn carry(self: &Arc<Self>, book: &mut Book, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::Tell(event) => {
+                    if let Event::Finished(invocation, _) = event {
+                        book.running.remove(&invocation.id);
+                    }
+                    // Nobody listening is no failure.
+                    let _ = self.events.send(event.clone());
+                }
+                Effect::Record(..) => {}
+                Effect::Run(force, invocation, origin) => {
+                    let (end, halted) = watch::channel(false);
+                    book.running.insert(invocation.id, end);
+                    let executor = Arc::clone(self);
+                    let (force, invocation) = (Arc::clone(force), invocation.clone());
+                    let action = executor.act(force, invocation, origin.clone(), halted);
+                    self.runtime.spawn(action);
+                }
+                Effect::Cancel(id) => {
+                    if let Some(end) = book.running.get(id) {
+                        end.send_replace(true);
+                    }
+                }
+                Effect::Settle(number, invocations) => {
+                    if let Some(outcome) = book.waiting.remove(number) {
+                        // A caller that left does not wait.
+                        let _ = outcome.send(invocations.clone());
+                    }
+                }
+            }
+        }
+        self.idle.send_replace(book.ledger.is_idle());
+        self.asked.notify_one();
+    }
+
+    /// The journal may make a writer wait, so it is told when nobody waits for the lock.
+    fn record(&self, effects: &[Effect]) {
+        let with_content = self.settings.current().log.content;
+        for effect in effects {
+            match effect {
+                Effect::Record(invocation, origin)
+                | Effect::Tell(
+                    Event::Invoked(invocation, origin)
+                    | Event::Unconfirmed(invocation, origin)
+                    | Event::Finished(invocation, origin)
+                    | Event::Dropped(invocation, origin),
+                ) => invocation.record(origin, with_content),
+                Effect::Run(..) | Effect::Cancel(_) | Effect::Settle(..) => {}
+            }
+        }
+    }
+
+    /// Runs the action of a command to its end.
+    async fn act(
+        self: Arc<Self>,
+        force: Arc<Force>,
+        invocation: Invocation,
+        origin: Origin,
+        mut halted: watch::Receiver<bool>,
+    ) {
+        let Invocation { id, call, .. } = &invocation;
+        let job = Job {
+            id: *id,
+            call,
+            origin: &origin,
+        };
+        let command = force.catalogue.command(call);
+        let action = command.and_then(|command| command.action.as_ref());
+        let outcome = match action {
+            Some(action) => {
+                // Its sender lives until the action has ended.
+                let halted = async { drop(halted.wait_for(|it| *it).await) };
+                let action = pin!(action.run(job, halted));
+                let book = &self.book;
+                Moving { book, action }.await
+            }
+            None => Ok(String::new()),
+        };
+        let ended = match outcome {
+            Ok(said) => (InvocationStatus::Done, said),
+            Err(error) => (error.status(), error.to_string()),
+        };
+        self.step(|ledger, now, effects| ledger.ended(*id, ended, now, effects));
+    }
+
+    /// Lets questions expire, for as long as the daemon runs.
+    async fn expire(self: Arc<Self>) {
+        loop {
+            let next = self.read(Ledger::next_expiry);
+            let expired = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = expired => self.step(Ledger::expire),
+                () = self.asked.notified() => {}
+            }
+        }
+    }
+}
+
+/// Waits until a batch has ended or waits to be confirmed.
+async fn settled(
+    outcome: oneshot::Receiver<Vec<Invocation>>,
+) -> Result<Vec<Invocation>, CommandError> {
+    // The sender is dropped only with the daemon.
+    Ok(outcome.await.map_err(|_| EngineError::Stopping)?)
+}
+
+/// An action that moves only while no step of the ledger is under way.
+struct Moving<'a, F> {
+    book: &'a RwLock<Book>,
+    action: Pin<&'a mut F>,
+}
+
+impl<F: Future> Future for Moving<'_, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let _no_halt = self.book.read().unwrap_or_else(PoisonError::into_inner);
+        self.action.as_mut().poll(context)
+    }
+}

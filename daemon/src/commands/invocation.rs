@@ -1,0 +1,108 @@
+//! A command that was asked for, where it came from, and what became of it.
+
+use std::fmt;
+
+use gemmad_api::InvocationStatus;
+
+use super::Call;
+
+/// Where a command came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A person wrote it, or a program asked.
+    Text {
+        /// Their user name, or their number if they have no name.
+        user: String,
+    },
+    /// It was spoken.
+    Voice {
+        /// The utterance; `None`: a keyword, which belongs to none.
+        utterance: Option<u64>,
+    },
+    /// The daemon, which ends.
+    Daemon,
+}
+
+/// A command, and what became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invocation {
+    /// Its number, unique while the daemon runs.
+    pub id: u64,
+    /// The command.
+    pub call: Call,
+    /// What became of it.
+    pub status: InvocationStatus,
+    /// What its action said, or why it failed; empty: nothing.
+    pub result: String,
+}
+
+impl Origin {
+    /// Whether both are the same person, as far as the daemon can tell: the same user, or a voice.
+    pub(super) fn is_same_person(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Voice { .. }, Self::Voice { .. }) => true,
+            (Self::Text { user }, Self::Text { user: other }) => user == other,
+            _ => false,
+        }
+    }
+}
+
+impl Invocation {
+    /// A command of which nothing came yet.
+    pub(super) fn new(id: u64, call: Call, status: InvocationStatus) -> Self {
+        Self {
+            id,
+            call,
+            status,
+            result: String::new(),
+        }
+    }
+
+    /// Puts it on record in the journal: its name, its origin and its status. Arguments and the action's
+    /// output repeat the content of conversations, so they are recorded only with that.
+    pub(super) fn record(&self, origin: &Origin, with_content: bool) {
+        let (arguments, said) = if with_content {
+            (self.call.arguments_json(), self.result.as_str())
+        } else {
+            (String::new(), "")
+        };
+        log::info!(
+            event = "command", command = self.call.name, id = self.id, result = self.status.as_str(),
+            origin = origin.to_string(), arguments = arguments, said = said;
+            "command {}: {}", self.call.name, self.status.as_str()
+        );
+    }
+}
+
+/// `set_light room=kitchen state=on`, its status unless it was done, and what its action said.
+impl fmt::Display for Invocation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.call.name)?;
+        for (key, value) in &self.call.arguments {
+            match value.as_str() {
+                Some(text) if !text.contains(' ') => write!(formatter, " {key}={text}")?,
+                _ => write!(formatter, " {key}={value}")?,
+            }
+        }
+        if self.status != InvocationStatus::Done {
+            write!(formatter, " ({})", self.status.as_str())?;
+        }
+        match self.result.as_str() {
+            "" => Ok(()),
+            result => write!(formatter, ": {result}"),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text { user } => write!(formatter, "user {user}"),
+            Self::Voice {
+                utterance: Some(utterance),
+            } => write!(formatter, "utterance {utterance}"),
+            Self::Voice { utterance: None } => formatter.write_str("a word that was heard"),
+            Self::Daemon => formatter.write_str("the daemon's end"),
+        }
+    }
+}

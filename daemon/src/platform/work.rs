@@ -1,0 +1,83 @@
+//! Work for the processor on a client's input, away from the threads that serve the bus.
+//!
+//! Parsing, tokenising and decoding take milliseconds to seconds. On an async worker they would hold up
+//! everybody's calls, `Halt` and `State` among them; on tokio's own pool hundreds of them could run at once.
+//! Here a few run at a time and the others wait in order of arrival. A caller takes its place and bounds its
+//! input first, so what waits is bounded too.
+
+use std::sync::{Arc, LazyLock};
+use std::thread::available_parallelism;
+
+use tokio::sync::Semaphore;
+
+/// Jobs that run at a time, where the system does not tell how many cores there are.
+const CORES: usize = 2;
+
+/// One permit for each job that may run.
+static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    let cores = available_parallelism().map_or(CORES, std::num::NonZero::get);
+    Arc::new(Semaphore::new(cores))
+});
+
+/// The job panicked. The panic was reported, with its place, on standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("gemmad failed at this input, which is a mistake of its own")]
+pub struct Panicked;
+
+/// Runs `job` on a thread that may be busy, when its turn comes. Dropped before, it is never run; dropped
+/// later, it runs to its end unheard.
+///
+/// # Errors
+/// When it panics, or the daemon ends before its turn.
+pub async fn run<T: Send + 'static>(
+    job: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Panicked> {
+    // Nobody closes it.
+    let turn = Arc::clone(&TURNS).acquire_owned().await;
+    let turn = turn.map_err(|_| Panicked)?;
+    let work = move || {
+        let done = job();
+        drop(turn);
+        done
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Panicked)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_jobs_run_at_a_time_than_there_are_cores_and_all_get_their_turn() {
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let jobs: Vec<_> = (0..50)
+            .map(|_| {
+                let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+                tokio::spawn(run(move || {
+                    most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+                    std::thread::sleep(Duration::from_millis(1));
+                    running.fetch_sub(1, SeqCst);
+                }))
+            })
+            .collect();
+        for job in jobs {
+            assert_eq!(job.await.unwrap(), Ok(()));
+        }
+        let cores = available_parallelism().unwrap().get();
+        assert!(most.load(SeqCst) <= cores, "{most:?}");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_is_an_error_and_gives_its_turn_back() {
+        for _ in 0..100 {
+            let failed = run(|| panic!("on purpose")).await;
+            assert_eq!(failed, Err::<(), _>(Panicked));
+        }
+        assert_eq!(run(|| 1).await, Ok(1));
+    }
+}
