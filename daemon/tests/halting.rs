@@ -219,7 +219,7 @@ async fn many_halts_at_once_run_few_actions_and_all_are_answered() {
         r#"action.program = { run = ["/bin/sh", "-c", "date +%s%N >> FOLDER/stopped; sleep 1"] }"#;
     let robot = Robot::start(&bus, &[("stop", stop)]).await;
     let mut finished = robot.commands.receive_finished().await.unwrap();
-    let halts = (0..600).map(|_| robot.commands.halt());
+    let halts = (0..100).map(|_| robot.commands.halt());
     let halted = futures_util::future::join_all(halts).await;
     let first = halted[0].as_ref().unwrap()[0].id;
     assert!(halted.iter().all(|it| it.as_ref().unwrap()[0].id == first));
