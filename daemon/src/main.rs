@@ -80,7 +80,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
             asked = signals.next() => match asked {
                 Asked::Stop => break,
                 // What is wrong with the file is in the log.
-                Asked::Reload => drop(reloader.reload()),
+                Asked::Reload => drop(tokio::spawn(reloader.clone().reload())),
             },
             () = bus.closed() => {
                 commands.stop().await;
@@ -95,6 +95,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     commands.stop().await;
     engine.stop().await;
     bus.answered().await;
+    bus.close().await;
     Ok(())
 }
 

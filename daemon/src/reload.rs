@@ -1,5 +1,9 @@
 //! Putting a changed configuration into force everywhere, on SIGHUP or `Manager.Reload`.
 
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
 use crate::commands::{CatalogueError, Commands};
 use crate::config::{ConfigError, Reloaded, Settings};
 use crate::engine::{Engine, Kept};
@@ -15,6 +19,9 @@ pub enum ReloadError {
     /// The catalogue of commands does not.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
+    /// The daemon ends before the files were read.
+    #[error("the daemon is stopping")]
+    Stopping,
 }
 
 /// Everything a reload reaches.
@@ -24,6 +31,8 @@ pub struct Reloader {
     engine: Engine,
     voice: Voice,
     commands: Commands,
+    /// Locked from before the files are read until they are in force, so that the newest files win.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Reloader {
@@ -35,14 +44,27 @@ impl Reloader {
             engine,
             voice,
             commands,
+            turn: Arc::default(),
         }
     }
 
-    /// Reads the configuration file and the catalogue of commands again and puts what changed into force.
+    /// Reads the configuration file and the catalogue of commands again and puts what changed into force, one
+    /// reload after the other. It is done on a thread that files may keep waiting, whether or not anybody waits for it.
     ///
     /// # Errors
     /// When one of the files does not fit; everything stays as it is then.
-    pub fn reload(&self) -> Result<Reloaded, ReloadError> {
+    pub async fn reload(self) -> Result<Reloaded, ReloadError> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let reloading = tokio::task::spawn_blocking(move || {
+            let reloaded = self.reload_now();
+            drop(turn);
+            reloaded
+        });
+        // It ends early only with the daemon, or by a panic, which was reported.
+        reloading.await.unwrap_or(Err(ReloadError::Stopping))
+    }
+
+    fn reload_now(&self) -> Result<Reloaded, ReloadError> {
         let phase = self.engine.phase().borrow().clone();
         systemd::reloading(&phase);
         let reloaded = self.put();

@@ -3,16 +3,28 @@
 use serde::{Deserialize, Serialize};
 use zbus::{OwnedVariant, Type, Variant, as_variant, proxy};
 
+use crate::options::{FromOptions, Given, Unfit};
 use crate::{Dict, Error};
 
 /// Options of `Invoke`. Every one may be left out; an unknown one is an error.
-#[derive(Debug, Default, Serialize, Deserialize, Type)]
+#[derive(Debug, Default, Serialize, Type)]
 #[zbus(signature = "a{sv}")]
-#[serde(default, deny_unknown_fields)]
 pub struct InvokeOptions {
     /// Only say what would be invoked.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
+}
+
+impl FromOptions for InvokeOptions {
+    const NAMES: &'static [&'static str] = &["dry_run"];
+
+    fn set(&mut self, name: &str, value: Given<'_>) -> Result<(), Unfit> {
+        match name {
+            "dry_run" => self.dry_run = Some(value.flag()?),
+            _ => return Err(Unfit::Unknown),
+        }
+        Ok(())
+    }
 }
 
 /// What an utterance was, as the lower-case word.

@@ -25,7 +25,7 @@ pub enum Error {
     PromptTooLong(String),
     /// The loaded model cannot do this, such as hear.
     NotSupported(String),
-    /// The queue is full; try again later.
+    /// As much is under way as may be, of all clients or of this one; try again later.
     Busy(String),
     /// The request was cancelled.
     Cancelled(String),

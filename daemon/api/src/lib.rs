@@ -17,6 +17,7 @@ mod dict;
 mod error;
 mod event;
 mod manager;
+mod options;
 mod voice;
 
 pub use commands::{
@@ -27,6 +28,7 @@ pub use dict::{Dict, from_dict, to_dict};
 pub use error::Error;
 pub use event::{Event, Finish, Stats};
 pub use manager::{AskOptions, Health, ManagerProxy, ManagerState, TranscribeOptions};
+pub use options::{FromOptions, Given, Options, Unfit};
 pub use voice::{
     DeviceInfo, DeviceKind, Failed, FailedStream, Keyword, KeywordMeaning, KeywordStream, Reply,
     ReplyStream, SayOptions, SpeechEnded, SpeechEndedStream, SpeechStarted, SpeechStartedStream,

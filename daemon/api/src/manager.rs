@@ -3,15 +3,15 @@
 use serde::{Deserialize, Serialize};
 use zbus::{OwnedFd, OwnedVariant, Type, Variant, as_variant, proxy};
 
+use crate::options::{FromOptions, Given, Unfit};
 use crate::{Dict, Error};
 
-/// Options of `Ask` and `Stream`. Every one may be left out; an unknown one is an error. Defaults
-/// come from the `[answer]` section of the daemon's configuration.
-#[derive(Debug, Default, Serialize, Deserialize, Type)]
+/// Options of `Ask` and `Stream`. Every one may be left out; an unknown one is an error. A number may have any
+/// D-Bus type that holds it. Defaults come from the `[answer]` section of the daemon's configuration.
+#[derive(Debug, Default, Serialize, Type)]
 #[zbus(signature = "a{sv}")]
-#[serde(default, deny_unknown_fields)]
 pub struct AskOptions {
-    /// System prompt for this request, instead of the configured one.
+    /// System prompt for this request, instead of the configured one; 1 MiB at most.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
     /// A sound file (WAV, FLAC, MP3 or Ogg Vorbis) that the question is about, to be read from its current position.
@@ -35,8 +35,8 @@ pub struct AskOptions {
     /// Seed of the sampler; the same seed gives the same answer.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub seed: Option<u32>,
-    /// JSON Schema, in JSON, that the answer has to validate against; it is JSON on one line then. Goes
-    /// with neither `thinking` nor `min_tokens`.
+    /// JSON Schema, in JSON of 256 KiB at most, that the answer has to validate against; it is JSON on one line
+    /// then. Goes with neither `thinking` nor `min_tokens`.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
     /// Let the model think before it answers. The thought is never shown.
@@ -45,13 +45,69 @@ pub struct AskOptions {
 }
 
 /// Options of `Transcribe`.
-#[derive(Debug, Default, Serialize, Deserialize, Type)]
+#[derive(Debug, Default, Serialize, Type)]
 #[zbus(signature = "a{sv}")]
-#[serde(default, deny_unknown_fields)]
 pub struct TranscribeOptions {
     /// Language of the speech and of the text, as an English word, such as `German`.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
+}
+
+impl TranscribeOptions {
+    /// Most bytes of the name of a language: 40 letters of any alphabet.
+    pub const LONGEST_LANGUAGE: usize = 160;
+}
+
+impl FromOptions for TranscribeOptions {
+    const NAMES: &'static [&'static str] = &["language"];
+
+    fn set(&mut self, name: &str, value: Given<'_>) -> Result<(), Unfit> {
+        match name {
+            "language" => self.language = Some(value.text(Self::LONGEST_LANGUAGE)?),
+            _ => return Err(Unfit::Unknown),
+        }
+        Ok(())
+    }
+}
+
+impl AskOptions {
+    /// Most bytes of a system prompt: as many as of a prompt.
+    pub const LONGEST_SYSTEM: usize = 1 << 20;
+
+    /// Most bytes of a schema: more than anybody writes, and little enough to compile.
+    pub const LONGEST_SCHEMA: usize = 1 << 18;
+}
+
+impl FromOptions for AskOptions {
+    const NAMES: &'static [&'static str] = &[
+        "system",
+        "audio",
+        "max_tokens",
+        "min_tokens",
+        "temperature",
+        "top_k",
+        "top_p",
+        "seed",
+        "schema",
+        "thinking",
+    ];
+
+    fn set(&mut self, name: &str, value: Given<'_>) -> Result<(), Unfit> {
+        match name {
+            "system" => self.system = Some(value.text(Self::LONGEST_SYSTEM)?),
+            "audio" => self.audio = Some(value.descriptor()?),
+            "max_tokens" => self.max_tokens = Some(value.whole()?),
+            "min_tokens" => self.min_tokens = Some(value.whole()?),
+            "temperature" => self.temperature = Some(value.number()?),
+            "top_k" => self.top_k = Some(value.whole()?),
+            "top_p" => self.top_p = Some(value.number()?),
+            "seed" => self.seed = Some(value.whole()?),
+            "schema" => self.schema = Some(value.text(Self::LONGEST_SCHEMA)?),
+            "thinking" => self.thinking = Some(value.flag()?),
+            _ => return Err(Unfit::Unknown),
+        }
+        Ok(())
+    }
 }
 
 /// What the daemon is doing, as the lower-case word.
@@ -104,14 +160,15 @@ pub struct Health {
     default_path = "/org/gemmad1"
 )]
 pub trait Manager {
-    /// Answers `prompt` and returns the whole text and its statistics. For anyone with `busctl`;
+    /// Answers `prompt`, of 1 MiB at most, and returns the whole text and its statistics. For anyone with `busctl`;
     /// a call may take longer than the usual 25 s, so programs prefer `Stream`. The request is
     /// cancelled when the caller leaves the bus.
     fn ask(&self, prompt: &str, options: AskOptions) -> Result<(String, Dict), Error>;
 
-    /// Answers `prompt` as JSON lines ([`crate::Event`]) on `fd`, the write end of a pipe. Returns
-    /// the number of the request as soon as it has a place. Closing the read end cancels it; a
-    /// slow reader slows only itself.
+    /// Answers `prompt` as JSON lines ([`crate::Event`]) on `fd`, the write end of a pipe or a connected Unix
+    /// stream socket. Returns the number of the request as soon as it has a place. Closing the read end cancels
+    /// it; a slow reader slows only itself, and one that takes nothing for five minutes loses its answer. One
+    /// client may have 8 streams open, all together 64.
     fn stream(&self, prompt: &str, options: AskOptions, fd: zbus::Fd<'_>) -> Result<u64, Error>;
 
     /// Transcribes the sound file behind `fd` (WAV, FLAC, MP3 or Ogg Vorbis, 30 s at most).

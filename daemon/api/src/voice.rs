@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use zbus::{OwnedVariant, Type, Variant, as_variant, proxy};
 
+use crate::options::{FromOptions, Given, Unfit};
 use crate::{Dict, Error};
 
 /// What the voice is doing, as the lower-case word.
@@ -71,9 +72,8 @@ pub struct DeviceInfo {
 
 /// Options of `Say`. Every one may be left out; an unknown one is an error. Defaults come from the
 /// `[speech]` section of the daemon's configuration.
-#[derive(Debug, Default, Serialize, Deserialize, Type)]
+#[derive(Debug, Default, Serialize, Type)]
 #[zbus(signature = "a{sv}")]
-#[serde(default, deny_unknown_fields)]
 pub struct SayOptions {
     /// A voice of the synthesiser, such as `de` or `en-gb`: letters, digits, `+`, `-`, `_` and `.`.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
@@ -81,6 +81,24 @@ pub struct SayOptions {
     /// Above 0, to 1.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub volume: Option<f64>,
+}
+
+impl SayOptions {
+    /// Most bytes of the name of a voice.
+    pub const LONGEST_VOICE: usize = 64;
+}
+
+impl FromOptions for SayOptions {
+    const NAMES: &'static [&'static str] = &["voice", "volume"];
+
+    fn set(&mut self, name: &str, value: Given<'_>) -> Result<(), Unfit> {
+        match name {
+            "voice" => self.voice = Some(value.text(Self::LONGEST_VOICE)?),
+            "volume" => self.volume = Some(value.number()?),
+            _ => return Err(Unfit::Unknown),
+        }
+        Ok(())
+    }
 }
 
 /// The microphone and the spoken turn. An utterance is one stretch of speech; its number ties the
@@ -97,7 +115,8 @@ pub trait Voice {
 
     /// Says `text` through the loudspeaker, after what is being said already, and returns when it was heard.
     /// Markdown, addresses and signs are said as a person would read them. It falls silent when the caller
-    /// leaves the bus. May take longer than the usual 25 s of a call.
+    /// leaves the bus. May take longer than the usual 25 s of a call. One client may have 8 texts waiting, all
+    /// together 32.
     fn say(&self, text: &str, options: SayOptions) -> Result<(), Error>;
 
     /// Drops the utterance being heard, cancels the answers being made for spoken turns, and falls silent.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gemmad_api::{COMMANDS_PATH, KeywordMeaning, MANAGER_PATH, VOICE_PATH, to_dict};
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
 use zbus::Connection;
 use zbus::object_server::{InterfaceRef, SignalEmitter};
 
@@ -14,6 +15,22 @@ use crate::config::Meaning;
 use crate::engine::{Engine, Phase};
 use crate::voice::{Event, Spotted, Status};
 
+/// The tasks that announce.
+#[derive(Debug)]
+pub(super) struct Announcers {
+    tasks: JoinSet<()>,
+    /// Whether nothing more will happen.
+    over: watch::Sender<bool>,
+}
+
+impl Announcers {
+    /// Waits until everything that has happened is announced.
+    pub(super) async fn finish(mut self) {
+        self.over.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
 /// Starts the tasks that announce, for as long as the other rooms live. The first state is
 /// announced too, for whoever watched the name appear.
 ///
@@ -23,7 +40,7 @@ pub(super) async fn start(
     connection: &Connection,
     rooms: &Rooms,
     stopping: watch::Receiver<bool>,
-) -> zbus::Result<()> {
+) -> zbus::Result<Announcers> {
     manager_state(connection).await?;
     let server = connection.object_server();
     let manager = server.interface::<_, Manager>(MANAGER_PATH).await?;
@@ -35,11 +52,34 @@ pub(super) async fn start(
         commands,
         ..
     } = rooms;
-    tokio::spawn(phases(manager, engine.clone(), stopping));
-    tokio::spawn(spoken_turns(spoken, voice.status(), voice.events()));
-    tokio::spawn(catalogues(invoked.clone(), commands.changes()));
-    tokio::spawn(invocations(invoked, commands.events()));
-    Ok(())
+    let (over, end) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(until(
+        end.clone(),
+        phases(manager, engine.clone(), stopping),
+    ));
+    let turns = spoken_turns(spoken, voice.status(), voice.events(), end.clone());
+    tasks.spawn(turns);
+    tasks.spawn(until(
+        end.clone(),
+        catalogues(invoked.clone(), commands.changes()),
+    ));
+    tasks.spawn(invocations(invoked, commands.events(), end));
+    Ok(Announcers { tasks, over })
+}
+
+/// Announces until there is no more to come, or until the end.
+async fn until(mut end: watch::Receiver<bool>, announcing: impl Future<Output = ()>) {
+    tokio::select! {
+        () = announcing => {}
+        () = reached(&mut end) => {}
+    }
+}
+
+/// Waits for the end.
+async fn reached(end: &mut watch::Receiver<bool>) {
+    // Whoever could tell of it is gone with it.
+    let _ = end.wait_for(|over| *over).await;
 }
 
 /// Announces what the manager's state is now.
@@ -82,6 +122,7 @@ async fn spoken_turns(
     object: InterfaceRef<voice::Voice>,
     mut status: watch::Receiver<Status>,
     mut events: broadcast::Receiver<Event>,
+    mut end: watch::Receiver<bool>,
 ) {
     let mut before = status.borrow_and_update().clone();
     loop {
@@ -102,6 +143,8 @@ async fn spoken_turns(
                 log_failure(properties(&object, &before, &now).await);
                 before = now;
             }
+            // Last: what has happened is announced first.
+            () = reached(&mut end) => return,
         }
     }
 }
@@ -178,14 +221,20 @@ async fn catalogues(
 async fn invocations(
     object: InterfaceRef<commands::Commands>,
     mut events: broadcast::Receiver<Command>,
+    mut end: watch::Receiver<bool>,
 ) {
     loop {
-        match events.recv().await {
-            Ok(event) => log_failure(commands::signal(object.signal_emitter(), event).await),
-            Err(broadcast::error::RecvError::Lagged(missed)) => {
-                log::error!("{missed} commands were not signalled: the bus is too slow");
-            }
-            Err(broadcast::error::RecvError::Closed) => return,
+        tokio::select! {
+            // What has happened is announced before the end.
+            biased;
+            event = events.recv() => match event {
+                Ok(event) => log_failure(commands::signal(object.signal_emitter(), event).await),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    log::error!("{missed} commands were not signalled: the bus is too slow");
+                }
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
+            () = reached(&mut end) => return,
         }
     }
 }

@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use gemmad_api::Error;
 use zbus::Connection;
 use zbus::message::{Flags, Header};
+use zbus::proxy::CacheProperties;
 use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 
-use super::{Which, caller};
+use super::Which;
+use super::clients::Clients;
 
 /// The action that polkit is asked about.
 const MANAGE: &str = "org.gemmad1.manage";
@@ -21,10 +23,11 @@ const MANAGE: &str = "org.gemmad1.manage";
 /// [`Error::NotAuthorized`] for everybody else, and where nobody can tell.
 pub(super) async fn may_manage(
     which: Which,
+    clients: &Clients,
     connection: &Connection,
     header: &Header<'_>,
 ) -> Result<(), Error> {
-    if which == Which::Session || caller::user_number(connection, header).await? == Some(0) {
+    if which == Which::Session || clients.user(connection, header).await?.number == 0 {
         return Ok(());
     }
     let refused = |why: String| {
@@ -54,7 +57,11 @@ async fn is_allowed(
     } else {
         CheckAuthorizationFlags::default()
     };
-    let authority = AuthorityProxy::new(connection).await?;
+    // Nothing but this call is wanted of polkit, so nothing is subscribed to.
+    let authority = AuthorityProxy::builder(connection)
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await?;
     let result = authority
         .check_authorization(&subject, MANAGE, &HashMap::new(), flags, "")
         .await?;

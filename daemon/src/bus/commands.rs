@@ -2,25 +2,31 @@
 
 use std::path::Path;
 
-use gemmad_api::{CommandInfo, Dict, Error, InvocationStatus, InvokeOptions, Outcome, to_dict};
+use gemmad_api::{
+    CommandInfo, Dict, Error, InvocationStatus, InvokeOptions, Options, Outcome, to_dict,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, interface};
 
-use super::{caller, refusal};
+use super::clients::{Clients, Kind};
+use super::{question, refusal};
 use crate::commands::{self, Catalogue, CommandError, Event, Invocation, Origin, Reading};
 
 /// The object.
-pub(super) struct Commands(pub commands::Commands);
+pub(super) struct Commands {
+    pub commands: commands::Commands,
+    pub clients: Clients,
+}
 
 #[interface(name = "org.gemmad1.Commands")]
 impl Commands {
     /// The commands in force, sorted by name.
     #[zbus(out_args("commands"))]
     fn list(&self) -> Result<Vec<Dict>, Error> {
-        let force = self.0.force();
+        let force = self.commands.force();
         let force = force.ok_or_else(|| refusal::command(&CommandError::Off))?;
         Ok(listed(&force.catalogue))
     }
@@ -38,17 +44,21 @@ impl Commands {
     #[zbus(out_args("outcome", "text", "commands", "stats"))]
     async fn invoke(
         &self,
-        text: String,
-        options: InvokeOptions,
+        text: &str,
+        options: Options<InvokeOptions>,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(Outcome, String, Vec<gemmad_api::Invocation>, Dict), Error> {
         // Before anything is waited for: a halt that comes meanwhile is meant for this too.
-        let arrival = self.0.arrival();
-        caller::while_there(connection, &header, async {
-            let origin = origin(connection, &header).await?;
-            let dry_run = options.dry_run.unwrap_or(false);
-            let invoked = self.0.invoke(text, &origin, arrival, dry_run).await;
+        let arrival = self.commands.arrival();
+        question::check_length(text)?;
+        let dry_run = options.read()?.dry_run.unwrap_or(false);
+        let call = self.clients.hold(connection, &header, Kind::Call)?;
+        call.while_there(async {
+            let user = self.clients.user(connection, &header).await?.name;
+            let origin = Origin::Text { user };
+            let invoked = self.commands.invoke(text.into(), &origin, arrival, dry_run);
+            let invoked = invoked.await;
             let (reading, stats) = invoked.map_err(|error| refusal::command(&error))?;
             let (outcome, text, commands) = match reading {
                 Reading::Commands { invocations, words } => {
@@ -70,8 +80,8 @@ impl Commands {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<gemmad_api::Invocation>, Error> {
-        let origin = origin(connection, &header).await?;
-        translated(self.0.confirm(id, &origin).await)
+        let user = self.clients.user(connection, &header).await?.name;
+        translated(self.commands.confirm(id, &Origin::Text { user }).await)
     }
 
     /// Cancels all that waits and runs, and invokes every command that halts, without the model.
@@ -81,14 +91,14 @@ impl Commands {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<gemmad_api::Invocation>, Error> {
-        let origin = origin(connection, &header).await?;
-        Ok(translate(self.0.halt(&origin)))
+        let user = self.clients.user_soon(connection, &header).await;
+        Ok(translate(self.commands.halt(&Origin::Text { user })))
     }
 
     /// Whether there are commands.
     #[zbus(property)]
     fn enabled(&self) -> bool {
-        self.0.force().is_some()
+        self.commands.force().is_some()
     }
 
     /// This is to be done now.
@@ -181,11 +191,6 @@ fn details(origin: Origin, result: Option<String>) -> Dict {
         utterance,
         result,
     })
-}
-
-async fn origin(connection: &Connection, header: &Header<'_>) -> Result<Origin, Error> {
-    let user = caller::user(connection, header).await?;
-    Ok(Origin::Text { user })
 }
 
 fn translated(

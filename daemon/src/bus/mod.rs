@@ -7,34 +7,46 @@
 //! | `manager` | `org.gemmad1.Manager` |
 //! | `voice` | `org.gemmad1.Voice` |
 //! | `announce` | signals for what changes in other rooms |
-//! | `caller` | noticing that a caller left the bus |
+//! | `clients` | what each client holds, and whether it is still there |
 //! | `authority` | who may manage the daemon |
+//! | `question` | what is asked, measured before anything is done for it |
+//! | `sound` | sound files that clients pass |
 //! | `pipe` | answers as JSON lines on a client's descriptor |
+//! | `socket` | what arrives from the bus, bounded |
 //! | `refusal` | errors of other rooms as errors of the contract |
+//!
+//! At each door the order is the same: what came is measured; a place is taken, or there is none; then the work is
+//! done. So what clients send can neither fill the memory nor keep busy the threads that serve the others.
 
 mod announce;
 mod authority;
-mod caller;
+mod clients;
 mod commands;
 mod manager;
 mod pipe;
+mod question;
 mod refusal;
+mod socket;
+mod sound;
 mod voice;
 
 use std::time::Duration;
 
 use gemmad_api::{COMMANDS_PATH, MANAGER_PATH, SERVICE, VOICE_PATH};
-use tokio::sync::watch;
-use zbus::Connection;
+use tokio::sync::{mpsc, watch};
 use zbus::connection::Builder;
 use zbus::fdo::RequestNameFlags;
+use zbus::{Address, Connection, Message};
 
 use crate::commands::Commands;
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::reload::Reloader;
 use crate::voice::Voice;
+use announce::Announcers;
+use clients::Clients;
 use manager::Manager;
+use sound::Sounds;
 
 /// What is served.
 #[derive(Debug, Clone)]
@@ -86,7 +98,7 @@ pub enum BusError {
     },
 }
 
-/// How long the end waits for readers of answers.
+/// How long the end waits for readers of answers, for answers to calls, and for what is left to be announced.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The daemon's place on the bus.
@@ -94,7 +106,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub struct Bus {
     connection: Connection,
     stopping: watch::Sender<bool>,
-    carrying: watch::Sender<()>,
+    clients: Clients,
+    announcers: Announcers,
 }
 
 impl Bus {
@@ -103,60 +116,38 @@ impl Bus {
     /// # Errors
     /// When there is no bus, or the name is not to be had.
     pub async fn serve(which: Which, rooms: Rooms) -> Result<Self, BusError> {
-        let (name, builder) = match which {
-            Which::System => ("system", Builder::system()),
-            Which::Session => ("session", Builder::session()),
+        let name = which.name();
+        let refused = |source| BusError::Refused {
+            which: name,
+            source,
         };
         let (stopping, stopping_seen) = watch::channel(false);
-        let carrying = watch::Sender::new(());
-        let Rooms { engine, voice, .. } = &rooms;
-        let manager = Manager {
-            which,
-            settings: rooms.settings.clone(),
-            engine: engine.clone(),
-            reloader: rooms.reloader.clone(),
-            stopping: stopping_seen.clone(),
-            carrying: carrying.clone(),
-        };
-        let connection = builder
-            .serve_at(MANAGER_PATH, manager)
-            .serve_at(VOICE_PATH, voice::Voice::new(voice.clone()))
-            .serve_at(COMMANDS_PATH, commands::Commands(rooms.commands.clone()))
-            .build()
+        let clients = Clients::new(stopping_seen.clone());
+        let connection = connect(which, &rooms, &clients, stopping_seen.clone())
             .await
             .map_err(|source| BusError::Unreachable {
                 which: name,
                 source,
             })?;
+        clients.follow(&connection).await.map_err(refused)?;
         // Not queued: a second daemon says so instead of waiting for the first to end.
         connection
             .request_name_with_flags(SERVICE, RequestNameFlags::DO_NOT_QUEUE)
             .await
             .map_err(|source| match source {
                 zbus::Error::NameTaken => BusError::NameTaken(name),
-                source => BusError::Refused {
-                    which: name,
-                    source,
-                },
+                source => refused(source),
             })?;
-        announce::start(&connection, &rooms, stopping_seen)
+        let announcers = announce::start(&connection, &rooms, stopping_seen)
             .await
-            .map_err(|source| BusError::Refused {
-                which: name,
-                source,
-            })?;
+            .map_err(refused)?;
         log::info!(event = "started", bus = name; "serving {SERVICE}");
         Ok(Self {
             connection,
             stopping,
-            carrying,
+            clients,
+            announcers,
         })
-    }
-
-    /// Waits until the last line of every answer is with its reader, but not for readers that do not read.
-    pub async fn answered(&self) {
-        // Late or not, the daemon ends now.
-        let _ = tokio::time::timeout(LAST_WORDS, self.carrying.closed()).await;
     }
 
     /// Waits until the bus is gone.
@@ -164,11 +155,80 @@ impl Bus {
         self.connection.closed().await;
     }
 
-    /// Tells everybody that the daemon is going away, and lets go of the name.
+    /// Takes nothing new, and tells everybody that the daemon is going away. What halts is still obeyed.
     pub async fn stopping(&self) {
         self.stopping.send_replace(true);
         // A bus that is gone needs no telling.
         let _ = announce::manager_state(&self.connection).await;
-        let _ = self.connection.release_name(SERVICE).await;
+    }
+
+    /// Waits until every call is answered and the last line of every answer is with its reader, but not for readers
+    /// that do not read.
+    pub async fn answered(&self) {
+        // Late or not, the daemon ends now.
+        let _ = tokio::time::timeout(LAST_WORDS, self.clients.released()).await;
+    }
+
+    /// Announces what is left, and leaves. The name goes with the connection, so that no signal is sent without it,
+    /// which the bus would give to those who may not listen to the daemon.
+    pub async fn close(self) {
+        // Late or not, the daemon ends now.
+        let _ = tokio::time::timeout(LAST_WORDS, self.announcers.finish()).await;
+        // A bus that is gone is left already.
+        let _ = self.connection.close().await;
+    }
+}
+
+impl Which {
+    fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// A connection that serves the objects and has no name yet.
+async fn connect(
+    which: Which,
+    rooms: &Rooms,
+    clients: &Clients,
+    stopping: watch::Receiver<bool>,
+) -> zbus::Result<Connection> {
+    let address = match which {
+        Which::System => Address::system()?,
+        Which::Session => Address::session()?,
+    };
+    let (socket, refusals) = socket::connect(&address).await?;
+    let manager = Manager {
+        which,
+        settings: rooms.settings.clone(),
+        engine: rooms.engine.clone(),
+        reloader: rooms.reloader.clone(),
+        clients: clients.clone(),
+        sounds: Sounds::default(),
+        stopping,
+    };
+    let voice = voice::Voice::new(rooms.voice.clone(), clients.clone());
+    let commands = commands::Commands {
+        commands: rooms.commands.clone(),
+        clients: clients.clone(),
+    };
+    let connection = Builder::socket(socket)
+        .serve_at(MANAGER_PATH, manager)
+        .serve_at(VOICE_PATH, voice)
+        .serve_at(COMMANDS_PATH, commands)
+        .build()
+        .await?;
+    tokio::spawn(refuse(connection.clone(), refusals));
+    Ok(connection)
+}
+
+/// Sends the replies to what was refused on arrival.
+async fn refuse(connection: Connection, mut refusals: mpsc::Receiver<Message>) {
+    while let Some(reply) = refusals.recv().await {
+        if let Err(error) = connection.send(&reply).await {
+            log::debug!("a refusal was not sent: {error}");
+        }
     }
 }

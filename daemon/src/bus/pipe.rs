@@ -1,88 +1,169 @@
 //! Answers as JSON lines on a descriptor the client passed.
 
-use std::io;
+use std::fmt::Display;
+use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use gemmad_api::{Error, Event};
-
-use rustix::io::Errno;
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+use rustix::io::{Errno, ReadWriteFlags};
+use rustix::net::{AddressFamily, SendFlags, SocketType, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::refusal;
 use crate::engine::{self, Answer};
 
-/// The write end of a client's pipe or socket.
+/// How long a reader may take nothing before its answer is dropped. Somebody who reads page by page may take their
+/// time; a program that sleeps for good is not waited for.
+pub(super) const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Offset for [`rustix::io::pwritev2`] that means that the file has none.
+const NO_OFFSET: u64 = u64::MAX;
+
+/// The write end of a client's pipe, or its Unix socket.
+#[derive(Debug)]
 pub(super) struct Pipe {
     descriptor: AsyncFd<OwnedFd>,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Pipe,
+    Socket,
 }
 
 impl Pipe {
-    /// Takes a descriptor that can be waited for: a pipe or a socket, not a file.
+    /// Takes the write end of a pipe, or a connected Unix stream socket. Nothing else tells when its reader has gone.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for any other.
+    /// [`Error::InvalidArgument`] for any other descriptor.
     pub(super) fn new(descriptor: OwnedFd) -> Result<Self, Error> {
-        let wrong = |why: &dyn std::fmt::Display| {
-            Error::InvalidArgument(format!(
-                "the descriptor cannot be written to as a stream ({why}); pass the write end of a pipe"
-            ))
-        };
-        rustix::io::ioctl_fionbio(&descriptor, true).map_err(|error| wrong(&error))?;
+        let kind = Kind::of(&descriptor)?;
         let interest = Interest::WRITABLE | Interest::ERROR;
         // Its replacement is an unsafe function for descriptors that somebody else may close; this
         // one is owned.
         #[allow(deprecated)]
         let descriptor =
-            AsyncFd::with_interest(descriptor, interest).map_err(|error| wrong(&error))?;
-        Ok(Self { descriptor })
+            AsyncFd::with_interest(descriptor, interest).map_err(|error| unfit(&error))?;
+        Ok(Self { descriptor, kind })
     }
 
-    /// Waits until the reader is gone.
+    /// Waits until the reader is gone: an error for a pipe, a hang-up for a socket. The latter is always told, and
+    /// tokio counts it among what concerns reading.
     pub(super) async fn closed(&self) {
         // An error of the wait itself means that nothing can be written either.
-        let _ = self.descriptor.ready(Interest::ERROR).await;
+        let _ = self
+            .descriptor
+            .ready(Interest::ERROR | Interest::READABLE)
+            .await;
     }
 
-    /// Writes the events of `answer` until it ends or the reader is gone; either drops it, which
-    /// cancels what is still to be computed. A slow reader is waited for here and nowhere else.
-    pub(super) async fn carry(self, mut answer: Answer) {
+    /// Writes the events of `answer` until it ends, the reader is gone, or it takes nothing for `patience`; each
+    /// drops the answer, which cancels what is still to be computed. A slow reader is waited for here and nowhere
+    /// else.
+    pub(super) async fn carry(self, mut answer: Answer, patience: Duration) {
         loop {
             let event = tokio::select! {
                 event = answer.next() => translate(event),
                 () = self.closed() => return,
             };
             let last = !matches!(event, Event::Text { .. });
-            if self.write_line(&event).await.is_err() || last {
-                return;
+            match self.write_line(&event, patience).await {
+                Ok(()) if last => return,
+                Ok(()) => {}
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::TimedOut {
+                        log::warn!(
+                            request = answer.id;
+                            "nobody read an answer for {} s; it was dropped", patience.as_secs()
+                        );
+                    }
+                    return;
+                }
             }
         }
     }
 
-    async fn write_line(&self, event: &Event) -> io::Result<()> {
+    async fn write_line(&self, event: &Event, patience: Duration) -> io::Result<()> {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
         let mut rest = line.as_slice();
         while !rest.is_empty() {
-            let written = self
-                .descriptor
-                .async_io(Interest::WRITABLE, |descriptor| write(descriptor, rest))
-                .await?;
+            let kind = self.kind;
+            let writing = self.descriptor.async_io(Interest::WRITABLE, |descriptor| {
+                kind.write(descriptor, rest)
+            });
+            let written = tokio::time::timeout(patience, writing).await??;
             rest = &rest[written..];
         }
         Ok(())
     }
 }
 
-/// Writes without waiting. The signal that a closed pipe raises is ignored by Rust programs from
-/// their start, so it shows as an error here.
-fn write(descriptor: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
-    loop {
-        match rustix::io::write(descriptor, bytes) {
-            Err(Errno::INTR) => {}
-            result => return Ok(result?),
+impl Kind {
+    fn of(descriptor: &OwnedFd) -> Result<Self, Error> {
+        let status = fstat(descriptor).map_err(|error| unfit(&error))?;
+        match FileType::from_raw_mode(status.st_mode) {
+            FileType::Fifo => {
+                let flags = fcntl_getfl(descriptor).map_err(|error| unfit(&error))?;
+                // One that can be read as well would keep the pipe open after its last reader.
+                if flags & OFlags::RWMODE != OFlags::WRONLY {
+                    return Err(unfit(&"it is no write end of a pipe"));
+                }
+                Ok(Self::Pipe)
+            }
+            FileType::Socket => {
+                let kind = sockopt::socket_type(descriptor).map_err(|error| unfit(&error))?;
+                let domain = sockopt::socket_domain(descriptor).map_err(|error| unfit(&error))?;
+                if kind != SocketType::STREAM || domain != AddressFamily::UNIX {
+                    return Err(unfit(&"it is no Unix stream socket"));
+                }
+                rustix::net::getpeername(descriptor)
+                    .map_err(|_| unfit(&"nobody is connected to the socket"))?;
+                Ok(Self::Socket)
+            }
+            _ => Err(unfit(&"it is neither a pipe nor a socket")),
         }
     }
+
+    /// Writes without waiting, whatever the client does to the flags that both ends share. The signal that a closed
+    /// pipe raises is ignored by Rust programs from their start, so it shows as an error here.
+    fn write(self, descriptor: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            let written = match self {
+                Self::Socket => {
+                    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+                    rustix::net::send(descriptor, bytes, flags)
+                }
+                Self::Pipe => write_to_pipe(descriptor, bytes),
+            };
+            match written {
+                Err(Errno::INTR) => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+}
+
+fn write_to_pipe(descriptor: &OwnedFd, bytes: &[u8]) -> rustix::io::Result<usize> {
+    let parts = [IoSlice::new(bytes)];
+    match rustix::io::pwritev2(descriptor, &parts, NO_OFFSET, ReadWriteFlags::NOWAIT) {
+        // Linux before 6.4 knows this for files only.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+            rustix::io::ioctl_fionbio(descriptor, true)?;
+            rustix::io::write(descriptor, bytes)
+        }
+        result => result,
+    }
+}
+
+fn unfit(why: &dyn Display) -> Error {
+    Error::InvalidArgument(format!(
+        "the answer cannot be written to this descriptor: {why}; pass the write end of a pipe"
+    ))
 }
 
 fn translate(event: engine::Event) -> Event {
@@ -95,6 +176,148 @@ fn translate(event: engine::Event) -> Event {
         engine::Event::Failed(error) => {
             let (name, message) = refusal::name_and_message(&refusal::engine(&error));
             Event::Error { name, message }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+
+    use rustix::net::{SocketFlags, socketpair};
+
+    use super::*;
+
+    fn text(length: usize) -> Event {
+        Event::Text {
+            text: "x".repeat(length),
+            tokens: vec![1],
+        }
+    }
+
+    /// A pipe's or socket's two ends, the one that is read first.
+    fn ends() -> [(OwnedFd, OwnedFd); 2] {
+        let (reader, writer) = io::pipe().unwrap();
+        let (one, other) = UnixStream::pair().unwrap();
+        [(reader.into(), writer.into()), (one.into(), other.into())]
+    }
+
+    #[tokio::test]
+    async fn the_write_end_of_a_pipe_and_a_connected_unix_stream_take_an_answer() {
+        for (reader, writer) in ends() {
+            let pipe = Pipe::new(writer).unwrap();
+            pipe.write_line(&text(3), PATIENCE).await.unwrap();
+            drop(pipe);
+            let mut said = String::new();
+            std::fs::File::from(reader)
+                .read_to_string(&mut said)
+                .unwrap();
+            assert_eq!(
+                said,
+                "{\"type\":\"text\",\"text\":\"xxx\",\"tokens\":[1]}\n"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_descriptor_that_does_not_tell_when_its_reader_has_gone_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (reader, _writer) = io::pipe().unwrap();
+        let (datagram, _peer) = UnixDatagram::pair().unwrap();
+        let seqpacket = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let fifo = folder.path().join("fifo");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+        let both = std::fs::File::options().read(true).write(true).open(&fifo);
+        let unfit: [(&str, OwnedFd); 10] = [
+            ("the read end of a pipe", reader.into()),
+            ("both ends of a pipe", both.unwrap().into()),
+            ("a datagram socket", datagram.into()),
+            ("a packet socket", seqpacket.unwrap().0),
+            (
+                "a listening socket",
+                UnixListener::bind(folder.path().join("socket"))
+                    .unwrap()
+                    .into(),
+            ),
+            (
+                "a TCP socket",
+                TcpStream::connect(listener.local_addr().unwrap())
+                    .unwrap()
+                    .into(),
+            ),
+            (
+                "a UDP socket",
+                UdpSocket::bind("127.0.0.1:0").unwrap().into(),
+            ),
+            ("a file", tempfile::tempfile().unwrap().into()),
+            (
+                "a device",
+                std::fs::File::create("/dev/null").unwrap().into(),
+            ),
+            (
+                "a folder",
+                std::fs::File::open(folder.path()).unwrap().into(),
+            ),
+        ];
+        for (name, descriptor) in unfit {
+            let refused = Pipe::new(descriptor);
+            assert!(
+                matches!(refused, Err(Error::InvalidArgument(_))),
+                "{name}: {refused:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_closes_its_end_is_noticed_at_once() {
+        for (reader, writer) in ends() {
+            let pipe = Pipe::new(writer).unwrap();
+            let seen = tokio::time::timeout(Duration::from_millis(50), pipe.closed()).await;
+            assert!(seen.is_err(), "{pipe:?} was closed before");
+            drop(reader);
+            let seen = tokio::time::timeout(Duration::from_secs(10), pipe.closed()).await;
+            assert!(seen.is_ok(), "{pipe:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_is_given_up() {
+        for (_reader, writer) in ends() {
+            let pipe = Pipe::new(writer).unwrap();
+            let written = pipe
+                .write_line(&text(1 << 22), Duration::from_millis(50))
+                .await;
+            assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_makes_its_full_pipe_block_holds_up_nobody() {
+        for (_reader, writer) in ends() {
+            let same = writer.try_clone().unwrap();
+            let pipe = Pipe::new(writer).unwrap();
+            let filled = pipe
+                .write_line(&text(1 << 22), Duration::from_millis(50))
+                .await;
+            assert_eq!(filled.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            rustix::io::ioctl_fionbio(&same, false).unwrap();
+            let written = pipe.kind.write(pipe.descriptor.get_ref(), b"more");
+            assert_eq!(written.unwrap_err().kind(), io::ErrorKind::WouldBlock);
         }
     }
 }

@@ -1,13 +1,17 @@
 //! `org.gemmad1.Voice`.
 
+use std::sync::Arc;
+
 use gemmad_api::{
-    DeviceInfo, DeviceKind, Dict, Error, KeywordMeaning, SayOptions, VoiceState, to_dict,
+    DeviceInfo, DeviceKind, Dict, Error, KeywordMeaning, Options, SayOptions, VoiceState, to_dict,
 };
+use tokio::sync::Mutex;
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, interface};
 
-use super::{caller, refusal};
+use super::clients::{Clients, Kind};
+use super::refusal;
 use crate::config::Fraction;
 use crate::engine::EngineError;
 use crate::voice::{self, Manner, Status};
@@ -15,35 +19,37 @@ use crate::voice::{self, Manner, Status};
 /// Most bytes of a text to be said: more than an hour.
 const LONGEST_TEXT: usize = 1 << 16;
 
-/// Most bytes of the name of a voice.
-const LONGEST_NAME: usize = 64;
-
 /// The object.
 pub(super) struct Voice {
     voice: voice::Voice,
+    clients: Clients,
+    /// Locked while devices are listed, since one that hangs keeps a thread.
+    listing: Arc<Mutex<()>>,
 }
 
 #[interface(name = "org.gemmad1.Voice")]
 impl Voice {
     /// Push to talk: hears one utterance and answers it. Returns at once.
     fn listen(&self) -> Result<(), Error> {
+        self.clients.admit()?;
         self.voice.listen().map_err(|error| refusal::voice(&error))
     }
 
     /// Says `text` through the loudspeaker and returns when it was heard.
     async fn say(
         &self,
-        text: String,
-        options: SayOptions,
+        text: &str,
+        options: Options<SayOptions>,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
-        let manner = checked(&text, options)?;
-        caller::while_there(connection, &header, async {
-            let said = self.voice.say(&text, &manner).await;
+        let manner = checked(text, options.read()?)?;
+        let speech = self.clients.hold(connection, &header, Kind::Speech)?;
+        let saying = async {
+            let said = self.voice.say(text, &manner).await;
             said.map_err(|error| refusal::speech(&error))
-        })
-        .await
+        };
+        speech.while_there(saying).await
     }
 
     /// Drops the utterance being heard, cancels the answers being made for spoken turns, and falls silent.
@@ -53,10 +59,13 @@ impl Voice {
 
     /// The microphones and loudspeakers that are there.
     #[zbus(out_args("devices"))]
-    async fn devices(&self) -> Result<Vec<Dict>, Error> {
-        let listed = tokio::task::spawn_blocking(voice::present).await;
-        // It ends early only with the daemon.
-        let listed = listed.map_err(|_| refusal::engine(&EngineError::Stopping))?;
+    async fn devices(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<Dict>, Error> {
+        let call = self.clients.hold(connection, &header, Kind::Call)?;
+        let listed = call.while_there(self.present()).await?;
         let described = listed.into_iter().map(|device| {
             to_dict(&DeviceInfo {
                 in_use: self.voice.uses(&device),
@@ -85,7 +94,7 @@ impl Voice {
     }
 
     #[zbus(property)]
-    fn set_muted(&mut self, muted: bool) {
+    fn set_muted(&self, muted: bool) {
         self.voice.mute(muted);
     }
 
@@ -171,8 +180,26 @@ impl Voice {
 }
 
 impl Voice {
-    pub(super) fn new(voice: voice::Voice) -> Self {
-        Self { voice }
+    pub(super) fn new(voice: voice::Voice, clients: Clients) -> Self {
+        Self {
+            voice,
+            clients,
+            listing: Arc::default(),
+        }
+    }
+
+    /// Lists the devices, one listing at a time, on a thread that may be kept waiting by them.
+    async fn present(&self) -> Result<Vec<voice::Present>, Error> {
+        let listing = Arc::clone(&self.listing).lock_owned().await;
+        let listed = tokio::task::spawn_blocking(move || {
+            let present = voice::present();
+            drop(listing);
+            present
+        });
+        // It ends early only with the daemon.
+        listed
+            .await
+            .map_err(|_| refusal::engine(&EngineError::Stopping))
     }
 
     fn status(&self) -> Status {
@@ -190,9 +217,7 @@ fn checked(text: &str, options: SayOptions) -> Result<Manner, Error> {
     }
     let is_name = |name: &String| {
         let is_safe = |it: char| it.is_ascii_alphanumeric() || "+-_.".contains(it);
-        name.len() <= LONGEST_NAME
-            && name.starts_with(|it: char| it.is_ascii_alphanumeric())
-            && name.chars().all(is_safe)
+        name.starts_with(|it: char| it.is_ascii_alphanumeric()) && name.chars().all(is_safe)
     };
     if let Some(voice) = options.voice.as_ref().filter(|it| !is_name(it)) {
         return Err(Error::InvalidArgument(format!(

@@ -1,0 +1,202 @@
+//! What is asked: measured as it arrives, prepared when it has a place.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use gemmad_api::{AskOptions, Error, Options, TranscribeOptions};
+
+use super::clients::{Hold, Kind};
+use super::refusal;
+use super::sound::Sounds;
+use crate::config::{Config, Fraction, Temperature};
+use crate::engine::{Engine, EngineError, Form, Grammar, Phase, Request};
+use crate::platform::work;
+
+/// Most bytes of a prompt: more than any model has context for.
+const LONGEST_PROMPT: usize = 1 << 20;
+
+/// A request that is measured, and what is still to be done for it. Until it has a place it is as large as the
+/// message it came with.
+#[derive(Debug)]
+pub(super) struct Question {
+    request: Request,
+    schema: Option<String>,
+    sound: Option<OwnedFd>,
+}
+
+impl Question {
+    /// A prompt and its options.
+    ///
+    /// # Errors
+    /// [`Error::PromptTooLong`], or [`Error::InvalidArgument`] that names the option.
+    pub(super) fn ask(
+        config: &Config,
+        prompt: &str,
+        options: Options<AskOptions>,
+    ) -> Result<Self, Error> {
+        check_length(prompt)?;
+        let options = options.read()?;
+        if config.log.content {
+            log::info!("asked: {prompt}");
+        }
+        let mut request = Request::question(&config.answer, prompt.into());
+        if let Some(system) = options.system {
+            request.preamble = system.as_str().into();
+        }
+        if let Some(tokens) = options.max_tokens {
+            request.max_tokens = at_least_one("max_tokens", tokens)?;
+        }
+        if let Some(tokens) = options.min_tokens {
+            request.min_tokens = tokens;
+        }
+        if let Some(temperature) = options.temperature {
+            request.sampling.temperature =
+                in_range("temperature", "0 to 2", temperature, Temperature::new)?;
+        }
+        if let Some(top_k) = options.top_k {
+            request.sampling.top_k = at_least_one("top_k", top_k)?;
+        }
+        if let Some(top_p) = options.top_p {
+            request.sampling.top_p = in_range("top_p", "above 0, to 1", top_p, Fraction::new)?;
+        }
+        if let Some(seed) = options.seed {
+            request.sampling.seed = seed;
+        }
+        if options.schema.is_some()
+            && (options.thinking == Some(true) || options.min_tokens.is_some())
+        {
+            return Err(Error::InvalidArgument(
+                "schema goes with neither thinking nor min_tokens; leave them out".into(),
+            ));
+        }
+        if let Some(thinking) = options.thinking {
+            request.thinking = thinking;
+        }
+        Ok(Self {
+            request,
+            schema: options.schema,
+            sound: options.audio.map(OwnedFd::from),
+        })
+    }
+
+    /// A sound file to be written down.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] that names the option.
+    pub(super) fn transcribe(
+        config: &Config,
+        sound: OwnedFd,
+        options: Options<TranscribeOptions>,
+    ) -> Result<Self, Error> {
+        let config = &config.transcribe;
+        let options = options.read()?;
+        let language = match &options.language {
+            Some(language) => checked_language(language)?,
+            None => &config.language,
+        };
+        Ok(Self {
+            request: Request::transcript(config, language),
+            schema: None,
+            sound: Some(sound),
+        })
+    }
+
+    /// What its caller holds while it waits for a whole answer.
+    pub(super) fn kind(&self) -> Kind {
+        match self.sound {
+            Some(_) => Kind::Sound,
+            None => Kind::Question,
+        }
+    }
+
+    /// Does what is to be done before the engine gets it, once there is a model. The caller has a place.
+    ///
+    /// # Errors
+    /// That there is no model; what is wrong with the schema or the sound.
+    pub(super) async fn prepared(
+        self,
+        engine: &Engine,
+        sounds: &Sounds,
+        hold: &Arc<Hold>,
+    ) -> Result<Request, Error> {
+        until_loaded(engine).await?;
+        let mut request = self.request;
+        if let Some(schema) = self.schema {
+            request.grammar = Some(compiled(engine, schema).await?);
+        }
+        if let Some(sound) = self.sound {
+            request = request.about(sounds.hear(sound, Arc::clone(hold)).await?);
+        }
+        Ok(request)
+    }
+}
+
+/// Whether a text is short enough to be looked at.
+///
+/// # Errors
+/// [`Error::PromptTooLong`] if not.
+pub(super) fn check_length(text: &str) -> Result<(), Error> {
+    if text.len() <= LONGEST_PROMPT {
+        return Ok(());
+    }
+    Err(Error::PromptTooLong(format!(
+        "the text has {} bytes, and at most {LONGEST_PROMPT} are looked at; shorten it",
+        text.len()
+    )))
+}
+
+/// Waits for a model.
+async fn until_loaded(engine: &Engine) -> Result<(), Error> {
+    let mut phase = engine.phase();
+    let is_settled = |it: &Phase| matches!(it, Phase::Ready(_) | Phase::Failed(_));
+    let settled = phase.wait_for(is_settled).await;
+    match settled.as_deref() {
+        Ok(Phase::Failed(why)) => Err(refusal::engine(&EngineError::ModelNotLoaded(why.clone()))),
+        Ok(_) => Ok(()),
+        Err(_) => Err(refusal::engine(&EngineError::Stopping)),
+    }
+}
+
+/// What an answer must look like.
+async fn compiled(engine: &Engine, schema: String) -> Result<Grammar, Error> {
+    let parsed = work::run(move || serde_json::from_str(&schema)).await;
+    let parsed = parsed.map_err(|error| Error::Failed(error.to_string()))?;
+    let schema =
+        parsed.map_err(|error| Error::InvalidSchema(format!("the schema is no JSON: {error}")))?;
+    let grammar = engine.grammar(Form::Json(schema)).await;
+    grammar.map_err(|error| refusal::engine(&error))
+}
+
+fn at_least_one(option: &str, value: u32) -> Result<u32, Error> {
+    match value {
+        0 => Err(Error::InvalidArgument(format!(
+            "{option} must be 1 or more"
+        ))),
+        value => Ok(value),
+    }
+}
+
+/// Narrows a D-Bus double to the engine's type, which checks the range.
+fn in_range<T>(
+    option: &str,
+    range: &str,
+    value: f64,
+    check: impl Fn(f32) -> Option<T>,
+) -> Result<T, Error> {
+    // Rounding to the engine's precision is all the truncation there is.
+    #[allow(clippy::cast_possible_truncation)]
+    check(value as f32)
+        .ok_or_else(|| Error::InvalidArgument(format!("{option} is {value} but must be {range}")))
+}
+
+/// A language goes into the model's instructions, so it must look like one.
+fn checked_language(language: &str) -> Result<&str, Error> {
+    let is_word = |c: char| c.is_alphabetic() || matches!(c, ' ' | '-' | '(' | ')');
+    if (1..=40).contains(&language.chars().count()) && language.chars().all(is_word) {
+        Ok(language)
+    } else {
+        Err(Error::InvalidArgument(
+            "language must be an English word for a language, such as German".into(),
+        ))
+    }
+}

@@ -1,0 +1,340 @@
+//! The daemon's socket on the bus, in place of zbus's own, because what a client sends must be bounded before it is
+//! taken in: zbus would hold messages of 128 MiB, and unpacks a variant to a hundred times its size.
+//!
+//! Descriptors that come with a message are closed in programs that the daemon runs.
+
+use std::ffi::OsString;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use gemmad_api::Error;
+use rustix::cmsg_space;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use zbus::address::transport::{Transport, UnixSocket};
+use zbus::connection::socket::{BoxedSplit, ReadHalf, Split, WriteHalf};
+use zbus::export::async_trait::async_trait;
+use zbus::message::Type;
+use zbus::{Address, DBusError, Message};
+
+/// Most bytes of a message. The longest call that makes sense has a prompt and a system prompt of 1 MiB each, and a
+/// schema of 256 KiB.
+const LARGEST: usize = 4 << 20;
+
+/// Most bytes of a call of D-Bus's standard interfaces. What they need is short, and the value that
+/// `Properties.Set` brings is unpacked before anybody looks at it.
+const LARGEST_STANDARD: usize = 1 << 14;
+
+/// Most descriptors of a message: `Stream` takes a pipe and a sound file.
+const MOST_DESCRIPTORS: usize = 2;
+
+/// Bytes of a message that every message has, and from which its length follows.
+const HEADER: usize = 16;
+
+/// Most bytes of the header of a message that is too large but answered all the same.
+const LARGEST_HEADER: usize = 1 << 16;
+
+/// Most descriptors that come with one read; the kernel passes no more.
+const MOST_AT_ONCE: usize = 253;
+
+/// Refusals that wait to be sent. While so many do, nothing is read.
+const REFUSALS: usize = 16;
+
+/// Connects to the bus. What is refused on arrival comes out of the receiver, as replies to be sent.
+///
+/// # Errors
+/// When there is nothing at this address, or it is no Unix socket.
+pub(super) async fn connect(
+    address: &Address,
+) -> io::Result<(BoxedSplit, mpsc::Receiver<Message>)> {
+    let unsupported = || {
+        io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("{address} is no Unix socket"),
+        )
+    };
+    let Transport::Unix(unix) = address.transport() else {
+        return Err(unsupported());
+    };
+    let stream = match unix.path() {
+        UnixSocket::File(path) => UnixStream::connect(path).await?,
+        // A path that begins so is an abstract name.
+        UnixSocket::Abstract(name) => {
+            let mut path = OsString::from("\0");
+            path.push(name);
+            UnixStream::connect(path).await?
+        }
+        _ => return Err(unsupported()),
+    };
+    let stream = Arc::new(stream);
+    let (refused, refusals) = mpsc::channel(REFUSALS);
+    let inbound = Inbound {
+        raw: Raw(Arc::clone(&stream)),
+        refused,
+    };
+    let outbound = Outbound(stream);
+    Ok((
+        Split::new(Box::new(inbound), Box::new(outbound)),
+        refusals,
+    ))
+}
+
+/// What is read, bounded.
+#[derive(Debug)]
+struct Inbound {
+    raw: Raw,
+    refused: mpsc::Sender<Message>,
+}
+
+#[async_trait]
+impl ReadHalf for Inbound {
+    async fn receive_message(
+        &mut self,
+        sequence: u64,
+        bytes: &mut Vec<u8>,
+        descriptors: &mut Vec<OwnedFd>,
+    ) -> zbus::Result<Message> {
+        loop {
+            self.raw.fill(bytes, descriptors, HEADER).await?;
+            let length = Length::of(bytes);
+            if length.total() > LARGEST {
+                if let Some(message) = self.hollow(sequence, length, bytes, descriptors).await? {
+                    self.refuse(&message, &too_large(length.total(), LARGEST))
+                        .await;
+                }
+                continue;
+            }
+            let message = self
+                .raw
+                .receive_message(sequence, bytes, descriptors)
+                .await?;
+            match unfit(&message) {
+                Some(why) => self.refuse(&message, &why).await,
+                None => return Ok(message),
+            }
+        }
+    }
+
+    async fn recvmsg(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+        self.raw.recvmsg(buffer).await
+    }
+
+    fn can_pass_unix_fd(&self) -> bool {
+        true
+    }
+}
+
+impl Inbound {
+    /// Reads a message past, but for its header, which says whom to tell. `None` if that is too large as well.
+    async fn hollow(
+        &mut self,
+        sequence: u64,
+        length: Length,
+        bytes: &mut Vec<u8>,
+        descriptors: &mut Vec<OwnedFd>,
+    ) -> zbus::Result<Option<Message>> {
+        log::warn!("a message of {} bytes was refused", length.total());
+        if length.header > LARGEST_HEADER {
+            self.raw.skip(bytes, descriptors, length.total()).await?;
+            descriptors.clear();
+            return Ok(None);
+        }
+        self.raw.fill(bytes, descriptors, length.header).await?;
+        let mut rest = bytes.split_off(length.header);
+        self.raw.skip(&mut rest, descriptors, length.body).await?;
+        // Without its body it is a message like any other.
+        bytes[4..8].fill(0);
+        let message = self
+            .raw
+            .receive_message(sequence, bytes, descriptors)
+            .await?;
+        *bytes = rest;
+        Ok(Some(message))
+    }
+
+    async fn refuse(&self, message: &Message, why: &str) {
+        if message.message_type() == Type::MethodCall
+            && let Ok(reply) = Error::InvalidArgument(why.into()).create_reply(&message.header())
+        {
+            // At the end nobody sends replies any more.
+            let _ = self.refused.send(reply).await;
+        }
+    }
+}
+
+/// Why a call is refused as it arrives.
+fn unfit(message: &Message) -> Option<String> {
+    if message.message_type() != Type::MethodCall {
+        return None;
+    }
+    let header = message.header();
+    let descriptors = message.data().fds().len();
+    if descriptors > MOST_DESCRIPTORS {
+        return Some(format!(
+            "the call carries {descriptors} file descriptors; at most {MOST_DESCRIPTORS} are taken"
+        ));
+    }
+    let size = message.data().len();
+    let interface = header.interface();
+    let is_standard = interface.is_none_or(|name| name.starts_with("org.freedesktop.DBus."));
+    (is_standard && size > LARGEST_STANDARD).then(|| too_large(size, LARGEST_STANDARD))
+}
+
+fn too_large(size: usize, most: usize) -> String {
+    format!("the call has {size} bytes; at most {most} are taken; shorten its arguments")
+}
+
+/// How long a message is.
+#[derive(Debug, Clone, Copy)]
+struct Length {
+    /// Bytes of its header, padding included.
+    header: usize,
+    /// Bytes of its body.
+    body: usize,
+}
+
+impl Length {
+    /// The length of the message that begins with these bytes, at least [`HEADER`].
+    fn of(bytes: &[u8]) -> Self {
+        let number = |at: usize| {
+            let number = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+            let number = match bytes[0] {
+                b'B' => u32::from_be_bytes(number),
+                _ => u32::from_le_bytes(number),
+            };
+            number as usize
+        };
+        Self {
+            header: (HEADER + number(12)).next_multiple_of(8),
+            body: number(4),
+        }
+    }
+
+    fn total(self) -> usize {
+        self.header + self.body
+    }
+}
+
+/// Reads bytes and descriptors; zbus makes messages of them.
+#[derive(Debug)]
+struct Raw(Arc<UnixStream>);
+
+#[async_trait]
+impl ReadHalf for Raw {
+    async fn recvmsg(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+        let stream = &self.0;
+        let receive = || receive(stream.as_fd(), buffer);
+        stream.async_io(Interest::READABLE, receive).await
+    }
+
+    fn can_pass_unix_fd(&self) -> bool {
+        true
+    }
+}
+
+impl Raw {
+    /// Reads until `bytes` has at least `wanted`, and no more than those.
+    async fn fill(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        descriptors: &mut Vec<OwnedFd>,
+        wanted: usize,
+    ) -> io::Result<()> {
+        while bytes.len() < wanted {
+            let begin = bytes.len();
+            bytes.resize(wanted, 0);
+            let received = self.recvmsg(&mut bytes[begin..]).await;
+            let count = received.as_ref().map_or(0, |(count, _)| *count);
+            bytes.truncate(begin + count);
+            descriptors.extend(received?.1);
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops `count` bytes, those in `bytes` first.
+    async fn skip(
+        &mut self,
+        bytes: &mut Vec<u8>,
+        descriptors: &mut Vec<OwnedFd>,
+        count: usize,
+    ) -> io::Result<()> {
+        let mut left = count - bytes.len().min(count);
+        bytes.drain(..count - left);
+        let mut chunk = Vec::new();
+        while left > 0 {
+            self.fill(&mut chunk, descriptors, left.min(LARGEST_HEADER))
+                .await?;
+            left -= chunk.len();
+            chunk.clear();
+        }
+        Ok(())
+    }
+}
+
+fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST_AT_ONCE))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let received = recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let mut descriptors = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(passed) = message {
+            descriptors.extend(passed);
+        }
+    }
+    Ok((received.bytes, descriptors))
+}
+
+/// What is written, as zbus makes it.
+#[derive(Debug)]
+struct Outbound(Arc<UnixStream>);
+
+#[async_trait]
+impl WriteHalf for Outbound {
+    async fn sendmsg(
+        &mut self,
+        buffer: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<usize> {
+        let stream = &self.0;
+        let send = || send(stream.as_fd(), buffer, descriptors);
+        stream.async_io(Interest::WRITABLE, send).await
+    }
+
+    async fn close(&mut self) -> io::Result<()> {
+        rustix::net::shutdown(&*self.0, rustix::net::Shutdown::Both).map_err(Into::into)
+    }
+
+    fn can_pass_unix_fd(&self) -> bool {
+        true
+    }
+}
+
+fn send(
+    socket: BorrowedFd<'_>,
+    buffer: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST_AT_ONCE))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let parts = [IoSlice::new(buffer)];
+    Ok(sendmsg(
+        socket,
+        &parts,
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )?)
+}

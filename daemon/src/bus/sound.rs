@@ -1,0 +1,74 @@
+//! Sound files that clients pass, as descriptors.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gemmad_api::Error;
+use tokio::sync::Semaphore;
+
+use super::clients::Hold;
+use super::refusal;
+use crate::engine::{Clip, EngineError};
+use crate::voice::decode;
+
+/// Files that are read and decoded at the same time. Each takes memory for as long.
+const AT_ONCE: usize = 2;
+
+/// How long that may take for one of them. Decoding half a minute of sound takes a second; a file on a network, or of a
+/// program that pretends to be a disk, may never come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reads sound files, a few at a time.
+#[derive(Debug, Clone)]
+pub(super) struct Sounds(Arc<Semaphore>);
+
+impl Default for Sounds {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
+
+impl Sounds {
+    /// The file behind `descriptor`, decoded.
+    ///
+    /// The thread that reads it shares `hold`, so that threads which wait for a file that never comes are counted.
+    ///
+    /// # Errors
+    /// When it is no regular file, no sound, or cannot be read within 30 s.
+    pub(super) async fn hear(
+        &self,
+        descriptor: OwnedFd,
+        hold: Arc<Hold>,
+    ) -> Result<Arc<Clip>, Error> {
+        let file = File::from(descriptor);
+        // Anything but a regular file could keep a thread waiting for as long as its writer likes.
+        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Err(Error::InvalidArgument(
+                "the sound must be a regular file; write a pipe's contents to a file first".into(),
+            ));
+        }
+        // It is closed only with the daemon.
+        let permit = self.0.acquire().await;
+        let _permit = permit.map_err(|_| refusal::engine(&EngineError::Stopping))?;
+        let decoded = tokio::task::spawn_blocking(move || {
+            let decoded = decode(file);
+            drop(hold);
+            decoded
+        });
+        let late = |_| {
+            Error::InvalidAudio(format!(
+                "the sound file was not there within {} s; copy it to this machine's own disk",
+                PATIENCE.as_secs()
+            ))
+        };
+        let decoded = tokio::time::timeout(PATIENCE, decoded)
+            .await
+            .map_err(late)?;
+        let decoded =
+            decoded.map_err(|_| Error::InvalidAudio("the decoder gave up on this file".into()))?;
+        let samples = decoded.map_err(|error| refusal::file(&error))?;
+        Clip::new(samples).map_err(|error| refusal::engine(&error))
+    }
+}
