@@ -10,9 +10,10 @@ use gemmad::commands::Commands;
 use gemmad::config::Settings;
 use gemmad::engine::Engine;
 use gemmad::platform::signals::{Asked, Signals};
-use gemmad::platform::{logging, systemd};
+use gemmad::platform::{descriptors, end, logging, systemd};
 use gemmad::reload::Reloader;
 use gemmad::voice::Voice;
+use tokio::runtime::Builder;
 
 /// Understands speech and answers questions with Gemma 4, offline.
 #[derive(Debug, Parser)]
@@ -27,11 +28,8 @@ struct Args {
     session: bool,
 }
 
-// One thread: tasks run in the order in which they are begun, so requests arrive as the bus delivered them, and
-// a halt is never overtaken. Work for the processor has threads of its own.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    match run(Args::parse()).await {
+fn main() -> ExitCode {
+    match start(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("gemmad: {error:#}");
@@ -40,8 +38,20 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(args: Args) -> anyhow::Result<()> {
-    let mut signals = Signals::listen().context("cannot wait for signals")?;
+fn start(args: Args) -> anyhow::Result<()> {
+    let signals = Signals::listen().context("cannot wait for signals")?;
+    descriptors::raise_limit();
+    // One thread: tasks run in the order in which they are begun, so requests arrive as the bus delivered them, and
+    // a halt is never overtaken. Work for the processor has threads of its own.
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot wait for events")?;
+    let ended = runtime.block_on(run(args, signals));
+    // Threads that wait for a file or a device are left alone.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
     let which = if args.session {
         Which::Session
     } else {
@@ -72,31 +82,31 @@ async fn run(args: Args) -> anyhow::Result<()> {
         reloader: reloader.clone(),
     };
     let bus = Bus::serve(which, rooms).await?;
-    tokio::spawn(systemd::follow(engine.clone()));
+    systemd::follow(engine.clone()).context("cannot start the thread that reports")?;
     engine.load();
 
-    loop {
+    let ended = loop {
         tokio::select! {
             asked = signals.next() => match asked {
-                Asked::Stop => break,
-                // What is wrong with the file is in the log.
+                Asked::Stop => break Ok(()),
+                // Beside the signals, because files may be slow. What is wrong with them is in the log.
                 Asked::Reload => drop(tokio::spawn(reloader.clone().reload())),
             },
             () = bus.closed() => {
-                commands.stop().await;
-                anyhow::bail!("the bus closed the connection; start it and gemmad again")
+                break Err(anyhow::anyhow!("the bus closed the connection; start it and gemmad again"));
             }
         }
-    }
+    };
     log::info!(event = "stopping"; "stopping");
-    systemd::stopping();
+    end::by_deadline();
+    systemd::stopping().await;
     bus.stopping().await;
     voice.stop();
     commands.stop().await;
     engine.stop().await;
     bus.answered().await;
     bus.close().await;
-    Ok(())
+    ended
 }
 
 /// Where the configuration is if nobody says otherwise: a user's own comes first for a user's daemon.

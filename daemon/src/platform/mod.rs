@@ -1,6 +1,8 @@
 //! What the system gives a daemon: a journal to log to, a service manager to report to, signals,
 //! thermometers, and processes and threads of its own.
 
+pub mod descriptors;
+pub mod end;
 pub mod event;
 pub mod group;
 pub mod logging;

@@ -1,6 +1,16 @@
-//! The signals an operator sends.
+//! The signals an operator sends, heard on a thread of their own, so that they are obeyed whatever the others do.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::iterator::Signals as Arriving;
+use tokio::sync::mpsc;
+
+use super::end;
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,33 +21,167 @@ pub enum Asked {
     Reload,
 }
 
-/// Hears those signals from now on.
+/// Hears those signals from now on. The first that asks to end is obeyed in order, within 8 s at most; another
+/// ends the process at once.
 #[derive(Debug)]
 pub struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
+    asked: mpsc::UnboundedReceiver<Asked>,
+    /// Whether being asked to end kills the process, as if nobody listened.
+    at_once: Arc<AtomicBool>,
+    is_awaited: bool,
 }
 
 impl Signals {
-    /// Begins to listen; until then such a signal kills the process.
+    /// Begins to listen. Until [`Self::next`] is called there is nothing to be ended in order: a signal that asks
+    /// for it kills the process.
     ///
     /// # Errors
-    /// When the handlers cannot be installed.
-    pub fn listen() -> std::io::Result<Self> {
+    /// When the handlers cannot be installed, or the system has no thread to give.
+    pub fn listen() -> io::Result<Self> {
+        let at_once = Arc::new(AtomicBool::new(true));
+        for signal in [SIGTERM, SIGINT] {
+            // They act in this order, within the handler: the first signal finds the flag down.
+            flag::register_conditional_default(signal, Arc::clone(&at_once))?;
+            flag::register(signal, Arc::clone(&at_once))?;
+        }
+        let arriving = Arriving::new([SIGTERM, SIGINT, SIGHUP])?;
+        let (heard, asked) = mpsc::unbounded_channel();
+        thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || follow(arriving, &heard))?;
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
+            asked,
+            at_once,
+            is_awaited: false,
         })
     }
 
     /// Waits for one, or returns at once when one has come.
     pub async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.terminate.recv() => Asked::Stop,
-            _ = self.interrupt.recv() => Asked::Stop,
-            _ = self.hang_up.recv() => Asked::Reload,
+        if !self.is_awaited {
+            self.is_awaited = true;
+            self.at_once.store(false, Ordering::SeqCst);
         }
+        // The thread never ends, so neither does the channel.
+        self.asked.recv().await.unwrap_or(Asked::Stop)
+    }
+}
+
+fn follow(mut arriving: Arriving, heard: &mpsc::UnboundedSender<Asked>) {
+    for signal in arriving.forever() {
+        let asked = if signal == SIGHUP {
+            Asked::Reload
+        } else {
+            end::by_deadline();
+            Asked::Stop
+        };
+        // Nobody asks for it any more while the daemon ends.
+        let _ = heard.send(asked);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Child, Command, ExitStatus, Stdio};
+    use std::time::{Duration, Instant};
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use super::*;
+
+    /// Says when it listens and when it was asked to end, and hangs. Only what the tests start gets here with the
+    /// variable set.
+    #[tokio::test]
+    #[ignore = "the other tests start it"]
+    async fn listens_and_hangs() {
+        let mut signals = Signals::listen().unwrap();
+        println!("\nlistens");
+        if std::env::var_os("NEVER_AWAITED").is_none() {
+            let asked = signals.next().await;
+            println!("\n{asked:?}");
+        }
+        loop {
+            thread::park();
+        }
+    }
+
+    struct Hanging {
+        child: Child,
+        lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    }
+
+    impl Hanging {
+        fn start(variables: &[(&str, &str)]) -> Self {
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["--ignored", "--nocapture", "--exact"])
+                .arg("platform::signals::tests::listens_and_hangs")
+                .envs(variables.iter().copied())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            Self { child, lines }
+        }
+
+        fn says(&mut self, wanted: &str) {
+            assert!(self.lines.any(|line| line.unwrap() == wanted), "{wanted}");
+        }
+
+        fn signal(&self, signal: Signal) {
+            let id = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+            kill_process(id, signal).unwrap();
+        }
+
+        /// How it ends, and how long that takes.
+        fn end(mut self) -> (ExitStatus, Duration) {
+            let begun = Instant::now();
+            (self.child.wait().unwrap(), begun.elapsed())
+        }
+    }
+
+    #[test]
+    fn an_end_that_hangs_is_cut_short() {
+        let mut hanging = Hanging::start(&[]);
+        hanging.says("listens");
+        hanging.signal(Signal::TERM);
+        hanging.says("Stop");
+        let (status, time) = hanging.end();
+        assert_eq!(status.code(), Some(1));
+        assert!((7..10).contains(&time.as_secs()), "{time:?}");
+    }
+
+    #[test]
+    fn a_second_signal_ends_at_once() {
+        let mut hanging = Hanging::start(&[]);
+        hanging.says("listens");
+        hanging.signal(Signal::INT);
+        hanging.says("Stop");
+        hanging.signal(Signal::TERM);
+        let (status, time) = hanging.end();
+        assert_eq!(status.signal(), Some(Signal::TERM.as_raw()));
+        assert!(time < Duration::from_secs(5), "{time:?}");
+    }
+
+    #[test]
+    fn before_there_is_anything_to_end_in_order_the_first_ends_at_once() {
+        let mut hanging = Hanging::start(&[("NEVER_AWAITED", "1")]);
+        hanging.says("listens");
+        hanging.signal(Signal::TERM);
+        let (status, time) = hanging.end();
+        assert_eq!(status.signal(), Some(Signal::TERM.as_raw()));
+        assert!(time < Duration::from_secs(5), "{time:?}");
+    }
+
+    #[test]
+    fn a_reload_is_not_an_end() {
+        let mut hanging = Hanging::start(&[]);
+        hanging.says("listens");
+        hanging.signal(Signal::HUP);
+        hanging.says("Reload");
+        hanging.signal(Signal::TERM);
+        hanging.signal(Signal::TERM);
+        hanging.end();
     }
 }

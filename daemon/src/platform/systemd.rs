@@ -1,12 +1,16 @@
-//! What the service manager is told: how loading gets on, that the daemon is ready, that its engine is
-//! alive, that it is reading its configuration again, that it ends.
+//! What the service manager is told: how loading gets on, that the daemon is ready, that it is alive, that it is
+//! reading its configuration again, that it ends.
 //!
 //! Without a service manager (`NOTIFY_SOCKET` is not set) nothing here does anything.
 
+use std::io;
+use std::pin::pin;
+use std::thread;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::time::MissedTickBehavior;
+use tokio::runtime::{Builder, Handle};
+use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::engine::{Engine, Phase};
 
@@ -14,13 +18,33 @@ use crate::engine::{Engine, Phase};
 /// percent of the largest model takes half a second from the slowest card.
 const PATIENCE_US: u32 = 30_000_000;
 
-/// Follows the engine, for as long as it lives: tells what it is doing, and while it answers, that it is
-/// alive. The watchdog is fed by the engine's own loop: an engine that hangs is restarted.
-pub async fn follow(engine: Engine) {
+/// How long the end waits for the service manager to be told of it.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// Follows the engine, for as long as it lives: tells what it is doing, and while it answers, that the daemon is
+/// alive. That is so when the engine's own loop and the threads that serve the bus have both looked up from their
+/// work.
+///
+/// It has a thread and a runtime of its own, since nothing that clients do may hold it up, and a service manager that
+/// is busy keeps a thread waiting.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub fn follow(engine: Engine) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    let workers = Handle::current();
+    thread::Builder::new()
+        .name("liveness".into())
+        .spawn(move || runtime.block_on(report(engine, workers)))?;
+    Ok(())
+}
+
+async fn report(engine: Engine, workers: Handle) {
     let mut phase = engine.phase();
-    let mut beats = sd_notify::watchdog_enabled().map(|limit| {
-        // Twice in the time that is given, as sd_watchdog_enabled(3) recommends.
-        let mut beats = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
+    // Twice in the time that is given, as sd_watchdog_enabled(3) recommends.
+    let half = sd_notify::watchdog_enabled().map(|limit| (limit / 2).max(Duration::from_millis(1)));
+    let mut beats = half.map(|half| {
+        let mut beats = tokio::time::interval(half);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         beats
     });
@@ -32,16 +56,33 @@ pub async fn follow(engine: Engine) {
                 }
                 // Let go of before it is told: telling may take a while, and the engine is not to wait.
                 let now = phase.borrow_and_update().clone();
-                aside(move || tell_phase(&now)).await;
+                tell_phase(&now);
             }
             // A watchdog begins to watch when the daemon is ready.
             () = next(beats.as_mut()), if is_up(&phase.borrow()) => {
-                if engine.beat().await {
-                    aside(|| tell(&[NotifyState::Watchdog])).await;
+                let computes = answer("the engine", half, engine.beat());
+                let serves = answer("the bus", half, async { workers.spawn(async {}).await.is_ok() });
+                if let (true, true) = tokio::join!(computes, serves) {
+                    tell(&[NotifyState::Watchdog]);
                 }
             }
         }
     }
+}
+
+/// Waits until a part of the daemon answers; the log tells when it takes its time. Meanwhile the watchdog is not fed.
+async fn answer(part: &str, patience: Option<Duration>, beat: impl Future<Output = bool>) -> bool {
+    let mut beat = pin!(beat);
+    if let Some(patience) = patience
+        && timeout(patience, &mut beat).await.is_err()
+    {
+        log::error!(
+            "{part} has not looked up from its work for {} s",
+            patience.as_secs_f32()
+        );
+        return beat.await;
+    }
+    beat.await
 }
 
 /// Tells that the configuration is being read again; [`reloaded`] must follow with the same phase. While the
@@ -71,15 +112,13 @@ fn after_reload(phase: &Phase, refused: bool) -> Option<String> {
     is_up(phase).then(|| status(phase) + note)
 }
 
-/// Tells that the daemon ends.
-pub fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
-}
-
-/// Tells away from the threads that serve the bus, since a service manager that is busy keeps one waiting.
-async fn aside(telling: impl FnOnce() + Send + 'static) {
-    // It cannot panic, and at the end of the runtime nobody needs to be told any more.
-    let _ = tokio::task::spawn_blocking(telling).await;
+/// Tells that the daemon ends, but does not wait for a service manager that is busy.
+pub async fn stopping() {
+    let telling = tokio::task::spawn_blocking(|| {
+        tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+    });
+    // Told or not, the daemon ends.
+    let _ = timeout(LAST_WORDS, telling).await;
 }
 
 fn is_up(phase: &Phase) -> bool {
@@ -125,6 +164,19 @@ fn tell(states: &[NotifyState<'_>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_watchdog_waits_for_a_part_that_is_late_and_for_one_that_is_gone() {
+        let patience = Some(Duration::from_millis(10));
+        let late = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            true
+        };
+        assert!(answer("late", patience, late).await);
+        assert!(!answer("gone", patience, async { false }).await);
+        let hangs = answer("hangs", patience, std::future::pending());
+        assert!(timeout(Duration::from_millis(100), hangs).await.is_err());
+    }
 
     #[test]
     fn a_reload_while_the_model_loads_does_not_make_the_daemon_ready() {
