@@ -198,10 +198,12 @@ async fn what_clients_send_is_measured_before_it_takes_memory() {
         manager(&client).await.ask(&prompt, short()).await
     });
     for refused in join_all(prompts).await {
-        assert!(
-            matches!(refused, Err(Error::InvalidArgument(_))),
-            "{refused:?}"
+        // Where they come faster than they are read, the bus itself refuses some.
+        let is_refused = matches!(
+            &refused,
+            Err(Error::InvalidArgument(_) | Error::Bus(zbus::Error::FDO(_)))
         );
+        assert!(is_refused, "{refused:?}");
     }
     let prompt = "word ".repeat((2 << 20) / 5);
     let refused = daemon.manager().ask(&prompt, short()).await;
@@ -290,7 +292,8 @@ fn huge_wav(rate: u32) -> std::fs::File {
 #[tokio::test(flavor = "multi_thread")]
 async fn sound_files_are_decoded_a_few_at_a_time_and_nobody_else_waits_for_them() {
     let bus = Bus::start().await.unwrap();
-    let daemon = Daemon::setup(&bus).start().await.unwrap();
+    let setup = Daemon::setup(&bus).set("engine", "queue", 6);
+    let daemon = setup.start().await.unwrap();
     let before = peak(&daemon);
     let transcriptions = (0..40).map(|_| async {
         let client = bus.connect(PATIENCE).await.unwrap();
@@ -311,7 +314,7 @@ async fn sound_files_are_decoded_a_few_at_a_time_and_nobody_else_waits_for_them(
     let busy = transcribed
         .iter()
         .filter(|it| matches!(it, Err(Error::Busy(_))));
-    assert!(busy.count() >= 20, "{transcribed:?}");
+    assert!(busy.count() >= 32, "{transcribed:?}");
     let grown = (peak(&daemon) - before) / MIB;
     assert!(grown < 600, "grew by {grown} MiB");
 }

@@ -41,6 +41,9 @@ const HEADER: usize = 16;
 /// Most bytes of the header of a message that is too large but answered all the same.
 const LARGEST_HEADER: usize = 1 << 16;
 
+/// Bytes that are dropped at a time.
+const CHUNK: usize = 1 << 18;
+
 /// Most descriptors that come with one read; the kernel passes no more.
 const MOST_AT_ONCE: usize = 253;
 
@@ -80,10 +83,7 @@ pub(super) async fn connect(
         refused,
     };
     let outbound = Outbound(stream);
-    Ok((
-        Split::new(Box::new(inbound), Box::new(outbound)),
-        refusals,
-    ))
+    Ok((Split::new(Box::new(inbound), Box::new(outbound)), refusals))
 }
 
 /// What is read, bounded.
@@ -140,7 +140,7 @@ impl Inbound {
         bytes: &mut Vec<u8>,
         descriptors: &mut Vec<OwnedFd>,
     ) -> zbus::Result<Option<Message>> {
-        log::warn!("a message of {} bytes was refused", length.total());
+        log::debug!("a message of {} bytes is refused", length.total());
         if length.header > LARGEST_HEADER {
             self.raw.skip(bytes, descriptors, length.total()).await?;
             descriptors.clear();
@@ -261,7 +261,7 @@ impl Raw {
         Ok(())
     }
 
-    /// Drops `count` bytes, those in `bytes` first.
+    /// Drops `count` bytes, those in `bytes` first. Quickly: while they are read, the bus keeps what others send.
     async fn skip(
         &mut self,
         bytes: &mut Vec<u8>,
@@ -270,12 +270,15 @@ impl Raw {
     ) -> io::Result<()> {
         let mut left = count - bytes.len().min(count);
         bytes.drain(..count - left);
-        let mut chunk = Vec::new();
+        let mut chunk = vec![0; left.min(CHUNK)];
         while left > 0 {
-            self.fill(&mut chunk, descriptors, left.min(LARGEST_HEADER))
-                .await?;
-            left -= chunk.len();
-            chunk.clear();
+            let wanted = left.min(chunk.len());
+            let (dropped, passed) = self.recvmsg(&mut chunk[..wanted]).await?;
+            if dropped == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            left -= dropped;
+            descriptors.extend(passed);
         }
         Ok(())
     }
