@@ -174,10 +174,10 @@ impl Clients {
     /// # Errors
     /// That the daemon is stopping.
     pub(super) fn admit(&self) -> Result<(), Error> {
-        match *self.0.stopping.borrow() {
-            true => Err(refusal::engine(&EngineError::Stopping)),
-            false => Ok(()),
+        if *self.0.stopping.borrow() {
+            return Err(refusal::engine(&EngineError::Stopping));
         }
+        Ok(())
     }
 
     /// Lets the caller of `header` hold one of `kind` until what this returns is dropped.
