@@ -107,7 +107,10 @@ async fn turn(
     let speaking_cpu = cpu_time()
         .saturating_sub(cpu)
         .div_duration_f64(end - started);
-    let answer = turn.ask(&[request(args, config).heard(end)])?.remove(0);
+    let answer = turn
+        .ask([request(args, config).heard(end)])
+        .await?
+        .remove(0);
     let Answered {
         text,
         tokens,

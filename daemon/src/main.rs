@@ -92,6 +92,9 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
                 // Beside the signals, because files may be slow. What is wrong with them is in the log.
                 Asked::Reload => drop(tokio::spawn(reloader.clone().reload())),
             },
+            () = engine.crashed() => {
+                break Err(anyhow::anyhow!("the engine failed by a fault of gemmad's own; start gemmad again"));
+            }
             () = bus.closed() => {
                 break Err(anyhow::anyhow!("the bus closed the connection; start it and gemmad again"));
             }

@@ -9,7 +9,7 @@ use super::clients::{Hold, Kind};
 use super::refusal;
 use super::sound::Sounds;
 use crate::config::{Config, Fraction, Temperature};
-use crate::engine::{Engine, EngineError, Form, Grammar, Phase, Request};
+use crate::engine::{Engine, EngineError, Form, Grammar, Limits, Phase, Request};
 use crate::platform::work;
 
 /// Most bytes of a prompt: more than any model has context for.
@@ -28,14 +28,21 @@ impl Question {
     /// A prompt and its options.
     ///
     /// # Errors
-    /// [`Error::PromptTooLong`], or [`Error::InvalidArgument`] that names the option.
+    /// [`Error::PromptTooLong`], [`Error::InvalidSchema`], or [`Error::InvalidArgument`] that names the option.
     pub(super) fn ask(
         config: &Config,
         prompt: &str,
         options: Options<AskOptions>,
     ) -> Result<Self, Error> {
-        check_length(prompt)?;
+        let limits = Limits::new(&config.engine);
+        let measured =
+            |result: Result<(), EngineError>| result.map_err(|error| refusal::engine(&error));
+        measured(limits.check_prompt(prompt.len()))?;
         let options = options.read()?;
+        measured(limits.check_system(options.system.as_ref().map_or(0, String::len)))?;
+        measured(Limits::check_schema(
+            options.schema.as_ref().map_or(0, String::len),
+        ))?;
         if config.log.content {
             log::info!("asked: {prompt}");
         }
@@ -159,11 +166,12 @@ async fn until_loaded(engine: &Engine) -> Result<(), Error> {
 
 /// What an answer must look like.
 async fn compiled(engine: &Engine, schema: String) -> Result<Grammar, Error> {
-    let parsed = work::run(move || serde_json::from_str(&schema)).await;
-    let parsed = parsed.map_err(|error| Error::Failed(error.to_string()))?;
-    let schema =
-        parsed.map_err(|error| Error::InvalidSchema(format!("the schema is no JSON: {error}")))?;
-    let grammar = engine.grammar(Form::Json(schema)).await;
+    let form = work::run(move || Form::schema(&schema)).await;
+    let form = form.map_err(EngineError::from).flatten();
+    let grammar = match form {
+        Ok(form) => engine.grammar(form).await,
+        Err(error) => Err(error),
+    };
     grammar.map_err(|error| refusal::engine(&error))
 }
 

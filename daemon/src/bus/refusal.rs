@@ -16,13 +16,19 @@ pub(super) fn engine(error: &EngineError) -> Error {
         EngineError::PromptTooLong { .. } | EngineError::TextTooLong { .. } => {
             Error::PromptTooLong(message)
         }
-        EngineError::Grammar(_) => Error::InvalidSchema(message),
-        EngineError::Incomplete { .. } => Error::Incomplete(message),
+        EngineError::Schema(_) | EngineError::Grammar(_) => Error::InvalidSchema(message),
+        EngineError::Incomplete { so_far } => Error::Incomplete(match so_far.reveal() {
+            "" => message,
+            text => format!("{message} (so far: {text})"),
+        }),
         EngineError::Deaf(_) => Error::NotSupported(message),
         EngineError::ClipLength { .. } => Error::InvalidAudio(message),
         EngineError::Busy { .. } | EngineError::Listening { .. } => Error::Busy(message),
         EngineError::Cancelled | EngineError::Stopping => Error::Cancelled(message),
-        EngineError::Template(_) | EngineError::Llama { .. } => Error::Failed(message),
+        EngineError::Template(_)
+        | EngineError::Llama { .. }
+        | EngineError::Crashed
+        | EngineError::Panicked(_) => Error::Failed(message),
     }
 }
 

@@ -110,11 +110,12 @@ impl Default for Model {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Engine {
-    /// Threads that compute; 0: one for each core the process may use, at most 4.
+    /// Threads that compute; 0: one for each core the process may use, at most 4. Never more than cores.
     pub threads: Bounded<0, 256>,
     /// Cells of the KV cache, shared by all requests, in tokens.
     pub context: Bounded<256, 1_048_576>,
-    /// Questions answered at the same time; one more place is kept for speech.
+    /// Questions answered at the same time, each certain of an equal share of the cells; one more place is kept for
+    /// speech.
     pub parallel: Bounded<1, 16>,
     /// Requests that may wait for a place; one more is told `Busy`.
     pub queue: Bounded<0, 1024>,

@@ -5,8 +5,10 @@
 //! another sequence only marks cells (llama-kv-cache.cpp, `seq_cp`). Sliding-window layers keep all
 //! cells (`swa_full`), because otherwise a prefix longer than the window could not be shared.
 
+use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use llama_cpp_sys_2 as sys;
 
@@ -23,6 +25,9 @@ const ROWS_AT_ONCE: u8 = 4;
 
 /// What padding consists of.
 const PADDING: [Token; ROWS_AT_ONCE as usize] = [0; ROWS_AT_ONCE as usize];
+
+/// What `llama_decode` returns when its abort callback ended it (llama.h).
+const ABORTED: i32 = 2;
 
 /// Number of a sequence in the KV cache.
 pub(super) type SequenceId = i32;
@@ -67,7 +72,7 @@ pub(super) struct Shape {
     pub cells: u32,
     /// Sequences.
     pub sequences: u32,
-    /// Most rows in a batch.
+    /// Most rows in a batch; of tokens one for each sequence in any case.
     pub batch: u32,
 }
 
@@ -104,9 +109,11 @@ impl Context {
         // SAFETY: plain default values.
         let mut params = unsafe { sys::llama_context_default_params() };
         params.n_ctx = shape.cells + u32::from(ROWS_AT_ONCE);
-        params.n_batch = shape.batch;
-        params.n_ubatch = shape.batch;
         params.n_seq_max = shape.sequences + 1;
+        // llama.cpp wants room for a row with logits of every sequence (llama-context.cpp, `output_reserve`).
+        let rows = shape.batch.max(params.n_seq_max);
+        params.n_batch = rows;
+        params.n_ubatch = rows;
         params.swa_full = true;
         params.kv_unified = true;
         params.no_perf = true;
@@ -117,8 +124,10 @@ impl Context {
         ));
         params.cb_eval = Some(kv_only::observe);
         params.cb_eval_user_data = std::ptr::from_ref(kv_only.as_ref()).cast_mut().cast();
+        params.abort_callback = Some(is_stopped);
+        params.abort_callback_data = threads.stop().flag().cast_mut().cast();
         backend::take_errors();
-        // SAFETY: the model lives as long as `self.model`.
+        // SAFETY: the model lives as long as `self.model`, and the flag as long as `self.threads`.
         let raw = unsafe { sys::llama_init_from_model(raw_model(model.llama()), params) };
         let raw = NonNull::new(raw).ok_or_else(|| failed(backend::take_errors()))?;
         // SAFETY: both live, and the threads end after the context.
@@ -134,7 +143,7 @@ impl Context {
             model: Arc::clone(model),
             cells: shape.cells as usize,
             padding: shape.sequences.cast_signed(),
-            batch: shape.batch as usize,
+            batch: rows as usize,
             width: usize::try_from(model.llama().n_embd()).unwrap_or(0),
         })
     }
@@ -144,10 +153,10 @@ impl Context {
         self.cells
     }
 
-    /// Computes a batch of tokens, at most the shape's `batch`.
+    /// Computes a batch of tokens, at most the shape's `batch`, or one for each sequence.
     ///
     /// # Errors
-    /// When llama.cpp fails, such as for want of cells.
+    /// When llama.cpp fails, such as for want of cells, or [`EngineError::Stopping`].
     pub(super) fn decode_tokens(&mut self, rows: &[Row]) -> Result<(), EngineError> {
         debug_assert!(rows.len() <= self.batch);
         let wants_logits = rows.iter().any(|row| row.logits);
@@ -321,6 +330,7 @@ impl Context {
                 self.kv_only.check();
                 Ok(())
             }
+            ABORTED => Err(EngineError::Stopping),
             code => Err(EngineError::Llama {
                 doing: "computing a batch",
                 why: match code {
@@ -330,6 +340,12 @@ impl Context {
             }),
         }
     }
+}
+
+/// llama.cpp's abort callback, which it asks between two operations; `data` is the flag of a [`Stop`](super::stop::Stop).
+unsafe extern "C" fn is_stopped(data: *mut c_void) -> bool {
+    // SAFETY: `Context::new` passes this flag, and the context holds the threads that hold it.
+    unsafe { &*data.cast::<AtomicBool>() }.load(Ordering::Relaxed)
 }
 
 impl Drop for Context {
@@ -356,7 +372,7 @@ mod tests {
             mmproj: folder.join("nano-f16.mmproj.gguf"),
             ..config::Model::default()
         };
-        Arc::new(Model::load(&config, &Threads::start(1).unwrap(), &mut |_| true).unwrap())
+        Arc::new(Model::load(&config, &Threads::of(1), &mut |_| true).unwrap())
     }
 
     fn context(model: &Arc<Model>) -> Context {
@@ -365,7 +381,7 @@ mod tests {
             sequences: 2,
             batch: 64,
         };
-        Context::new(model, &Threads::start(1).unwrap(), shape).unwrap()
+        Context::new(model, &Threads::of(1), shape).unwrap()
     }
 
     /// A second of hum, as soft tokens.
@@ -489,7 +505,7 @@ mod tests {
             mmproj: std::path::PathBuf::new(),
             ..config::Model::default()
         };
-        let threads = Threads::start(2).unwrap();
+        let threads = Threads::of(2);
         let model = Arc::new(Model::load(&config, &threads, &mut |_| true).unwrap());
         let shape = Shape {
             cells: 4096,

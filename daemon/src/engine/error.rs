@@ -1,6 +1,11 @@
 //! What can go wrong in the engine, in words a user can act on.
 
+use std::fmt;
 use std::path::PathBuf;
+
+use super::SchemaError;
+use super::limits::LONGEST_TEXT;
+use crate::platform::work::Panicked;
 
 /// Why a request was refused or failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,23 +37,27 @@ pub enum EngineError {
         /// Its length.
         milliseconds: usize,
     },
-    /// The text is so long that it is not even tokenised.
-    #[error("the text has {bytes} bytes, but more than 1 MiB is not looked at; shorten it")]
+    /// A text is so long that it is not even tokenised.
+    #[error("the {what} has {bytes} bytes, but at most {most} are read; shorten it{}", or_raise(*most))]
     TextTooLong {
+        /// Which text.
+        what: &'static str,
         /// Its length.
         bytes: usize,
+        /// The longest that is read.
+        most: usize,
     },
-    /// A grammar or JSON Schema cannot be compiled, or is too complex to be followed.
-    #[error("the answer cannot be held to what was asked for: {0}")]
+    /// No answer can be held to the JSON Schema.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// A grammar of our own cannot be compiled, or is too complex to be followed.
+    #[error("the answer cannot be held to its form: {0}")]
     Grammar(String),
     /// The answer reached its limit before it was what it has to be.
-    #[error(
-        "the answer was cut off before it was complete{}; allow more tokens",
-        so_far(text)
-    )]
+    #[error("the answer was cut off before it was complete; allow more tokens")]
     Incomplete {
         /// What there is of it, where it was not handed over as it came.
-        text: String,
+        so_far: Withheld,
     },
     /// Too many requests are under way.
     #[error(
@@ -74,6 +83,14 @@ pub enum EngineError {
     /// The engine is going away.
     #[error("the daemon is stopping")]
     Stopping,
+    /// The engine thread ended by a fault of its own.
+    #[error(
+        "gemmad failed while it was answering, by a fault of its own; ask again when it has been started again"
+    )]
+    Crashed,
+    /// Preparing the request failed by a fault of our own.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// The template in the model file could not be rendered.
     #[error(
         "the chat template in the model file cannot be rendered: {0}; use a file converted by a current llama.cpp"
@@ -89,10 +106,37 @@ pub enum EngineError {
     },
 }
 
-fn so_far(text: &str) -> String {
-    match text {
-        "" => String::new(),
-        text => format!(" (so far: {text})"),
+/// What else to do about a text that is longer than `most`.
+fn or_raise(most: usize) -> &'static str {
+    if most < LONGEST_TEXT {
+        ", or raise [engine] context"
+    } else {
+        ""
+    }
+}
+
+/// A piece of an answer inside an error. Neither `Display` nor `Debug` shows it, so no line of a log can; it is for
+/// the client that asked.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Withheld(String);
+
+impl Withheld {
+    /// The text, for the client that asked.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Withheld {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Withheld {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "({} bytes)", self.0.len())
     }
 }
 
@@ -106,6 +150,14 @@ pub enum LoadError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// There is no file under that name, but a pipe, a device or a folder.
+    #[error("{} is {found} and not a file; check [model] in the configuration", path.display())]
+    NotAFile {
+        /// Its name.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
     },
     /// The file does not start like a GGUF file.
     #[error("{} is not a GGUF file; download the model again, or convert it with llama.cpp", path.display())]
@@ -149,4 +201,18 @@ pub enum LoadError {
     /// The model is fine, but cannot be served.
     #[error(transparent)]
     Unusable(#[from] EngineError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_log_line_can_hold_what_there_is_of_an_answer() {
+        let so_far = Withheld::from("the code of the door is 1234".to_owned());
+        let error = EngineError::Incomplete { so_far };
+        for line in [error.to_string(), format!("{error:?}")] {
+            assert!(!line.contains("1234") && !line.contains("door"), "{line}");
+        }
+    }
 }

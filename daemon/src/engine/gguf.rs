@@ -3,12 +3,14 @@
 //! llama.cpp answers a wrong file with "failed to load" at best; this tells a missing file, a file
 //! that is no GGUF, and a GGUF of the wrong kind apart. It reads only the header.
 
-use std::fs::File;
+use std::fs::{File, FileType};
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use llama_cpp_2::gguf::GgufContext;
 use llama_cpp_sys_2 as sys;
+use rustix::fs::{Mode, OFlags};
 
 use super::{LoadError, backend};
 
@@ -97,15 +99,36 @@ impl Header {
     }
 }
 
+/// Opens a file without waiting for anybody: a pipe would keep the engine until it has a writer.
 fn check_magic(path: &Path) -> Result<(), LoadError> {
-    let mut magic = [0; 4];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
-    match read {
-        Ok(()) if magic == *b"GGUF" => Ok(()),
-        Err(source) if source.kind() != ErrorKind::UnexpectedEof => Err(LoadError::Unreadable {
+    let unreadable = |source| LoadError::Unreadable {
+        path: path.into(),
+        source,
+    };
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty());
+    let mut file = File::from(file.map_err(|error| unreadable(error.into()))?);
+    let kind = file.metadata().map_err(unreadable)?.file_type();
+    if !kind.is_file() {
+        return Err(LoadError::NotAFile {
             path: path.into(),
-            source,
-        }),
+            found: describe(kind),
+        });
+    }
+    let mut magic = [0; 4];
+    match file.read_exact(&mut magic) {
+        Ok(()) if magic == *b"GGUF" => Ok(()),
+        Err(source) if source.kind() != ErrorKind::UnexpectedEof => Err(unreadable(source)),
         _ => Err(LoadError::NotGguf { path: path.into() }),
+    }
+}
+
+fn describe(kind: FileType) -> &'static str {
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else {
+        "a device or socket"
     }
 }

@@ -67,8 +67,6 @@ pub(super) struct Lead {
     pub id: SequenceId,
     /// Cells for its prompt and its answer.
     pub cells: Rc<Block>,
-    /// Most tokens of its answer.
-    pub answer: usize,
     /// Its prompt, without the token whose logits it begins with.
     pub prompt: Vec<Token>,
     /// Whether that batch was computed.
@@ -89,55 +87,57 @@ enum State {
 }
 
 impl Hearing {
-    /// Opens a turn whose first `shared` rows are in the KV cache already.
-    pub(super) fn open(id: SequenceId, opening: Opening, shared: usize) -> Self {
+    /// Opens a turn.
+    pub(super) fn open(id: SequenceId, opening: Opening) -> Self {
         let state = State::Open {
             turn: opening.turn,
             backlog: opening.backlog,
             failed: None,
             _place: opening.place,
         };
-        Self::new(id, Priority::Speech, opening.spans, shared, state)
+        Self::new(id, Priority::Speech, opening.spans, state)
     }
 
     /// Begins with finished sound, for which cells have been set aside.
-    pub(super) fn of_recording(
-        id: SequenceId,
-        recording: Recording,
-        shared: usize,
-        reserved: Rc<Block>,
-    ) -> Self {
+    pub(super) fn of_recording(id: SequenceId, recording: Recording, reserved: Rc<Block>) -> Self {
         let Recording { spans, job } = recording;
         let priority = job.priority;
         let state = State::Closed { jobs: vec![job] };
-        let mut hearing = Self::new(id, priority, spans, shared, state);
+        let mut hearing = Self::new(id, priority, spans, state);
         hearing.base.began = Some(Instant::now());
         hearing.reserved = Some(reserved);
         hearing
     }
 
-    fn new(
-        id: SequenceId,
-        priority: Priority,
-        mut spans: Spans,
-        shared: usize,
-        state: State,
-    ) -> Self {
-        spans.skip(shared);
+    fn new(id: SequenceId, priority: Priority, spans: Spans, state: State) -> Self {
         Self {
             id,
             priority,
-            base: Base {
-                rows: shared,
-                cached: shared,
-                ..Base::default()
-            },
+            base: Base::default(),
             cells: Vec::new(),
             reserved: None,
             lead: None,
             spans,
             state,
         }
+    }
+
+    /// Whether nothing of it is in the KV cache.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.base.rows == 0
+    }
+
+    /// The tokens it begins with.
+    pub(super) fn first_tokens(&self) -> Vec<Token> {
+        self.spans.first_tokens()
+    }
+
+    /// Begins with `rows` rows that are in the KV cache already, and holds their `cells` with others.
+    pub(super) fn begin_with(&mut self, rows: usize, cells: Vec<Rc<Block>>) {
+        self.spans.skip(rows);
+        self.base.rows = rows;
+        self.base.cached = rows;
+        self.cells.extend(cells);
     }
 
     /// The turn, ended here, on sequence `id`, with the questions about it. Its rows so far are to be
@@ -221,6 +221,14 @@ impl Hearing {
         };
         let closing = jobs.first().map_or(usize::MAX, |job| job.prompt.len());
         self.spans.is_last(most) && self.spans.backlog().saturating_add(closing) <= most
+    }
+
+    /// How many of the cells that were set aside have its rows in them.
+    pub(super) fn used_of_reserved(&self) -> usize {
+        match self.reserved {
+            Some(_) => self.base.rows - self.base.cached,
+            None => 0,
+        }
     }
 
     /// Whether everything is in the KV cache and answers may begin.

@@ -11,20 +11,22 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `request` | what is asked, and what comes back |
+//! | `request`, `answer` | what is asked, and what comes back |
 //! | `turn` | a turn that is being spoken |
-//! | `places` | how many may wait |
+//! | `limits`, `places` | how much may be asked, and by how many |
 //! | `grammar` | holding an answer to a form |
 //! | `model`, `gguf` | the loaded files |
-//! | `template`, `prompt` | messages → tokens |
+//! | `template`, `prompt`, `stretches` | messages → tokens |
 //! | `audio` | samples → soft tokens |
 //! | `context`, `mixed`, `cells` | the KV cache, its batches, and who holds it |
 //! | `kv_only` | prefill that stops where the prompt is in the cache |
 //! | `scheduler` | who computes next |
 //! | `hearing`, `sequence` | sound, and requests, on their way through the model |
 //! | `sampler`, `text` | logits → tokens → text |
-//! | `threads`, `cpu`, `backend` | what computes, and the llama.cpp library itself |
+//! | `host` | the thread: loading, serving, and how it ended |
+//! | `threads`, `stop`, `cpu`, `backend` | what computes and for how long, and the llama.cpp library itself |
 
+mod answer;
 mod audio;
 mod backend;
 mod cells;
@@ -34,7 +36,9 @@ mod error;
 mod gguf;
 mod grammar;
 mod hearing;
+mod host;
 mod kv_only;
+mod limits;
 mod mixed;
 mod model;
 mod places;
@@ -43,38 +47,44 @@ mod request;
 mod sampler;
 mod scheduler;
 mod sequence;
+mod stop;
+mod stretches;
 mod template;
 mod text;
 mod threads;
 mod turn;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Instant;
 
 use gemmad_api::Health;
-use tokio::sync::{mpsc as channel, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
+pub use answer::{Answer, Event};
 pub use audio::{Clip, LONGEST_SECONDS, SAMPLE_RATE, SHORTEST_MS};
-pub use error::{EngineError, LoadError};
-pub use grammar::{Form, Grammar};
-pub use request::{Answer, Event, Preamble, Priority, Request, Sampling, ToolCall};
+pub use error::{EngineError, LoadError, Withheld};
+pub use grammar::{Form, Grammar, SchemaError};
+pub use limits::{LONGEST_SCHEMA, Limits};
+pub use places::Place;
+pub use request::{Preamble, Priority, Request, Sampling, ToolCall};
 pub use scheduler::Kept;
 pub use text::Piece;
 pub use turn::Turn;
 
 use crate::config::{self, Config};
 use crate::platform::work;
+use answer::Outlet;
 use audio::{Encoder, Spans};
-use cpu::Cpu;
 use grammar::{Grammars, Guide};
 use hearing::{Opening, Recording};
+use host::Host;
 use model::{Model, Token};
-pub use places::Place;
 use places::Places;
-use scheduler::{Carried, Scheduler, Work};
+use prompt::Wanted;
+use scheduler::{Carried, Work};
 use sequence::Job;
-use threads::Threads;
+use stop::Stop;
 
 /// What the engine is doing.
 #[derive(Debug, Clone)]
@@ -120,9 +130,10 @@ pub struct Engine {
     carried: watch::Receiver<Carried>,
     work: mpsc::Sender<Work>,
     places: Arc<Places>,
+    limits: Limits,
     requests: Requests,
-    /// Loading ends early.
-    stopping: Arc<AtomicBool>,
+    crashed: watch::Receiver<bool>,
+    stop: Stop,
 }
 
 /// Numbers requests and turns.
@@ -134,23 +145,21 @@ impl Requests {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// What the engine thread gets of `request`, and what whoever asked gets.
+    /// What the engine thread gets of `request`, of which `prompt` was made.
     ///
     /// # Errors
     /// When the request's grammar cannot be followed.
     fn job(
-        &self,
         request: &Request,
         mut prompt: Vec<Token>,
         priority: Priority,
         place: Arc<Place>,
-    ) -> Result<(Job, Answer), EngineError> {
-        let (sender, events) = channel::unbounded_channel();
-        let id = self.next();
+        (id, outlet): (u64, Outlet),
+    ) -> Result<Job, EngineError> {
         let mut guide = request.grammar.as_ref().map(Grammar::guide);
         let begun = guide.as_mut().map_or(Ok(Vec::new()), Guide::forced)?;
         prompt.extend(&begun);
-        let job = Job {
+        Ok(Job {
             id,
             prompt,
             begun,
@@ -161,10 +170,9 @@ impl Requests {
             priority,
             heard: request.heard,
             arrived: Instant::now(),
-            events: sender,
             place,
-        };
-        Ok((job, Answer::new(id, events)))
+            outlet,
+        })
     }
 }
 
@@ -177,24 +185,27 @@ impl Engine {
         let (phase, phase_seen) = watch::channel(Phase::Starting);
         let (carried, carried_seen) = watch::channel(Carried::default());
         let (work, work_received) = mpsc::channel();
-        let places = Arc::new(Places::new(&config.engine));
-        let stopping = Arc::new(AtomicBool::new(false));
-        let thread = Thread {
+        let (crashed, crashed_seen) = watch::channel(false);
+        let stop = Stop::default();
+        let host = Host {
             config: config.clone(),
             phase,
             carried,
-            stopping: Arc::clone(&stopping),
+            crashed,
+            stop: stop.clone(),
         };
         std::thread::Builder::new()
             .name("engine".into())
-            .spawn(move || thread.run(&work_received))?;
+            .spawn(move || host.run(&work_received))?;
         Ok(Self {
             phase: phase_seen,
             carried: carried_seen,
             work,
-            places,
+            places: Arc::new(Places::new(&config.engine)),
+            limits: Limits::new(&config.engine),
             requests: Requests::default(),
-            stopping,
+            crashed: crashed_seen,
+            stop,
         })
     }
 
@@ -208,6 +219,22 @@ impl Engine {
     #[must_use]
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.clone()
+    }
+
+    /// How much may be asked at once.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Returns when the engine thread has failed while it was serving. It serves no more then, and only a restart of
+    /// the daemon helps; those who waited have been told.
+    pub async fn crashed(&self) {
+        let mut crashed = self.crashed.clone();
+        if crashed.wait_for(|crashed| *crashed).await.is_err() {
+            // It has ended as it was told to.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// What the engine is carrying.
@@ -232,27 +259,31 @@ impl Engine {
     /// # Errors
     /// Those of [`Engine::admit`] and [`Engine::submit_at`].
     pub async fn submit(&self, request: Request) -> Result<Answer, EngineError> {
+        self.limits.check_request(&request)?;
         self.submit_at(self.admit()?, request).await
     }
 
     /// Hands over `request`, which took this place before anything was done for it.
     ///
     /// # Errors
-    /// What is wrong with the request; or that there is no model.
+    /// [`EngineError::TextTooLong`] at once; what is wrong with the request; or that there is no model.
     pub async fn submit_at(&self, place: Place, request: Request) -> Result<Answer, EngineError> {
         let arrived = Instant::now();
+        self.limits.check_request(&request)?;
         let place = Arc::new(place);
         let Ready {
             model, capacity, ..
         } = self.ready().await?;
-        let requests = self.requests.clone();
+        let id = self.requests.next();
+        // Who gives up waiting here drops the answer.
+        let (outlet, answer) = Answer::new(id);
         // Tokenising a long text and the mel spectrogram of a long clip take up to 0.1 s.
         let prepared = work::run(move || {
-            let (prompt, spans) = prepare(&model, &request)?;
-            let (job, answer) = requests.job(&request, prompt, Priority::Question, place)?;
-            Ok((Job { arrived, ..job }, spans, answer))
+            let (prompt, spans) = prepare(&model, &request, &|| !outlet.is_closed())?;
+            let job = Requests::job(&request, prompt, Priority::Question, place, (id, outlet))?;
+            Ok::<_, EngineError>((Job { arrived, ..job }, spans))
         });
-        let (job, spans, answer) = prepared.await.map_err(|_| EngineError::Stopping)??;
+        let (job, spans) = prepared.await??;
         let rows = job.prompt.len() + spans.as_ref().map_or(0, Spans::backlog);
         if rows >= capacity {
             return Err(EngineError::PromptTooLong { rows, capacity });
@@ -269,7 +300,7 @@ impl Engine {
     /// used again and again.
     ///
     /// # Errors
-    /// [`EngineError::Grammar`] when it cannot be followed, or that there is no model.
+    /// [`EngineError::Schema`] or [`EngineError::Grammar`] when it cannot be followed, or that there is no model.
     pub async fn grammar(&self, form: Form) -> Result<Grammar, EngineError> {
         let Ready {
             model, grammars, ..
@@ -278,9 +309,7 @@ impl Engine {
             let grammars = grammars.get_or_init(|| Grammars::new(&model));
             grammars.as_ref().map_err(Clone::clone)?.compile(&form)
         });
-        // The compiler gives up on some schemas by a panic.
-        let complex = |_| EngineError::Grammar("it is too complex; simplify it".into());
-        compiled.await.map_err(complex)?
+        compiled.await?
     }
 
     /// Opens a turn that somebody begins to speak, after this preamble; while the model is loading
@@ -290,15 +319,25 @@ impl Engine {
     /// [`EngineError::Listening`] when two turns are under way already; that the model cannot hear; or that
     /// there is none.
     pub async fn listen(&self, preamble: impl Into<Preamble>) -> Result<Turn, EngineError> {
+        let preamble = preamble.into();
+        self.limits.check_system(preamble.system.len())?;
         let place = Arc::new(Places::take(&self.places, Priority::Speech)?);
         let Ready { model, .. } = self.ready().await?;
-        let encoder = encoder(&model)?;
         let request = Request {
-            preamble: preamble.into(),
+            preamble: preamble.clone(),
             ..Request::reply(&config::Answer::default())
         };
-        let before = prompt::around_sound(&model, &request)?.before;
-        let spans = Spans::new(encoder, before.clone(), prompt::between_spans(&model));
+        // Speech does not queue behind the texts of questions in `work`. There are places for two turns.
+        let prepared = tokio::task::spawn_blocking({
+            let model = Arc::clone(&model);
+            move || {
+                let encoder = encoder(&model)?;
+                let before = prompt::around_sound(&model, &request, &|| true)?.before;
+                let spans = Spans::new(encoder, before.clone(), prompt::between_spans(&model));
+                Ok::<_, EngineError>((before, spans))
+            }
+        });
+        let (before, spans) = prepared.await.map_err(|_| work::Panicked)??;
         let id = self.requests.next();
         let backlog = Arc::new(AtomicUsize::new(0));
         let opening = Opening {
@@ -312,7 +351,7 @@ impl Engine {
             .map_err(|_| EngineError::Stopping)?;
         Ok(Turn {
             id,
-            preamble: request.preamble,
+            preamble,
             before,
             model,
             work: self.work.clone(),
@@ -322,18 +361,36 @@ impl Engine {
         })
     }
 
-    /// Makes this the preamble that is kept in the KV cache for such requests, as soon as nobody is being
-    /// answered; `None`: none. One that cannot be kept is logged; it then is prefilled with every request.
+    /// Makes this the preamble that is kept in the KV cache for such requests, as soon as there is a model and cells
+    /// for it; `None`: none. Of several calls the last counts. One that cannot be kept is logged; it then is
+    /// prefilled with every request.
+    ///
+    /// Needs a runtime: it goes on in a task.
     pub fn keep(&self, kept: Kept, preamble: Option<&Preamble>) {
-        let Phase::Ready(Ready { model, .. }) = &*self.phase.borrow() else {
-            return;
-        };
-        let prefix = preamble.map_or(Ok(Vec::new()), |it| prompt::prefix(model, it));
-        match prefix {
-            // A thread that is gone keeps nothing.
-            Ok(prefix) => drop(self.work.send(Work::Keep(kept, prefix))),
-            Err(error) => log::warn!("a system prompt is not kept in the cache: {error}"),
-        }
+        let change = self.requests.next();
+        let (engine, preamble) = (self.clone(), preamble.cloned());
+        tokio::spawn(async move {
+            // Without a model nothing is kept.
+            let Ok(Ready { model, .. }) = engine.ready().await else {
+                return;
+            };
+            let prefix = work::run(move || {
+                preamble.map_or(Ok(Vec::new()), |it| prompt::prefix(&model, &it))
+            });
+            match prefix.await.map_err(EngineError::from).flatten() {
+                Ok(tokens) => engine.send_keep(kept, change, tokens),
+                Err(error) => log::warn!("a system prompt is not kept in the cache: {error}"),
+            }
+        });
+    }
+
+    fn send_keep(&self, kept: Kept, change: u64, tokens: Vec<Token>) {
+        // A thread that is gone keeps nothing.
+        let _ = self.work.send(Work::Keep {
+            kept,
+            change,
+            tokens,
+        });
     }
 
     /// Returns once the engine thread has looked up from its work: between two batches, at once when it
@@ -343,9 +400,9 @@ impl Engine {
         self.work.send(Work::Beat(beat)).is_ok() && beaten.await.is_ok()
     }
 
-    /// Ends the engine thread after the batch it is computing. Requests under way fail.
+    /// Ends the engine thread, in the middle of what it is computing. Requests under way fail.
     pub async fn stop(mut self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.stop.say();
         if self.work.send(Work::Stop).is_ok() {
             // The phase's sender lives on the engine thread; its end is the thread's end.
             while self.phase.changed().await.is_ok() {}
@@ -367,12 +424,16 @@ impl Engine {
 }
 
 /// The tokens of a request and, if it is about sound, that sound; the tokens follow it then.
-fn prepare(model: &Model, request: &Request) -> Result<(Vec<Token>, Option<Spans>), EngineError> {
+fn prepare(
+    model: &Model,
+    request: &Request,
+    is_wanted: Wanted<'_>,
+) -> Result<(Vec<Token>, Option<Spans>), EngineError> {
     let Some(clip) = &request.clip else {
-        return Ok((prompt::typed(model, request)?, None));
+        return Ok((prompt::typed(model, request, is_wanted)?, None));
     };
     let encoder = encoder(model)?;
-    let around = prompt::around_sound(model, request)?;
+    let around = prompt::around_sound(model, request, is_wanted)?;
     let mut spans = Spans::new(encoder, around.before, prompt::between_spans(model));
     spans.record(clip);
     Ok((around.after, Some(spans)))
@@ -381,95 +442,4 @@ fn prepare(model: &Model, request: &Request) -> Result<(Vec<Token>, Option<Spans
 fn encoder(model: &Model) -> Result<&Arc<Encoder>, EngineError> {
     let encoder = model.encoder();
     encoder.ok_or_else(|| EngineError::Deaf("[model] mmproj names no projector".into()))
-}
-
-/// The engine thread, before and around its scheduler.
-struct Thread {
-    config: Config,
-    phase: watch::Sender<Phase>,
-    carried: watch::Sender<Carried>,
-    stopping: Arc<AtomicBool>,
-}
-
-impl Thread {
-    fn run(self, work: &mpsc::Receiver<Work>) {
-        // Requests come only once a model is loaded, so the first word is `Load`, or the end.
-        if !matches!(work.recv(), Ok(Work::Load)) {
-            return;
-        }
-        let started = Instant::now();
-        match self.load() {
-            Ok((scheduler, ready)) => {
-                log::info!(
-                    event = "model-loaded", model = ready.name(), hears = ready.hears(),
-                    ms = started.elapsed().as_millis(), cpu = Cpu::get().map(Cpu::features).unwrap_or_default();
-                    "model loaded"
-                );
-                self.phase.send_replace(Phase::Ready(ready));
-                scheduler.run(work);
-            }
-            Err(_) if self.stopping.load(Ordering::Relaxed) => {}
-            Err(error) => {
-                log::error!(event = "degraded"; "{error}");
-                self.phase.send_replace(Phase::Failed(error.to_string()));
-                refuse(work);
-            }
-        }
-    }
-
-    fn load(&self) -> Result<(Scheduler, Ready), LoadError> {
-        let config = &self.config;
-        let threads =
-            Threads::start(threads(&config.engine)).map_err(|why| EngineError::Llama {
-                doing: "starting threads",
-                why,
-            })?;
-        let model = Model::load(&config.model, &threads, &mut |share| self.loading(share))?;
-        let model = Arc::new(model);
-        let prefix = prompt::prefix(&model, &config.answer.system.as_str().into())?;
-        let carried = self.carried.clone();
-        let scheduler = Scheduler::new(&model, &threads, prefix, &config.engine, carried)?;
-        let capacity = scheduler.capacity();
-        let ready = Ready {
-            model,
-            grammars: Arc::default(),
-            capacity,
-        };
-        Ok((scheduler, ready))
-    }
-
-    /// Tells how much of the model is loaded, when that changed by a percent; whether to go on.
-    fn loading(&self, share: f32) -> bool {
-        // A share is 0 to 1.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let percent = (share * 100.0) as u8;
-        self.phase.send_if_modified(|phase| {
-            let changed = !matches!(phase, Phase::Loading(before) if *before == percent);
-            *phase = Phase::Loading(percent);
-            changed
-        });
-        !self.stopping.load(Ordering::Relaxed)
-    }
-}
-
-/// Nobody is served, but the door stays: requests are refused with the reason.
-fn refuse(work: &mpsc::Receiver<Work>) {
-    loop {
-        match work.recv() {
-            Ok(Work::Beat(beat)) => drop(beat.send(())),
-            Ok(Work::Stop) | Err(_) => return,
-            Ok(_) => {}
-        }
-    }
-}
-
-/// Threads to compute with. More than four cores of one memory bus help little with decoding, which
-/// is bound by memory, and leave nothing for sound.
-fn threads(config: &config::Engine) -> i32 {
-    const MOST: usize = 4;
-    match config.threads.get() {
-        0 => std::thread::available_parallelism()
-            .map_or(1, |cores| i32::try_from(cores.get().min(MOST)).unwrap_or(1)),
-        threads => i32::try_from(threads).unwrap_or(1),
-    }
 }

@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
+use llama_cpp_2::token_type::LlamaTokenAttr;
 use llama_cpp_sys_2 as sys;
 
 use super::audio::{Encoder, Floor, Options, Precision};
 use super::gguf::{Header, Kind};
+use super::stretches::Special;
 use super::template::Template;
 use super::threads::Threads;
 use super::{EngineError, LoadError, backend};
@@ -33,6 +35,8 @@ pub(super) struct Model {
     ends: Vec<Token>,
     thought: Option<(Token, Token)>,
     breakable: Vec<String>,
+    /// For cutting long texts, if the vocabulary allows that.
+    special: Option<Special>,
     calls: Vec<Token>,
 }
 
@@ -84,6 +88,8 @@ impl Model {
         };
         let thought = find("<|channel>").zip(find("<channel|>"));
         let breakable = breakable(&llama);
+        let is_known = header.string("tokenizer.ggml.model") == Some("gemma4");
+        let special = if is_known { special(&llama) } else { None };
         let calls = CALLS.into_iter().filter_map(find).collect();
         let ends = vocab.tokens().filter(|token| vocab.is_eog(*token));
         let ends = ends.map(|token| token.0).collect();
@@ -96,6 +102,7 @@ impl Model {
             ends,
             thought,
             breakable,
+            special,
             calls,
         })
     }
@@ -175,20 +182,45 @@ impl Model {
     /// llama.cpp finds "user-defined" tokens (such as `<|tool_call>` in Gemma 4 files) in any text,
     /// so such a text is cut after its first character and tokenised in two.
     pub(super) fn tokenise_said(&self, text: &str) -> Vec<Token> {
+        self.tokenise_while(text, &|| true).unwrap_or_default()
+    }
+
+    /// The same, as long as the answer `is_wanted`; nothing when it is not any more. It is asked after a stretch of
+    /// the text each.
+    pub(super) fn tokenise_while(
+        &self,
+        text: &str,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Option<Vec<Token>> {
         let mut tokens = Vec::new();
-        let mut start = 0;
-        for (at, _) in text.match_indices('<') {
-            if self
-                .breakable
-                .iter()
-                .any(|token| text[at..].starts_with(token.as_str()))
-            {
-                tokens.extend(tokenise(&self.llama, &text[start..=at], false));
-                start = at + 1;
+        for part in self.parts(text) {
+            for stretch in self.stretches(part) {
+                if !is_wanted() {
+                    return None;
+                }
+                tokens.extend(tokenise(&self.llama, stretch, false));
             }
         }
-        tokens.extend(tokenise(&self.llama, &text[start..], false));
-        tokens
+        Some(tokens)
+    }
+
+    /// `text`, cut after the first character of every token that it must not become.
+    fn parts<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        let cuts = text.match_indices('<').map(|(at, _)| at);
+        let cuts = cuts.filter(move |at| {
+            let mut breakable = self.breakable.iter();
+            breakable.any(|token| text[*at..].starts_with(token.as_str()))
+        });
+        let mut start = 0;
+        let ends = cuts.map(|at| at + 1).chain([text.len()]);
+        ends.map(move |end| &text[std::mem::replace(&mut start, end)..end])
+    }
+
+    /// `text` in stretches, or in one where the vocabulary allows no cuts.
+    fn stretches<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        let stretches = self.special.as_ref().map(|special| special.stretches(text));
+        let whole = stretches.is_none().then_some(text);
+        stretches.into_iter().flatten().chain(whole)
     }
 }
 
@@ -263,6 +295,32 @@ fn breakable(llama: &LlamaModel) -> Vec<String> {
         .collect()
 }
 
+/// The user-defined tokens that llama.cpp finds in any text. `None` when it takes more than their texts: spaces
+/// around them.
+fn special(llama: &LlamaModel) -> Option<Special> {
+    let vocab = llama.vocab();
+    let mut texts = Vec::new();
+    for token in vocab.tokens() {
+        let attributes = vocab.attr(token);
+        if attributes.intersects(LlamaTokenAttr::LStrip | LlamaTokenAttr::RStrip) {
+            return None;
+        }
+        let is_control = attributes.intersects(LlamaTokenAttr::Control | LlamaTokenAttr::Unknown);
+        if attributes.contains(LlamaTokenAttr::UserDefined) && !is_control {
+            // A text that is not UTF-8 is found in none.
+            texts.extend(
+                vocab
+                    .text(token)
+                    .and_then(|text| text.to_str().ok())
+                    .map(str::to_owned),
+            );
+        }
+    }
+    Special::new(&texts)
+        .inspect_err(|why| log::warn!("long texts are not cut for the tokeniser: {why}"))
+        .ok()
+}
+
 fn file_name(path: &Path) -> String {
     path.file_stem()
         .unwrap_or_default()
@@ -283,7 +341,7 @@ mod tests {
             ..config::Model::default()
         };
         backend::start();
-        let threads = Threads::start(1).unwrap();
+        let threads = Threads::of(1);
         let mut told = Vec::new();
         let loaded = Model::load(&config, &threads, &mut |share| {
             told.push(share);

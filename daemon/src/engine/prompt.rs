@@ -4,10 +4,6 @@ use super::model::{Model, Token};
 use super::template::{Content, Message, Piece, Role};
 use super::{EngineError, Preamble, Request, ToolCall};
 
-/// Longest text in bytes, system prompt included: 1 MiB is several times what Gemma 4's longest
-/// context holds, and takes a fraction of a second to tokenise.
-const LONGEST_TEXT: usize = 1 << 20;
-
 /// The tokens around the sound of a spoken turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Around {
@@ -17,12 +13,18 @@ pub(super) struct Around {
     pub after: Vec<Token>,
 }
 
+/// Whether somebody still waits for the answer. A long text takes a while to be tokenised.
+pub(super) type Wanted<'a> = &'a dyn Fn() -> bool;
+
 /// The tokens of a typed request.
 ///
 /// # Errors
-/// When there is nothing to answer, or the template refuses.
-pub(super) fn typed(model: &Model, request: &Request) -> Result<Vec<Token>, EngineError> {
-    check_length(request)?;
+/// When there is nothing to answer, the template refuses, or the answer is not wanted any more.
+pub(super) fn typed(
+    model: &Model,
+    request: &Request,
+    is_wanted: Wanted<'_>,
+) -> Result<Vec<Token>, EngineError> {
     if request.text.trim().is_empty() {
         return Err(EngineError::EmptyPrompt);
     }
@@ -32,7 +34,7 @@ pub(super) fn typed(model: &Model, request: &Request) -> Result<Vec<Token>, Engi
             "it asks for sound nobody gave".into(),
         ));
     }
-    match tokenise(model, &pieces, true) {
+    match tokenise(model, &pieces, true, is_wanted)? {
         tokens if tokens.is_empty() => Err(EngineError::Template("it writes nothing".into())),
         tokens => Ok(tokens),
     }
@@ -41,9 +43,12 @@ pub(super) fn typed(model: &Model, request: &Request) -> Result<Vec<Token>, Engi
 /// The tokens around the sound of a request.
 ///
 /// # Errors
-/// When the template refuses or has no place for sound.
-pub(super) fn around_sound(model: &Model, request: &Request) -> Result<Around, EngineError> {
-    check_length(request)?;
+/// When the template refuses or has no place for sound, or the answer is not wanted any more.
+pub(super) fn around_sound(
+    model: &Model,
+    request: &Request,
+    is_wanted: Wanted<'_>,
+) -> Result<Around, EngineError> {
     let pieces = render(model, request, true)?;
     let mut parts = pieces.split(|piece| *piece == Piece::Audio);
     let (Some(before), Some(after), None) = (parts.next(), parts.next(), parts.next()) else {
@@ -51,11 +56,11 @@ pub(super) fn around_sound(model: &Model, request: &Request) -> Result<Around, E
             "its chat template has no place for sound".into(),
         ));
     };
-    let mut before = tokenise(model, before, true);
+    let mut before = tokenise(model, before, true, is_wanted)?;
     let [end, begin] = marks(model);
     before.extend(begin);
     let mut all_after = end;
-    all_after.extend(tokenise(model, after, false));
+    all_after.extend(tokenise(model, after, false, is_wanted)?);
     Ok(Around {
         before,
         after: all_after,
@@ -77,7 +82,7 @@ pub(super) fn prefix(model: &Model, preamble: &Preamble) -> Result<Vec<Token>, E
         .iter()
         .rposition(|piece| matches!(piece, Piece::Said(_)));
     pieces.truncate(words.unwrap_or(0));
-    Ok(tokenise(model, &pieces, true))
+    tokenise(model, &pieces, true, &|| true)
 }
 
 /// How many tokens at the start are the same.
@@ -91,14 +96,12 @@ fn marks(model: &Model) -> [Vec<Token>; 2] {
     ["<audio|>", "<|audio>"].map(|mark| model.tokenise_template(mark))
 }
 
-fn check_length(request: &Request) -> Result<(), EngineError> {
-    match request.text.len() + request.preamble.system.len() {
-        bytes if bytes > LONGEST_TEXT => Err(EngineError::TextTooLong { bytes }),
-        _ => Ok(()),
-    }
-}
-
-fn tokenise(model: &Model, pieces: &[Piece], is_start: bool) -> Vec<Token> {
+fn tokenise(
+    model: &Model,
+    pieces: &[Piece],
+    is_start: bool,
+    is_wanted: Wanted<'_>,
+) -> Result<Vec<Token>, EngineError> {
     let bos = model.bos().filter(|_| is_start);
     let mut tokens: Vec<_> = bos
         .filter(|bos| !starts_with(model, pieces, *bos))
@@ -107,11 +110,14 @@ fn tokenise(model: &Model, pieces: &[Piece], is_start: bool) -> Vec<Token> {
     for piece in pieces {
         match piece {
             Piece::Template(text) => tokens.extend(model.tokenise_template(text)),
-            Piece::Said(text) => tokens.extend(model.tokenise_said(text)),
+            Piece::Said(text) => {
+                let said = model.tokenise_while(text, is_wanted);
+                tokens.extend(said.ok_or(EngineError::Cancelled)?);
+            }
             Piece::Audio => {}
         }
     }
-    tokens
+    Ok(tokens)
 }
 
 fn render(model: &Model, request: &Request, sound: bool) -> Result<Vec<Piece>, EngineError> {

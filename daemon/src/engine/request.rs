@@ -1,14 +1,11 @@
-//! What is asked of the engine, and what comes back.
+//! What is asked of the engine.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
-use gemmad_api::Stats;
-use tokio::sync::mpsc::UnboundedReceiver;
-
-use super::{Clip, EngineError, Grammar, Piece};
+use super::{Clip, Grammar};
 use crate::config::{self, Fraction, Temperature};
 
 /// Who is served first when both wait.
@@ -168,105 +165,6 @@ impl Request {
         Self {
             heard: Some(at),
             ..self
-        }
-    }
-}
-
-/// What an answer yields.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// The next piece of text.
-    Text(Piece),
-    /// The end.
-    Done(Stats),
-    /// It failed; what came before stands.
-    Failed(EngineError),
-}
-
-/// An answer as it grows. Dropping it cancels the request.
-#[derive(Debug)]
-pub struct Answer {
-    /// Number of the request.
-    pub id: u64,
-    events: UnboundedReceiver<Event>,
-    /// Events that were looked at before anybody asked for them.
-    foreseen: VecDeque<Event>,
-}
-
-impl Answer {
-    pub(super) fn new(id: u64, events: UnboundedReceiver<Event>) -> Self {
-        Self {
-            id,
-            events,
-            foreseen: VecDeque::new(),
-        }
-    }
-
-    /// The next event. After [`Event::Done`] or [`Event::Failed`] there is none worth waiting for.
-    pub async fn next(&mut self) -> Event {
-        match self.foreseen.pop_front() {
-            Some(event) => event,
-            None => self.receive().await,
-        }
-    }
-
-    async fn receive(&mut self) -> Event {
-        // A channel closed without an end means that the engine thread is gone.
-        let event = self.events.recv().await;
-        event.unwrap_or(Event::Failed(EngineError::Stopping))
-    }
-
-    /// Waits for the end without taking anything: the whole text, or nothing of one that fails. May be
-    /// given up and begun again.
-    pub async fn foresee(&mut self) -> Option<String> {
-        loop {
-            match self.foreseen.back() {
-                Some(Event::Done(_)) => {
-                    let pieces = self.foreseen.iter().filter_map(|event| match event {
-                        Event::Text(piece) => Some(piece.text.as_str()),
-                        Event::Done(_) | Event::Failed(_) => None,
-                    });
-                    return Some(pieces.collect());
-                }
-                Some(Event::Failed(_)) => return None,
-                _ => {
-                    let event = self.receive().await;
-                    self.foreseen.push_back(event);
-                }
-            }
-        }
-    }
-
-    /// Waits for the end; the whole text and its statistics.
-    ///
-    /// # Errors
-    /// When the request fails.
-    pub async fn text(self) -> Result<(String, Stats), EngineError> {
-        self.follow(|_| {}).await
-    }
-
-    /// The same, and shows `watch` the text so far whenever it has grown.
-    ///
-    /// # Errors
-    /// When the request fails.
-    pub async fn follow(
-        mut self,
-        mut watch: impl FnMut(&str),
-    ) -> Result<(String, Stats), EngineError> {
-        let mut text = String::new();
-        loop {
-            match self.next().await {
-                Event::Text(piece) => {
-                    text.push_str(&piece.text);
-                    watch(&text);
-                }
-                Event::Done(stats) => return Ok((text, stats)),
-                // What there is of an answer that ought to have been more is told with the reason.
-                Event::Failed(EngineError::Incomplete { .. }) => {
-                    return Err(EngineError::Incomplete { text });
-                }
-                Event::Failed(error) => return Err(error),
-            }
         }
     }
 }

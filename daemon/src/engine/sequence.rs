@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gemmad_api::{Finish, Stats};
-use tokio::sync::mpsc::UnboundedSender;
 
-use super::cells::Block;
+use super::answer::Outlet;
+use super::cells::{Block, Holding};
 use super::context::{Row, SequenceId};
 use super::grammar::Guide;
 use super::model::{Model, Token};
 use super::places::Place;
 use super::sampler::{Candidates, Choice, Sampler};
 use super::text::Text;
-use super::{EngineError, Event, Priority, Sampling};
+use super::{EngineError, Event, Priority, Sampling, Withheld};
 
 /// A request, prepared, on its way to the engine thread.
 #[derive(Debug)]
@@ -33,26 +33,28 @@ pub(super) struct Job {
     pub priority: Priority,
     pub heard: Option<Instant>,
     pub arrived: Instant,
-    pub events: UnboundedSender<Event>,
+    /// Dropped before the outlet: when an answer has ended, its place is free.
     pub place: Arc<Place>,
+    pub outlet: Outlet,
 }
 
 impl Job {
     /// Whether nobody waits for the answer any more.
     pub(super) fn is_orphan(&self) -> bool {
-        self.events.is_closed()
+        self.outlet.is_closed()
     }
 
-    /// Gives the place back and sends the last event, in this order, so that whoever receives it can
-    /// ask again at once.
+    /// Gives the place back and writes the end, in this order, so that who reads it can ask again at once.
     pub(super) fn end(self, event: Event) {
         drop(self.place);
-        let _ = self.events.send(event);
+        self.outlet.end(event);
     }
 
-    /// Sends the failure of the answer.
+    /// Ends the answer with a failure.
     pub(super) fn fail(self, error: EngineError) {
-        log::error!(request = self.id; "{error}");
+        if error != EngineError::Stopping {
+            log::error!(request = self.id; "{error}");
+        }
         self.end(Event::Failed(error));
     }
 }
@@ -87,6 +89,17 @@ pub(super) struct Effort {
     pub before: (Duration, Duration),
 }
 
+/// The cells that a sequence begins with.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// Those of the rows that it shares with others.
+    pub shared: Vec<Rc<Block>>,
+    /// Its own.
+    pub own: Rc<Block>,
+    /// How many of these are free for rows after those in its base.
+    pub room: usize,
+}
+
 /// What a sequence feeds the model next.
 pub(super) enum Next<'a> {
     /// Tokens whose logits nobody wants: of the prompt all but the last, and of the answer those after which
@@ -104,8 +117,12 @@ pub(super) struct Sequence {
     pub job: Job,
     /// Rows in the KV cache, shared ones included; the next row's position.
     rows: usize,
-    /// Cells that hold them and will hold the rest.
-    _cells: Vec<Rc<Block>>,
+    /// Rows that fit into its cells.
+    end: usize,
+    /// Cells of the rows that it shares with others.
+    _shared: Vec<Rc<Block>>,
+    /// Its own cells: those it began with, then what it has borrowed.
+    own: Vec<Rc<Block>>,
     /// What the model has to read: the prompt at first, then what was added to the answer.
     ahead: Vec<Token>,
     /// How many of these are in the KV cache.
@@ -119,8 +136,8 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    /// Gives `job` a sequence that begins with `base`, and cells for all it may need.
-    pub(super) fn new(id: SequenceId, mut job: Job, base: &Base, cells: Vec<Rc<Block>>) -> Self {
+    /// Gives `job` a sequence that begins with `base`, and cells.
+    pub(super) fn new(id: SequenceId, mut job: Job, base: &Base, held: Held) -> Self {
         let rows = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
         let Effort {
             encode,
@@ -151,7 +168,9 @@ impl Sequence {
         Self {
             id,
             rows: base.rows,
-            _cells: cells,
+            end: base.rows + held.room,
+            _shared: held.shared,
+            own: vec![held.own],
             ahead: std::mem::take(&mut job.prompt),
             read: 0,
             sampler: Sampler::new(&job.sampling),
@@ -170,6 +189,26 @@ impl Sequence {
         self
     }
 
+    /// Cells it lacks for what it reads next and the token after that.
+    pub(super) fn lacking(&self) -> usize {
+        (self.rows + self.ahead.len() - self.read + 1).saturating_sub(self.end)
+    }
+
+    /// Takes more cells.
+    pub(super) fn borrow(&mut self, block: Rc<Block>) {
+        self.end += block.size();
+        self.own.push(block);
+    }
+
+    /// How many cells are only its own.
+    pub(super) fn holding(&self) -> Holding {
+        let size = |block: &Rc<Block>| block.size();
+        Holding {
+            own: self.own.iter().map(size).sum(),
+            first: self.own.first().map_or(0, size),
+        }
+    }
+
     /// What it feeds the model next.
     pub(super) fn next(&self) -> Next<'_> {
         match &self.ahead[self.read..] {
@@ -181,15 +220,14 @@ impl Sequence {
         }
     }
 
-    /// The rows of a batch for up to `budget` of its next tokens.
+    /// The rows of a batch for at most `budget` of its next tokens.
     pub(super) fn token_rows(&self, budget: usize) -> Vec<Row> {
-        match self.next() {
-            Next::Token(token) => Row::of(&[token], self.rows, self.id, true),
-            Next::Prompt(tokens) => {
-                let tokens = &tokens[..tokens.len().min(budget)];
-                Row::of(tokens, self.rows, self.id, false)
-            }
-        }
+        let (tokens, wants_logits) = match self.next() {
+            Next::Token(token) => (&[token][..], true),
+            Next::Prompt(tokens) => (tokens, false),
+        };
+        let tokens = &tokens[..tokens.len().min(budget)];
+        Row::of(tokens, self.rows, self.id, wants_logits)
     }
 
     /// Notes that `rows` rows went into the KV cache in a batch that took `time`.
@@ -264,7 +302,7 @@ impl Sequence {
             self.stats.output_tokens += 1;
             self.stats.forced_tokens += u32::from(nth >= chosen);
             if let Some(piece) = self.text.push(model, *token) {
-                self.send(Event::Text(piece));
+                self.job.outlet.write(piece);
             }
         }
         let guide = self.job.guide.as_ref();
@@ -277,17 +315,17 @@ impl Sequence {
     /// Sends the end of the answer.
     pub(super) fn finish(mut self, finish: Finish) {
         if let Some(piece) = self.text.finish() {
-            self.send(Event::Text(piece));
+            self.job.outlet.write(piece);
         }
         if finish == Finish::Length
             && let Some(guide) = &mut self.job.guide
             && (self.is_cut || !guide.may_end())
         {
             log::info!(request = self.stats.request; "an answer was cut off before it was complete");
-            let text = String::new();
+            let so_far = Withheld::default();
             return self
                 .job
-                .end(Event::Failed(EngineError::Incomplete { text }));
+                .end(Event::Failed(EngineError::Incomplete { so_far }));
         }
         self.stats.finish = finish;
         self.stats.thought_tokens = self.text.thought();
@@ -309,11 +347,6 @@ impl Sequence {
             "answered"
         );
         self.job.end(Event::Done(self.stats));
-    }
-
-    /// Whether anybody still listens shows in [`Job::is_orphan`].
-    fn send(&self, event: Event) {
-        let _ = self.job.events.send(event);
     }
 
     fn note_first_token(&mut self) {

@@ -17,6 +17,7 @@ use llama_cpp_sys_2 as sys;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::cpu::Cpu;
+use super::stop::Stop;
 
 /// A pool of threads.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(super) struct Threads {
     cpu: &'static Cpu,
     pool: NonNull<sys::ggml_threadpool>,
     crowd: Mutex<Crowd>,
+    stop: Stop,
 }
 
 // SAFETY: a pool is tied to no thread; ggml guards its own state.
@@ -33,11 +35,11 @@ unsafe impl Send for Threads {}
 unsafe impl Sync for Threads {}
 
 impl Threads {
-    /// Starts a pool that computes with `count` threads, the one that asks included.
+    /// Starts a pool that computes with `count` threads, the one that asks included, until `stop` is said.
     ///
     /// # Errors
     /// When the system has no threads to give.
-    pub(super) fn start(count: i32) -> Result<Arc<Self>, String> {
+    pub(super) fn start(count: i32, stop: Stop) -> Result<Arc<Self>, String> {
         let cpu = Cpu::get()?;
         // SAFETY: plain default values; `poll` 0: workers wait for work asleep.
         let pool = unsafe {
@@ -47,7 +49,23 @@ impl Threads {
         };
         let pool = NonNull::new(pool).ok_or("no threads could be started")?;
         let crowd = Mutex::new(Crowd::new(count));
-        Ok(Arc::new(Self { cpu, pool, crowd }))
+        Ok(Arc::new(Self {
+            cpu,
+            pool,
+            crowd,
+            stop,
+        }))
+    }
+
+    /// A pool of `count` threads that nobody stops.
+    #[cfg(test)]
+    pub(super) fn of(count: i32) -> Arc<Self> {
+        Self::start(count, Stop::default()).unwrap()
+    }
+
+    /// When what is computed with them is to end.
+    pub(super) fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// The CPU they run on.

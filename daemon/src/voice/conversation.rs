@@ -104,7 +104,7 @@ impl Conversation {
                 }
                 Some(Speech::Paused(at)) => {
                     if self.speculates(&turn) {
-                        answers = Some(self.ask(&turn, grammar.clone(), at)?);
+                        answers = Some(self.ask(&turn, grammar.clone(), at).await?);
                         is_understood = false;
                     }
                 }
@@ -116,7 +116,7 @@ impl Conversation {
                     }
                     let answers = match answers {
                         Some(answers) => answers,
-                        None => self.ask(&turn, grammar, at)?,
+                        None => self.ask(&turn, grammar, at).await?,
                     };
                     return Ok(Some((turn, answers)));
                 }
@@ -153,7 +153,7 @@ impl Conversation {
         }
     }
 
-    fn ask(
+    async fn ask(
         &self,
         turn: &Turn,
         grammar: Option<Grammar>,
@@ -174,7 +174,7 @@ impl Conversation {
         if voice.transcript || self.commands.awaits_consent() {
             requests.push(Request::transcript(transcribe, &transcribe.language).heard(at));
         }
-        let mut answers = turn.ask(&requests)?.into_iter();
+        let mut answers = turn.ask(requests).await?.into_iter();
         let reply = answers.next().ok_or(EngineError::Stopping)?;
         let transcript = answers.next();
         Ok(Answers { reply, transcript })
@@ -308,7 +308,8 @@ impl Conversation {
     ) -> Result<String, EngineError> {
         let question = force.question(&self.config.answer, String::new());
         let request = dialogue.request(question).await?;
-        let answer = turn.ask(&[request])?.pop().ok_or(EngineError::Stopping)?;
+        let answers = turn.ask([request]).await;
+        let answer = answers?.pop().ok_or(EngineError::Stopping)?;
         answer.text().await.map(|(text, _)| text)
     }
 

@@ -1,10 +1,11 @@
 //! Answers that are held to a form: a JSON Schema, or the commands of a catalogue.
 
 use std::path::Path;
+use std::time::Instant;
 
 use gemmad::commands::{Catalogue, Outcome};
 use gemmad::config::{Config, Temperature};
-use gemmad::engine::{Engine, EngineError, Form, Grammar, Request};
+use gemmad::engine::{Engine, EngineError, Form, Grammar, Request, SchemaError};
 use gemmad_api::{Finish, Stats};
 use gemmad_testbed::{nano, speech};
 use serde_json::{Value, json};
@@ -76,7 +77,7 @@ async fn what_was_said_is_answered_in_a_form_too() {
         ask(&config, "", &grammar),
         Request::transcript(&config.transcribe, "English"),
     ];
-    let [reply, transcript]: [_; 2] = turn.ask(&requests).unwrap().try_into().unwrap();
+    let [reply, transcript]: [_; 2] = turn.ask(requests).await.unwrap().try_into().unwrap();
     let (text, stats) = reply.text().await.unwrap();
     assert_is_light(&text, &stats);
     assert_eq!(transcript.text().await.unwrap().0, nano::TRANSCRIPT);
@@ -92,30 +93,144 @@ async fn an_answer_that_is_cut_off_before_it_is_complete_fails_with_what_there_i
         request.max_tokens = most;
         let answer = engine.submit(request).await.unwrap();
         let error = answer.text().await.unwrap_err();
-        let EngineError::Incomplete { text } = error else {
+        let EngineError::Incomplete { so_far } = &error else {
             panic!("{error:?}")
         };
+        let text = so_far.reveal();
+        assert!(!format!("{error} {error:?}").contains(text), "{error}");
         assert!(text.starts_with('{') && !text.ends_with('}'), "{text}");
     }
 }
 
-#[tokio::test]
-async fn a_schema_that_nothing_fits_is_refused_before_it_is_asked_with() {
-    let engine = started(&nano());
-    for schema in [
-        json!(true),
-        json!({"type": "colour"}),
-        json!({"type": "integer", "minimum": 5, "maximum": 4}),
-        json!({"$ref": "#/definitions/none"}),
-        json!({"$ref": "https://example.org/schema.json"}),
-        json!({"type": "string", "pattern": "("}),
-        // No grammar can see to it, whatever the schema says about how it is to be compiled.
-        json!({"type": "array", "uniqueItems": true, "x-guidance": {"lenient": true}}),
-        json!({"enum": ["x".repeat(1 << 18)]}),
-    ] {
-        let refused = engine.grammar(Form::Json(schema.clone())).await;
-        assert!(matches!(refused, Err(EngineError::Grammar(_))), "{schema}");
+/// What a schema is refused with.
+async fn refused(engine: &Engine, schema: Value) -> SchemaError {
+    match engine.grammar(Form::Json(schema.clone())).await {
+        Err(EngineError::Schema(error)) => error,
+        other => panic!("{schema}: {other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_schema_that_cannot_be_followed_is_refused_in_words_that_name_keyword_and_place() {
+    let engine = started(&nano());
+    for (schema, words) in [
+        (json!(true), "the schema at # has to be an object"),
+        (
+            json!({"type": "colour"}),
+            "type at # is none of JSON's types",
+        ),
+        (
+            json!({"type": "integer", "minimum": 5, "maximum": 4}),
+            "minimum at # is 5, more than maximum",
+        ),
+        (
+            json!({"$ref": "#/definitions/none"}),
+            "$ref at # names a place",
+        ),
+        (
+            json!({"$ref": "https://example.org/schema.json"}),
+            "$ref at # leads out of the schema",
+        ),
+        (
+            json!({"type": "string", "pattern": "a\n\n("}),
+            "pattern at # is wrong at character 4: unclosed group",
+        ),
+        // No grammar can see to it, whatever the schema says about how it is to be compiled.
+        (
+            json!({"type": "array", "uniqueItems": true, "x-guidance": {"lenient": true}}),
+            "uniqueItems at # is more than an answer can be held to",
+        ),
+        (
+            json!({"properties": {"a": {"oneOf": [{"type": "string"}, {"minLength": 2}]}}}),
+            "oneOf at #/properties/a has options of which more than one may fit; use anyOf",
+        ),
+        (
+            json!({"patternProperties": {"^a": {"type": "string"}, "b$": {"type": "null"}}}),
+            "patternProperties at # has patterns that may fit the same name",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {}}, "minProperties": 1}),
+            "minProperties at # counts properties that are not required",
+        ),
+        (
+            json!({"type": "string", "pattern": "^a(?=b)"}),
+            "look-around",
+        ),
+        (
+            json!({"const": 1, "type": "string"}),
+            "no JSON fits the schema",
+        ),
+        // A message of the compiler's is cut inside this character.
+        (
+            json!({"type": format!("{}é", "x".repeat(98))}),
+            "type at # is none",
+        ),
+        (
+            json!({"minLength": format!("{}é", "x".repeat(98))}),
+            "minLength at #",
+        ),
+        (json!({"anyOf": [{"enum": []}]}), "enum at #/anyOf/0"),
+    ] {
+        let told = refused(&engine, schema.clone()).await.to_string();
+        assert!(told.contains(words), "{schema}: {told}");
+        for inside in [
+            "panic",
+            "regex parse",
+            "coerce",
+            "NoExtension",
+            "byte index",
+            "llguidance",
+            "f64",
+        ] {
+            assert!(!told.contains(inside), "{schema}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_schema_within_the_limits_ends_the_daemon_or_keeps_it_for_long() {
+    let engine = started(&nano());
+    // As many links as 64 KiB of text have.
+    let link = |nth| json!({"$ref": format!("#/d{}", nth + 1)});
+    let mut links: serde_json::Map<_, _> = (0..3000)
+        .map(|nth| (format!("d{nth}"), link(nth)))
+        .collect();
+    links.insert("d3000".into(), json!({"type": "array"}));
+    links.insert("$ref".into(), json!("#/d0"));
+    let deep = (0..60).fold(
+        json!({}),
+        |inner, _| json!({"items": inner, "minItems": 60000}),
+    );
+    let all_of = (0..7).fold(
+        json!({}),
+        |inner, _| json!({"allOf": [inner, inner, inner]}),
+    );
+    for schema in [
+        Value::Object(links),
+        deep,
+        all_of,
+        json!({"enum": (0..8000).collect::<Vec<_>>()}),
+        json!({"oneOf": (0..3000).map(|it| json!({"const": it.to_string()})).collect::<Vec<_>>()}),
+        json!({"type": "array", "minItems": 65_536, "items": {"maxLength": 65_536}}),
+        json!({"type": "string", "pattern": "((a{1,1000}){1,1000}){1,1000}"}),
+        json!({"type": "string", "pattern": "(.*a.{400}b){20}"}),
+        json!({"multipleOf": 1e-300}),
+        json!({"multipleOf": 1e300, "minimum": -1e308, "maximum": 1e308}),
+        json!({"type": "integer", "minimum": -9_007_199_254_740_993_i64}),
+        json!({"patternProperties": (0..60).map(|it| (format!("^a.*{it}"), json!({}))).collect::<Value>()}),
+    ] {
+        let form = Form::schema(&schema.to_string()).unwrap();
+        let started = Instant::now();
+        let compiled = engine.grammar(form).await;
+        let told = compiled.map_or_else(|error| error.to_string(), |_| "compiled".into());
+        println!("{:?} {told}: {:.60}", started.elapsed(), schema.to_string());
+        assert!(
+            started.elapsed().as_secs() < 20,
+            "{:.80}",
+            schema.to_string()
+        );
+    }
+    assert!(engine.grammar(Form::Json(light())).await.is_ok());
 }
 
 /// The grammar of the commands of `catalogue`.

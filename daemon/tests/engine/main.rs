@@ -1,5 +1,6 @@
 //! The engine on its own: real model, real llama.cpp, real speech, no bus and no sound card.
 
+mod cells;
 mod forms;
 mod requests;
 mod turns;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use gemmad::config::{Bounded, Config};
-use gemmad::engine::{Clip, EngineError, Event, Phase, Request};
+use gemmad::engine::{Clip, Engine, EngineError, Event, Form, Phase, Request, SchemaError};
 use gemmad_api::Finish;
 use gemmad_testbed::{nano, speech};
 
@@ -115,7 +115,7 @@ async fn a_spoken_turn_goes_before_a_long_answer_and_questions_keep_their_order(
     let turn = engine.listen("").await.unwrap();
     turn.push(speech::say(nano::COMMAND, "en-us").unwrap());
     let spoken = Request::reply(&config.answer).heard(Instant::now());
-    let spoken = turn.ask(&[spoken]).unwrap().remove(0);
+    let spoken = turn.ask([spoken]).await.unwrap().remove(0);
     drop(turn);
     let (text, stats) = spoken.text().await.unwrap();
     assert_eq!(text, nano::ANSWER);
@@ -199,9 +199,6 @@ async fn what_cannot_be_answered_is_refused_by_name() {
         refused(ask(&config, " \n\t ")).await,
         EngineError::EmptyPrompt
     );
-    let bytes = 2 << 20;
-    let book = ask(&config, &"a".repeat(bytes));
-    assert_eq!(refused(book).await, EngineError::TextTooLong { bytes });
     let endless = ask(&config, &"many words ".repeat(1000));
     assert!(matches!(
         refused(endless).await,
@@ -219,6 +216,30 @@ async fn what_cannot_be_answered_is_refused_by_name() {
         Err(EngineError::Deaf(_))
     ));
     assert!(matches!(deaf.listen("").await, Err(EngineError::Deaf(_))));
+}
+
+#[tokio::test]
+async fn a_text_that_never_fits_is_refused_before_the_model_is_loaded() {
+    let mut config = nano();
+    config.engine.context = Bounded::new(512).unwrap();
+    // Nobody has it load.
+    let engine = Engine::start(&config).unwrap();
+    let (most, bytes) = (512 * 32, 30 << 20);
+    let long = "a".repeat(bytes);
+    let refused = engine.submit(ask(&config, &long)).await.unwrap_err();
+    let what = "prompt";
+    assert_eq!(refused, EngineError::TextTooLong { what, bytes, most });
+    let mut request = ask(&config, "hello");
+    request.preamble.system.clone_from(&long);
+    let refused = engine.submit(request).await.unwrap_err();
+    let what = "system prompt";
+    assert_eq!(refused, EngineError::TextTooLong { what, bytes, most });
+    assert!(engine.listen(long.as_str()).await.is_err());
+    assert!(matches!(
+        Form::schema(&long),
+        Err(EngineError::Schema(SchemaError::TooLong { .. }))
+    ));
+    engine.stop().await;
 }
 
 #[tokio::test]
@@ -253,6 +274,9 @@ async fn a_model_that_cannot_be_loaded_says_why() {
         std::fs::write(&path, bytes).unwrap();
         path
     };
+    // Nobody ever writes to it.
+    let pipe = folder.path().join("pipe.gguf");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
     let cases = [
         (folder.path().join("missing.gguf"), "No such file"),
         (write("empty.gguf", b""), "is not a GGUF file"),
@@ -269,7 +293,9 @@ async fn a_model_that_cannot_be_loaded_says_why() {
             nano().model.mmproj,
             "[model] text needs a Gemma 4 text model",
         ),
-        (folder.path().to_path_buf(), "directory"),
+        (folder.path().to_path_buf(), "is a directory"),
+        (pipe, "is a pipe"),
+        ("/dev/zero".into(), "is a device"),
     ];
     for (path, reason) in cases {
         let mut config = nano();
@@ -317,6 +343,22 @@ async fn a_projector_that_does_not_fit_says_why() {
         };
         assert!(why.contains(reason), "{}: {why}", path.display());
     }
+}
+
+#[tokio::test]
+async fn stopping_ends_loading_and_what_is_being_computed() {
+    let mut config = nano();
+    config.engine.context = Bounded::new(8192).unwrap();
+    config.engine.batch = Bounded::new(4096).unwrap();
+    config.answer.system = "word ".repeat(6000);
+    let engine = started(&config);
+    let mut phase = engine.phase();
+    // All weights are there, and one batch of thousands of rows is computed.
+    let loaded = phase.wait_for(|phase| matches!(phase, Phase::Loading(100)));
+    loaded.await.unwrap();
+    let asked = Instant::now();
+    engine.stop().await;
+    assert!(asked.elapsed().as_millis() < 500, "{:?}", asked.elapsed());
 }
 
 #[tokio::test]

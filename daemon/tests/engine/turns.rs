@@ -41,7 +41,7 @@ async fn texts(answers: Vec<Answer>) -> Vec<(String, Stats)> {
 async fn spoken(engine: &Engine, config: &Config, sound: &[f32]) -> Vec<(String, Stats)> {
     let turn = engine.listen(config.answer.system.as_str()).await.unwrap();
     push(&turn, sound);
-    let answers = turn.ask(&questions(config)).unwrap();
+    let answers = turn.ask(questions(config)).await.unwrap();
     drop(turn);
     texts(answers).await
 }
@@ -119,7 +119,7 @@ async fn sound_is_in_the_cache_before_anybody_asks() {
         health.backlog_ms < 480 && health.cells_used > before.cells_used + 36
     });
     assert_eq!(heard.await.active, 0);
-    let answers = texts(turn.ask(&questions(&config)).unwrap()).await;
+    let answers = texts(turn.ask(questions(&config)).await.unwrap()).await;
     let backlog = answers[0].1.backlog_ms.unwrap();
     assert!(backlog < 560.0, "{backlog} ms were left to the end");
 }
@@ -162,7 +162,7 @@ async fn an_answer_begun_too_early_is_dropped_and_the_turn_goes_on_as_if_nothing
     for piece in sound.chunks(9000) {
         push(&turn, piece);
         // Each one replaces the one before, which may be waiting, reading or generating.
-        begun = turn.ask(&questions(&config)).unwrap();
+        begun = turn.ask(questions(&config)).await.unwrap();
         if begun.len() % 2 == 0 {
             begun[0].next().await;
         }
@@ -171,9 +171,9 @@ async fn an_answer_begun_too_early_is_dropped_and_the_turn_goes_on_as_if_nothing
     drop(begun);
     let turn = engine.listen("").await.unwrap();
     push(&turn, &sound[..30_000]);
-    drop(turn.ask(&questions(&config)).unwrap());
+    drop(turn.ask(questions(&config)).await.unwrap());
     push(&turn, &sound[30_000..]);
-    let answers = texts(turn.ask(&questions(&config)).unwrap()).await;
+    let answers = texts(turn.ask(questions(&config)).await.unwrap()).await;
     assert_eq!(answers[0].0, whole[0]);
     assert_eq!(answers[1].0, whole[1]);
     drop(turn);
@@ -187,7 +187,7 @@ async fn the_answer_is_there_when_the_end_is_confirmed() {
     let engine = started(&config);
     let turn = engine.listen("").await.unwrap();
     push(&turn, &say(nano::COMMAND));
-    let mut answers = turn.ask(&questions(&config)).unwrap();
+    let mut answers = turn.ask(questions(&config)).await.unwrap();
     // The person may still go on; the answer does not wait for that.
     assert!(matches!(answers[0].next().await, Event::Text(_)));
     drop(turn);
@@ -222,7 +222,7 @@ async fn a_turn_longer_than_the_context_fails_by_name_and_the_next_is_answered()
     let sentence = say(nano::COMMAND);
     let turn = engine.listen("").await.unwrap();
     push(&turn, &sentence.repeat(10));
-    let answers = turn.ask(&questions(&config)).unwrap();
+    let answers = turn.ask(questions(&config)).await.unwrap();
     drop(turn);
     for answer in answers {
         let failed = answer.text().await.unwrap_err();

@@ -15,6 +15,7 @@ use super::mel::{BANDS, Floor, LogMel, Tables};
 use super::waveform::{FRAME, Waveform};
 use super::weights::{Linear, Precision, Reader, Weights};
 use crate::engine::gguf::{Header, Kind};
+use crate::engine::stop::Stop;
 use crate::engine::threads::Threads;
 use crate::engine::{EngineError, LoadError, backend};
 
@@ -108,7 +109,7 @@ impl Encoder {
         if options.gpu
             && let Some(gpu) = Device::gpu()
         {
-            match Self::load_on(gpu, path, width, options) {
+            match Self::load_on(gpu, path, width, options, threads.stop()) {
                 Ok(encoder) => return Ok(encoder),
                 Err(why) => log::warn!("the audio encoder stays on the CPU: {why}"),
             }
@@ -117,7 +118,7 @@ impl Encoder {
             doing: "preparing the CPU for the audio encoder",
             why,
         })?;
-        Self::load_on(cpu, path, width, options)
+        Self::load_on(cpu, path, width, options, threads.stop())
     }
 
     fn load_on(
@@ -125,6 +126,7 @@ impl Encoder {
         path: &Path,
         width: usize,
         options: Options,
+        stop: &Stop,
     ) -> Result<Arc<Self>, LoadError> {
         let header = Header::open(path, Kind::Projector)?;
         backend::take_errors();
@@ -149,8 +151,8 @@ impl Encoder {
             .string("clip.audio.projector_type")
             .or_else(|| header.string("clip.projector_type"));
         let kind = match kind {
-            Some("gemma4a") => Architecture::conformer(path, &header, options, &mut device),
-            Some("gemma4ua") => Architecture::projection(path, &device),
+            Some("gemma4a") => Architecture::conformer(path, &header, options, &mut device, stop),
+            Some("gemma4ua") => Architecture::projection(path, &device, stop),
             Some(other) => Err(format!("its audio encoder is {other}, not Gemma 4's")),
             None => Err("it has no audio encoder".into()),
         }
@@ -251,6 +253,7 @@ impl Architecture {
         header: &Header,
         options: Options,
         device: &mut Device,
+        stop: &Stop,
     ) -> Result<Self, String> {
         let size = |key: &str| {
             let value = header.u32(&format!("clip.audio.{key}"));
@@ -269,16 +272,16 @@ impl Architecture {
         if size("num_mel_bins")? as usize != BANDS || sizes.hidden % (2 * sizes.heads) != 0 {
             return Err("the sizes in its header are not a Gemma 4 encoder's".into());
         }
-        let reader = Reader::open(path, Conformer::tensors(layers), options.precision)?;
-        let relative = Reader::open(path, layers, Precision::Stored)?;
+        let reader = Reader::open(path, Conformer::tensors(layers), options.precision, stop)?;
+        let relative = Reader::open(path, layers, Precision::Stored, stop)?;
         Ok(Self::Conformer {
             conformer: Box::new(Conformer::load(reader, relative, sizes, device)?),
             mel: Tables::new(options.floor),
         })
     }
 
-    fn projection(path: &Path, device: &Device) -> Result<Self, String> {
-        let mut reader = Reader::open(path, 1, Precision::Stored)?;
+    fn projection(path: &Path, device: &Device, stop: &Stop) -> Result<Self, String> {
+        let mut reader = Reader::open(path, 1, Precision::Stored, stop)?;
         let name = "mm.a.input_projection";
         let [inputs, width, ..] = reader
             .shape(&format!("{name}.weight"))

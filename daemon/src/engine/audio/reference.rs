@@ -59,7 +59,7 @@ impl Both {
             repack: false,
             ..config::Model::default()
         };
-        let pool = Threads::start(threads).unwrap();
+        let pool = Threads::of(threads);
         let model = Model::load(&config, &pool, &mut |_| true).unwrap();
         let width = usize::try_from(model.llama().n_embd()).unwrap();
         let whole = Projector::load(mmproj, model.llama(), parameters(threads));
@@ -101,7 +101,7 @@ impl Both {
             precision: Precision::Q8,
             ..LLAMA_CPP
         };
-        let threads = Threads::start(1).unwrap();
+        let threads = Threads::of(1);
         Encoder::load(&self.mmproj, self.stream.width(), &threads, options).unwrap()
     }
 

@@ -10,6 +10,7 @@ use llama_cpp_sys_2 as sys;
 
 use super::directory::{Directory, Entry};
 use super::ggml::{Arena, Buffer, Device, Tensor};
+use crate::engine::stop::Stop;
 
 /// Range that a "clippable" linear layer keeps its input and its output in.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +55,7 @@ pub(super) struct Reader {
     arena: Arena,
     precision: Precision,
     wanted: Vec<(Tensor, Entry)>,
+    stop: Stop,
 }
 
 /// Loaded weights. Keeps every handle that its reader gave out valid.
@@ -65,17 +67,23 @@ pub(super) struct Weights {
 }
 
 impl Reader {
-    /// Opens a file to read at most `tensors` tensors of it.
+    /// Opens a file to read at most `tensors` tensors of it, until `stop` is said.
     ///
     /// # Errors
     /// Why it cannot be read.
-    pub(super) fn open(path: &Path, tensors: usize, precision: Precision) -> Result<Self, String> {
+    pub(super) fn open(
+        path: &Path,
+        tensors: usize,
+        precision: Precision,
+        stop: &Stop,
+    ) -> Result<Self, String> {
         Ok(Self {
             file: File::open(path).map_err(|error| error.to_string())?,
             directory: Directory::open(path)?,
             arena: Arena::new(tensors)?,
             precision,
             wanted: Vec::new(),
+            stop: stop.clone(),
         })
     }
 
@@ -183,11 +191,14 @@ impl Reader {
     /// Reads everything asked for onto `device`.
     ///
     /// # Errors
-    /// When there is no memory or the file ends early.
+    /// When there is no memory, the file ends early, or loading is to stop.
     pub(super) fn load(self, device: &Device) -> Result<Weights, String> {
         let buffer = device.place(&self.arena)?;
         let mut bytes = Vec::new();
         for (tensor, entry) in &self.wanted {
+            if self.stop.is_said() {
+                return Err("loading was stopped".into());
+            }
             bytes.resize(entry.bytes, 0);
             self.read(entry, &mut bytes)?;
             if tensor.kind() == entry.kind {

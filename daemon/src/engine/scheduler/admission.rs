@@ -1,21 +1,20 @@
 //! Who begins: questions and answers to what was spoken get a sequence and their cells here.
 //!
-//! What a question needs is set aside when it begins, for its prompt and its longest answer, so it never
-//! runs out under way. How long a person will speak nobody knows: a spoken turn takes cells as it
-//! grows, from a quarter that is kept from questions.
+//! Cells for the prompt and for a part of the answer are set aside when it begins; a long answer takes more as it
+//! grows (`cells`). How long a person will speak nobody knows: a spoken turn takes cells as it grows, from
+//! a quarter that is kept from questions.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Scheduler;
-use super::prefix::Shared;
-use crate::engine::cells::Block;
+use super::prefix::{Beginning, Shared};
+use crate::engine::cells::{Block, LEAST_ANSWER, Purse, answer_room};
 use crate::engine::context::SequenceId;
 use crate::engine::hearing::{Hearing, Lead, Recording};
-use crate::engine::sequence::{Base, Job, Sequence};
+use crate::engine::model::Token;
+use crate::engine::sequence::{Base, Held, Job, Sequence};
 use crate::engine::{EngineError, Priority};
-
-/// Fewest tokens of answer a request begins with when cells are short.
-const LEAST_ANSWER: usize = 64;
 
 /// A question that waits for cells and a sequence.
 pub(super) enum Waiting {
@@ -23,22 +22,22 @@ pub(super) enum Waiting {
     Recording(Recording),
 }
 
-/// Room for a question.
-struct Room {
-    /// What of its prompt is in the KV cache already.
-    shared: Shared,
-    /// Cells for the rest and the answer.
-    cells: Rc<Block>,
-    /// Most tokens of the answer.
-    answer: usize,
+/// Whether a question may begin.
+enum Room {
+    /// With this beginning and these cells.
+    Now(Shared, Rc<Block>),
+    /// Once this prefix is read, with which it begins.
+    AfterPrefix(SequenceId),
+    /// When another has ended.
+    Later,
+    /// When there are so many more cells; a place is free.
+    Lacking(usize),
 }
 
 /// A sequence with what an answer needs.
 struct Begun {
     id: SequenceId,
     cells: Rc<Block>,
-    /// Most tokens of the answer.
-    answer: usize,
     /// Tokens of its prompt that are in the KV cache.
     read: usize,
 }
@@ -52,29 +51,45 @@ impl Scheduler {
                 self.begin_answers(index);
             }
         }
-        while let Some(room) = self.queue.front().and_then(|first| self.room_for(first))
-            && let Some(id) = self.sequence()
-            && let Some(waiting) = self.queue.pop_front()
-        {
-            self.begin(waiting, id, room);
+        self.wanted = None;
+        while let Some(first) = self.queue.front() {
+            match self.room_for(first) {
+                Room::Now(shared, cells) => {
+                    let Some(id) = self.sequence() else { return };
+                    // There is one, as was just seen.
+                    let Some(waiting) = self.queue.pop_front() else {
+                        return;
+                    };
+                    self.begin(waiting, id, shared, cells);
+                }
+                Room::AfterPrefix(id) => {
+                    self.wanted = Some(id);
+                    return;
+                }
+                Room::Lacking(cells) if self.end_a_borrower(cells) => {}
+                Room::Lacking(_) if self.active.is_empty() && self.hearings.is_empty() => {
+                    self.refuse_first();
+                }
+                Room::Lacking(_) | Room::Later => return,
+            }
         }
-        self.refuse_hopeless();
     }
 
-    /// Fails the first question if there is no room for it although nobody has any.
-    fn refuse_hopeless(&mut self) {
-        let is_empty = self.active.is_empty() && self.hearings.is_empty();
-        if let Some(first) = self.queue.front().filter(|_| is_empty)
-            && self.room_for(first).is_none()
-            && let Some(waiting) = self.queue.pop_front()
-        {
-            self.finished += 1;
-            let error = EngineError::PromptTooLong {
-                rows: waiting.rows(),
-                capacity: self.capacity() - self.prefixes.cells(),
-            };
-            waiting.into_job().fail(error);
-        }
+    /// Fails the first question: there is no room for it although nobody has any.
+    fn refuse_first(&mut self) {
+        let Some(waiting) = self.queue.pop_front() else {
+            return;
+        };
+        self.finished += 1;
+        let shared = match self.prefixes.beginning(&waiting.first_tokens()) {
+            Beginning::Read(shared) => shared.rows,
+            Beginning::Unread(_) => 0,
+        };
+        let error = EngineError::PromptTooLong {
+            rows: waiting.rows(),
+            capacity: self.cells.free(Purse::Questions) + shared,
+        };
+        waiting.into_job().fail(error);
     }
 
     /// Lets the first answer to a hearing begin with its last rows, if there is room: what closes the turn
@@ -86,14 +101,13 @@ impl Scheduler {
         // A prompt has at least the token that opens the model's turn.
         let prompt = job.prompt[..job.prompt.len() - 1].to_vec();
         let request = job.id;
-        if let Some((cells, answer)) = self.cells_for(index)
+        if let Some(cells) = self.cells_for(index)
             && let Some(id) = self.sequence_for(index)
         {
             self.hearings[index].lead = Some(Lead {
                 request,
                 id,
                 cells,
-                answer,
                 prompt,
                 is_read: false,
             });
@@ -112,15 +126,14 @@ impl Scheduler {
             };
             let hearing = &mut self.hearings[index];
             let base = hearing.base.clone();
-            let mut held = hearing.cells.clone();
-            held.push(begun.cells);
+            let held = Held {
+                room: begun.cells.size() - hearing.used_of_reserved(),
+                shared: hearing.cells.clone(),
+                own: begun.cells,
+            };
             // There is at least one, as was just seen.
             let Some(job) = hearing.jobs().map(|jobs| jobs.remove(0)) else {
                 return;
-            };
-            let job = Job {
-                max_tokens: begun.answer,
-                ..job
             };
             let sequence = Sequence::new(begun.id, job, &base, held);
             self.active.push(sequence.having_read(begun.read));
@@ -139,7 +152,6 @@ impl Scheduler {
             return Some(Begun {
                 id: lead.id,
                 cells: lead.cells,
-                answer: lead.answer,
                 read: lead.prompt.len(),
             });
         }
@@ -153,27 +165,31 @@ impl Scheduler {
     /// A sequence and cells for the next answer about a complete hearing. `None` when there is no room now.
     fn follow(&mut self, index: usize) -> Option<Begun> {
         let rows = self.hearings[index].jobs()?.first()?.prompt.len();
-        let Some((cells, answer)) = self.cells_for(index) else {
+        let Some(cells) = self.cells_for(index) else {
             self.give_up_if_hopeless(index, rows);
             return None;
         };
         Some(Begun {
             id: self.sequence_for(index)?,
             cells,
-            answer,
             read: 0,
         })
     }
 
-    /// Cells for the next answer about a hearing, and most tokens it may have.
-    fn cells_for(&mut self, index: usize) -> Option<(Rc<Block>, usize)> {
+    /// Cells for the next answer about a hearing.
+    fn cells_for(&mut self, index: usize) -> Option<Rc<Block>> {
         let hearing = &mut self.hearings[index];
-        let reserved = hearing.reserved.clone();
+        if let Some(reserved) = &hearing.reserved {
+            return Some(Rc::clone(reserved));
+        }
         let job = hearing.jobs()?.first()?;
         let (rows, most) = (job.prompt.len(), job.max_tokens);
-        match reserved {
-            Some(block) => Some((block, most)),
-            None => self.reserve(rows, most, 0),
+        loop {
+            match self.reserve(rows, most, Purse::Speech) {
+                Ok(cells) => return Some(cells),
+                Err(lacking) if self.end_a_borrower(lacking) => {}
+                Err(_) => return None,
+            }
         }
     }
 
@@ -190,64 +206,57 @@ impl Scheduler {
         Some(id)
     }
 
-    /// The room for a question, if there is room for it now.
-    fn room_for(&self, waiting: &Waiting) -> Option<Room> {
+    /// Whether there is room for a question.
+    fn room_for(&self, waiting: &Waiting) -> Room {
         if self.questions() >= self.parallel {
-            return None;
+            return Room::Later;
         }
-        let most = waiting.job().max_tokens;
-        let rows = waiting.rows();
-        let shared = match waiting {
-            // The last token is always computed, for its logits.
-            Waiting::Typed(job) => self.prefixes.shared_with(&job.prompt[..rows - 1]),
-            Waiting::Recording(it) => self.prefixes.shared_with(&it.first_tokens()),
+        let shared = match self.prefixes.beginning(&waiting.first_tokens()) {
+            Beginning::Read(shared) => shared,
+            Beginning::Unread(id) => return Room::AfterPrefix(id),
         };
-        let kept = self.kept_for_speech();
-        let (cells, answer) = self.reserve(rows - shared.rows, most, kept)?;
-        Some(Room {
-            shared,
-            cells,
-            answer,
-        })
+        let rows = waiting.rows() - shared.rows;
+        match self.reserve(rows, waiting.job().max_tokens, Purse::Questions) {
+            Ok(cells) => Room::Now(shared, cells),
+            Err(lacking) => Room::Lacking(lacking),
+        }
     }
 
-    fn begin(&mut self, waiting: Waiting, id: SequenceId, room: Room) {
-        let Room {
-            shared,
-            cells,
-            answer,
-        } = room;
+    fn begin(&mut self, waiting: Waiting, id: SequenceId, shared: Shared, cells: Rc<Block>) {
         self.context.share(shared.from, id, shared.rows);
-        let shared = shared.rows;
         match waiting {
             Waiting::Typed(mut job) => {
-                job.max_tokens = answer;
-                job.prompt.drain(..shared);
+                job.prompt.drain(..shared.rows);
                 let base = Base {
-                    rows: shared,
-                    cached: shared,
+                    rows: shared.rows,
+                    cached: shared.rows,
                     ..Base::default()
                 };
-                self.active.push(Sequence::new(id, job, &base, vec![cells]));
+                let held = Held {
+                    room: cells.size(),
+                    shared: shared.cells,
+                    own: cells,
+                };
+                self.active.push(Sequence::new(id, job, &base, held));
             }
-            Waiting::Recording(mut recording) => {
-                recording.job.max_tokens = answer;
-                let hearing = Hearing::of_recording(id, recording, shared, cells);
+            Waiting::Recording(recording) => {
+                let mut hearing = Hearing::of_recording(id, recording, cells);
+                hearing.begin_with(shared.rows, shared.cells);
                 self.hearings.push(hearing);
             }
         }
     }
 
-    /// Sets cells aside for `prompt` rows and an answer of at most `most` tokens, and says how long it
-    /// may be: with few cells left it is cut down rather than kept waiting. `kept` cells stay free.
-    fn reserve(&self, prompt: usize, most: usize, kept: usize) -> Option<(Rc<Block>, usize)> {
-        let free = self.cells.free().checked_sub(kept + prompt)?;
-        let answer = free.min(most);
-        if answer < most.min(LEAST_ANSWER) {
-            return None;
-        }
-        let block = self.cells.take(prompt + answer)?;
-        Some((block, answer))
+    /// Sets cells aside for `prompt` rows and the first part of an answer of at most `most` tokens.
+    ///
+    /// # Errors
+    /// How many cells are lacking for the least of it.
+    fn reserve(&self, prompt: usize, most: usize, purse: Purse) -> Result<Rc<Block>, usize> {
+        let free = self.cells.free(purse);
+        let share = self.cells.share(self.parallel);
+        let room = answer_room(prompt, most, share, free);
+        let cells = room.and_then(|room| self.cells.take(prompt + room, purse));
+        cells.ok_or_else(|| (prompt + most.min(LEAST_ANSWER)).saturating_sub(free))
     }
 
     /// Fails a complete hearing whose answer finds no cells when nobody is left to give any back.
@@ -265,13 +274,6 @@ impl Scheduler {
             capacity: self.context.cells(),
         };
         self.fail_hearing(index, &error);
-    }
-
-    pub(super) fn kept_for_speech(&self) -> usize {
-        match self.model.encoder() {
-            Some(_) => self.context.cells() / 4,
-            None => 0,
-        }
     }
 
     /// Questions under way.
@@ -297,6 +299,15 @@ impl Waiting {
         match self {
             Self::Typed(job) => job.prompt.len(),
             Self::Recording(recording) => recording.rows(),
+        }
+    }
+
+    /// The tokens that it may share with others. The last token of a typed one is always computed, for its
+    /// logits.
+    fn first_tokens(&self) -> Cow<'_, [Token]> {
+        match self {
+            Self::Typed(job) => Cow::Borrowed(&job.prompt[..job.prompt.len() - 1]),
+            Self::Recording(recording) => Cow::Owned(recording.first_tokens()),
         }
     }
 

@@ -9,11 +9,15 @@
 //! | file | owns |
 //! |---|---|
 //! | here | what arrives; the order in which batches are computed |
+//! | `sound` | turns that are spoken, and their rows |
 //! | `admission` | who begins, and with how many cells |
+//! | `lending` | who gets more cells, and who ends for that |
 //! | `prefix` | what many begin with, in the cache |
 
 mod admission;
+mod lending;
 mod prefix;
+mod sound;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, mpsc};
@@ -31,7 +35,7 @@ use crate::engine::places::TURNS;
 use crate::engine::sampler::Candidates;
 use crate::engine::sequence::{Job, Next, Sequence};
 use crate::engine::threads::Threads;
-use crate::engine::{EngineError, Event, Priority};
+use crate::engine::{EngineError, Priority};
 use admission::Waiting;
 use prefix::{KEPT, Prefixes};
 
@@ -61,12 +65,28 @@ pub(super) enum Work {
     Ask { turn: TurnId, jobs: Vec<Job> },
     /// The turn is over, or never was one.
     Close(TurnId),
-    /// Keep this prefix instead of the one that is kept for such requests.
-    Keep(Kept, Vec<Token>),
+    /// Keep these tokens instead of the prefix that is kept for such requests. Changes are numbered.
+    Keep {
+        kept: Kept,
+        change: u64,
+        tokens: Vec<Token>,
+    },
     /// Say that you are alive.
     Beat(oneshot::Sender<()>),
     /// End after the batch being computed.
     Stop,
+}
+
+impl Work {
+    /// The requests in it.
+    pub(super) fn into_jobs(self) -> Vec<Job> {
+        match self {
+            Self::Job(job) => vec![*job],
+            Self::Recording(recording) => vec![recording.job],
+            Self::Ask { jobs, .. } => jobs,
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// What the engine is carrying.
@@ -90,6 +110,8 @@ pub(super) struct Scheduler {
     hearings: Vec<Hearing>,
     active: Vec<Sequence>,
     free: Vec<SequenceId>,
+    /// The prefix that the first question in the queue waits for.
+    wanted: Option<SequenceId>,
     candidates: Candidates,
     prompts_had_their_turn: bool,
     finished: u64,
@@ -119,13 +141,16 @@ impl Scheduler {
             batch: config.batch.get(),
         };
         let context = Context::new(model, threads, shape)?;
-        let prefixes = Prefixes::for_answers(prefix);
-        let total = context.cells().saturating_sub(prefixes.cells());
+        let for_speech = match model.encoder() {
+            Some(_) => context.cells() / 4,
+            None => 0,
+        };
+        let cells = Cells::new(context.cells(), for_speech);
         let mut scheduler = Self {
-            cells: Cells::new(total),
+            prefixes: Prefixes::for_answers(prefix, &cells),
+            cells,
             context,
             model: Arc::clone(model),
-            prefixes,
             batch: config.batch.get() as usize,
             parallel: config.parallel.get() as usize,
             queue: VecDeque::new(),
@@ -133,6 +158,7 @@ impl Scheduler {
             active: Vec::new(),
             // Sequence numbers are small: their count fits where their limit came from.
             free: (KEPT..).take(waiting as usize).collect(),
+            wanted: None,
             candidates: Candidates::new(Vec::new(), false),
             prompts_had_their_turn: false,
             finished: 0,
@@ -145,16 +171,16 @@ impl Scheduler {
 
     /// Most cells a question may have, prefix included.
     pub(super) fn capacity(&self) -> usize {
-        self.context.cells() - self.kept_for_speech()
+        self.cells.beside_speech()
     }
 
     /// Serves until it is told to stop or nobody can ask any more.
     pub(super) fn run(mut self, work: &mpsc::Receiver<Work>) {
         while self.receive(work.try_recv().ok(), work) {
             self.drop_orphans();
+            self.change_prefixes();
             self.admit();
             self.report();
-            self.change_prefixes();
             if self.is_idle() {
                 if !self.receive(work.recv().ok().or(Some(Work::Stop)), work) {
                     break;
@@ -163,16 +189,6 @@ impl Scheduler {
                 self.step();
                 self.report();
             }
-        }
-        let stopped = || Event::Failed(EngineError::Stopping);
-        for sequence in self.active {
-            sequence.job.end(stopped());
-        }
-        for job in self.hearings.iter_mut().filter_map(Hearing::jobs).flatten() {
-            let _ = job.events.send(stopped());
-        }
-        for waiting in self.queue {
-            waiting.into_job().end(stopped());
         }
     }
 
@@ -187,7 +203,11 @@ impl Scheduler {
                 Work::Ask { turn, jobs } => self.ask(turn, jobs),
                 Work::Close(turn) => self.close(turn),
                 Work::Load => {}
-                Work::Keep(kept, prefix) => self.prefixes.replace(kept, prefix),
+                Work::Keep {
+                    kept,
+                    change,
+                    tokens,
+                } => self.prefixes.replace(kept, change, tokens),
                 // Whoever asked may have given up.
                 Work::Beat(beat) => drop(beat.send(())),
                 Work::Stop => return false,
@@ -203,60 +223,6 @@ impl Scheduler {
         self.active.is_empty()
             && !self.prefixes.is_unread()
             && hearings.all(|hearing| hearing.turn().is_some() && hearing.upcoming(self.batch) == 0)
-    }
-
-    fn listen(&mut self, opening: Opening) {
-        let Some(id) = self.sequence() else {
-            // Places leave a sequence for every turn, so this is a turn too many of our own.
-            log::error!("no sequence is free for a spoken turn");
-            return;
-        };
-        let shared = self.prefixes.shared_with(&opening.spans.first_tokens());
-        self.context.share(shared.from, id, shared.rows);
-        self.hearings.push(Hearing::open(id, opening, shared.rows));
-    }
-
-    fn hear(&mut self, turn: TurnId, samples: &[f32]) {
-        if let Some(hearing) = self.hearing_of(turn) {
-            self.hearings[hearing].push(samples);
-        }
-    }
-
-    /// Closes a fork of the turn, which is then computed to its end and answered.
-    fn ask(&mut self, turn: TurnId, jobs: Vec<Job>) {
-        let fail = |jobs: Vec<Job>, error: &EngineError| {
-            for job in jobs {
-                job.fail(error.clone());
-            }
-        };
-        let Some(id) = self.sequence() else {
-            return fail(jobs, &EngineError::Listening { turns: TURNS });
-        };
-        let open = self.hearing_of(turn).map(|index| &self.hearings[index]);
-        match open.map(|open| (open, open.failed())) {
-            Some((open, None)) => {
-                self.context.share(open.id, id, open.base.rows);
-                let closed = open.closed(id, jobs);
-                self.hearings.push(closed);
-            }
-            failed => {
-                let error = failed.and_then(|(_, error)| error.cloned());
-                self.free.push(id);
-                fail(jobs, &error.unwrap_or(EngineError::Stopping));
-            }
-        }
-    }
-
-    fn close(&mut self, turn: TurnId) {
-        if let Some(index) = self.hearing_of(turn) {
-            self.forget(index);
-        }
-    }
-
-    /// The open hearing of a turn.
-    fn hearing_of(&self, turn: TurnId) -> Option<usize> {
-        let mut hearings = self.hearings.iter();
-        hearings.position(|hearing| hearing.turn() == Some(turn))
     }
 
     /// A free sequence, if need be one that nobody waits for any more.
@@ -295,21 +261,28 @@ impl Scheduler {
     /// makes all of them dear (`kv_only`); they take turns. On two cores of a desktop, 9 of E2B's rows
     /// take 95 ms without logits and one takes 130 ms with; in one batch they take 370 ms.
     fn step(&mut self) {
+        self.lend();
         let heard = self.next_hearing();
         let hearing = heard.map(|index| self.hearings[index].priority);
+        let wanted = self.wanted.map(|_| Priority::Question);
         let sequences = self.active.iter().map(|sequence| sequence.job.priority);
-        let Some(priority) = sequences.chain(hearing).min() else {
-            return self.step_prefix();
+        let Some(priority) = sequences.chain(hearing).chain(wanted).min() else {
+            if let Some(id) = self.prefixes.first_unread() {
+                self.step_prefix(id);
+            }
+            return;
         };
         let heard = heard.filter(|index| self.hearings[*index].priority == priority);
+        let wanted = self.wanted.filter(|_| priority == Priority::Question);
         let (generating, reading) = self.generating_and_reading(|it| it == priority);
-        let prompts = heard.is_some() || !reading.is_empty();
+        let prompts = heard.is_some() || !reading.is_empty() || wanted.is_some();
         self.prompts_had_their_turn =
             prompts && (generating.is_empty() || !self.prompts_had_their_turn);
-        match heard {
-            _ if !self.prompts_had_their_turn => self.step_tokens(&generating, self.batch),
-            Some(index) => self.step_hearing(index),
-            None => self.step_prompts(priority, &reading, generating.is_empty()),
+        match (heard, wanted) {
+            _ if !self.prompts_had_their_turn => self.step_generating(&generating),
+            (Some(index), _) => self.step_hearing(index),
+            (None, Some(id)) if reading.is_empty() => self.step_prefix(id),
+            _ => self.step_prompts(priority, &reading, generating.is_empty()),
         }
     }
 
@@ -318,66 +291,6 @@ impl Scheduler {
     fn generating_and_reading(&self, of: impl Fn(Priority) -> bool) -> (Vec<usize>, Vec<usize>) {
         let chosen = (0..self.active.len()).filter(|index| of(self.active[*index].job.priority));
         chosen.partition(|index| matches!(self.active[*index].next(), Next::Token(_)))
-    }
-
-    /// The hearing whose rows are computed next: of the most urgent class, and if somebody waits for an
-    /// answer to it before one that still grows.
-    fn next_hearing(&self) -> Option<usize> {
-        let hearings = self.hearings.iter().enumerate();
-        let ready = hearings.filter(|(_, hearing)| hearing.upcoming(self.batch) > 0);
-        let first = ready.min_by_key(|(_, it)| (it.priority, it.turn().is_some()));
-        first.map(|(index, _)| index)
-    }
-
-    fn step_hearing(&mut self, index: usize) {
-        let hearing = &mut self.hearings[index];
-        if hearing.reserved.is_none() {
-            let rows = hearing.upcoming(self.batch);
-            match self.cells.take(rows) {
-                Some(block) => hearing.cells.push(block),
-                None => return self.wait_for_cells(index, rows),
-            }
-        }
-        if self.hearings[index].is_ending(self.batch) {
-            self.begin_first(index);
-        }
-        if let Err(error) = self.hearings[index].feed(&mut self.context, self.batch) {
-            self.fail_hearing(index, &error);
-        }
-    }
-
-    /// Speech that finds no free cells: whoever is answering goes on, and gives some back.
-    fn wait_for_cells(&mut self, index: usize, rows: usize) {
-        if self.active.is_empty() {
-            return self.fail_for_cells(index, rows);
-        }
-        let (generating, reading) = self.generating_and_reading(|_| true);
-        let next = if reading.is_empty() {
-            &generating
-        } else {
-            &reading
-        };
-        self.step_tokens(next, self.batch);
-    }
-
-    fn fail_hearing(&mut self, index: usize, error: &EngineError) {
-        self.context.forget(self.hearings[index].id);
-        for job in self.hearings[index].fail(error.clone()) {
-            self.finished += 1;
-            job.fail(error.clone());
-        }
-        if self.hearings[index].turn().is_none() {
-            self.forget(index);
-        }
-    }
-
-    /// Takes a hearing out and gives its sequence back.
-    fn forget(&mut self, index: usize) {
-        let hearing = self.hearings.remove(index);
-        if let Some(lead) = hearing.lead.filter(|lead| lead.id != hearing.id) {
-            self.give_back(lead.id);
-        }
-        self.give_back(hearing.id);
     }
 
     fn give_back(&mut self, id: SequenceId) {
@@ -400,6 +313,11 @@ impl Scheduler {
         }
     }
 
+    /// Computes the next token of each of these sequences, however small a batch is configured.
+    fn step_generating(&mut self, generating: &[usize]) {
+        self.step_tokens(generating, generating.len());
+    }
+
     /// Computes a batch of at most `most` rows for these sequences, which are all generating or all
     /// reading.
     fn step_tokens(&mut self, sequences: &[usize], most: usize) {
@@ -407,7 +325,8 @@ impl Scheduler {
         let mut rows = Vec::new();
         let mut parts = Vec::new();
         for index in sequences.iter().copied() {
-            let part = self.active[index].token_rows(most - rows.len());
+            let budget = most.saturating_sub(rows.len());
+            let part = self.active[index].token_rows(budget);
             if !part.is_empty() {
                 parts.push((index, part.len()));
                 rows.extend(part);
@@ -471,9 +390,9 @@ impl Scheduler {
             queued: 0,
             turns: number(turns().count()),
             backlog_ms: u32::try_from(backlog).unwrap_or(u32::MAX),
-            cells_used: number(self.prefixes.cells() + self.cells.taken()),
-            cells_total: number(self.context.cells()),
-            prefix_cells: number(self.prefixes.cells()),
+            cells_used: number(self.cells.taken()),
+            cells_total: number(self.cells.total()),
+            prefix_cells: number(self.cells.prefixes()),
             finished: self.finished,
         };
         let carried = Carried {

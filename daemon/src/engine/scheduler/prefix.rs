@@ -1,11 +1,14 @@
 //! What many requests begin with, kept in the KV cache for all of them to share.
 //!
 //! There is one such prefix for answers and one for commands, because declarations of commands are long and
-//! an ordinary answer is not to know of them. The one for answers is read before the model is ready; a new
-//! one is read when nothing else is to be done, batch by batch, and shared as far as it has been read.
+//! an ordinary answer is not to know of them. The one for answers is read before the model is ready. A new
+//! one is read when nothing else is to be done, batch by batch, or at once if a request begins with it: that
+//! request waits, since it would have to read the same rows itself, and has room only if it shares them.
+
+use std::rc::Rc;
 
 use super::Scheduler;
-use crate::engine::cells::Cells;
+use crate::engine::cells::{Block, Cells, Purse};
 use crate::engine::context::{Row, SequenceId};
 use crate::engine::model::Token;
 use crate::engine::{EngineError, prompt};
@@ -23,22 +26,43 @@ pub enum Kept {
 pub(super) const KEPT: SequenceId = 2;
 
 /// The beginning of a request that is in the KV cache already.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default)]
 pub(super) struct Shared {
     /// The sequence that has it.
     pub from: SequenceId,
     /// Its rows.
     pub rows: usize,
+    /// Their cells.
+    pub cells: Vec<Rc<Block>>,
+}
+
+/// How a request begins.
+#[derive(Debug)]
+pub(super) enum Beginning {
+    /// With these rows; perhaps none.
+    Read(Shared),
+    /// With the whole of a prefix that is still to be read: this one.
+    Unread(SequenceId),
 }
 
 /// A prefix.
 #[derive(Debug, Default)]
-pub(super) struct Prefix {
+struct Prefix {
     tokens: Vec<Token>,
     /// How many of them are in the KV cache.
     read: usize,
-    /// What takes its place as soon as nobody uses it.
+    /// Their cells.
+    cells: Option<Rc<Block>>,
+    /// What takes its place when there are cells for it.
     next: Option<Vec<Token>>,
+    /// Number of the change that brought the newest tokens.
+    change: u64,
+}
+
+impl Prefix {
+    fn is_unread(&self) -> bool {
+        self.read < self.tokens.len()
+    }
 }
 
 /// All of them.
@@ -46,48 +70,60 @@ pub(super) struct Prefix {
 pub(super) struct Prefixes([Prefix; KEPT as usize]);
 
 impl Prefixes {
-    /// This one for answers, none of it read.
-    pub(super) fn for_answers(tokens: Vec<Token>) -> Self {
+    /// This one for answers, none of it read; there are cells for it.
+    pub(super) fn for_answers(tokens: Vec<Token>, cells: &Cells) -> Self {
         let mut prefixes = Self::default();
-        prefixes.0[Kept::Answers as usize].tokens = tokens;
+        let prefix = &mut prefixes.0[Kept::Answers as usize];
+        prefix.cells = cells.take(tokens.len(), Purse::Prefixes);
+        prefix.tokens = tokens;
         prefixes
     }
 
-    /// Makes `tokens` the next one.
-    pub(super) fn replace(&mut self, kept: Kept, tokens: Vec<Token>) {
+    /// Makes `tokens` the next one. Changes are made in the order of their numbers, in whichever they come.
+    pub(super) fn replace(&mut self, kept: Kept, change: u64, tokens: Vec<Token>) {
         let prefix = &mut self.0[kept as usize];
-        prefix.next = (prefix.tokens != tokens).then_some(tokens);
+        if change >= prefix.change {
+            prefix.change = change;
+            prefix.next = (prefix.tokens != tokens).then_some(tokens);
+        }
     }
 
-    /// The most of the beginning of `tokens` that can be shared.
-    pub(super) fn shared_with(&self, tokens: &[Token]) -> Shared {
-        let shared = (0..).zip(&self.0).map(|(from, prefix)| {
+    /// How a request begins whose first tokens are these.
+    pub(super) fn beginning(&self, tokens: &[Token]) -> Beginning {
+        let all = || (0..).zip(&self.0);
+        let shared = all().map(|(from, prefix)| {
             let rows = prompt::common(tokens, &prefix.tokens[..prefix.read]);
-            Shared { from, rows }
+            let cells = prefix.cells.iter().filter(|_| rows > 0);
+            let cells = cells.cloned().collect();
+            Shared { from, rows, cells }
         });
-        let none = Shared { from: 0, rows: 0 };
-        shared.max_by_key(|it| it.rows).unwrap_or(none)
+        let shared = shared.max_by_key(|it| it.rows).unwrap_or_default();
+        let mut unread = all().filter(|(_, it)| it.is_unread() && it.tokens.len() > shared.rows);
+        match unread.find(|(_, it)| tokens.starts_with(&it.tokens)) {
+            Some((id, _)) => Beginning::Unread(id),
+            None => Beginning::Read(shared),
+        }
     }
 
-    /// The cells they have.
-    pub(super) fn cells(&self) -> usize {
+    /// Rows they have.
+    pub(super) fn rows(&self) -> usize {
         self.0.iter().map(|prefix| prefix.tokens.len()).sum()
     }
 
     /// Whether one is to be read.
     pub(super) fn is_unread(&self) -> bool {
-        self.0
-            .iter()
-            .any(|prefix| prefix.read < prefix.tokens.len())
+        self.0.iter().any(Prefix::is_unread)
     }
 
-    /// The next rows to be read, at most `most`, and of which prefix.
-    fn unread(&mut self, most: usize) -> Option<(&mut Prefix, Vec<Row>)> {
-        let mut prefixes = (0..).zip(&mut self.0);
-        let (id, prefix) = prefixes.find(|(_, it)| it.read < it.tokens.len())?;
-        let end = prefix.tokens.len().min(prefix.read + most);
-        let rows = Row::of(&prefix.tokens[prefix.read..end], prefix.read, id, false);
-        Some((prefix, rows))
+    /// The first that is to be read.
+    pub(super) fn first_unread(&self) -> Option<SequenceId> {
+        let mut prefixes = (0..).zip(&self.0);
+        prefixes.find(|(_, it)| it.is_unread()).map(|(id, _)| id)
+    }
+
+    /// Prefix number `id`.
+    fn get(&mut self, id: SequenceId) -> Option<&mut Prefix> {
+        self.0.get_mut(usize::try_from(id).ok()?)
     }
 }
 
@@ -97,75 +133,77 @@ impl Scheduler {
     /// # Errors
     /// When they fill the cache, or llama.cpp fails.
     pub(super) fn read_prefixes(&mut self) -> Result<(), EngineError> {
-        let (rows, capacity) = (self.prefixes.cells(), self.capacity());
+        let (rows, capacity) = (self.prefixes.rows(), self.capacity());
         if rows >= capacity {
             return Err(EngineError::PromptTooLong { rows, capacity });
         }
-        while self.prefixes.is_unread() {
-            self.read_prefix()?;
+        while let Some(id) = self.prefixes.first_unread() {
+            self.read_prefix(id)?;
         }
         Ok(())
     }
 
-    /// Reads a batch of a prefix. One that fails is kept no longer.
-    pub(super) fn step_prefix(&mut self) {
-        if let Err(error) = self.read_prefix() {
-            self.forget_unread(&error);
+    /// Reads a batch of prefix `id`. One that fails is kept no longer.
+    pub(super) fn step_prefix(&mut self, id: SequenceId) {
+        match self.read_prefix(id) {
+            Ok(()) | Err(EngineError::Stopping) => {}
+            Err(error) => {
+                warn_not_kept(&error);
+                self.drop_prefix(id);
+            }
         }
     }
 
-    fn read_prefix(&mut self) -> Result<(), EngineError> {
-        let Some((prefix, rows)) = self.prefixes.unread(self.batch) else {
+    fn read_prefix(&mut self, id: SequenceId) -> Result<(), EngineError> {
+        let Some(prefix) = self.prefixes.get(id).filter(|it| it.is_unread()) else {
             return Ok(());
         };
+        let end = prefix.tokens.len().min(prefix.read + self.batch);
+        let rows = Row::of(&prefix.tokens[prefix.read..end], prefix.read, id, false);
         self.context.decode_tokens(&rows)?;
-        prefix.read += rows.len();
+        prefix.read = end;
         Ok(())
     }
 
-    /// Puts the next prefixes in the place of those that are kept, once nobody uses any.
+    /// Puts the next prefixes in the place of those that are kept, as soon as there are cells. Requests that
+    /// began with the old rows keep them.
     pub(super) fn change_prefixes(&mut self) {
-        if !self.active.is_empty() || !self.hearings.is_empty() {
-            return;
-        }
-        let mut changed = false;
-        for (id, prefix) in (0..).zip(&mut self.prefixes.0) {
-            if let Some(tokens) = prefix.next.take() {
-                self.context.forget(id);
-                *prefix = Prefix {
-                    tokens,
-                    ..Prefix::default()
-                };
-                changed = true;
+        for id in 0..KEPT {
+            let Some(next) = self.prefixes.get(id).and_then(|it| it.next.take()) else {
+                continue;
+            };
+            self.drop_prefix(id);
+            let rows = self.prefixes.rows() + next.len();
+            let capacity = self.capacity();
+            if rows >= capacity {
+                warn_not_kept(&EngineError::PromptTooLong { rows, capacity });
+                continue;
             }
-        }
-        if !changed {
-            return;
-        }
-        let (rows, capacity) = (self.prefixes.cells(), self.capacity());
-        if rows >= capacity {
-            self.forget_unread(&EngineError::PromptTooLong { rows, capacity });
-        }
-        self.count_cells();
-        self.report();
-    }
-
-    fn forget_unread(&mut self, error: &EngineError) {
-        log::warn!("a system prompt is not kept in the cache: {error}");
-        for (id, prefix) in (0..).zip(&mut self.prefixes.0) {
-            if prefix.read < prefix.tokens.len() {
-                self.context.forget(id);
-                *prefix = Prefix::default();
+            let cells = self.cells.take(next.len(), Purse::Prefixes);
+            let Some(prefix) = self.prefixes.get(id) else {
+                continue;
+            };
+            match cells {
+                Some(cells) => {
+                    prefix.cells = Some(cells);
+                    prefix.tokens = next;
+                }
+                None => prefix.next = Some(next),
             }
-        }
-        if self.active.is_empty() && self.hearings.is_empty() {
-            self.count_cells();
         }
     }
 
-    /// Sets aside what the prefixes take; nobody may hold cells now.
-    fn count_cells(&mut self) {
-        let total = self.context.cells().saturating_sub(self.prefixes.cells());
-        self.cells = Cells::new(total);
+    fn drop_prefix(&mut self, id: SequenceId) {
+        self.context.forget(id);
+        if let Some(prefix) = self.prefixes.get(id) {
+            *prefix = Prefix {
+                change: prefix.change,
+                ..Prefix::default()
+            };
+        }
     }
+}
+
+fn warn_not_kept(error: &EngineError) {
+    log::warn!("a system prompt is not kept in the cache: {error}");
 }

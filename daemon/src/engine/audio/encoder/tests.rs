@@ -81,13 +81,7 @@ fn matrices_in_8_bits_hear_nearly_the_same() {
 #[test]
 fn a_text_model_or_another_width_is_refused() {
     let load = |path: PathBuf, width| {
-        Encoder::load(
-            &path,
-            width,
-            &Threads::start(1).unwrap(),
-            Options::default(),
-        )
-        .unwrap_err()
+        Encoder::load(&path, width, &Threads::of(1), Options::default()).unwrap_err()
     };
     let error = load(nano("gguf"), 160);
     assert!(matches!(error, LoadError::WrongKind { .. }), "{error}");
@@ -101,8 +95,7 @@ fn a_file_that_ends_early_is_refused() {
     let file = folder.path().join("short.gguf");
     let bytes = std::fs::read(nano("mmproj.gguf")).unwrap();
     std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
-    let error =
-        Encoder::load(&file, 160, &Threads::start(1).unwrap(), Options::default()).unwrap_err();
+    let error = Encoder::load(&file, 160, &Threads::of(1), Options::default()).unwrap_err();
     assert!(matches!(error, LoadError::Refused { .. }), "{error}");
 }
 

@@ -1,0 +1,182 @@
+//! What comes back: an answer as it grows, and where the engine writes it.
+
+use std::collections::VecDeque;
+
+use gemmad_api::Stats;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+use super::{EngineError, Piece};
+
+/// What an answer yields.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The next piece of text.
+    Text(Piece),
+    /// The end.
+    Done(Stats),
+    /// It failed; what came before stands.
+    Failed(EngineError),
+}
+
+/// An answer as it grows. Dropping it cancels the request.
+#[derive(Debug)]
+pub struct Answer {
+    /// Number of the request.
+    pub id: u64,
+    events: UnboundedReceiver<Event>,
+    /// Events that were looked at before anybody asked for them.
+    foreseen: VecDeque<Event>,
+}
+
+impl Answer {
+    /// The answer to request number `id`, and where it is written.
+    pub(super) fn new(id: u64) -> (Outlet, Self) {
+        let (sender, events) = mpsc::unbounded_channel();
+        let answer = Self {
+            id,
+            events,
+            foreseen: VecDeque::new(),
+        };
+        (Outlet(Some(sender)), answer)
+    }
+
+    /// The next event. After [`Event::Done`] or [`Event::Failed`] there is none worth waiting for.
+    pub async fn next(&mut self) -> Event {
+        match self.foreseen.pop_front() {
+            Some(event) => event,
+            None => self.receive().await,
+        }
+    }
+
+    async fn receive(&mut self) -> Event {
+        let event = self.events.recv().await;
+        // An outlet always writes an end, so this is after it.
+        event.unwrap_or(Event::Failed(EngineError::Stopping))
+    }
+
+    /// Waits for the end without taking anything: the whole text, or nothing of one that fails. May be
+    /// given up and begun again.
+    pub async fn foresee(&mut self) -> Option<String> {
+        loop {
+            match self.foreseen.back() {
+                Some(Event::Done(_)) => {
+                    let pieces = self.foreseen.iter().filter_map(|event| match event {
+                        Event::Text(piece) => Some(piece.text.as_str()),
+                        Event::Done(_) | Event::Failed(_) => None,
+                    });
+                    return Some(pieces.collect());
+                }
+                Some(Event::Failed(_)) => return None,
+                _ => {
+                    let event = self.receive().await;
+                    self.foreseen.push_back(event);
+                }
+            }
+        }
+    }
+
+    /// Waits for the end; the whole text and its statistics.
+    ///
+    /// # Errors
+    /// When the request fails.
+    pub async fn text(self) -> Result<(String, Stats), EngineError> {
+        self.follow(|_| {}).await
+    }
+
+    /// The same, and shows `watch` the text so far whenever it has grown.
+    ///
+    /// # Errors
+    /// When the request fails.
+    pub async fn follow(
+        mut self,
+        mut watch: impl FnMut(&str),
+    ) -> Result<(String, Stats), EngineError> {
+        let mut text = String::new();
+        loop {
+            match self.next().await {
+                Event::Text(piece) => {
+                    text.push_str(&piece.text);
+                    watch(&text);
+                }
+                Event::Done(stats) => return Ok((text, stats)),
+                // What there is of an answer that ought to have been more is told with the reason.
+                Event::Failed(EngineError::Incomplete { .. }) => {
+                    let so_far = text.into();
+                    return Err(EngineError::Incomplete { so_far });
+                }
+                Event::Failed(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Where an answer is written, in the engine. What is written there always ends, even if the engine thread dies.
+#[derive(Debug)]
+pub(super) struct Outlet(Option<UnboundedSender<Event>>);
+
+impl Outlet {
+    /// Whether nobody waits for the answer any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.as_ref().is_none_or(UnboundedSender::is_closed)
+    }
+
+    /// Writes the next piece.
+    pub(super) fn write(&self, piece: Piece) {
+        if let Some(events) = &self.0 {
+            // Whether anybody still listens shows in `is_closed`.
+            let _ = events.send(Event::Text(piece));
+        }
+    }
+
+    /// Writes the end.
+    pub(super) fn end(mut self, event: Event) {
+        self.finish(event);
+    }
+
+    fn finish(&mut self, event: Event) {
+        if let Some(events) = self.0.take() {
+            let _ = events.send(event);
+        }
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        let error = if std::thread::panicking() {
+            EngineError::Crashed
+        } else {
+            EngineError::Stopping
+        };
+        self.finish(Event::Failed(error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end_of(mut answer: Answer) -> Event {
+        let first = answer.events.try_recv().unwrap();
+        assert!(answer.events.try_recv().is_err());
+        first
+    }
+
+    #[test]
+    fn an_answer_ends_once_however_it_ends() {
+        let (outlet, answer) = Answer::new(1);
+        outlet.end(Event::Done(Stats::default()));
+        assert_eq!(end_of(answer), Event::Done(Stats::default()));
+
+        let (outlet, answer) = Answer::new(2);
+        drop(outlet);
+        assert_eq!(end_of(answer), Event::Failed(EngineError::Stopping));
+
+        let (outlet, answer) = Answer::new(3);
+        let dying = std::thread::spawn(move || {
+            let _outlet = outlet;
+            std::panic::resume_unwind(Box::new("a fault"));
+        });
+        dying.join().unwrap_err();
+        assert_eq!(end_of(answer), Event::Failed(EngineError::Crashed));
+    }
+}

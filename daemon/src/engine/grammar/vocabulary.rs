@@ -1,0 +1,66 @@
+//! The model's vocabulary as llguidance sees it.
+
+use std::sync::Arc;
+
+use llguidance::toktrie::{TokRxInfo, TokTrie, TokenizerEnv};
+
+use crate::engine::EngineError;
+use crate::engine::model::{Model, Token};
+
+/// A vocabulary, sorted.
+pub(super) struct Vocabulary {
+    model: Arc<Model>,
+    trie: TokTrie,
+}
+
+impl Vocabulary {
+    /// Sorts that of `model`.
+    ///
+    /// # Errors
+    /// When no token ends a turn.
+    pub(super) fn new(model: &Arc<Model>) -> Result<Self, EngineError> {
+        let ends: Vec<_> = model.ends().iter().map(|it| it.cast_unsigned()).collect();
+        let Some(end) = ends.first() else {
+            return Err(EngineError::Grammar(
+                "the model has no token that ends its turn".into(),
+            ));
+        };
+        let size = u32::try_from(model.vocabulary()).unwrap_or(0);
+        let words: Vec<_> = (0..size)
+            .map(|token| word(model, token.cast_signed()))
+            .collect();
+        let info = TokRxInfo::new(size, *end);
+        Ok(Self {
+            model: Arc::clone(model),
+            trie: TokTrie::from(&info, &words).with_eos_tokens(&ends),
+        })
+    }
+}
+
+/// What a token stands for: its text, or if it is protocol its name after a byte that no text has.
+fn word(model: &Model, token: Token) -> Vec<u8> {
+    if let Some(name) = model.protocol(token) {
+        let mut marked = vec![TokTrie::SPECIAL_TOKEN_MARKER];
+        marked.extend(name);
+        return marked;
+    }
+    match model.bytes(token) {
+        bytes if bytes.first() == Some(&TokTrie::SPECIAL_TOKEN_MARKER) => Vec::new(),
+        bytes => bytes,
+    }
+}
+
+impl TokenizerEnv for Vocabulary {
+    fn tok_trie(&self) -> &TokTrie {
+        &self.trie
+    }
+
+    fn tokenize_bytes(&self, text: &[u8]) -> Vec<u32> {
+        let tokens = match std::str::from_utf8(text) {
+            Ok(text) => self.model.tokenise_said(text),
+            // A part of a character; the tokens of its bytes are all there is.
+            Err(_) => return self.trie.greedy_tokenize(text),
+        };
+        tokens.into_iter().map(i32::cast_unsigned).collect()
+    }
+}

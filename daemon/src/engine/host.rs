@@ -1,0 +1,217 @@
+//! The engine thread: it loads the model, serves, and says how that ended.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::cpu::Cpu;
+use super::model::Model;
+use super::scheduler::{Carried, Scheduler, Work};
+use super::stop::Stop;
+use super::threads::Threads;
+use super::{EngineError, LoadError, Phase, Ready, prompt};
+use crate::config::{self, Config};
+
+/// What the thread owns before it has a model.
+pub(super) struct Host {
+    pub config: Config,
+    pub phase: watch::Sender<Phase>,
+    pub carried: watch::Sender<Carried>,
+    /// Set when the thread has failed while it was serving.
+    pub crashed: watch::Sender<bool>,
+    pub stop: Stop,
+}
+
+impl Host {
+    /// Waits for the word to load, loads, and serves to the end. A fault of our own on the way is caught: those who
+    /// wait are told, and whoever comes later.
+    pub(super) fn run(self, work: &mpsc::Receiver<Work>) {
+        let served = catch_unwind(AssertUnwindSafe(|| self.load_and_serve(work)));
+        if served.is_ok() {
+            return;
+        }
+        let was_ready = matches!(*self.phase.borrow(), Phase::Ready(_));
+        let doing = if was_ready {
+            "answering"
+        } else {
+            "loading the model"
+        };
+        log::error!(event = "engine-crashed"; "gemmad failed while {doing}, by a fault of its own");
+        let why = format!("gemmad failed while {doing}, by a fault of its own");
+        self.phase.send_replace(Phase::Failed(why));
+        self.carried.send_replace(Carried::default());
+        self.crashed.send_replace(was_ready);
+        refuse(work, &EngineError::Crashed);
+    }
+
+    fn load_and_serve(&self, work: &mpsc::Receiver<Work>) {
+        // Requests come only once a model is loaded, so the first word is `Load`, or the end.
+        if !matches!(work.recv(), Ok(Work::Load)) {
+            return;
+        }
+        let started = Instant::now();
+        match self.load() {
+            Ok((scheduler, ready)) => {
+                log::info!(
+                    event = "model-loaded", model = ready.name(), hears = ready.hears(),
+                    ms = started.elapsed().as_millis(), cpu = Cpu::get().map(Cpu::features).unwrap_or_default();
+                    "model loaded"
+                );
+                self.phase.send_replace(Phase::Ready(ready));
+                scheduler.run(work);
+            }
+            Err(_) if self.stop.is_said() => {}
+            Err(error) => {
+                log::error!(event = "degraded"; "{error}");
+                let why = error.to_string();
+                self.phase.send_replace(Phase::Failed(why.clone()));
+                refuse(work, &EngineError::ModelNotLoaded(why));
+            }
+        }
+    }
+
+    fn load(&self) -> Result<(Scheduler, Ready), LoadError> {
+        let config = &self.config;
+        let threads = Threads::start(threads(&config.engine), self.stop.clone());
+        let threads = threads.map_err(|why| EngineError::Llama {
+            doing: "starting threads",
+            why,
+        })?;
+        let model = Model::load(&config.model, &threads, &mut |share| self.loading(share))?;
+        let model = Arc::new(model);
+        let prefix = prompt::prefix(&model, &config.answer.system.as_str().into())?;
+        let carried = self.carried.clone();
+        let scheduler = Scheduler::new(&model, &threads, prefix, &config.engine, carried)?;
+        let capacity = scheduler.capacity();
+        let ready = Ready {
+            model,
+            grammars: Arc::default(),
+            capacity,
+        };
+        Ok((scheduler, ready))
+    }
+
+    /// Tells how much of the model is loaded, when that changed by a percent; whether to go on.
+    fn loading(&self, share: f32) -> bool {
+        // A share is 0 to 1.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let percent = (share * 100.0) as u8;
+        self.phase.send_if_modified(|phase| {
+            let changed = !matches!(phase, Phase::Loading(before) if *before == percent);
+            *phase = Phase::Loading(percent);
+            changed
+        });
+        !self.stop.is_said()
+    }
+}
+
+/// Nobody is served, but the door stays: requests are refused with `error`.
+fn refuse(work: &mpsc::Receiver<Work>, error: &EngineError) {
+    loop {
+        match work.recv() {
+            Ok(Work::Beat(beat)) => drop(beat.send(())),
+            Ok(Work::Stop) | Err(_) => return,
+            Ok(work) => {
+                for job in work.into_jobs() {
+                    job.fail(error.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Threads to compute with. More than four cores of one memory bus help little with decoding, which
+/// is bound by memory, and leave nothing for sound. More threads than cores wait for each other.
+fn threads(config: &config::Engine) -> i32 {
+    const MOST: usize = 4;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = match config.threads.get() as usize {
+        0 => cores.min(MOST),
+        threads if threads > cores => {
+            log::warn!(
+                "[engine] threads is {threads}, but gemmad may use {cores} cores; it computes with {cores} threads"
+            );
+            cores
+        }
+        threads => threads,
+    };
+    i32::try_from(threads).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Bounded;
+    use crate::engine::places::Places;
+    use crate::engine::sequence::Job;
+    use crate::engine::{Answer, Engine, Event, Priority, Request, Requests};
+
+    /// A job that no door of ours sends: a prompt has at least one token.
+    fn impossible_job(engine: &Engine) -> (Job, Answer) {
+        let (outlet, answer) = Answer::new(1);
+        let place = Places::take(&engine.places, Priority::Question).unwrap();
+        let request = Request::question(&config::Answer::default(), String::new());
+        let place = Arc::new(place);
+        let job = Requests::job(&request, vec![], Priority::Question, place, (1, outlet));
+        (job.unwrap(), answer)
+    }
+
+    #[tokio::test]
+    async fn a_fault_while_answering_is_told_to_everybody_and_to_who_restarts_the_daemon() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/nano");
+        let mut config = Config::default();
+        config.model.text = folder.join("nano-f16.gguf");
+        config.model.mmproj = folder.join("nano-f16.mmproj.gguf");
+        config.engine.threads = Bounded::new(1).unwrap();
+        // All begin at once.
+        config.engine.parallel = Bounded::new(16).unwrap();
+        let engine = Engine::start(&config).unwrap();
+        engine.load();
+        let mut long = Request::question(&config.answer, "tell me everything".into());
+        (long.min_tokens, long.max_tokens) = (2000, 2000);
+        let mut running = engine.submit(long.clone()).await.unwrap();
+        assert!(matches!(running.next().await, Event::Text(_)));
+        let waiting: Vec<_> = [long.clone(), long.clone(), long.clone()]
+            .map(|request| engine.submit(request))
+            .into_iter()
+            .collect();
+        let mut answers = vec![running];
+        for waiting in waiting {
+            answers.push(waiting.await.unwrap());
+        }
+        let (job, answer) = impossible_job(&engine);
+        answers.push(answer);
+        engine.work.send(Work::Job(Box::new(job))).unwrap();
+
+        engine.crashed().await;
+        for answer in answers {
+            assert_eq!(answer.text().await.unwrap_err(), EngineError::Crashed);
+        }
+        let refused = engine.submit(long).await.unwrap_err();
+        assert!(
+            matches!(refused, EngineError::ModelNotLoaded(_)),
+            "{refused}"
+        );
+        assert!(
+            matches!(&*engine.phase().borrow(), Phase::Failed(why) if why.contains("answering"))
+        );
+        assert_eq!(engine.health().queued, 0);
+        engine.stop().await;
+    }
+
+    #[test]
+    fn there_are_never_more_threads_than_cores() {
+        let cores = std::thread::available_parallelism().unwrap().get();
+        let config = |threads| config::Engine {
+            threads: Bounded::new(threads).unwrap(),
+            ..config::Engine::default()
+        };
+        assert_eq!(threads(&config(256)), i32::try_from(cores).unwrap());
+        assert_eq!(threads(&config(1)), 1);
+        assert!((1..=4).contains(&threads(&config(0))));
+    }
+}

@@ -1,0 +1,128 @@
+//! How much a client may hand over, measured before anything is done with it and without the model.
+
+use super::{EngineError, Request, SchemaError};
+use crate::config;
+
+/// Longest JSON Schema, in bytes. Schemas that programs write for a function's arguments have a tenth of that.
+pub const LONGEST_SCHEMA: usize = 1 << 16;
+
+/// Bytes of text for each cell of the KV cache. A token of English has four or five, and only runs of spaces or
+/// newlines have as many as 31, so a text that is longer never fits.
+const BYTES_PER_CELL: usize = 32;
+
+/// Longest text in bytes, however large the KV cache is.
+pub(super) const LONGEST_TEXT: usize = 1 << 20;
+
+/// The limits of texts, which depend on `[engine] context`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    text: usize,
+}
+
+impl Limits {
+    /// Those of an engine that is configured so.
+    #[must_use]
+    pub fn new(config: &config::Engine) -> Self {
+        let cells = config.context.get() as usize;
+        Self {
+            text: cells.saturating_mul(BYTES_PER_CELL).min(LONGEST_TEXT),
+        }
+    }
+
+    /// Checks a prompt of so many bytes.
+    ///
+    /// # Errors
+    /// [`EngineError::TextTooLong`].
+    pub fn check_prompt(self, bytes: usize) -> Result<(), EngineError> {
+        self.check("prompt", bytes)
+    }
+
+    /// Checks a system prompt of so many bytes.
+    ///
+    /// # Errors
+    /// [`EngineError::TextTooLong`].
+    pub fn check_system(self, bytes: usize) -> Result<(), EngineError> {
+        self.check("system prompt", bytes)
+    }
+
+    /// Checks a JSON Schema of so many bytes.
+    ///
+    /// # Errors
+    /// [`SchemaError::TooLong`].
+    pub fn check_schema(bytes: usize) -> Result<(), EngineError> {
+        if bytes > LONGEST_SCHEMA {
+            return Err(SchemaError::TooLong { bytes }.into());
+        }
+        Ok(())
+    }
+
+    /// Checks all texts of a request: each, and all together, since one cache has to hold them.
+    ///
+    /// # Errors
+    /// [`EngineError::TextTooLong`].
+    pub fn check_request(self, request: &Request) -> Result<(), EngineError> {
+        let (prompt, system) = (request.text.len(), request.preamble.system.len());
+        self.check_prompt(prompt)?;
+        self.check_system(system)?;
+        let results = request.called.iter().flatten().map(|call| {
+            let (Ok(said) | Err(said)) = &call.result;
+            said.len()
+        });
+        let all = results.fold(prompt.saturating_add(system), usize::saturating_add);
+        self.check("request", all)
+    }
+
+    fn check(self, what: &'static str, bytes: usize) -> Result<(), EngineError> {
+        if bytes > self.text {
+            let most = self.text;
+            return Err(EngineError::TextTooLong { what, bytes, most });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Bounded;
+    use crate::engine::ToolCall;
+
+    fn limits(context: u32) -> Limits {
+        Limits::new(&config::Engine {
+            context: Bounded::new(context).unwrap(),
+            ..config::Engine::default()
+        })
+    }
+
+    #[test]
+    fn a_text_that_no_cache_of_that_size_can_hold_is_refused_by_its_length() {
+        assert_eq!(limits(256).check_prompt(256 * 32), Ok(()));
+        let refused = limits(256).check_prompt(256 * 32 + 1).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the prompt has 8193 bytes, but at most 8192 are read; shorten it, or raise [engine] context"
+        );
+        assert!(limits(256).check_system(20 << 20).is_err());
+        assert!(limits(1_048_576).check_prompt(1 << 20).is_ok());
+        assert!(limits(1_048_576).check_prompt((1 << 20) + 1).is_err());
+    }
+
+    #[test]
+    fn the_texts_of_a_request_are_measured_together_with_what_tools_said() {
+        let config = config::Answer {
+            system: "s".repeat(4000),
+            ..config::Answer::default()
+        };
+        let mut request = Request::question(&config, "p".repeat(4000));
+        assert_eq!(limits(256).check_request(&request), Ok(()));
+        request.called = vec![vec![ToolCall {
+            name: "read".into(),
+            arguments: [].into(),
+            result: Ok("r".repeat(200)),
+        }]];
+        let refused = limits(256).check_request(&request);
+        let (bytes, most) = (8200, 8192);
+        let what = "request";
+        assert_eq!(refused, Err(EngineError::TextTooLong { what, bytes, most }));
+    }
+}
