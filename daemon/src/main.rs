@@ -9,6 +9,7 @@ use gemmad::bus::{Bus, Rooms, Which};
 use gemmad::commands::Commands;
 use gemmad::config::Settings;
 use gemmad::engine::Engine;
+use gemmad::platform::environment::Environment;
 use gemmad::platform::signals::{Asked, Signals};
 use gemmad::platform::{descriptors, end, logging, systemd};
 use gemmad::reload::Reloader;
@@ -65,9 +66,18 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
     }
 
     let engine = Engine::start(&config).context("cannot start the engine thread")?;
-    let commands = Commands::start(settings.clone(), engine.clone())?;
-    let voice = Voice::start(settings.clone(), engine.clone(), commands.clone())
-        .context("cannot start the voice thread")?;
+    let environment = match which {
+        Which::System => Environment::of_the_system(),
+        Which::Session => Environment::of_the_session(),
+    };
+    let commands = Commands::start(settings.clone(), engine.clone(), environment.clone())?;
+    let voice = Voice::start(
+        settings.clone(),
+        engine.clone(),
+        commands.clone(),
+        environment,
+    )
+    .context("cannot start the voice thread")?;
     let reloader = Reloader::new(
         settings.clone(),
         engine.clone(),

@@ -1,12 +1,15 @@
 //! Actions over a real bus: real programs, a real socket and a real D-Bus service do what was written to the real
 //! daemon, in order, and end when something halts.
 
+use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use gemmad_api::{CommandsProxy, Invocation, InvocationStatus as Status, InvokeOptions, Outcome};
-use gemmad_testbed::{Bus, Daemon, Microphone, speech};
+use gemmad_api::{
+    AskOptions, CommandsProxy, Invocation, InvocationStatus as Status, InvokeOptions, Outcome,
+};
+use gemmad_testbed::{Binaries, Bus, Daemon, Microphone, speech};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixListener;
 
@@ -139,6 +142,99 @@ async fn what_takes_too_long_is_ended_and_says_so() {
     let waited = invoke(&commands, "wait ten seconds").await;
     assert_eq!(waited[0].status, Status::TimedOut);
     assert_eq!(waited[0].result, "it took longer than 100 ms");
+}
+
+#[tokio::test]
+async fn a_program_finds_the_session_of_its_daemon() {
+    let bus = Bus::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let gemmactl = Binaries::of_this_build().unwrap().path("gemmactl").unwrap();
+    let look = format!(
+        "action.program = {{ run = [\"{}\", \"--session\", \"status\"] }}",
+        gemmactl.display()
+    );
+    let turn = r#"action.program = { run = ["/usr/bin/env"] }"#;
+    robot(folder.path(), &[("look", &look), ("turn", turn)]);
+    let setup = Daemon::setup(&bus).commands(folder.path());
+    let setup = setup.env("HOME", "/home/anna").env("SECRET", "x");
+    let daemon = setup.start().await.unwrap();
+    let commands = CommandsProxy::new(daemon.connection()).await.unwrap();
+    let looked = invoke(&commands, "look up").await;
+    assert_eq!(looked[0].status, Status::Done, "{}", looked[0].result);
+    assert!(looked[0].result.contains("ready"), "{}", looked[0].result);
+    let environment = invoke(&commands, "turn left").await.remove(0).result;
+    assert!(environment.contains("HOME=/home/anna"), "{environment}");
+    assert!(environment.contains(&format!("DBUS_SESSION_BUS_ADDRESS={}", bus.address())));
+    assert!(!environment.contains("SECRET"), "{environment}");
+}
+
+#[tokio::test]
+async fn a_program_ends_in_order_when_its_daemon_is_killed() {
+    let bus = Bus::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let done = folder.path().join("done");
+    let wait = format!(
+        "action.program = {{ run = [\"/bin/sh\", \"-c\", \"trap 'echo stopping; touch {}; exit 0' TERM; echo $$ > {}; sleep 60 & wait\"], timeout_ms = 60000 }}",
+        done.display(),
+        folder.path().join("pid").display()
+    );
+    robot(folder.path(), &[("wait", &wait)]);
+    let (daemon, commands) = start(&bus, folder.path()).await;
+    let begun = folder.path().join("pid");
+    tokio::select! {
+        invoked = invoke(&commands, "wait ten seconds") => panic!("{invoked:?}"),
+        () = exists(&begun) => {}
+    }
+    // Dropping it is SIGKILL.
+    drop(daemon);
+    tokio::time::timeout(Duration::from_secs(20), exists(&done))
+        .await
+        .unwrap();
+}
+
+/// Waits until there is such a file.
+async fn exists(path: &Path) {
+    while !path.exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A descriptor that a client handed over stays open in the daemon while its request is answered.
+#[tokio::test]
+async fn no_descriptor_of_a_client_reaches_a_program() {
+    let bus = Bus::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let stop = r#"action.program = { run = ["/bin/ls", "-l", "/proc/self/fd"] }"#;
+    robot(folder.path(), &[("stop", stop)]);
+    let setup = Daemon::setup(&bus).commands(folder.path());
+    let daemon = setup.set("engine", "context", 8192).start().await.unwrap();
+    let commands = CommandsProxy::new(daemon.connection()).await.unwrap();
+    let options = AskOptions {
+        max_tokens: Some(100_000),
+        min_tokens: Some(100_000),
+        ..AskOptions::default()
+    };
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let manager = daemon.manager();
+    manager
+        .stream("tell me everything", options, (&writer).into())
+        .await
+        .unwrap();
+    drop(writer);
+    // Its answer has begun, so the daemon holds the pipe.
+    let mut byte = [0];
+    let read = move || reader.read_exact(&mut byte).map(|()| reader);
+    let _reader = tokio::task::spawn_blocking(read).await.unwrap().unwrap();
+    let mut finished = commands.receive_finished().await.unwrap();
+    commands.halt().await.unwrap();
+    let signal = finished.next().await.unwrap();
+    let list = String::try_from(signal.args().unwrap().details["result"].clone()).unwrap();
+    // The last is the folder that is listed.
+    assert_eq!(
+        list.lines().filter(|line| line.contains(" -> ")).count(),
+        4,
+        "{list}"
+    );
 }
 
 #[tokio::test]

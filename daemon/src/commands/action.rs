@@ -6,16 +6,25 @@
 //! | `method` | calls a method on D-Bus |
 //! | `socket` | writes a line to a Unix socket |
 //! | `http` | makes a request of a server on this machine |
-//! | `text` | (the arguments of a program, with parameters in them) |
+//!
+//! | file | owns |
+//! |---|---|
+//! | `text` | a text with parameters in it |
+//! | `shape` | a value with parameters in it |
+//! | `address` | an address with parameters in it |
+//! | `token` | the secret that a server wants |
 //!
 //! Whoever may write the catalogue decides what runs here; whoever speaks or writes only chooses among what is
 //! declared there. None of it goes through a shell.
 
+mod address;
 mod http;
 mod method;
 mod program;
+mod shape;
 mod socket;
 mod text;
+mod token;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,10 +35,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Call, Name, Origin, Parameter};
+use crate::platform::environment::Environment;
 use http::Http;
 use method::Method;
 use program::Program;
 use socket::Socket;
+use text::Fixed;
 
 /// What a command does.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -68,6 +79,8 @@ pub(super) struct Job<'a> {
     pub call: &'a Call,
     /// Where it came from.
     pub origin: &'a Origin,
+    /// Variables of programs.
+    pub environment: &'a Environment,
 }
 
 /// How long an action may take, and how much of what it says is kept.
@@ -82,7 +95,7 @@ struct Output(usize);
 
 /// A path that means the same wherever the daemon runs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "PathBuf")]
+#[serde(try_from = "Fixed")]
 struct Absolute(PathBuf);
 
 impl Action {
@@ -179,10 +192,11 @@ impl Job<'_> {
     }
 }
 
-impl TryFrom<PathBuf> for Absolute {
+impl TryFrom<Fixed> for Absolute {
     type Error = String;
 
-    fn try_from(path: PathBuf) -> Result<Self, String> {
+    fn try_from(path: Fixed) -> Result<Self, String> {
+        let path = PathBuf::from(path.as_str());
         if path.is_absolute() {
             Ok(Self(path))
         } else {
@@ -236,7 +250,12 @@ impl Output {
         let kept = String::from_utf8_lossy(&said[..said.len().min(self.0)]);
         let is_harmless = |it: char| it == '\n' || it == '\t' || !it.is_control();
         let kept: String = kept.chars().filter(|it| is_harmless(*it)).collect();
-        kept.trim().to_owned()
+        let mut kept = kept.trim();
+        if said.len() >= self.0 {
+            // Half of a character may be left where it was cut.
+            kept = kept.trim_end_matches(char::REPLACEMENT_CHARACTER);
+        }
+        kept.to_owned()
     }
 }
 
@@ -296,6 +315,7 @@ mod testing {
             origin: &Origin::Text {
                 user: "anna".into(),
             },
+            environment: &Environment::of_the_system(),
         };
         action(text).unwrap().run(job, halted).await
     }
@@ -303,7 +323,16 @@ mod testing {
 
 #[cfg(test)]
 mod tests {
+    use super::Output;
     use super::testing::action;
+
+    #[test]
+    fn what_is_kept_is_text_and_no_half_of_a_character() {
+        assert_eq!(Output(4096).keep(b" \x1b[2Jon\xff\n"), "[2Jon\u{fffd}");
+        assert_eq!(Output(4).keep("äää".as_bytes()), "ää");
+        assert_eq!(Output(5).keep("äää".as_bytes()), "ää");
+        assert_eq!(Output(0).keep(b"x"), "");
+    }
 
     #[test]
     fn an_action_is_of_one_kind_and_its_keys_are_checked() {

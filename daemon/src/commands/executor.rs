@@ -21,6 +21,7 @@ use super::ledger::{Effect, Ledger};
 use super::{Arrival, Call, CommandError, Event, Force, Invocation, Origin};
 use crate::config::Settings;
 use crate::engine::EngineError;
+use crate::platform::environment::Environment;
 
 /// Events kept for a slow listener.
 const EVENTS_KEPT: usize = 256;
@@ -41,6 +42,8 @@ pub(super) struct Executor {
     book: RwLock<Book>,
     settings: Settings,
     events: broadcast::Sender<Event>,
+    /// Variables of the programs that actions run.
+    environment: Environment,
     /// Where actions run, on whichever thread a command comes.
     runtime: Handle,
     /// The first question may expire at another time than before.
@@ -51,12 +54,13 @@ pub(super) struct Executor {
 
 impl Executor {
     /// Needs a tokio runtime.
-    pub(super) fn start(settings: Settings) -> Arc<Self> {
+    pub(super) fn start(settings: Settings, environment: Environment) -> Arc<Self> {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let executor = Arc::new(Self {
             book: RwLock::default(),
             settings,
             events,
+            environment,
             runtime: Handle::current(),
             asked: Notify::new(),
             idle: watch::Sender::new(true),
@@ -250,6 +254,7 @@ impl Executor {
             id: *id,
             call,
             origin: &origin,
+            environment: &self.environment,
         };
         let command = force.catalogue.command(call);
         let action = command.and_then(|command| command.action.as_ref());

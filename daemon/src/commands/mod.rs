@@ -63,6 +63,7 @@ pub use plain::{Name, Plain};
 
 use crate::config::{self, Settings};
 use crate::engine::{Engine, EngineError, Kept, Request};
+use crate::platform::environment::Environment;
 use consent::Consent;
 use executor::Executor;
 
@@ -135,14 +136,18 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// Reads the catalogue that `settings` name. Needs a tokio runtime.
+    /// Reads the catalogue that `settings` name. Programs get the variables of `environment`. Needs a tokio runtime.
     ///
     /// # Errors
     /// When the catalogue does not fit.
-    pub fn start(settings: Settings, engine: Engine) -> Result<Self, CatalogueError> {
+    pub fn start(
+        settings: Settings,
+        engine: Engine,
+        environment: Environment,
+    ) -> Result<Self, CatalogueError> {
         let catalogue = Self::read(&settings.current().commands)?;
         let commands = Self {
-            executor: Executor::start(settings.clone()),
+            executor: Executor::start(settings.clone(), environment),
             settings,
             engine,
             force: watch::Sender::new(None),

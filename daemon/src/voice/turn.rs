@@ -21,6 +21,7 @@ use super::{Ears, Heard};
 use crate::commands::{Commands, Origin};
 use crate::config::{Config, Meaning, Mode, Settings};
 use crate::engine::{Engine, EngineError};
+use crate::platform::environment::Environment;
 
 /// Events kept for a slow listener; a turn makes four or five.
 const EVENTS_KEPT: usize = 256;
@@ -128,14 +129,20 @@ pub struct Voice {
 }
 
 impl Voice {
-    /// Opens the ears and starts following them. Needs a tokio runtime.
+    /// Opens the ears and starts following them. The synthesiser gets the variables of `environment`. Needs a tokio
+    /// runtime.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(settings: Settings, engine: Engine, commands: Commands) -> std::io::Result<Self> {
+    pub fn start(
+        settings: Settings,
+        engine: Engine,
+        commands: Commands,
+        environment: Environment,
+    ) -> std::io::Result<Self> {
         let config = settings.current();
         let (ears, heard) = Ears::spawn(Arc::clone(&config))?;
-        let (speech, said) = speech::Speech::start(&config.speech)?;
+        let (speech, said) = speech::Speech::start(&config.speech, environment)?;
         let (orders, received) = mpsc::unbounded_channel();
         let (told, tellings) = mpsc::unbounded_channel();
         let status = watch::Sender::new(Status::default());

@@ -187,8 +187,9 @@ impl Bench {
 }
 
 /// Programs that are measured, where cargo puts them.
-const PROGRAMS: [&str; 6] = [
+const PROGRAMS: [&str; 7] = [
     "gemmad",
+    "gemmad-supervise",
     "gemmactl",
     "examples/llama_cpp",
     "examples/spoken_turn",

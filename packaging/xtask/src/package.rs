@@ -107,7 +107,9 @@ fn build(wanted: &Wanted) -> Result<PathBuf> {
     }
     let mut folder = root().join("target");
     if let Some(target) = wanted.target()? {
-        build.args(["--package", "gemmad", "--package", "gemmactl"]);
+        for package in ["gemmad", "gemmad-supervise", "gemmactl"] {
+            build.args(["--package", package]);
+        }
         build.args(target);
         folder.push(target[1]);
     } else {

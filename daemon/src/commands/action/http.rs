@@ -4,47 +4,37 @@
 //! whoever wrote the catalogue chose. Redirections are not followed, so a server cannot change that.
 
 use std::collections::BTreeMap;
-use std::io::{Error, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::Error;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Request, Response, Uri, header};
+use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::text::{Text, always};
-use super::{Absolute, ActionError, Job, Output, Timeout};
-use crate::commands::{Arguments, Name, Parameter};
+use super::address::Address;
+use super::shape::Shape;
+use super::token::Token;
+use super::{ActionError, Job, Output, Timeout};
+use crate::commands::{Name, Parameter};
 
 /// A request to make.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
-    url: Local,
+    url: Address,
     #[serde(default)]
     method: Verb,
     /// What is sent; without it, all there is to know about the command.
     body: Option<Shape>,
-    /// A file whose first line is sent as the bearer of authority, read each time.
-    token_file: Option<Absolute>,
+    /// Where the token is that the server wants.
+    token_file: Option<Token>,
     #[serde(default)]
     pub(super) timeout_ms: Timeout,
     #[serde(default)]
     output: Output,
-}
-
-/// The address of something that a server on this machine serves.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-struct Local {
-    addresses: Vec<SocketAddr>,
-    /// As it stands in the address: the name and the port.
-    host: String,
-    path: String,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -56,49 +46,6 @@ enum Verb {
     Put,
     Patch,
     Delete,
-}
-
-/// A value of JSON. Texts may have parameters in them; a parameter alone has its own type.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
-enum Shape {
-    Text(Text),
-    Boolean(bool),
-    Integer(i64),
-    Number(f64),
-    List(Vec<Self>),
-    Table(BTreeMap<String, Self>),
-}
-
-impl Shape {
-    fn check(&self, parameters: &BTreeMap<Name, Parameter>) -> Result<(), String> {
-        match self {
-            Self::Text(text) => match text.whole() {
-                Some(name) => always(name, parameters).map(|_| ()),
-                None => text.check(parameters),
-            },
-            Self::List(values) => values.iter().try_for_each(|it| it.check(parameters)),
-            Self::Table(values) => values.values().try_for_each(|it| it.check(parameters)),
-            Self::Boolean(_) | Self::Integer(_) | Self::Number(_) => Ok(()),
-        }
-    }
-
-    fn fill(&self, arguments: &Arguments) -> Value {
-        match self {
-            Self::Text(text) => match text.whole().and_then(|name| arguments.get(name.as_str())) {
-                Some(value) => value.clone(),
-                None => text.fill(arguments).into(),
-            },
-            Self::Boolean(value) => (*value).into(),
-            Self::Integer(value) => (*value).into(),
-            Self::Number(value) => (*value).into(),
-            Self::List(values) => values.iter().map(|it| it.fill(arguments)).collect(),
-            Self::Table(values) => {
-                let filled = |(key, it): (&String, &Self)| (key.clone(), it.fill(arguments));
-                Value::Object(values.iter().map(filled).collect())
-            }
-        }
-    }
 }
 
 impl Verb {
@@ -114,44 +61,13 @@ impl Verb {
     }
 }
 
-impl TryFrom<String> for Local {
-    type Error = String;
-
-    fn try_from(url: String) -> Result<Self, String> {
-        let uri: Uri = url.parse().map_err(|error| format!("{url:?}: {error}"))?;
-        let authority = uri.authority().filter(|it| !it.as_str().contains('@'));
-        let (Some("http"), Some(authority)) = (uri.scheme_str(), authority) else {
-            return Err(format!(
-                "{url:?} is not of the form http://localhost:8123/path"
-            ));
-        };
-        let port = authority.port_u16().unwrap_or(80);
-        let addresses = loopback(authority.host()).ok_or_else(|| {
-            format!("{url:?} is not on this machine; only localhost, 127.0.0.1 and [::1] are")
-        })?;
-        Ok(Self {
-            addresses: addresses.into_iter().map(|it| (it, port).into()).collect(),
-            host: authority.to_string(),
-            path: uri.path_and_query().map_or("/".into(), ToString::to_string),
-        })
-    }
-}
-
-/// The addresses of a name for this machine. No resolver is asked, which could be told another.
-fn loopback(host: &str) -> Option<Vec<IpAddr>> {
-    if host.eq_ignore_ascii_case("localhost") {
-        return Some(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
-    }
-    let address = host.trim_matches(['[', ']']).parse().ok();
-    address.filter(IpAddr::is_loopback).map(|it| vec![it])
-}
-
 impl Http {
     /// Checks that there is a value for every parameter in it, and a place for its body.
     ///
     /// # Errors
     /// What is wrong.
     pub(super) fn check(&self, parameters: &BTreeMap<Name, Parameter>) -> Result<(), String> {
+        self.url.check(parameters)?;
         let (verb, has_body) = self.method.written();
         match &self.body {
             Some(_) if !has_body => Err(format!("{verb} has no `body`")),
@@ -165,13 +81,13 @@ impl Http {
     /// # Errors
     /// When nobody answers, or with a status other than 200 to 299.
     pub(super) async fn run(&self, job: Job<'_>) -> Result<String, ActionError> {
-        let told = self.talk(job).await;
-        told.map_err(|error| ActionError::Failed(format!("http://{}: {error}", self.url.host)))
+        let request = self.request(job).await?;
+        let told = self.talk(request).await;
+        told.map_err(|error| self.failed(&error.to_string()))
     }
 
-    async fn talk(&self, job: Job<'_>) -> Result<String, Error> {
-        let request = self.request(job).await?;
-        let stream = TcpStream::connect(&*self.url.addresses).await?;
+    async fn talk(&self, request: Request<Full<Bytes>>) -> Result<String, Error> {
+        let stream = TcpStream::connect(&*self.url.sockets).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(Error::other)?;
@@ -191,28 +107,30 @@ impl Http {
         Err(Error::other(format!("it answered {status}{why}")))
     }
 
-    async fn request(&self, job: Job<'_>) -> Result<Request<Full<Bytes>>, Error> {
+    async fn request(&self, job: Job<'_>) -> Result<Request<Full<Bytes>>, ActionError> {
         let (verb, has_body) = self.method.written();
         let mut request = Request::builder()
             .method(verb)
-            .uri(&self.url.path)
+            .uri(self.url.fill(&job.call.arguments)?)
             .header(header::HOST, &self.url.host);
-        if let Some(Absolute(path)) = &self.token_file {
-            let named =
-                |error| Error::new(ErrorKind::NotFound, format!("{}: {error}", path.display()));
-            let token = tokio::fs::read_to_string(path).await.map_err(named)?;
-            let token = token.lines().next().unwrap_or_default();
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        if let Some(token) = &self.token_file {
+            let bearer = token.bearer().await.map_err(|why| self.failed(&why))?;
+            request = request.header(header::AUTHORIZATION, bearer);
         }
         let body = match &self.body {
             _ if !has_body => String::new(),
-            Some(body) => body.fill(&job.call.arguments).to_string(),
+            Some(body) => body.fill(&job.call.arguments)?.to_string(),
             None => job.json(),
         };
         if has_body {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        request.body(body.into()).map_err(Error::other)
+        let request = request.body(body.into());
+        request.map_err(|error| self.failed(&error.to_string()))
+    }
+
+    fn failed(&self, why: &str) -> ActionError {
+        ActionError::Failed(format!("http://{}: {why}", self.url.host))
     }
 
     /// As much of an answer as is kept.
@@ -231,6 +149,7 @@ impl Http {
 mod tests {
     use std::time::Duration;
 
+    use serde_json::Value;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -258,7 +177,7 @@ mod tests {
             String::from_utf8_lossy(&got[..length]).into_owned()
         };
         let action = format!(
-            "action.http = {{ url = \"http://localhost:{port}/api/light?x=1\", timeout_ms = 5000, {keys} }}"
+            "action.http = {{ url = \"http://localhost:{port}/api/light.{{way}}?x={{word}}\", timeout_ms = 5000, {keys} }}"
         );
         tokio::join!(served, run(&action))
     }
@@ -269,7 +188,7 @@ mod tests {
         let (request, said) = asked("", answer).await;
         assert_eq!(said.unwrap(), "light is on");
         assert!(
-            request.starts_with("POST /api/light?x=1 HTTP/1.1\r\nhost: localhost:"),
+            request.starts_with("POST /api/light.up?x=-n%20%24%28id%29%3B%20%27x%27%20%22y%22%20%2A HTTP/1.1\r\nhost: localhost:"),
             "{request}"
         );
         let body: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
@@ -348,31 +267,32 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn without_its_token_nothing_is_asked() {
+        let token = tempfile::NamedTempFile::new().unwrap();
+        let path = token.path().display();
+        // Nobody listens there, and nobody is asked.
+        let text =
+            format!("action.http = {{ url = \"http://127.0.0.1:9\", token_file = \"{path}\" }}");
+        let refused = run(&text).await.unwrap_err().to_string();
+        let wanted = format!("http://127.0.0.1:9: the token in {path}: its first line is empty");
+        assert!(refused.starts_with(&wanted), "{refused}");
+    }
+
     #[test]
-    fn only_this_machine_is_asked() {
-        let read = |keys: &str| action(&format!("action.http = {{ {keys} }}"));
-        for url in [
-            "http://localhost",
-            "http://127.0.0.1:8123/a?b=c",
-            "http://[::1]:80/",
-            "http://127.1.2.3/",
-        ] {
-            let accepted = read(&format!("url = \"{url}\""));
-            assert!(accepted.is_ok(), "{url}: {accepted:?}");
-        }
+    fn what_can_never_be_sent_is_refused_with_its_line() {
         for (keys, why) in [
             (r#"url = "http://example.org/""#, "is not on this machine"),
             (
-                r#"url = "http://localhost.example.org/""#,
-                "is not on this machine",
+                r#"url = "http://{way}/""#,
+                "no parameter can choose the server",
             ),
-            (r#"url = "http://192.168.1.2/""#, "is not on this machine"),
             (
-                r#"url = "http://localhost@example.org/""#,
-                "is not of the form",
+                r#"url = "http://localhost/{colour}""#,
+                "there is no parameter {colour}",
             ),
-            (r#"url = "https://localhost/""#, "is not of the form"),
-            (r#"url = "/api""#, "is not of the form"),
+            (r#"url = "http://localhost/?{maybe}""#, "may be left out"),
+            (r#"url = "http://localhost/{many}""#, "is a list"),
             (
                 r#"url = "http://localhost/", method = "GET", body = { a = 1 }"#,
                 "GET has no `body`",
@@ -386,12 +306,21 @@ mod tests {
                 "there is no parameter",
             ),
             (
+                r#"url = "http://localhost/", body = { "{way}" = 1 }"#,
+                "no parameter can be in it",
+            ),
+            (
                 r#"url = "http://localhost/", token_file = "token""#,
                 "no path from the root",
             ),
+            (
+                r#"url = "http://localhost/", token_file = "/etc/{way}""#,
+                "no parameter can be in it",
+            ),
         ] {
-            let refused = read(keys).unwrap_err();
+            let refused = action(&format!("action.http = {{ {keys} }}")).unwrap_err();
             assert!(refused.contains(why), "{keys}: {refused}");
+            assert!(!refused.contains("enum"), "{keys}: {refused}");
         }
     }
 }

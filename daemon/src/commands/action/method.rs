@@ -10,7 +10,8 @@ use zbus::names::{BusName, InterfaceName, MemberName};
 use zbus::wire::StructureBuilder;
 use zbus::{Connection, ObjectPath, Structure, Variant};
 
-use super::text::{Text, always};
+use super::shape::Shape;
+use super::text::{Fixed, always};
 use super::{ActionError, Job, Output, Timeout};
 use crate::commands::{Arguments, Kind, Name, Parameter};
 
@@ -20,10 +21,10 @@ use crate::commands::{Arguments, Kind, Name, Parameter};
 pub struct Method {
     #[serde(default)]
     bus: Which,
-    destination: String,
-    path: String,
-    interface: String,
-    member: String,
+    destination: Fixed,
+    path: Fixed,
+    interface: Fixed,
+    member: Fixed,
     #[serde(default)]
     arguments: Vec<Argument>,
     #[serde(default)]
@@ -40,21 +41,12 @@ enum Which {
     Session,
 }
 
-/// A value of this type. A text may have parameters in it; a parameter alone has its own type.
+/// A value of this type.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Argument {
     r#type: Type,
-    value: Given,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
-enum Given {
-    Text(Text),
-    Boolean(bool),
-    Integer(i64),
-    Number(f64),
+    value: Shape,
 }
 
 /// The types of D-Bus, by its own letters.
@@ -117,37 +109,36 @@ impl Type {
             Kind::List { .. } => self == Self::Texts,
         }
     }
+
+    /// Whether what is written so is of this type, whatever was said.
+    ///
+    /// # Errors
+    /// When a parameter in it has no value, or none of the kind that is needed.
+    fn fits(self, value: &Shape, parameters: &BTreeMap<Name, Parameter>) -> Result<bool, String> {
+        match value {
+            Shape::Text(text) => match text.whole() {
+                Some(name) => Ok(self.takes(&always(name, parameters)?.kind)),
+                None => text.check(parameters).map(|()| self == Self::Text),
+            },
+            Shape::List(texts) if self == Self::Texts => {
+                let mut texts = texts.iter();
+                texts.try_fold(true, |all, text| {
+                    Ok(all & Self::Text.fits(text, parameters)?)
+                })
+            }
+            other => {
+                let value = other.fill(&Arguments::new()).ok();
+                Ok(value.is_some_and(|value| self.variant(&value).is_some()))
+            }
+        }
+    }
 }
 
 impl Argument {
-    fn check(&self, parameters: &BTreeMap<Name, Parameter>) -> Result<(), String> {
-        let fits = match &self.value {
-            Given::Text(text) => match text.whole() {
-                Some(name) => self.r#type.takes(&always(name, parameters)?.kind),
-                None => self.r#type == Type::Text && text.check(parameters).map(|()| true)?,
-            },
-            _ => self.variant(&Arguments::new()).is_some(),
-        };
-        if fits {
-            Ok(())
-        } else {
-            Err(format!(
-                "`value` does not always fit the `type` of {self:?}"
-            ))
-        }
-    }
-
-    fn variant(&self, arguments: &Arguments) -> Option<Variant<'static>> {
-        let value = match &self.value {
-            Given::Text(text) => match text.whole() {
-                Some(name) => arguments.get(name.as_str())?.clone(),
-                None => text.fill(arguments).into(),
-            },
-            Given::Boolean(value) => (*value).into(),
-            Given::Integer(value) => (*value).into(),
-            Given::Number(value) => (*value).into(),
-        };
-        self.r#type.variant(&value)
+    fn variant(&self, arguments: &Arguments) -> Result<Variant<'static>, ActionError> {
+        let value = self.value.fill(arguments)?;
+        let variant = self.r#type.variant(&value);
+        variant.ok_or_else(|| ActionError::Failed(format!("{value} is not of the declared type")))
     }
 }
 
@@ -157,13 +148,42 @@ impl Method {
     /// # Errors
     /// What is wrong.
     pub(super) fn check(&self, parameters: &BTreeMap<Name, Parameter>) -> Result<(), String> {
-        let named = |error: &zbus::Error| error.to_string();
-        BusName::try_from(self.destination.as_str()).map_err(|error| named(&error))?;
-        ObjectPath::try_from(self.path.as_str()).map_err(|error| named(&error))?;
-        InterfaceName::try_from(self.interface.as_str()).map_err(|error| named(&error))?;
-        MemberName::try_from(self.member.as_str()).map_err(|error| named(&error))?;
-        let mut arguments = self.arguments.iter();
-        arguments.try_for_each(|argument| argument.check(parameters))
+        let names = [
+            (
+                "destination",
+                &self.destination,
+                BusName::try_from(self.destination.as_str()).is_ok(),
+            ),
+            (
+                "path",
+                &self.path,
+                ObjectPath::try_from(self.path.as_str()).is_ok(),
+            ),
+            (
+                "interface",
+                &self.interface,
+                InterfaceName::try_from(self.interface.as_str()).is_ok(),
+            ),
+            (
+                "member",
+                &self.member,
+                MemberName::try_from(self.member.as_str()).is_ok(),
+            ),
+        ];
+        if let Some((key, name, _)) = names.iter().find(|(.., fits)| !fits) {
+            let name = name.as_str();
+            return Err(format!(
+                "D-Bus takes {name:?} for no `{key}`; `busctl` lists those that there are"
+            ));
+        }
+        for (number, Argument { r#type, value }) in (1..).zip(&self.arguments) {
+            if !r#type.fits(value, parameters)? {
+                return Err(format!(
+                    "argument {number}: `value` is not always of this `type`"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Calls it and returns what it answers.
@@ -171,7 +191,9 @@ impl Method {
     /// # Errors
     /// When the bus or the method fails.
     pub(super) async fn run(&self, job: Job<'_>) -> Result<String, ActionError> {
-        let called = self.call(&job.call.arguments).await;
+        let values = self.arguments.iter();
+        let values = values.map(|argument| argument.variant(&job.call.arguments));
+        let called = self.call(values.collect::<Result<_, _>>()?).await;
         let answer = called.map_err(|error| {
             ActionError::Failed(match error {
                 zbus::Error::MethodError(name, Some(why), _) => format!("{name}: {why}"),
@@ -181,22 +203,20 @@ impl Method {
         Ok(self.output.keep(answer.as_bytes()))
     }
 
-    async fn call(&self, arguments: &Arguments) -> zbus::Result<String> {
+    async fn call(&self, arguments: Vec<Variant<'static>>) -> zbus::Result<String> {
         let connection = match self.bus {
             Which::System => Connection::system().await?,
             Which::Session => Connection::session().await?,
         };
         let (destination, path) = (Some(self.destination.as_str()), self.path.as_str());
         let (interface, member) = (Some(self.interface.as_str()), self.member.as_str());
-        let values = self.arguments.iter();
-        // What does not fit was refused when the catalogue was read.
-        let values = values.filter_map(|argument| argument.variant(arguments));
-        let body = values.fold(StructureBuilder::new(), StructureBuilder::append_field);
-        let called = if self.arguments.is_empty() {
+        let called = if arguments.is_empty() {
             connection
                 .call_method(destination, path, interface, member, &())
                 .await
         } else {
+            let body = arguments.into_iter();
+            let body = body.fold(StructureBuilder::new(), StructureBuilder::append_field);
             let body = body.build()?;
             connection
                 .call_method(destination, path, interface, member, &body)
@@ -238,6 +258,7 @@ mod tests {
             r#"{ type = "d", value = "{angle}" }"#,
             r#"{ type = "s", value = "{way}" }, { type = "as", value = "{many}" }"#,
             r#"{ type = "s", value = "go {way} by {count}" }, { type = "b", value = true }"#,
+            r#"{ type = "as", value = ["go", "{way}", "{word}"] }"#,
             "",
         ] {
             let accepted = read(arguments, "/a");
@@ -253,9 +274,19 @@ mod tests {
             r#"{ type = "h", value = 1 }"#,
             r#"{ type = "b", value = "{maybe}" }"#,
             r#"{ type = "s", value = "{colour}" }"#,
+            r#"{ type = "as", value = ["{count}"] }"#,
+            r#"{ type = "as", value = ["{colour}"] }"#,
+            r#"{ type = "s", value = { a = "b" } }"#,
         ] {
-            assert!(read(arguments, "/a").is_err(), "{arguments}");
+            let refused = read(arguments, "/a").unwrap_err();
+            assert!(!refused.contains("Argument"), "{arguments}: {refused}");
         }
-        assert!(read("", "a").is_err());
+        for (path, why) in [
+            ("a", "for no `path`"),
+            ("/a/{way}", "no parameter can be in it"),
+        ] {
+            let refused = read("", path).unwrap_err();
+            assert!(refused.contains(why), "{path}: {refused}");
+        }
     }
 }

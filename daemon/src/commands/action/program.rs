@@ -1,26 +1,17 @@
-//! An action that runs a program: with its own arguments, in its own process group, with next to no environment,
-//! and never by a shell.
+//! An action that runs a program: with its own arguments, with next to no environment, and never by a shell.
 //!
-//! All that it begins ends with it: what is left of the group when the program has ended, takes too long or is
-//! halted, is killed.
+//! All that it begins ends with it: what is left when the program has ended, takes too long or is halted, is killed
+//! ([`crate::platform::program`]).
 
 use std::collections::BTreeMap;
-use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
 
 use nix::unistd::{Uid, User};
-use rustix::process::Signal;
 use serde::Deserialize;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{ChildStdin, Command};
 
 use super::text::{Text, always};
 use super::{ActionError, Job, Output, Timeout};
 use crate::commands::{Kind, Name, Parameter};
-use crate::platform::group::Group;
-
-/// Time a program has to end in order (SIGTERM) before it is killed: enough to tell a motor to stand still.
-const GRACE: Duration = Duration::from_millis(500);
+use crate::platform::program::{self, ProgramError, Running};
 
 /// Programs that would read a value as a program of its own.
 const SHELLS: [&str; 10] = [
@@ -114,35 +105,70 @@ impl Program {
         job: Job<'_>,
         stop: impl Future<Output = ActionError>,
     ) -> Result<String, ActionError> {
-        let group = Group::start(&mut self.command(job)).map_err(|error| {
-            let path = self.run.first().and_then(Text::fixed).unwrap_or_default();
-            ActionError::Failed(format!("{path} cannot be run: {error}"))
-        })?;
-        run_until(group, stop, job.json(), self.output).await
+        let running = self.prepare(job)?.start().await;
+        let mut running = running.map_err(|error| self.not_run(&error))?;
+        let ended = tokio::select! {
+            ended = follow(&mut running, self.output) => ended,
+            why = stop => {
+                running.lifeline.end().await;
+                return Err(why);
+            }
+        };
+        ended.map_err(|error| self.not_run(&error))?
     }
 
-    fn command(&self, job: Job<'_>) -> Command {
-        let mut texts = self.run.iter().map(|text| text.fill(&job.call.arguments));
-        let mut command = Command::new(texts.next().unwrap_or_default());
-        command
-            .args(texts)
-            .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .env("LANG", "C.UTF-8")
-            .env("GEMMAD_COMMAND", &job.call.name)
-            .env("GEMMAD_ID", job.id.to_string())
-            .current_dir("/")
-            .stdin(match self.stdin {
-                Input::Nothing => Stdio::null(),
-                Input::Json => Stdio::piped(),
-            })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        if let Some(Account { user, group }) = self.user {
-            command.gid(group).uid(user);
+    fn prepare<'a>(&self, job: Job<'a>) -> Result<program::Program<'a>, ActionError> {
+        let mut words = Vec::with_capacity(self.run.len());
+        for text in &self.run {
+            words.push(text.fill(&job.call.arguments)?.into());
         }
-        command
+        let arguments = words.split_off(1.min(words.len()));
+        Ok(program::Program {
+            // A program without a path was refused when the catalogue was read.
+            path: words.pop().unwrap_or_default(),
+            arguments,
+            input: match self.stdin {
+                Input::Nothing => None,
+                Input::Json => Some((job.json() + "\n").into()),
+            },
+            environment: job.environment,
+            variables: vec![
+                ("GEMMAD_COMMAND", (&job.call.name).into()),
+                ("GEMMAD_ID", job.id.to_string().into()),
+            ],
+            account: self.user.as_ref().map(|it| (it.user, it.group)),
+        })
     }
+
+    fn not_run(&self, error: &ProgramError) -> ActionError {
+        let path = self.run.first().and_then(Text::fixed).unwrap_or_default();
+        ActionError::Failed(format!("{path} cannot be run: {error}"))
+    }
+}
+
+/// Follows a program to its end; returns what it wrote, or why it failed.
+async fn follow(
+    running: &mut Running,
+    output: Output,
+) -> Result<Result<String, ActionError>, ProgramError> {
+    let (mut said, mut complained) = (Vec::new(), Vec::new());
+    let Output(most) = output;
+    let reading = async {
+        tokio::join!(
+            program::read(&mut running.stdout, most, &mut said),
+            program::read(&mut running.stderr, most, &mut complained)
+        )
+    };
+    let status = program::alongside(running.lifeline.ended(), reading).await?;
+    if status.success() {
+        return Ok(Ok(output.keep(&said)));
+    }
+    let how = program::describe(status);
+    let complained = output.keep(&complained);
+    Ok(Err(ActionError::Failed(match complained.lines().last() {
+        Some(line) => format!("{how}: {line}"),
+        None => how,
+    })))
 }
 
 /// Whether a value can look like an option.
@@ -176,85 +202,9 @@ impl TryFrom<String> for Account {
     }
 }
 
-/// Follows a program to its end, or ends it when there is a reason to `stop`.
-async fn run_until(
-    mut group: Group,
-    stop: impl Future<Output = ActionError>,
-    input: String,
-    output: Output,
-) -> Result<String, ActionError> {
-    tokio::select! {
-        ended = run(&mut group, input, output) => ended,
-        why = stop => {
-            end(&mut group).await;
-            Err(why)
-        }
-    }
-}
-
-async fn run(group: &mut Group, input: String, output: Output) -> Result<String, ActionError> {
-    let child = &mut group.child;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let ended = async {
-        let status = group.wait().await;
-        // What it left behind may hold the pipes open.
-        group.signal(Signal::KILL);
-        status
-    };
-    let (said, complained, (), status) = tokio::join!(
-        read(stdout, output),
-        read(stderr, output),
-        write(stdin, input),
-        ended
-    );
-    let failed = |why: String| Err(ActionError::Failed(why));
-    match status {
-        Ok(status) if status.success() => Ok(output.keep(&said)),
-        Ok(status) => failed(failure(status, &output.keep(&complained))),
-        Err(error) => failed(error.to_string()),
-    }
-}
-
-/// Has it end, in order if it can do so quickly.
-async fn end(group: &mut Group) {
-    group.signal(Signal::TERM);
-    let _ = tokio::time::timeout(GRACE, group.wait()).await;
-    group.signal(Signal::KILL);
-    let _ = group.wait().await;
-}
-
-fn failure(status: ExitStatus, complained: &str) -> String {
-    match complained.lines().last() {
-        Some(line) => format!("{status}: {line}"),
-        None => status.to_string(),
-    }
-}
-
-/// All of it, so that the program is not held up, of which the beginning is kept.
-async fn read(pipe: Option<impl AsyncRead + Unpin>, Output(most): Output) -> Vec<u8> {
-    let Some(mut pipe) = pipe else {
-        return Vec::new();
-    };
-    let mut kept = Vec::new();
-    let mut piece = [0; 4096];
-    // A pipe that fails has ended.
-    while let Ok(length @ 1..) = pipe.read(&mut piece).await {
-        let room = most.saturating_sub(kept.len());
-        kept.extend_from_slice(&piece[..length.min(room)]);
-    }
-    kept
-}
-
-async fn write(stdin: Option<ChildStdin>, mut line: String) {
-    let Some(mut stdin) = stdin else { return };
-    line.push('\n');
-    // A program that does not want to know has closed it.
-    let _ = stdin.write_all(line.as_bytes()).await;
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::super::testing::{action, run, run_until};
     use super::*;
@@ -297,11 +247,19 @@ mod tests {
     async fn a_program_that_fails_says_why() {
         let why = failed(run(r#"action.program = { run = ["/bin/ls", "/nonexistent"] }"#).await);
         assert!(
-            why.contains("exit status: 2") && why.contains("/nonexistent"),
+            why.contains("it ended with code 2") && why.contains("/nonexistent"),
             "{why}"
         );
         let why = failed(run(r#"action.program = { run = ["/nonexistent"] }"#).await);
-        assert!(why.contains("/nonexistent cannot be run"), "{why}");
+        assert!(
+            why.contains("/nonexistent cannot be run: there is no such program"),
+            "{why}"
+        );
+        let why = failed(run(r#"action.program = { run = ["/etc/passwd"] }"#).await);
+        assert!(why.contains("may not execute it"), "{why}");
+        let killed = r#"action.program = { run = ["/bin/sh", "-c", "kill -SEGV $$"] }"#;
+        let why = failed(run(killed).await);
+        assert_eq!(why, "it was killed by signal 11 (SIGSEGV)");
     }
 
     #[tokio::test]
@@ -331,11 +289,10 @@ mod tests {
         assert_eq!(halted, Err(ActionError::Halted));
     }
 
-    /// Whether a process has ended, or ends within a second. Nobody may have waited for it yet.
+    /// Whether a process has ended, or ends within ten seconds.
     async fn is_gone(pid: &str) -> bool {
-        for _ in 0..100 {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-            if stat.map_or(true, |stat| stat.contains(") Z ")) {
+        for _ in 0..1000 {
+            if !std::path::Path::new("/proc").join(pid).exists() {
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -343,11 +300,88 @@ mod tests {
         false
     }
 
+    /// A program that runs this script, and more keys of its action.
+    fn shell(script: &str, keys: &str) -> String {
+        format!("action.program = {{ run = [\"/bin/sh\", \"-c\", '''{script}'''], {keys} }}")
+    }
+
     #[tokio::test]
-    async fn what_a_program_leaves_behind_ends_with_it() {
-        let text = "action.program = { run = [\"/bin/sh\", \"-c\", \"sleep 60 & echo $!\"] }";
-        let child = run(text).await.unwrap();
-        assert!(is_gone(&child).await, "{child}");
+    async fn what_a_program_leaves_behind_ends_with_it_and_holds_nothing_up() {
+        // In its group, in another session, and in another session without a parent.
+        let script = "sleep 60 & echo $!; setsid sleep 60 & echo $!; (setsid sleep 60 & echo $!)";
+        let begun = Instant::now();
+        let children = run(&shell(script, "timeout_ms = 50000")).await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        assert_eq!(children.lines().count(), 3, "{children}");
+        for child in children.lines() {
+            assert!(is_gone(child).await, "{child}");
+        }
+        // What it began last is told to end too, not only what is in its group.
+        let script = "setsid sleep 60 & echo $! >&2; exit 3";
+        let why = failed(run(&shell(script, "timeout_ms = 50000")).await);
+        let child = why.strip_prefix("it ended with code 3: ").unwrap();
+        assert!(is_gone(child).await, "{child}");
+    }
+
+    #[tokio::test]
+    async fn a_handler_may_write_before_it_ends_by_a_halt_or_a_timeout() {
+        let folder = tempfile::tempdir().unwrap();
+        let done = folder.path().join("done");
+        let begun = folder.path().join("begun");
+        let script = format!(
+            "trap \"seq 100000; seq 100000 >&2; touch {}; exit 0\" TERM; touch {}; sleep 60 & wait",
+            done.display(),
+            begun.display()
+        );
+        let halted = run_until(&shell(&script, "timeout_ms = 60000"), exists(&begun)).await;
+        assert_eq!(halted, Err(ActionError::Halted));
+        assert!(done.exists());
+
+        std::fs::remove_file(&done).unwrap();
+        let late = run(&shell(&script, "timeout_ms = 3000")).await;
+        assert_eq!(late, Err(ActionError::TimedOut(Duration::from_secs(3))));
+        assert!(done.exists());
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_dropped_ends_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let [begun, done] = ["begun", "done"].map(|it| folder.path().join(it));
+        let script = format!(
+            "trap \"sleep 0.1; echo stopping; touch {}; exit 0\" TERM; touch {}; sleep 60 & wait",
+            done.display(),
+            begun.display()
+        );
+        let text = shell(&script, "timeout_ms = 60000");
+        tokio::select! {
+            ended = run(&text) => panic!("{ended:?}"),
+            () = exists(&begun) => {}
+        }
+        tokio::time::timeout(Duration::from_secs(20), exists(&done))
+            .await
+            .unwrap();
+    }
+
+    /// Waits until there is such a file.
+    async fn exists(path: &std::path::Path) {
+        while !path.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn no_descriptor_of_the_daemon_reaches_a_program() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // As zbus receives those of clients: without FD_CLOEXEC.
+        let flags = rustix::fs::OFlags::RDONLY;
+        let _kept = rustix::fs::open(file.path(), flags, rustix::fs::Mode::empty()).unwrap();
+        let list =
+            r#"action.program = { run = ["/bin/ls", "-l", "/proc/self/fd"], stdin = "json" }"#;
+        let list = run(list).await.unwrap();
+        assert!(!list.contains(&file.path().display().to_string()), "{list}");
+        // The last is the folder that is listed.
+        let links = list.lines().filter(|line| line.contains(" -> "));
+        assert_eq!(links.count(), 4, "{list}");
     }
 
     #[test]

@@ -101,5 +101,7 @@ mod tests {
     fn a_path_begins_at_the_root() {
         let refused = action("action.socket = { path = \"robot\" }").unwrap_err();
         assert!(refused.contains("no path from the root"), "{refused}");
+        let refused = action("action.socket = { path = \"/run/{way}\" }").unwrap_err();
+        assert!(refused.contains("no parameter can be in it"), "{refused}");
     }
 }

@@ -1,11 +1,14 @@
 //! A text of the catalogue with parameters in it: `--volume={percent}`. A value is put in as it is and is part of
 //! that one text, whatever it holds.
+//!
+//! Every text of an action is a [`Text`] or a [`Fixed`], so a `{parameter}` is filled in or refused, and never sent.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::ActionError;
 use crate::commands::{Arguments, Kind, Name, Parameter};
 
 /// The text. `{{` and `}}` stand for the braces themselves.
@@ -13,10 +16,26 @@ use crate::commands::{Arguments, Kind, Name, Parameter};
 #[serde(try_from = "String")]
 pub(super) struct Text(Vec<Part>);
 
+/// A text in which no parameter can be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Fixed(String);
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Fixed(String),
     Value(Name),
+}
+
+/// A parameter of a text has no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no value for {{{0}}}")]
+pub(super) struct Unfilled(Name);
+
+impl From<Unfilled> for ActionError {
+    fn from(unfilled: Unfilled) -> Self {
+        Self::Failed(unfilled.to_string())
+    }
 }
 
 impl Text {
@@ -60,16 +79,50 @@ impl Text {
     }
 
     /// The text with the values of `arguments`.
-    pub(super) fn fill(&self, arguments: &Arguments) -> String {
+    ///
+    /// # Errors
+    /// When one is missing, which [`Self::check`] rules out.
+    pub(super) fn fill(&self, arguments: &Arguments) -> Result<String, Unfilled> {
+        self.fill_with(arguments, str::to_owned, |value| value)
+    }
+
+    /// The same, of which fixed parts and values are each written in another way.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn fill_with(
+        &self,
+        arguments: &Arguments,
+        fixed: impl Fn(&str) -> String,
+        value: impl Fn(String) -> String,
+    ) -> Result<String, Unfilled> {
         let parts = self.0.iter().map(|part| match part {
-            Part::Fixed(text) => text.clone(),
+            Part::Fixed(text) => Ok(fixed(text)),
             Part::Value(name) => match arguments.get(name.as_str()) {
-                Some(Value::String(text)) => text.clone(),
-                Some(value) => value.to_string(),
-                None => String::new(),
+                Some(Value::String(text)) => Ok(value(text.clone())),
+                Some(other) => Ok(value(other.to_string())),
+                None => Err(Unfilled(name.clone())),
             },
         });
         parts.collect()
+    }
+}
+
+impl Fixed {
+    /// The text as it is meant.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Fixed {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let fixed = Text::try_from(text.clone())?.fixed().map(str::to_owned);
+        fixed.map(Self).ok_or_else(|| {
+            format!("{text:?} is not filled in, so no parameter can be in it; a brace itself is written twice")
+        })
     }
 }
 
@@ -134,7 +187,7 @@ mod tests {
 
     fn fill(text: &str) -> Result<String, String> {
         let text = Text::try_from(text.to_owned())?;
-        Ok(text.fill(&call().arguments))
+        text.fill(&call().arguments).map_err(|why| why.to_string())
     }
 
     #[test]
@@ -149,5 +202,13 @@ mod tests {
         for wrong in ["{count", "count}", "{}", "{Count}", "{a b}"] {
             assert!(fill(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(fill("{maybe}"), Err("there is no value for {maybe}".into()));
+    }
+
+    #[test]
+    fn a_parameter_where_none_is_filled_in_is_refused() {
+        let fixed = |text: &str| Fixed::try_from(text.to_owned());
+        assert_eq!(fixed("/run/{{x}}").unwrap().as_str(), "/run/{x}");
+        assert!(fixed("/run/{way}").unwrap_err().contains("not filled in"));
     }
 }

@@ -24,6 +24,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use crate::config;
+use crate::platform::environment::Environment;
 pub use earcon::Earcon;
 use mouth::{Kind, Mouth};
 pub use playback::FarEnd;
@@ -114,19 +115,25 @@ pub struct Speech {
     mouth: Arc<Mouth>,
     said: UnboundedSender<Said>,
     count: Arc<AtomicU64>,
+    /// Variables of the synthesiser.
+    environment: Environment,
 }
 
 impl Speech {
-    /// Starts the mouth's thread.
+    /// Starts the mouth's thread. Synthesisers get the variables of `environment`.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(config: &config::Speech) -> io::Result<(Self, UnboundedReceiver<Said>)> {
+    pub fn start(
+        config: &config::Speech,
+        environment: Environment,
+    ) -> io::Result<(Self, UnboundedReceiver<Said>)> {
         let (said, reports) = unbounded_channel();
         let speech = Self {
             mouth: Arc::new(Mouth::spawn(config, said.clone())?),
             said,
             count: Arc::default(),
+            environment,
         };
         Ok((speech, reports))
     }
@@ -162,7 +169,7 @@ impl Speech {
         let (pieces, text) = unbounded_channel();
         let voice = manner.voice.as_ref().unwrap_or(&config.voice);
         let utterance = Utterance {
-            synthesiser: Synthesiser::new(config, voice),
+            synthesiser: Synthesiser::new(config, voice, &self.environment),
             language: config.language.clone(),
             volume: manner.volume.unwrap_or(config.volume).get(),
             id,

@@ -1,20 +1,21 @@
 //! The program that speaks: it reads text from its standard input and writes sound to its standard output.
 //!
-//! It gets one sentence at a time, as an argument never, and through no shell. It runs in a process group of
-//! its own, which is killed when nobody wants the sound any more, and when it hangs or never ends.
+//! It gets one sentence at a time, as an argument never, and through no shell. It ends when nobody wants the sound any
+//! more, and when it hangs or never ends ([`crate::platform::program`]).
 
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
+use tokio::io::AsyncReadExt;
+use tokio::process::ChildStdout;
 use tokio::time::timeout;
 
 use super::SpeechError;
 use super::mouth::{Sound, Sounds};
 use super::pcm::Reader;
 use crate::config;
-use crate::platform::group::Group;
+use crate::platform::environment::Environment;
+use crate::platform::program::{self, Lifeline, Program, ProgramError};
 
 /// How long the program may write nothing. A large voice takes seconds to load on a small board.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -28,16 +29,6 @@ const PIECE: usize = 4096;
 /// Most bytes of what the program complains that are kept.
 const COMPLAINT: usize = 300;
 
-/// What the daemon was told by its own service manager, and is nobody else's business.
-const PRIVATE: [&str; 6] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
-    "LISTEN_PID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-];
-
 /// How sentences become sound.
 #[derive(Debug, Clone)]
 pub struct Synthesiser {
@@ -45,6 +36,7 @@ pub struct Synthesiser {
     arguments: Vec<String>,
     /// Rate of samples without a header.
     raw: Option<u32>,
+    environment: Environment,
 }
 
 impl Synthesiser {
@@ -52,7 +44,11 @@ impl Synthesiser {
     ///
     /// # Errors
     /// When no program is configured.
-    pub fn new(config: &config::Speech, voice: &str) -> Result<Self, SpeechError> {
+    pub fn new(
+        config: &config::Speech,
+        voice: &str,
+        environment: &Environment,
+    ) -> Result<Self, SpeechError> {
         let fill = |word: &String| {
             let word = word.replace("{voice}", voice);
             word.replace("{language}", &config.language)
@@ -62,6 +58,7 @@ impl Synthesiser {
             program: command.next().ok_or(SpeechError::NoProgram)?,
             arguments: command.collect(),
             raw: Some(config.rate.get()).filter(|&rate| rate > 0),
+            environment: environment.clone(),
         })
     }
 
@@ -70,14 +67,47 @@ impl Synthesiser {
     /// # Errors
     /// When the program cannot be run, fails, hangs, or writes no sound.
     pub async fn speak(&self, sentence: &str, sounds: &Sounds) -> Result<(), SpeechError> {
-        let mut running = self.start()?;
-        running.tell(sentence).await;
+        let program = Program {
+            path: (&self.program).into(),
+            arguments: self.arguments.iter().map(Into::into).collect(),
+            input: Some(format!("{sentence}\n").into()),
+            environment: &self.environment,
+            variables: Vec::new(),
+            account: None,
+        };
+        let started = program.start().await;
+        let mut running = started.map_err(|error| self.not_started(&error))?;
+        let mut complaint = Vec::new();
+        let complaining = program::read(&mut running.stderr, COMPLAINT, &mut complaint);
+        let speaking = async {
+            let has_sound = self.listen(&mut running.stdout, sounds).await?;
+            Ok((has_sound, self.end(&mut running.lifeline).await?))
+        };
+        let (has_sound, status) = program::alongside(speaking, complaining).await?;
+        if has_sound && status.success() {
+            return Ok(());
+        }
+        Err(SpeechError::Failed {
+            program: self.program.clone(),
+            status: program::describe(status),
+            said: on_one_line(&complaint),
+        })
+    }
+
+    /// Hands its sound on to the end; whether there was any.
+    async fn listen(&self, stdout: &mut ChildStdout, sounds: &Sounds) -> Result<bool, SpeechError> {
         let mut reader = Reader::new(self.raw);
         let mut piece = vec![0; PIECE];
         let mut left = None;
-        while let Some(bytes) = running.read(&mut piece).await? {
-            let read = reader.push(bytes).map_err(|why| self.unplayable(why))?;
-            let Some((format, samples)) = read else {
+        loop {
+            let read = timeout(PATIENCE, stdout.read(&mut piece)).await;
+            // A broken pipe is an end.
+            let length = read.map_err(|_| self.hangs())?.unwrap_or(0);
+            if length == 0 {
+                return Ok(left.is_some());
+            }
+            let read = reader.push(&piece[..length]);
+            let Some((format, samples)) = read.map_err(|why| self.unplayable(why))? else {
                 continue;
             };
             let (rate, channels) = (format.rate, format.channels);
@@ -94,36 +124,27 @@ impl Synthesiser {
             };
             sounds.send(sound).await?;
         }
-        let status = running.end().await?;
-        if left.is_some() && status.success() {
-            return Ok(());
-        }
-        Err(SpeechError::Failed {
-            program: self.program.clone(),
-            status: status.to_string(),
-            said: running.complaint().await,
-        })
     }
 
-    fn start(&self) -> Result<Running<'_>, SpeechError> {
-        let mut command = Command::new(&self.program);
-        command
-            .args(&self.arguments)
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        for name in PRIVATE {
-            command.env_remove(name);
-        }
-        let group = Group::start(&mut command).map_err(|error| SpeechError::NotStarted {
+    /// Waits until the program ends.
+    async fn end(&self, lifeline: &mut Lifeline) -> Result<ExitStatus, SpeechError> {
+        let status = timeout(PATIENCE, lifeline.ended()).await;
+        let status = status.map_err(|_| self.hangs())?;
+        status.map_err(|error| self.not_started(&error))
+    }
+
+    fn not_started(&self, error: &ProgramError) -> SpeechError {
+        SpeechError::NotStarted {
             program: self.program.clone(),
             why: error.to_string(),
-        })?;
-        Ok(Running {
-            synthesiser: self,
-            group,
-        })
+        }
+    }
+
+    fn hangs(&self) -> SpeechError {
+        SpeechError::Hangs {
+            program: self.program.clone(),
+            seconds: PATIENCE.as_secs(),
+        }
     }
 
     fn unplayable(&self, why: &'static str) -> SpeechError {
@@ -134,67 +155,74 @@ impl Synthesiser {
     }
 }
 
-/// The program at work.
-struct Running<'a> {
-    synthesiser: &'a Synthesiser,
-    group: Group,
+/// What the program complained, without line breaks.
+fn on_one_line(complaint: &[u8]) -> String {
+    let text = String::from_utf8_lossy(complaint);
+    let text: String = text
+        .chars()
+        .map(|it| if it.is_control() { ' ' } else { it })
+        .collect();
+    match text.trim() {
+        "" => "nothing".into(),
+        text => text.into(),
+    }
 }
 
-impl Running<'_> {
-    /// Writes the sentence, which fits into a pipe whether or not the program reads, and ends the input.
-    async fn tell(&mut self, sentence: &str) {
-        if let Some(mut stdin) = self.group.child.stdin.take() {
-            // If it does not want any, its end says why.
-            let _ = stdin.write_all(sentence.as_bytes()).await;
-            let _ = stdin.write_all(b"\n").await;
-        }
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::voice::speech::mouth::{Kind, Mouth};
+
+    /// What comes of a sentence that this script is to speak.
+    async fn speak(script: &str) -> Result<(), SpeechError> {
+        speak_by(&["/bin/sh", "-c", script]).await
     }
 
-    /// The next bytes of sound; `None` after the last.
-    async fn read<'a>(&mut self, piece: &'a mut [u8]) -> Result<Option<&'a [u8]>, SpeechError> {
-        let Some(stdout) = &mut self.group.child.stdout else {
-            return Ok(None);
+    async fn speak_by(command: &[&str]) -> Result<(), SpeechError> {
+        let config = config::Speech {
+            command: command.iter().map(|&word| word.into()).collect(),
+            ..config::Speech::default()
         };
-        let read = timeout(PATIENCE, stdout.read(piece)).await;
-        let read = read.map_err(|_| self.hangs())?;
-        // A broken pipe is an end.
-        let length = read.unwrap_or(0);
-        Ok((length > 0).then(|| &piece[..length]))
+        let (said, _reports) = tokio::sync::mpsc::unbounded_channel();
+        let mouth = Arc::new(Mouth::spawn(&config, said).unwrap());
+        let (sounds, _) = mouth.say(1, Kind::Voice, 1.0);
+        let environment = Environment::of_the_system();
+        let synthesiser = Synthesiser::new(&config, "en", &environment).unwrap();
+        synthesiser.speak("some words", &sounds).await
     }
 
-    /// Waits until the program ends.
-    async fn end(&mut self) -> Result<ExitStatus, SpeechError> {
-        let status = timeout(PATIENCE, self.group.wait()).await;
-        let status = status.map_err(|_| self.hangs())?;
-        status.map_err(|error| SpeechError::NotStarted {
-            program: self.synthesiser.program.clone(),
-            why: error.to_string(),
-        })
+    #[tokio::test]
+    async fn it_reads_the_sentence_and_gets_no_descriptor_and_no_variable_of_the_daemon() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // As zbus receives those of clients: without FD_CLOEXEC.
+        let flags = rustix::fs::OFlags::RDONLY;
+        let _kept = rustix::fs::open(file.path(), flags, rustix::fs::Mode::empty()).unwrap();
+        // The last descriptor is the folder that is listed. Cargo's own variables are in the daemon's environment here.
+        let script = "echo $(cat) $(ls /proc/self/fd) $(env | grep -c ^CARGO) >&2; exit 3";
+        let SpeechError::Failed { status, said, .. } = speak(script).await.unwrap_err() else {
+            panic!("it did not fail")
+        };
+        assert_eq!(said, "some words 0 1 2 3 0");
+        assert_eq!(status, "it ended with code 3");
     }
 
-    /// The beginning of what it wrote on standard error, on one line.
-    async fn complaint(&mut self) -> String {
-        let mut bytes = Vec::new();
-        if let Some(stderr) = self.group.child.stderr.take() {
-            // A child of it may hold the other end.
-            let mut stderr = stderr.take(COMPLAINT as u64);
-            let _ = timeout(Duration::from_secs(1), stderr.read_to_end(&mut bytes)).await;
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let text: String = text
-            .chars()
-            .map(|it| if it.is_control() { ' ' } else { it })
-            .collect();
-        match text.trim() {
-            "" => "nothing".into(),
-            text => text.into(),
-        }
+    #[tokio::test]
+    async fn much_on_standard_error_does_not_hold_it_up() {
+        let begun = Instant::now();
+        let failed = speak("seq 100000 >&2; exit 1").await.unwrap_err();
+        assert!(matches!(failed, SpeechError::Failed { .. }), "{failed}");
+        assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
     }
 
-    fn hangs(&self) -> SpeechError {
-        SpeechError::Hangs {
-            program: self.synthesiser.program.clone(),
-            seconds: PATIENCE.as_secs(),
-        }
+    #[tokio::test]
+    async fn one_that_is_not_there_is_no_failure_of_its_own() {
+        let refused = speak_by(&["/nonexistent"]).await.unwrap_err();
+        assert!(
+            matches!(refused, SpeechError::NotStarted { .. }),
+            "{refused}"
+        );
     }
 }

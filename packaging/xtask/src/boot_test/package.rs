@@ -97,6 +97,7 @@ pub async fn install(list: &mut Checklist, machine: &Machine, packages: &Package
     .await;
     list.check("everything is where people look for it", async {
         let files = [
+            "/usr/lib/gemmad/gemmad-supervise",
             "/usr/share/man/man1/gemmactl.1.gz",
             "/usr/share/man/man1/gemmactl-ask.1.gz",
             "/usr/share/man/man5/gemmad.toml.5.gz",

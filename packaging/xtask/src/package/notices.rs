@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The programs whose parts are asked for.
-const PROGRAMS: [&str; 2] = ["gemmad", "gemmactl"];
+const PROGRAMS: [&str; 3] = ["gemmad", "gemmad-supervise", "gemmactl"];
 
 /// Writes the notices for programs for such machines.
 pub fn write(file: &Path, arch: Architecture) -> Result<()> {
