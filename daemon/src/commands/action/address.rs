@@ -115,7 +115,10 @@ impl TryFrom<String> for Address {
         let addresses = loopback(authority.host()).ok_or_else(|| {
             format!("{url:?} is not on this machine; only localhost, 127.0.0.1 and [::1] are")
         })?;
-        let port = authority.port_u16().unwrap_or(80);
+        let port = match &authority.as_str()[authority.host().len()..] {
+            "" => 80,
+            port => port.trim_start_matches(':').parse().map_err(|_| form())?,
+        };
         let (path, query) = place
             .split_once('?')
             .map_or((place, None), |(path, query)| (path, Some(query)));
@@ -217,6 +220,8 @@ mod tests {
             ("http://192.168.1.2/", "is not on this machine"),
             ("http://localhost@example.org/", "is not of the form"),
             ("http://localhost:x/", "is not of the form"),
+            ("http://localhost:/", "is not of the form"),
+            ("http://localhost:65536/", "is not of the form"),
             ("https://localhost/", "is not of the form"),
             ("http:///x", "is not of the form"),
             ("/api", "is not of the form"),
