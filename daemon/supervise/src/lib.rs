@@ -68,22 +68,27 @@ impl Order {
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut words = words.into_iter();
         Some(Self {
-            input: optional(&words.next()?, |word| word.parse().ok())?,
+            input: optional(&words.next()?, |word| word.parse().ok()).ok()?,
             account: optional(&words.next()?, |word| {
                 let (user, group) = word.split_once(':')?;
                 Some((user.parse().ok()?, group.parse().ok()?))
-            })?,
+            })
+            .ok()?,
             program: words.next()?,
             arguments: words.collect(),
         })
     }
 }
 
-/// `Some(None)` if it is absent, `None` if it cannot be read.
-fn optional<T>(word: &OsStr, read: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
-    match word.to_str()? {
-        NONE => Some(None),
-        word => read(word).map(Some),
+/// The word of the command line is not what has to be there.
+struct NoWord;
+
+/// Reads a word that stands for something or for its absence.
+fn optional<T>(word: &OsStr, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, NoWord> {
+    match word.to_str() {
+        Some(NONE) => Ok(None),
+        Some(word) => read(word).map(Some).ok_or(NoWord),
+        None => Err(NoWord),
     }
 }
 
