@@ -563,9 +563,8 @@ async fn no_signal_is_sent_without_the_name() {
         loop {
             let signal = signals.next().await.unwrap().unwrap();
             let header = signal.header();
-            if header.sender().is_some_and(|sender| *sender == *owner) {
-                panic!("{signal:?} without the name");
-            }
+            let is_from_it = header.sender().is_some_and(|sender| *sender == *owner);
+            assert!(!is_from_it, "{signal:?} without the name");
         }
     };
     assert!(timeout(Duration::from_millis(100), late).await.is_err());

@@ -21,7 +21,7 @@ const LONGEST_TEXT: usize = 1 << 16;
 
 /// The object.
 pub(super) struct Voice {
-    voice: voice::Voice,
+    room: voice::Voice,
     clients: Clients,
     /// Locked while devices are listed, since one that hangs keeps a thread.
     listing: Arc<Mutex<()>>,
@@ -32,7 +32,7 @@ impl Voice {
     /// Push to talk: hears one utterance and answers it. Returns at once.
     fn listen(&self) -> Result<(), Error> {
         self.clients.admit()?;
-        self.voice.listen().map_err(|error| refusal::voice(&error))
+        self.room.listen().map_err(|error| refusal::voice(&error))
     }
 
     /// Says `text` through the loudspeaker and returns when it was heard.
@@ -46,7 +46,7 @@ impl Voice {
         let manner = checked(text, options.read()?)?;
         let speech = self.clients.hold(connection, &header, Kind::Speech)?;
         let saying = async {
-            let said = self.voice.say(text, &manner).await;
+            let said = self.room.say(text, &manner).await;
             said.map_err(|error| refusal::speech(&error))
         };
         speech.while_there(saying).await
@@ -54,7 +54,7 @@ impl Voice {
 
     /// Drops the utterance being heard, cancels the answers being made for spoken turns, and falls silent.
     fn stop(&self) {
-        self.voice.stop();
+        self.room.stop();
     }
 
     /// The microphones and loudspeakers that are there.
@@ -68,7 +68,7 @@ impl Voice {
         let listed = call.while_there(self.present()).await?;
         let described = listed.into_iter().map(|device| {
             to_dict(&DeviceInfo {
-                in_use: self.voice.uses(&device),
+                in_use: self.room.uses(&device),
                 kind: match device.kind {
                     voice::Kind::Microphone => DeviceKind::Microphone,
                     voice::Kind::Loudspeaker => DeviceKind::Loudspeaker,
@@ -84,7 +84,7 @@ impl Voice {
     /// How loud the open microphone is, in dB of full scale.
     #[zbus(property(emits_changed_signal = "false"))]
     fn level(&self) -> f64 {
-        self.voice.level().into()
+        self.room.level().into()
     }
 
     /// Whether the microphone is closed.
@@ -95,7 +95,7 @@ impl Voice {
 
     #[zbus(property)]
     fn set_muted(&self, muted: bool) {
-        self.voice.mute(muted);
+        self.room.mute(muted);
     }
 
     /// What the voice is doing.
@@ -182,7 +182,7 @@ impl Voice {
 impl Voice {
     pub(super) fn new(voice: voice::Voice, clients: Clients) -> Self {
         Self {
-            voice,
+            room: voice,
             clients,
             listing: Arc::default(),
         }
@@ -203,7 +203,7 @@ impl Voice {
     }
 
     fn status(&self) -> Status {
-        self.voice.status().borrow().clone()
+        self.room.status().borrow().clone()
     }
 }
 

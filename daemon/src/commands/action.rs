@@ -28,8 +28,10 @@ mod token;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use gemmad_api::InvocationStatus;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -112,7 +114,8 @@ impl Action {
         }
     }
 
-    /// Runs it to its end and returns what it says, unless it takes too long or `halted` comes first.
+    /// Runs it to its end and returns what it says, unless it takes too long or `halted` comes first. While `halted`
+    /// is ready no step of the work is made, not even the first.
     ///
     /// # Errors
     /// Why it did not do its work.
@@ -122,7 +125,10 @@ impl Action {
         halted: impl Future<Output = ()>,
     ) -> Result<String, ActionError> {
         let Timeout(timeout) = self.timeout();
-        let stop = stop(timeout, halted);
+        let mut stop = pin!(stop(timeout, halted));
+        if let Some(why) = (&mut stop).now_or_never() {
+            return Err(why);
+        }
         match self {
             Self::Program(program) => program.run(job, stop).await,
             Self::Method(method) => unless(stop, method.run(job)).await,
@@ -155,8 +161,9 @@ async fn unless(
     work: impl Future<Output = Result<String, ActionError>>,
 ) -> Result<String, ActionError> {
     tokio::select! {
-        done = work => done,
+        biased;
         why = stop => Err(why),
+        done = work => done,
     }
 }
 

@@ -190,7 +190,7 @@ pub async fn alongside<T, E>(
 
 /// Reads all of `pipe`, so that the program is never held up, and keeps the first `most` bytes.
 pub async fn read(mut pipe: impl AsyncRead + Unpin, most: usize, kept: &mut Vec<u8>) {
-    let mut piece = [0; 4096];
+    let mut piece = vec![0; 4096];
     // A pipe that fails has ended.
     while let Ok(length @ 1..) = pipe.read(&mut piece).await {
         let room = most.saturating_sub(kept.len());

@@ -21,6 +21,7 @@ const SHELLS: [&str; 10] = [
 /// A program to run.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::unsafe_derive_deserialize)] // The `unsafe` in its methods is tokio's, in `select!`.
 pub struct Program {
     /// Its path and its arguments.
     run: Vec<Text>,
