@@ -72,17 +72,18 @@ async fn report(engine: Engine, workers: Handle) {
 
 /// Waits until a part of the daemon answers; the log tells when it takes its time. Meanwhile the watchdog is not fed.
 async fn answer(part: &str, patience: Option<Duration>, beat: impl Future<Output = bool>) -> bool {
-    let mut beat = pin!(beat);
-    if let Some(patience) = patience
-        && timeout(patience, &mut beat).await.is_err()
-    {
-        log::error!(
-            "{part} has not looked up from its work for {} s",
-            patience.as_secs_f32()
-        );
+    let Some(patience) = patience else {
         return beat.await;
+    };
+    let mut beat = pin!(beat);
+    match timeout(patience, &mut beat).await {
+        Ok(is_alive) => is_alive,
+        Err(_) => {
+            let seconds = patience.as_secs_f32();
+            log::error!("{part} has not looked up from its work for {seconds} s");
+            beat.await
+        }
     }
-    beat.await
 }
 
 /// Tells that the configuration is being read again; [`reloaded`] must follow with the same phase. While the
