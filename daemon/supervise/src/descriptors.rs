@@ -37,7 +37,7 @@ pub fn lifeline() -> io::Result<UnixStream> {
 
 /// What the program writes, as long as somebody has to read it in gemmad's place: without a reader it would die of
 /// SIGPIPE in its handler of SIGTERM.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outputs(Vec<File>);
 
 impl Outputs {

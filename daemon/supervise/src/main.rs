@@ -22,10 +22,11 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gemmad_supervise::{Order, Report};
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
 use rustix::process::{Pid, set_child_subreaper};
 
 use descriptors::Outputs;
@@ -52,12 +53,17 @@ fn main() -> ExitCode {
 
 /// Starts the program.
 fn begin(order: Order, lifeline: &UnixStream) -> io::Result<(Pid, Watch)> {
-    let watch = Watch::start()?;
+    let mut watch = Watch::start()?;
     set_child_subreaper(Some(rustix::process::getpid()))?;
     let input = match order.input {
         Some(length) => read_input(lifeline, length)?.into(),
         None => Stdio::null(),
     };
+    // What was halted before it began does not begin.
+    watch.wait(Some(Duration::ZERO), lifeline, &mut Outputs::default());
+    if watch.has_to_end() {
+        return Err(Errno::CANCELED.into());
+    }
     let mut command = Command::new(order.program);
     command.args(order.arguments).stdin(input).process_group(0);
     if let Some((user, group)) = order.account {

@@ -181,6 +181,31 @@ fn what_a_program_leaves_behind_ends_with_it_wherever_it_went() {
 }
 
 #[test]
+fn what_has_to_end_before_it_began_never_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let flag = folder.path().join("begun");
+    let order = Order {
+        input: None,
+        account: None,
+        program: "/bin/touch".into(),
+        arguments: vec![flag.clone().into()],
+    };
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    ours.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut supervisor = Command::new(env!("CARGO_BIN_EXE_gemmad-supervise"))
+        .args(order.arguments())
+        .stdin(OwnedFd::from(theirs))
+        .spawn()
+        .unwrap();
+    assert!(supervisor.wait().unwrap().success());
+    assert!(!flag.exists());
+    let mut report = String::new();
+    ours.read_to_string(&mut report).unwrap();
+    let cancelled = rustix::io::Errno::CANCELED.raw_os_error();
+    assert_eq!(report.parse(), Ok(Report::NotStarted(cancelled)));
+}
+
+#[test]
 fn a_descriptor_that_survives_exec_does_not_reach_the_program() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let kept = rustix::fs::open(file.path(), OFlags::RDONLY, Mode::empty()).unwrap();
