@@ -43,7 +43,11 @@ fn main() -> anyhow::Result<()> {
         words: vec![word],
         ..Keyword::default()
     };
-    let mut spotter = Spotter::new(Mode::Wake, &keyword)?.context("there is no word")?;
+    let (spotter, errors) = Spotter::new(Mode::Wake, &keyword);
+    if let Some(error) = errors.into_iter().next() {
+        return Err(error.into());
+    }
+    let mut spotter = spotter.context("there is no word")?;
     let lines = std::fs::read_to_string(&args.manifest)
         .with_context(|| format!("cannot read {}", args.manifest.display()))?;
     for line in lines.lines() {

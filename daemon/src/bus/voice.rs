@@ -66,15 +66,16 @@ impl Voice {
     ) -> Result<Vec<Dict>, Error> {
         let call = self.clients.hold(connection, &header, Kind::Call)?;
         let listed = call.while_there(self.present()).await?;
-        let described = listed.into_iter().map(|device| {
+        let used = self.room.used(&listed);
+        let described = listed.iter().map(|device| {
             to_dict(&DeviceInfo {
-                in_use: self.room.uses(&device),
+                in_use: used.contains(&device),
                 kind: match device.kind {
                     voice::Kind::Microphone => DeviceKind::Microphone,
                     voice::Kind::Loudspeaker => DeviceKind::Loudspeaker,
                 },
-                id: device.id,
-                name: device.name,
+                id: device.id.clone(),
+                name: device.name.clone(),
                 is_default: device.is_default,
             })
         });

@@ -46,6 +46,8 @@ pub struct Voice {
     pub mode: Mode,
     /// Input device by id or name as the sound system gives it; empty: its default.
     pub device: String,
+    /// Channel of the microphone that is heard, counted from 1; 0: one or two are mixed, and of more the first is heard.
+    pub channel: Bounded<0, 64>,
     /// Also transcribe what was said, besides answering it.
     pub transcript: bool,
     /// Probability of speech that opens an utterance. A 440 Hz tone scores up to 0.8.
@@ -86,6 +88,7 @@ impl Default for Voice {
         Self {
             mode: Mode::Push,
             device: String::new(),
+            channel: Bounded(0),
             transcript: true,
             open: Fraction(0.8),
             close: Fraction(0.55),

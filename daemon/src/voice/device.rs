@@ -6,8 +6,35 @@ use std::fmt;
 use cpal::traits::{DeviceTrait, HostTrait};
 use cpal::{Device, DeviceId, ErrorKind, Host, HostId, SupportedStreamConfig};
 
+use crate::config;
+
 /// Most devices named in an error.
 const LISTED: usize = 12;
+
+/// The device the configuration asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its id or name; empty: the sound system's default.
+    pub device: String,
+    /// The channel that must be there, counted from 1; 0: any.
+    pub channel: u16,
+}
+
+impl From<String> for Wanted {
+    fn from(device: String) -> Self {
+        Self { device, channel: 0 }
+    }
+}
+
+impl From<&config::Voice> for Wanted {
+    fn from(voice: &config::Voice) -> Self {
+        Self {
+            device: voice.device.clone(),
+            // The type of the key ends at 64.
+            channel: u16::try_from(voice.channel.get()).unwrap_or(u16::MAX),
+        }
+    }
+}
 
 /// What a device is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,12 +142,34 @@ pub enum DeviceError {
         "the {0} {1} has no usable format ({2}); choose another with `device` in {section}", section = .0.section()
     )]
     Format(Kind, String, String),
+    /// It has fewer channels than the configuration wants.
+    #[error(
+        "the {kind} {name} has {has} and `channel` in {section} is {wanted}; set that to 0, or to one it has",
+        has = plural(*.has), section = .kind.section()
+    )]
+    Channel {
+        /// What it is.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// Its channels.
+        has: u16,
+        /// The channel that is wanted, counted from 1.
+        wanted: u16,
+    },
     /// No sound system is there, or not the one that had the device.
     #[error("{0} does not answer; start or restart it")]
     Unreachable(String),
     /// Anything else.
     #[error("the sound system failed ({1}); see whether {programs}", programs = .0.programs())]
     System(Kind, String),
+}
+
+fn plural(channels: u16) -> String {
+    match channels {
+        1 => "1 channel".into(),
+        channels => format!("{channels} channels"),
+    }
 }
 
 impl DeviceError {
@@ -164,24 +213,76 @@ pub fn find(kind: Kind, wanted: &str, host: Option<HostId>) -> Result<Device, De
     if let Some(device) = exactly {
         return Ok(device);
     }
-    let mut present: Vec<Device> = all(kind).collect();
-    if let Some(index) = present.iter().position(|device| is_called(device, wanted)) {
-        return Ok(present.swap_remove(index));
+    let (mut devices, known): (Vec<_>, Vec<_>) = all(kind)
+        .filter_map(|device| {
+            let known = (device.id().ok()?.to_string(), name(&device));
+            Some((device, known))
+        })
+        .unzip();
+    let called = called(&known, wanted);
+    let Some(first) = called.first() else {
+        let ids = known.into_iter().map(|(id, _)| id);
+        return Err(DeviceError::NotFound {
+            kind,
+            wanted: wanted.into(),
+            present: listed(ids.filter(|id| !is_monitor_id(id)).collect()),
+        });
+    };
+    if called.len() > 1 {
+        let ids = called.iter().map(|index| known[*index].0.as_str());
+        let ids: Vec<_> = ids.collect();
+        log::warn!(
+            "{} {kind}s are called {wanted:?}: {} is used; set `device` in {} to the id of the one you mean, {}",
+            called.len(),
+            ids[0],
+            kind.section(),
+            ids.join(" or ")
+        );
     }
-    let mut names: Vec<String> = present
-        .iter()
-        .filter(|device| !is_monitor(device))
-        .filter_map(|device| Some(device.id().ok()?.to_string()))
-        .take(LISTED)
-        .collect();
-    if names.is_empty() {
-        names.push("none".into());
+    Ok(devices.swap_remove(*first))
+}
+
+/// Which of these devices, by id and name, are called `wanted`. An id goes before a name: within its sound system,
+/// as programs of that write it, or with the sound system before it. The first that is called so is taken.
+fn called(known: &[(String, String)], wanted: &str) -> Vec<usize> {
+    let in_full = written_in_full(wanted);
+    let is_id = |id: &str| id == wanted || Some(id) == in_full.as_deref();
+    let rules: [&dyn Fn(&str, &str) -> bool; 3] = [
+        &|id, _| id == wanted,
+        &|id, _| id.split_once(':').is_some_and(|(_, id)| is_id(id)),
+        &|_, name| name == wanted,
+    ];
+    let follow = |is_called: &dyn Fn(&str, &str) -> bool| -> Vec<usize> {
+        let these = known.iter().enumerate();
+        let these = these.filter(|(_, (id, name))| is_called(id, name));
+        these.map(|(index, _)| index).collect()
+    };
+    let followed = rules.into_iter().map(follow);
+    followed
+        .into_iter()
+        .find(|these| !these.is_empty())
+        .unwrap_or_default()
+}
+
+/// What ALSA's programs also take for the id of a device: `hw:1,0` is `hw:CARD=1,DEV=0`, and `hw:1` is that too.
+fn written_in_full(wanted: &str) -> Option<String> {
+    let (plugin, place) = wanted.split_once(':')?;
+    let (card, device) = place.split_once(',').unwrap_or((place, "0"));
+    (!place.contains('=')).then(|| format!("{plugin}:CARD={card},DEV={device}"))
+}
+
+/// The devices an error names.
+fn listed(mut ids: Vec<String>) -> String {
+    let more = ids.len().saturating_sub(LISTED);
+    ids.truncate(LISTED);
+    match (ids.is_empty(), more) {
+        (true, _) => "none".into(),
+        (false, 0) => ids.join(", "),
+        (false, more) => format!(
+            "{}, and {more} more, which `gemmactl devices` lists",
+            ids.join(", ")
+        ),
     }
-    Err(DeviceError::NotFound {
-        kind,
-        wanted: wanted.into(),
-        present: names.join(", "),
-    })
 }
 
 /// A device that is there.
@@ -197,16 +298,20 @@ pub struct Present {
     pub is_default: bool,
 }
 
-impl Present {
-    /// Whether [`find`] takes it for `wanted`.
-    #[must_use]
-    pub fn is_wanted(&self, wanted: &str) -> bool {
-        if wanted.is_empty() {
-            return self.is_default;
-        }
-        let within_system = self.id.split_once(':').map(|(_, id)| id);
-        [self.id.as_str(), self.name.as_str()].contains(&wanted) || within_system == Some(wanted)
+/// Which of the devices that are there [`find`] takes for `wanted`.
+#[must_use]
+pub fn chosen<'a>(present: &'a [Present], kind: Kind, wanted: &str) -> Option<&'a Present> {
+    let mut these = present.iter().filter(|device| device.kind == kind);
+    if wanted.is_empty() {
+        return these.find(|device| device.is_default);
     }
+    let these: Vec<_> = these.collect();
+    let known: Vec<_> = these
+        .iter()
+        .map(|device| (device.id.clone(), device.name.clone()))
+        .collect();
+    let first = *called(&known, wanted).first()?;
+    Some(these[first])
 }
 
 /// The microphones and then the loudspeakers that are there, of all sound systems. Nothing is opened for it,
@@ -248,11 +353,11 @@ fn all(kind: Kind) -> impl Iterator<Item = Device> {
 /// Whether it hears what a speaker plays. `PulseAudio` makes a monitor the default input where there
 /// is no microphone; the assistant would hear itself.
 fn is_monitor(device: &Device) -> bool {
-    device.id().is_ok_and(|id| id.id().ends_with(".monitor"))
+    device.id().is_ok_and(|id| is_monitor_id(id.id()))
 }
 
-fn is_called(device: &Device, wanted: &str) -> bool {
-    device.id().is_ok_and(|id| id.id() == wanted) || name(device) == wanted
+fn is_monitor_id(id: &str) -> bool {
+    id.ends_with(".monitor")
 }
 
 /// Its name for people.
@@ -261,4 +366,73 @@ pub fn name(device: &Device) -> String {
     device
         .description()
         .map_or_else(|_| "without a name".into(), |about| about.name().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(id: &str, name: &str) -> Present {
+        Present {
+            kind: Kind::Microphone,
+            id: id.into(),
+            name: name.into(),
+            is_default: false,
+        }
+    }
+
+    #[test]
+    fn an_error_lists_twelve_devices_and_says_how_many_more_there_are() {
+        let ids = |count: usize| (1..=count).map(|it| format!("alsa:hw:{it}")).collect();
+        assert_eq!(listed(Vec::new()), "none");
+        assert_eq!(listed(ids(2)), "alsa:hw:1, alsa:hw:2");
+        assert!(listed(ids(12)).ends_with("alsa:hw:12"));
+        assert!(
+            listed(ids(21)).ends_with("alsa:hw:12, and 9 more, which `gemmactl devices` lists")
+        );
+    }
+
+    #[test]
+    fn of_two_devices_of_one_name_the_first_alone_is_in_use_and_ids_tell_them_apart() {
+        let present = [
+            device("alsa:hw:CARD=1,DEV=0", "USB Audio"),
+            device("alsa:hw:CARD=2,DEV=0", "USB Audio"),
+            device("pulseaudio:usb", "hw:CARD=2,DEV=0"),
+        ];
+        let chosen = |wanted| chosen(&present, Kind::Microphone, wanted).map(|it| it.id.as_str());
+        assert_eq!(chosen("USB Audio"), Some("alsa:hw:CARD=1,DEV=0"));
+        assert_eq!(chosen("alsa:hw:CARD=2,DEV=0"), Some("alsa:hw:CARD=2,DEV=0"));
+        assert_eq!(chosen("hw:CARD=2,DEV=0"), Some("alsa:hw:CARD=2,DEV=0"));
+        assert_eq!(chosen("usb"), Some("pulseaudio:usb"));
+        assert_eq!(chosen("USB"), None);
+        assert_eq!(chosen(""), None);
+        let known = present.map(|it| (it.id, it.name));
+        assert_eq!(called(&known, "USB Audio"), [0, 1]);
+    }
+
+    #[test]
+    fn a_device_may_be_written_as_alsas_programs_take_it() {
+        let known = [("alsa:hw:CARD=1,DEV=0".into(), "USB Audio".into())];
+        for wanted in ["hw:1", "hw:1,0", "hw:CARD=1,DEV=0"] {
+            assert_eq!(called(&known, wanted), [0], "{wanted}");
+        }
+        for wanted in ["hw:2", "hw:1,1", "plughw:1", "hw:", ""] {
+            assert_eq!(called(&known, wanted), [0; 0], "{wanted}");
+        }
+    }
+
+    #[test]
+    fn a_channel_that_a_device_lacks_is_named_with_what_it_has() {
+        let lacking = |has| DeviceError::Channel {
+            kind: Kind::Microphone,
+            name: "USB Audio".into(),
+            has,
+            wanted: 3,
+        };
+        assert_eq!(
+            lacking(2).to_string(),
+            "the microphone USB Audio has 2 channels and `channel` in [voice] is 3; set that to 0, or to one it has"
+        );
+        assert!(lacking(1).to_string().contains("has 1 channel and"));
+    }
 }

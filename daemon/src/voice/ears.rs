@@ -21,7 +21,7 @@ pub enum Heard {
     Device(Option<String>),
     /// Why there is no microphone although there should be one, and what to do; empty when solved.
     Problem(String),
-    /// Why no words are waited for although some should be, and what to do; empty when solved.
+    /// Why some words are not waited for although they should be, and what to do; empty when solved.
     Unspottable(String),
     /// This word was said. In mode `wake`, one that wakes also drops the utterance being heard.
     Spotted(Spotted),

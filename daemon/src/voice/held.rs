@@ -15,7 +15,7 @@ use cpal::{BufferSize, Device, ErrorKind, HostId, Stream, StreamConfig, Supporte
 
 use rtrb::Consumer;
 
-use super::device::{self, DeviceError, Kind};
+use super::device::{self, DeviceError, Kind, Wanted};
 
 /// How long a new stream waits for the one before it to let go of the device.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -198,14 +198,14 @@ impl<S: Streaming> Opening<S> {
     }
 }
 
-/// Begins to open the device called `wanted` by id or name, or the default one of `host` or of the first
-/// sound system that answers. `listener` is unparked when it is open or has failed, whenever sound has moved,
+/// Begins to open the device that is `wanted`, or the default one of `host` or of the first sound system that
+/// answers. `listener` is unparked when it is open or has failed, whenever sound has moved,
 /// and when it breaks. `before` is the stream to wait for first.
 ///
 /// # Errors
 /// When no thread can be started.
 pub fn open<S: Streaming>(
-    wanted: String,
+    wanted: Wanted,
     host: Option<HostId>,
     listener: Thread,
     before: Option<Closed>,
@@ -246,14 +246,22 @@ pub fn open<S: Streaming>(
 }
 
 fn start<S: Streaming>(
-    wanted: &str,
+    wanted: &Wanted,
     host: Option<HostId>,
     listener: &Thread,
     opened: Sender<Infallible>,
 ) -> Result<(Stream, S), DeviceError> {
-    let device = device::find(S::KIND, wanted, host)?;
+    let device = device::find(S::KIND, &wanted.device, host)?;
     let held = Held::of(S::KIND, &device, listener, opened)?;
     let name = held.name.clone();
+    if wanted.channel > held.format.channels() {
+        return Err(DeviceError::Channel {
+            kind: S::KIND,
+            name,
+            has: held.format.channels(),
+            wanted: wanted.channel,
+        });
+    }
     let failed = |error: cpal::Error| DeviceError::new(S::KIND, &name, &error);
     let (stream, it) = S::build(&device, held).map_err(failed)?;
     stream.play().map_err(failed)?;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::capture::Capture;
+use super::device::Wanted;
 use super::ears::{Command, Heard};
 use super::echo::{Canceller, Cleaned};
 use super::held::Streaming;
@@ -69,8 +70,8 @@ enum Aloud {
     Until(Instant),
 }
 
-fn microphone(device: String, heard: UnboundedSender<Heard>) -> Watched<Capture> {
-    Watched::new(device, move |report| {
+fn microphone(wanted: Wanted, heard: UnboundedSender<Heard>) -> Watched<Capture> {
+    Watched::new(wanted, move |report| {
         // The voice thread ends by itself when nobody listens.
         let _ = heard.send(match report {
             Report::Device(device) => Heard::Device(device),
@@ -79,13 +80,13 @@ fn microphone(device: String, heard: UnboundedSender<Heard>) -> Watched<Capture>
     })
 }
 
-/// What is to be spotted, which is reported if it cannot be.
+/// What is to be spotted. What cannot be is reported.
 fn spotter(config: &Config, heard: &UnboundedSender<Heard>) -> Option<Spotter> {
-    let spotter = Spotter::new(config.voice.mode, &config.keyword);
-    let problem = spotter.as_ref().err().map(ToString::to_string);
+    let (spotter, errors) = Spotter::new(config.voice.mode, &config.keyword);
+    let problems: Vec<String> = errors.iter().map(ToString::to_string).collect();
     // The voice thread ends by itself when nobody listens.
-    let _ = heard.send(Heard::Unspottable(problem.unwrap_or_default()));
-    spotter.ok().flatten()
+    let _ = heard.send(Heard::Unspottable(problems.join("; ")));
+    spotter
 }
 
 /// Whether what is said is an utterance although nobody asked for one.
@@ -107,7 +108,7 @@ impl Listener {
     ) -> Self {
         Self {
             meter,
-            microphone: microphone(config.voice.device.clone(), heard.clone()),
+            microphone: microphone((&config.voice).into(), heard.clone()),
             spotter: spotter(&config, &heard),
             listening: unasked(&config),
             config,
@@ -168,8 +169,9 @@ impl Listener {
 
     fn configure(&mut self, config: Arc<Config>) {
         self.drop_utterance();
-        if config.voice.device != self.config.voice.device {
-            self.microphone.choose(config.voice.device.clone());
+        let (wanted, before) = (Wanted::from(&config.voice), Wanted::from(&self.config.voice));
+        if wanted != before {
+            self.microphone.choose(wanted);
             self.forget_stream();
         }
         if let Some(stream) = &mut self.stream {

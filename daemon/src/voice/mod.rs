@@ -22,6 +22,7 @@ mod interruption;
 mod keyword;
 mod listener;
 mod meter;
+mod mix;
 mod recording;
 mod resample;
 #[cfg(test)]

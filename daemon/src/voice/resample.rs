@@ -7,6 +7,8 @@
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler as _};
 
+use super::mix::{Mix, level};
+
 /// Samples per second after resampling; what Gemma 4's audio encoder was trained on.
 pub const RATE: u32 = crate::engine::SAMPLE_RATE;
 
@@ -27,7 +29,9 @@ pub struct Resampler {
     target: u32,
     /// Samples in an input frame.
     channels: u16,
-    /// The frame being read: the sum of its first samples and how many they are.
+    /// What becomes of them.
+    mix: Mix,
+    /// The frame being read: what its first samples come to, and how many they are.
     frame: (f32, u16),
     /// Mono samples at the input rate, waiting until they fill a block.
     block: Vec<f32>,
@@ -62,6 +66,7 @@ impl Resampler {
             rate,
             target,
             channels: channels.max(1),
+            mix: Mix::Mean,
             frame: (0.0, 0),
             block: Vec::new(),
             read: 0,
@@ -70,18 +75,39 @@ impl Resampler {
         }
     }
 
+    /// Hears the channels in this way from the next frame on, instead of their mean. A channel that there is not is
+    /// silence.
+    #[must_use]
+    pub fn hearing(mut self, mix: Mix) -> Self {
+        self.hear(mix);
+        self
+    }
+
+    /// The same for one that is at work.
+    pub fn hear(&mut self, mix: Mix) {
+        self.mix = mix;
+        self.frame.0 = 0.0;
+    }
+
     /// Reads interleaved samples and appends what they complete to `output`.
     ///
-    /// Channels are mixed to their mean. Samples beyond full scale are clipped and those that are
-    /// not numbers are silence, because one of them would poison everything downstream for ever.
+    /// Samples beyond full scale are clipped and those that are not numbers are silence, because one of them would
+    /// poison everything downstream for ever.
     pub fn push(&mut self, input: &[f32], output: &mut Vec<f32>) {
         for sample in input {
-            if sample.is_finite() {
-                self.frame.0 += sample.clamp(-1.0, 1.0);
+            let sample = level(*sample);
+            match self.mix {
+                Mix::Mean => self.frame.0 += sample,
+                Mix::Only(channel) if channel == self.frame.1 => self.frame.0 = sample,
+                Mix::Only(_) => {}
             }
             self.frame.1 += 1;
             if self.frame.1 == self.channels {
-                self.push_mono(self.frame.0 / f32::from(self.channels), output);
+                let share = match self.mix {
+                    Mix::Mean => f32::from(self.channels),
+                    Mix::Only(_) => 1.0,
+                };
+                self.push_mono(self.frame.0 / share, output);
                 self.frame = (0.0, 0);
             }
         }
@@ -229,6 +255,18 @@ mod tests {
             resample(RATE, 2, &[&[0.5, 0.25, -1.0, 1.0, 0.9]]),
             [0.375, 0.0]
         );
+    }
+
+    #[test]
+    fn one_channel_of_several_is_heard_alone_and_from_the_next_frame_on() {
+        let mut resampler = Resampler::new(RATE, 3).hearing(Mix::Only(1));
+        let mut output = Vec::new();
+        resampler.push(&[0.1, 0.2, 0.3, 0.4, 0.5, 0.6], &mut output);
+        resampler.hear(Mix::Only(7));
+        resampler.push(&[0.1, 0.2, 0.3], &mut output);
+        resampler.hear(Mix::Mean);
+        resampler.push(&[0.25, 0.5, 0.75], &mut output);
+        assert_eq!(output, [0.2, 0.5, 0.0, 0.5]);
     }
 
     #[test]

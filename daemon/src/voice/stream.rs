@@ -4,8 +4,10 @@
 use std::time::{Duration, Instant};
 
 use super::capture::Capture;
+use super::device::Wanted;
 use super::echo::{Canceller, Cleaned};
 use super::enhancer::Enhancer;
+use super::mix::{Balance, Mix};
 use super::resample::{RATE, Resampler, samples};
 use super::utterance::Segmenter;
 use crate::config::Config;
@@ -14,9 +16,14 @@ use crate::config::Config;
 /// a word is spotted some time after it has ended.
 const TAIL_MS: u32 = 160;
 
+/// Seconds of sound after which it is judged whether the channels of a microphone cancel each other.
+const JUDGED_AFTER: f64 = 0.25;
+
 /// The way from one opened microphone to utterances.
 pub(super) struct Stream {
     resampler: Resampler,
+    /// What its two channels have in common, while they are mixed.
+    balance: Option<Balance>,
     /// Makes utterances of it.
     pub segmenter: Segmenter,
     rate: u32,
@@ -39,8 +46,10 @@ pub(super) struct Stream {
 impl Stream {
     /// The beginning of what comes from `capture`.
     pub(super) fn new(config: &Config, capture: &Capture) -> Self {
+        let mix = heard(Wanted::from(&config.voice).channel, capture.channels);
         Self {
-            resampler: Resampler::new(capture.rate, capture.channels),
+            resampler: Resampler::new(capture.rate, capture.channels).hearing(mix),
+            balance: (mix == Mix::Mean && capture.channels == 2).then(|| Balance::new(capture.channels)),
             segmenter: Segmenter::new(&config.voice),
             rate: capture.rate,
             channels: capture.channels,
@@ -69,9 +78,32 @@ impl Stream {
         self.samples.clear();
         capture.read(&mut self.raw);
         self.captured += self.raw.len() as u64;
+        self.judge();
         self.resampler.push(&self.raw, &mut self.samples);
         let losses = capture.losses();
         std::mem::replace(&mut self.losses, losses) == losses
+    }
+
+    /// Hears one channel alone from now on if the two that are mixed cancel each other. How a microphone is wired does
+    /// not change while it is open.
+    fn judge(&mut self) {
+        let Some(balance) = &mut self.balance else {
+            return;
+        };
+        balance.hear(&self.raw);
+        if balance.frames() < JUDGED_AFTER * f64::from(self.rate) {
+            return;
+        }
+        if let Some(mix) = balance.cancelled() {
+            self.resampler.hear(mix);
+            self.balance = None;
+            log::warn!(
+                "the microphone's channels cancel each other, as if one were inverted: only the louder is heard; \
+                 `channel` in [voice] chooses one"
+            );
+        } else {
+            balance.restart();
+        }
     }
 
     /// Takes the assistant's own voice out of that, if it is known.
@@ -110,6 +142,15 @@ impl Stream {
     }
 }
 
+/// Which channels are heard if `[voice] channel` says this: the one it names, counted from 1; otherwise one or two are
+/// mixed, and of more, as arrays of microphones have, the first is heard, where they put what they made of the others.
+fn heard(channel: u16, channels: u16) -> Mix {
+    match (channel, channels) {
+        (0, 0..=2) => Mix::Mean,
+        (channel, _) => Mix::Only(channel.saturating_sub(1)),
+    }
+}
+
 /// How long so many frames take.
 fn duration(frames: u64, rate: u32) -> Duration {
     let rate = u64::from(rate.max(1));
@@ -119,6 +160,15 @@ fn duration(frames: u64, rate: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_channel_that_was_chosen_is_heard_and_else_the_mix_of_two_or_the_first_of_many() {
+        assert_eq!(heard(0, 1), Mix::Mean);
+        assert_eq!(heard(0, 2), Mix::Mean);
+        assert_eq!(heard(0, 6), Mix::Only(0));
+        assert_eq!(heard(1, 2), Mix::Only(0));
+        assert_eq!(heard(5, 6), Mix::Only(4));
+    }
 
     #[test]
     fn durations_do_not_drift_or_overflow() {

@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::conversation::{Conversation, Speech};
-use super::device::{Kind, Present};
+use super::device::{self, Kind, Present};
 use super::keyword::Spotted;
 use super::meter::Meter;
 use super::speech::{self, Earcon, Manner, Said, SpeechError};
@@ -86,8 +86,10 @@ pub struct Status {
     pub muted: bool,
     /// The microphone in use; empty: none.
     pub device: String,
-    /// Why there is none although there should be; empty: all is well.
+    /// Why not everything is heard that should be; empty: all is well.
     pub problem: String,
+    /// Of that, why there is no microphone although there should be; empty: there is one, or need be none.
+    pub no_microphone: String,
     /// The loudspeaker in use; empty: none.
     pub loudspeaker: String,
     /// Why nothing can be said; empty: all is well.
@@ -190,8 +192,8 @@ impl Voice {
         if status.muted {
             return Err(VoiceError::Muted);
         }
-        if !status.problem.is_empty() {
-            return Err(VoiceError::NoMicrophone(status.problem.clone()));
+        if !status.no_microphone.is_empty() {
+            return Err(VoiceError::NoMicrophone(status.no_microphone.clone()));
         }
         self.order(Order::Listen);
         Ok(())
@@ -231,16 +233,18 @@ impl Voice {
         self.status.subscribe()
     }
 
-    /// Whether this device is open.
+    /// Which of these devices are open: at most one microphone and one loudspeaker.
     #[must_use]
-    pub fn uses(&self, device: &Present) -> bool {
+    pub fn used<'a>(&self, present: &'a [Present]) -> Vec<&'a Present> {
         let config = self.settings.current();
         let status = self.status.borrow();
-        let (wanted, open) = match device.kind {
-            Kind::Microphone => (&config.voice.device, &status.device),
-            Kind::Loudspeaker => (&config.speech.device, &status.loudspeaker),
-        };
-        !open.is_empty() && device.is_wanted(wanted)
+        let wanted = [
+            (Kind::Microphone, &config.voice.device, &status.device),
+            (Kind::Loudspeaker, &config.speech.device, &status.loudspeaker),
+        ];
+        let open = wanted.iter().filter(|(_, _, open)| !open.is_empty());
+        open.filter_map(|(kind, wanted, _)| device::chosen(present, *kind, wanted))
+            .collect()
     }
 
     /// How loud the open microphone is, in dB of full scale; see [`Meter::level`].
@@ -410,8 +414,10 @@ impl Turns {
     /// Says what cannot be heard.
     fn miss(&self) {
         let Unheard { microphone, words } = &self.unheard;
-        self.status
-            .send_if_modified(|it| show(&mut it.problem, [microphone, words]));
+        self.status.send_if_modified(|it| {
+            it.no_microphone.clone_from(microphone);
+            show(&mut it.problem, [microphone, words])
+        });
     }
 
     /// Ends what was under way when a word was said, because somebody wants something else, or nothing more.

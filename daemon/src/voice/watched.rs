@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use cpal::HostId;
 
+use super::device::Wanted;
 use super::held::{self, Closed, Held, Opening, Streaming};
 
 /// A device that moves no sound for so long is gone, whatever the sound system says.
@@ -31,8 +32,8 @@ pub enum Report {
 
 /// The device that should be open, or not.
 pub struct Watched<S> {
-    /// Its id or name; empty: the default.
-    device: String,
+    /// Which device.
+    wanted: Wanted,
     /// The thread that is woken when there is something to do here.
     listener: Thread,
     report: Box<dyn Fn(Report) + Send>,
@@ -73,9 +74,9 @@ pub enum Change {
 impl<S: Streaming> Watched<S> {
     /// A closed device. It wakes the calling thread when there is something to do here.
     #[must_use]
-    pub fn new(device: String, report: impl Fn(Report) + Send + 'static) -> Self {
+    pub fn new(wanted: impl Into<Wanted>, report: impl Fn(Report) + Send + 'static) -> Self {
         Self {
-            device,
+            wanted: wanted.into(),
             listener: thread::current(),
             report: Box::new(report),
             state: State::Closed,
@@ -102,9 +103,9 @@ impl<S: Streaming> Watched<S> {
 
     /// Closes the device and goes on with another, which may be the same by another name: the stream that was
     /// open last is still waited for.
-    pub fn choose(&mut self, device: String) {
+    pub fn choose(&mut self, wanted: impl Into<Wanted>) {
         self.close();
-        self.device = device;
+        self.wanted = wanted.into();
         self.host = None;
     }
 
@@ -187,8 +188,8 @@ impl<S: Streaming> Watched<S> {
 
     fn start(&mut self) {
         let now = Instant::now();
-        let (device, listener) = (self.device.clone(), self.listener.clone());
-        match held::open(device, self.host, listener, self.last.take()) {
+        let (wanted, listener) = (self.wanted.clone(), self.listener.clone());
+        match held::open(wanted, self.host, listener, self.last.take()) {
             Ok((opening, closed)) => {
                 self.last = Some(closed);
                 self.state = State::Opening(opening, now);

@@ -4,13 +4,10 @@
 //! follows): a mel spectrogram of 32 bands, and the speech embedding of Lin et al., "Training Keyword Spotters with
 //! Limited and Synthesized Speech Data" (2020). They are part of the program, so there is nothing to look for.
 
-use super::network::Network;
+use super::network::{Draft, Network};
 
 /// Samples at 16 kHz that are one step: 80 ms.
 pub(super) const CHUNK: usize = 1280;
-
-/// Embeddings that a word's model sees: 1.28 s.
-pub(super) const WINDOW: usize = 16;
 
 /// Numbers in an embedding.
 pub(super) const EMBEDDING: usize = 96;
@@ -20,9 +17,6 @@ const LOOK_BACK: usize = 480;
 
 /// Mel bands.
 const BANDS: usize = 32;
-
-/// Mel frames in a chunk, of 10 ms each.
-const FRAMES: usize = 8;
 
 /// Mel frames that one embedding sees: 760 ms.
 const SEEN: usize = 76;
@@ -38,24 +32,24 @@ pub(super) struct Features {
     sound: Vec<f32>,
     /// The last mel frames.
     frames: Vec<f32>,
-    /// The last embeddings.
+    /// The last embeddings, as many as a word's model looks at.
     window: Vec<f32>,
     #[cfg(test)]
     computed: usize,
 }
 
 impl Features {
-    /// Features of silence.
+    /// Features of silence, of which the last `window` embeddings are kept.
     ///
     /// # Errors
     /// When the networks cannot be run here.
-    pub(super) fn new() -> Result<Self, String> {
+    pub(super) fn new(window: usize) -> Result<Self, String> {
         let mut features = Self {
-            mel: Network::read(MEL, &[1, LOOK_BACK + CHUNK], FRAMES * BANDS)?,
-            embed: Network::read(EMBED, &[1, SEEN, BANDS, 1], EMBEDDING)?,
+            mel: Draft::read(MEL)?.ready(&[1, LOOK_BACK + CHUNK])?,
+            embed: Draft::read(EMBED)?.ready(&[1, SEEN, BANDS, 1])?,
             sound: Vec::new(),
             frames: Vec::new(),
-            window: Vec::new(),
+            window: vec![0.0; window * EMBEDDING],
             #[cfg(test)]
             computed: 0,
         };
@@ -68,10 +62,10 @@ impl Features {
         // The spectrogram of silence, and embeddings of nothing, as openWakeWord begins.
         self.sound = vec![0.0; LOOK_BACK + CHUNK];
         self.frames = vec![1.0; SEEN * BANDS];
-        self.window = vec![0.0; WINDOW * EMBEDDING];
+        self.window.fill(0.0);
     }
 
-    /// The window that ends with this chunk of samples in -1 to 1: [`WINDOW`] × [`EMBEDDING`] numbers.
+    /// The window that ends with this chunk of samples in -1 to 1: embeddings of [`EMBEDDING`] numbers each.
     pub(super) fn push(&mut self, chunk: &[f32; CHUNK]) -> &[f32] {
         push(&mut self.sound, chunk.iter().map(|sample| sample * 32768.0));
         // Both were run when they were read, and their shapes are the same every time.

@@ -13,21 +13,19 @@
 
 mod features;
 mod network;
+#[cfg(test)]
+mod onnx;
 mod word;
 
 use std::path::PathBuf;
 
 use super::vad::{FRAME, Vad};
 use crate::config::{self, Meaning, Mode};
-use features::{CHUNK, Features, WINDOW};
+use features::{CHUNK, Features};
 use word::Word;
 
-/// Chunks of 80 ms that are caught up with when somebody begins to speak: all that a model sees, so that what it sees
-/// is never what was before a silence. Its window is [`WINDOW`] embeddings, the first of which sees 760 ms.
-const BACKLOG: usize = WINDOW + 9;
-
-/// Chunks of 80 ms that are still listened to after the last speech, in which a word may still be recognised.
-const HANGOVER: usize = WINDOW;
+/// Chunks of 80 ms that the first embedding of a window sees, 760 ms, beyond its own.
+const BEFORE_WINDOW: usize = 9;
 
 /// Probability of speech from which it is listened to, and below which it no longer is; and for how long there must be
 /// some. Less than makes an utterance: a false alarm costs some milliseconds, a word that is missed is said again.
@@ -67,6 +65,8 @@ pub struct Spotter {
     vad: Vad,
     features: Features,
     words: Vec<Word>,
+    /// Embeddings, one for each chunk of 80 ms, that the word with the longest window looks at.
+    window: usize,
     /// Samples that nobody has looked at: less than a chunk, and the last chunks in which nobody spoke.
     waiting: Vec<f32>,
     /// Of `waiting`, the samples whose frames the voice-activity detector has heard.
@@ -77,33 +77,39 @@ pub struct Spotter {
 
 impl Spotter {
     /// Waits for the words of this configuration that are of use with it: in every mode for those that halt, and
-    /// for those that wake where it sleeps. `None`: there are none.
-    ///
-    /// # Errors
-    /// When a model cannot be used.
-    pub fn new(mode: Mode, keyword: &config::Keyword) -> Result<Option<Self>, KeywordError> {
+    /// for those that wake where it sleeps. `None`: there are none. With it come the words that cannot be waited for;
+    /// they are no reason not to wait for the others.
+    #[must_use]
+    pub fn new(mode: Mode, keyword: &config::Keyword) -> (Option<Self>, Vec<KeywordError>) {
         let is_wanted = |word: &&config::Word| match word.means {
             Meaning::Halt => mode != Mode::Off,
             Meaning::Wake => mode == Mode::Wake,
         };
-        let wanted: Vec<_> = keyword.words.iter().filter(is_wanted).collect();
-        if wanted.is_empty() {
-            return Ok(None);
+        let (mut words, mut errors) = (Vec::new(), Vec::new());
+        for word in keyword.words.iter().filter(is_wanted) {
+            match Word::load(word, keyword.refractory_ms.get()) {
+                Ok(word) => words.push(word),
+                Err(why) => errors.push(KeywordError::Word {
+                    model: word.model.clone(),
+                    why,
+                }),
+            }
         }
-        let words = wanted.into_iter().map(|word| {
-            Word::load(word, keyword.refractory_ms.get()).map_err(|why| KeywordError::Word {
-                model: word.model.clone(),
-                why,
-            })
-        });
-        Ok(Some(Self {
-            words: words.collect::<Result<_, _>>()?,
+        let Some(window) = words.iter().map(|word| word.window).max() else {
+            return (None, errors);
+        };
+        let features = Features::new(window).map_err(KeywordError::FrontEnd);
+        let spotter = features.map_err(|error| errors.push(error)).ok();
+        let spotter = spotter.map(|features| Self {
             vad: Vad::with(OPEN, CLOSE, ONSET_MS),
-            features: Features::new().map_err(KeywordError::FrontEnd)?,
-            waiting: Vec::with_capacity((BACKLOG + 1) * CHUNK),
+            features,
+            words,
+            window,
+            waiting: Vec::with_capacity((window + BEFORE_WINDOW + 1) * CHUNK),
             heard: 0,
             hangover: 0,
-        }))
+        });
+        (spotter, errors)
     }
 
     /// Hears the next samples, and returns the words that were completed in them.
@@ -113,7 +119,8 @@ impl Spotter {
         while let Some(frame) = self.waiting[self.heard..].first_chunk::<FRAME>() {
             self.heard += FRAME;
             if self.vad.hear(frame) {
-                self.hangover = HANGOVER;
+                // A word may still be recognised in what follows the last speech.
+                self.hangover = self.window;
             }
             // A frame ends with every fifth of a chunk.
             if self.heard.is_multiple_of(CHUNK) {
@@ -136,7 +143,10 @@ impl Spotter {
     /// Looks at the chunks that are complete, or keeps the last ones for later if nobody speaks.
     fn look(&mut self, spotted: &mut Vec<Spotted>) {
         let done = if self.hangover == 0 {
-            self.heard.saturating_sub(BACKLOG * CHUNK)
+            // All that a model sees is caught up with when somebody begins to speak, so that what it sees is never
+            // what was before a silence.
+            let backlog = self.window + BEFORE_WINDOW;
+            self.heard.saturating_sub(backlog * CHUNK)
         } else {
             for chunk in self.waiting[..self.heard].as_chunks::<CHUNK>().0 {
                 let features = self.features.push(chunk);
@@ -168,7 +178,7 @@ mod tests {
         }
     }
 
-    fn spotter(words: Vec<config::Word>) -> Result<Option<Spotter>, KeywordError> {
+    fn spotter(words: Vec<config::Word>) -> (Option<Spotter>, Vec<KeywordError>) {
         Spotter::new(
             Mode::Wake,
             &Keyword {
@@ -194,7 +204,7 @@ mod tests {
             shipped("hey_gemma", Meaning::Wake),
             shipped("stop", Meaning::Halt),
         ];
-        let mut spotter = spotter(words).unwrap().unwrap();
+        let mut spotter = spotter(words).0.unwrap();
         let lead = noise(0.001, 1500);
         for (text, name) in [("hey gemma", "hey_gemma"), ("stop", "stop")] {
             let said = spoken(text);
@@ -220,20 +230,19 @@ mod tests {
 
     #[test]
     fn nothing_is_computed_while_nobody_speaks() {
-        let mut spotter = spotter(vec![shipped("hey_gemma", Meaning::Wake)])
-            .unwrap()
-            .unwrap();
+        let mut spotter = spotter(vec![shipped("hey_gemma", Meaning::Wake)]).0.unwrap();
+        let caught_up = spotter.window + spotter.window + BEFORE_WINDOW;
         // That it begins all at once may be taken for somebody.
         spotter.push(&noise(0.05, 3000));
         let begun = spotter.features.computed();
-        assert!(begun <= HANGOVER + BACKLOG, "{begun}");
+        assert!(begun <= caught_up, "{begun}");
         spotter.push(&noise(0.05, 10_000));
         assert_eq!(spotter.features.computed(), begun);
         spotter.push(&spoken("hello"));
         let during = spotter.features.computed();
         assert!(during > begun);
         spotter.push(&noise(0.001, 10_000));
-        assert!(spotter.features.computed() <= during + HANGOVER + BACKLOG);
+        assert!(spotter.features.computed() <= during + caught_up);
     }
 
     #[test]
@@ -249,30 +258,88 @@ mod tests {
             (Mode::Push, false, true),
             (Mode::Off, false, false),
         ] {
-            let is_there = |means| Spotter::new(mode, &keyword(means)).unwrap().is_some();
+            let is_there = |means| Spotter::new(mode, &keyword(means)).0.is_some();
             assert_eq!(
                 (is_there(Meaning::Wake), is_there(Meaning::Halt)),
                 (wakes, halts)
             );
         }
-        let refuse = |text: &[u8]| {
-            let file = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(&file, text).unwrap();
-            let word = config::Word {
-                model: file.path().into(),
-                ..config::Word::default()
-            };
-            spotter(vec![word]).err().unwrap().to_string()
-        };
-        assert!(refuse(b"nonsense").contains("cannot be used"));
-        // A network, but of another shape.
-        let mel = include_bytes!("../../../../models/keyword/melspectrogram.onnx");
-        assert!(refuse(mel).contains("cannot be used"));
-        let missing = spotter(vec![shipped("no_such_word", Meaning::Wake)]);
-        let missing = missing.err().unwrap().to_string();
+        let missing = refusal(shipped("no_such_word", Meaning::Wake));
         assert!(
             missing.contains("no_such_word.onnx cannot be used: No such file"),
             "{missing}"
         );
+    }
+
+    /// A word whose model is this file, which lives as long as what comes with it.
+    fn made_of(onnx: &[u8]) -> (tempfile::NamedTempFile, config::Word) {
+        let file = tempfile::NamedTempFile::with_suffix(".onnx").unwrap();
+        std::fs::write(&file, onnx).unwrap();
+        let word = config::Word {
+            model: file.path().into(),
+            ..config::Word::default()
+        };
+        (file, word)
+    }
+
+    fn refusal(word: config::Word) -> String {
+        let (spotter, errors) = spotter(vec![word]);
+        assert!(spotter.is_none());
+        errors[0].to_string()
+    }
+
+    #[test]
+    fn one_word_that_cannot_be_used_leaves_the_others() {
+        let broken = config::Word {
+            means: Meaning::Halt,
+            ..made_of(b"nonsense").1
+        };
+        let words = vec![broken, shipped("stop", Meaning::Halt)];
+        let (spotter, errors) = spotter(words);
+        let [error] = errors.as_slice() else {
+            panic!("{errors:?}")
+        };
+        assert!(
+            error
+                .to_string()
+                .contains("cannot be used: it is no model in ONNX format"),
+            "{error}"
+        );
+        let sound = [noise(0.001, 1500), spoken("stop"), noise(0.001, 3000)].concat();
+        let found = spotted(&mut spotter.unwrap(), &sound);
+        assert!(matches!(found.as_slice(), [(word, _)] if word == "stop"), "{found:?}");
+    }
+
+    #[test]
+    fn a_model_says_itself_how_far_back_it_looks() {
+        for window in [1, 16, 22, 28, 34] {
+            let (_file, word) = made_of(&onnx::classifier(Some(window), 1));
+            let (spotter, errors) = spotter(vec![word, shipped("stop", Meaning::Halt)]);
+            assert_eq!(errors, []);
+            let mut spotter = spotter.unwrap();
+            assert_eq!(spotter.words[0].window, window);
+            assert_eq!(spotter.window, window.max(16));
+            let sound = [noise(0.001, 1500), spoken("stop"), noise(0.001, 3000)].concat();
+            let found = spotted(&mut spotter, &sound);
+            let stops = found.iter().filter(|(word, _)| word == "stop");
+            assert_eq!(stops.count(), 1, "{window}: {found:?}");
+        }
+        let (_file, word) = made_of(&onnx::classifier(None, 1));
+        assert_eq!(spotter(vec![word]).0.unwrap().window, 16);
+    }
+
+    #[test]
+    fn models_of_another_shape_are_refused_with_theirs() {
+        let mel = include_bytes!("../../../../models/keyword/melspectrogram.onnx");
+        let refuse = |onnx: &[u8]| refusal(made_of(onnx).1);
+        let cases = [
+            (refuse(mel), "where a model in openWakeWord's format looks at 1 x N x 96 numbers"),
+            (refuse(&onnx::classifier(Some(16), 3)), "it tells 3 words apart, and a model for one word is needed"),
+            (refuse(&onnx::classifier(Some(126), 1)), "it looks at 126 embeddings"),
+        ];
+        for (message, expected) in cases {
+            assert!(message.contains(expected), "{message}");
+            assert!(message.ends_with("; see [keyword] in the configuration"), "{message}");
+        }
     }
 }

@@ -1,15 +1,24 @@
 //! One word: its model, and when it counts as said.
 
 use super::Spotted;
-use super::features::{CHUNK, EMBEDDING, WINDOW};
-use super::network::Network;
+use super::features::{CHUNK, EMBEDDING};
+use super::network::{Draft, Network};
 use crate::config;
 use crate::voice::resample::samples;
+
+/// Most embeddings a model may look at, one every 80 ms: 10 s. Those for words of three syllables look at 16, those for
+/// phrases at up to 40.
+const LONGEST_WINDOW: usize = 125;
+
+/// The window of a model whose file leaves it open, which is what openWakeWord trains.
+const USUAL_WINDOW: usize = 16;
 
 /// The word.
 pub(super) struct Word {
     name: String,
     network: Network,
+    /// Embeddings it looks at.
+    pub window: usize,
     config: config::Word,
     /// Chunks for which it is not spotted again.
     refractory: usize,
@@ -27,9 +36,11 @@ impl Word {
     pub(super) fn load(config: &config::Word, refractory_ms: u32) -> Result<Self, String> {
         let onnx = std::fs::read(&config.model).map_err(|error| error.to_string())?;
         let name = config.model.file_stem().unwrap_or_default();
+        let (network, window) = classifier(&onnx)?;
         Ok(Self {
             name: name.to_string_lossy().into_owned(),
-            network: Network::read(&onnx, &[1, WINDOW, EMBEDDING], 1)?,
+            network,
+            window,
             config: config.clone(),
             refractory: samples(refractory_ms).div_ceil(CHUNK),
             streak: 0,
@@ -37,11 +48,13 @@ impl Word {
         })
     }
 
-    /// Looks at the features of the last second, and says if the word has just been said.
+    /// Looks at the end of these features, which are at least as many as its window, and says if the word has just been
+    /// said.
     pub(super) fn hear(&mut self, features: &[f32]) -> Option<Spotted> {
         self.rest = self.rest.saturating_sub(1);
+        let unseen = features.len() - self.window * EMBEDDING;
         // It was run when it was read.
-        let score = *self.network.run(features).ok()?.first()?;
+        let score = *self.network.run(&features[unseen..]).ok()?.first()?;
         self.streak = if score >= self.config.threshold.get() {
             self.streak + 1
         } else {
@@ -63,4 +76,48 @@ impl Word {
         self.streak = 0;
         self.rest = 0;
     }
+}
+
+/// A model that tells from so many embeddings whether one word was said.
+///
+/// # Errors
+/// Why it is none.
+fn classifier(onnx: &[u8]) -> Result<(Network, usize), String> {
+    let draft = Draft::read(onnx)?;
+    let window = match draft.input().as_deref() {
+        Some([_, window, Some(EMBEDDING)]) => window.unwrap_or(USUAL_WINDOW),
+        shape => {
+            let shape = shape.map_or("several inputs".into(), written);
+            return Err(format!(
+                "it looks at {shape}, where a model in openWakeWord's format looks at 1 x N x {EMBEDDING} numbers"
+            ));
+        }
+    };
+    if !(1..=LONGEST_WINDOW).contains(&window) {
+        return Err(format!(
+            "it looks at {window} embeddings, one every 80 ms, where 1 to {LONGEST_WINDOW} are possible"
+        ));
+    }
+    let several = |count| {
+        format!(
+            "it tells {count} words apart, and a model for one word is needed: export a model for each, with one \
+             output that is a single score"
+        )
+    };
+    let outputs = draft.outputs();
+    if outputs != 1 {
+        return Err(several(outputs));
+    }
+    let network = draft.ready(&[1, window, EMBEDDING])?;
+    match network.outputs {
+        1 => Ok((network, window)),
+        count => Err(several(count)),
+    }
+}
+
+/// A shape as people write it.
+fn written(shape: &[Option<usize>]) -> String {
+    let written = |dimension: &Option<usize>| dimension.map_or("N".into(), |it| it.to_string());
+    let shape: Vec<String> = shape.iter().map(written).collect();
+    format!("{} numbers", shape.join(" x "))
 }
