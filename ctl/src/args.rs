@@ -99,7 +99,7 @@ pub struct Ask {
     /// standard input as well, that text follows after a blank line
     pub text: Vec<String>,
 
-    /// Sound file the question is about (WAV, FLAC, MP3 or Ogg Vorbis)
+    /// Sound file the question is about (WAV, FLAC, MP3, Ogg, M4A and more)
     #[arg(long, value_name = "FILE")]
     pub audio: Option<PathBuf>,
 
@@ -200,7 +200,7 @@ pub enum Catalogue {
 /// `gemmactl transcribe`.
 #[derive(Debug, Args)]
 pub struct Transcribe {
-    /// Sound file (WAV, FLAC, MP3 or Ogg Vorbis), 30 s at most
+    /// Sound file (WAV, FLAC, MP3, Ogg, M4A and more), 30 s at most
     pub file: PathBuf,
 
     /// Language of the speech, as an English word, such as German

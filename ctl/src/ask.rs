@@ -14,7 +14,7 @@ use crate::{
     bus,
     failure::Failure,
     question, sound,
-    statistics::summary,
+    statistics::{missing, summary},
     terminal::{self, Output},
 };
 
@@ -27,6 +27,9 @@ pub async fn run(ask: Ask, bus: Bus) -> Result<(), Failure> {
     let outcome = print(answer, ask.json, &mut output).await;
     output.end_line().await?;
     let stats = outcome?;
+    if let Some(missing) = missing(&stats) {
+        terminal::note(&missing);
+    }
     if ask.verbose {
         terminal::note(&summary(&stats));
     }

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 pub async fn open(path: &Path) -> Result<OwnedFd, Failure> {
     let unusable = |why: &dyn std::fmt::Display| {
         Failure::Usage(format!(
-            "cannot read the sound file {}: {why}. Name a WAV, FLAC, MP3 or Ogg Vorbis file",
+            "cannot read the sound file {}: {why}. Name a sound file",
             path.display()
         ))
     };

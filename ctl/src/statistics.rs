@@ -38,6 +38,14 @@ pub fn summary(stats: &Stats) -> String {
     parts.join(", ")
 }
 
+/// What to tell the user if not all of a sound file was heard.
+pub fn missing(stats: &Stats) -> Option<String> {
+    let heard = stats.sound_ms.unwrap_or_default() / 1000.0;
+    stats.cut_short.then(|| {
+        format!("gemmactl: the sound file is cut short or damaged; {heard:.1} s of it were heard")
+    })
+}
+
 fn with_details(count: u32, details: &[(u32, &str)]) -> String {
     let details: Vec<String> = details
         .iter()
@@ -83,6 +91,18 @@ mod tests {
             "64 (14 cached, 50 sound) prompt + 21 answer tokens, first token after 35 ms, \
              812 ms after the end of speech, heard at 0.31 of real time, 40.0 tok/s, 535 ms in all"
         );
+    }
+
+    #[test]
+    fn what_was_heard_of_a_file_that_is_cut_short_is_told_in_seconds() {
+        let mut stats = Stats {
+            sound_ms: Some(3240.0),
+            ..Stats::default()
+        };
+        assert_eq!(missing(&stats), None);
+        stats.cut_short = true;
+        let expected = "gemmactl: the sound file is cut short or damaged; 3.2 s of it were heard";
+        assert_eq!(missing(&stats).as_deref(), Some(expected));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `gemmactl transcribe`: what is said in a sound file.
 
-use gemmad_api::{Dict, ManagerProxy, TranscribeOptions, from_dict};
+use gemmad_api::{Dict, ManagerProxy, Stats, TranscribeOptions, from_dict};
 use serde_json::{Map, Value};
 use zbus::Fd;
 
@@ -9,7 +9,7 @@ use crate::{
     bus,
     failure::Failure,
     sound,
-    statistics::summary,
+    statistics::{missing, summary},
     terminal::{self, Output},
 };
 
@@ -29,8 +29,12 @@ pub async fn run(transcribe: Transcribe, bus: Bus) -> Result<(), Failure> {
         output.write(&text).await?;
         output.end_line().await?;
     }
+    let stats: Stats = from_dict(&stats).unwrap_or_default();
+    if let Some(missing) = missing(&stats) {
+        terminal::note(&missing);
+    }
     if transcribe.verbose {
-        terminal::note(&summary(&from_dict(&stats).unwrap_or_default()));
+        terminal::note(&summary(&stats));
     }
     Ok(())
 }
@@ -44,7 +48,7 @@ fn json(text: &str, stats: &Dict) -> String {
 
 #[cfg(test)]
 mod tests {
-    use gemmad_api::{Stats, to_dict};
+    use gemmad_api::to_dict;
 
     use super::*;
 

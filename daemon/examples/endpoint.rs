@@ -133,7 +133,7 @@ fn sounds(manifest: &Path) -> anyhow::Result<Vec<Vec<f32>>> {
         let path = line["audio"].as_str().context("a line has no `audio`")?;
         let path = manifest.with_file_name(path);
         let file = File::open(&path).with_context(|| path.display().to_string())?;
-        Ok(decode(file)?)
+        Ok(decode(&file)?.samples)
     };
     lines.lines().map(sound).collect()
 }

@@ -203,7 +203,7 @@ fn sounds(args: &Args) -> anyhow::Result<Vec<Vec<f32>>> {
     let mut sounds = Vec::new();
     for path in &args.audio {
         let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
-        let samples = gemmad::voice::decode(file)?;
+        let samples = gemmad::voice::decode(&file)?.samples;
         if args.seconds.is_empty() {
             sounds.push(samples);
             continue;

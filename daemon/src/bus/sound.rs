@@ -53,7 +53,7 @@ impl Sounds {
         let permit = self.0.acquire().await;
         let _permit = permit.map_err(|_| refusal::engine(&EngineError::Stopping))?;
         let decoded = tokio::task::spawn_blocking(move || {
-            let decoded = decode(file);
+            let decoded = decode(&file);
             drop(hold);
             decoded
         });
@@ -68,7 +68,8 @@ impl Sounds {
             .map_err(late)?;
         let decoded =
             decoded.map_err(|_| Error::InvalidAudio("the decoder gave up on this file".into()))?;
-        let samples = decoded.map_err(|error| refusal::file(&error))?;
-        Clip::new(samples).map_err(|error| refusal::engine(&error))
+        let decoded = decoded.map_err(|error| refusal::file(&error))?;
+        let clip = Clip::of_file(decoded.samples, decoded.is_incomplete);
+        clip.map_err(|error| refusal::engine(&error))
     }
 }

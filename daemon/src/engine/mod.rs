@@ -169,6 +169,7 @@ impl Requests {
             sampling: request.sampling.clone(),
             priority,
             heard: request.heard,
+            is_cut_short: request.clip.as_ref().is_some_and(|it| it.is_cut_short()),
             arrived: Instant::now(),
             place,
             outlet,

@@ -32,6 +32,8 @@ pub(super) struct Job {
     pub sampling: Sampling,
     pub priority: Priority,
     pub heard: Option<Instant>,
+    /// Whether its sound is the beginning of what a file ought to hold.
+    pub is_cut_short: bool,
     pub arrived: Instant,
     /// Dropped before the outlet: when an answer has ended, its place is free.
     pub place: Arc<Place>,
@@ -163,6 +165,7 @@ impl Sequence {
             backlog_ms: spoken.then(|| milliseconds(backlog)),
             end_encode_ms: spoken.then(|| milliseconds(encode.saturating_sub(before.0))),
             end_prefill_ms: spoken.then(|| milliseconds(prefill.saturating_sub(before.1))),
+            cut_short: job.is_cut_short,
             ..Stats::default()
         };
         Self {

@@ -1,24 +1,47 @@
 //! Sound files: whatever a client hands over becomes what the model hears, or a named error.
 //!
-//! The bytes come from anybody who may talk to the daemon, so everything is bounded here: how much
-//! is read, which rates and channel counts are believed, how much is decoded.
+//! | file | owns |
+//! |---|---|
+//! | here | what can be wrong with a file |
+//! | `bytes` | where bytes come from: a regular file, or memory |
+//! | `container` | which kind of file it is, and what reads it |
+//! | `chunks`, `wave`, `aiff`, `raw` | uncompressed sound behind headers that do not tell the truth |
+//! | `tags` | what stands before the sound, which nobody wants |
+//! | `source` | what symphonia reads from, and how much it may do |
+//! | `decoder`, `opus`, `vorbis` | packets → samples |
+//! | `playing` | packet after packet, to the end or to the first fault |
+//! | `gathering` | samples → 16 kHz, one channel, half a minute |
+//!
+//! The bytes come from anybody who may talk to the daemon, so everything is bounded here: how much is read, held and
+//! computed, which rates and channel counts are believed. A file is never in memory as a whole.
 
-use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io;
 use std::ops::RangeInclusive;
 
-use symphonia::core::audio::GenericAudioBufferRef;
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as Fault;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
-use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
-use symphonia::core::meta::MetadataOptions;
 
-use super::resample::{RATE, Resampler};
+use super::mix::Mix;
 use crate::engine::{LONGEST_SECONDS, SHORTEST_MS};
+use bytes::Section;
+use gathering::Gathering;
+use playing::Playing;
+use source::Limits;
 
-mod wav;
+mod aiff;
+mod bytes;
+mod chunks;
+mod container;
+mod decoder;
+mod gathering;
+mod opus;
+mod playing;
+mod raw;
+mod source;
+mod tags;
+mod vorbis;
+mod wave;
+
+pub use bytes::Bytes;
 
 /// Most bytes a file may have: 30 s of 8 channels of 32 bits at 48 kHz would be 44 MiB.
 const LARGEST: u64 = 64 << 20;
@@ -29,30 +52,40 @@ const RATES: RangeInclusive<u32> = 4_000..=384_000;
 /// Channel counts that are believed.
 const CHANNELS: RangeInclusive<usize> = 1..=32;
 
+/// What makes a file that is understood out of most others.
+const CONVERT: &str = "`ffmpeg -i FILE -ar 16000 -ac 1 speech.wav`";
+
 /// Why a sound file was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// Reading failed.
-    #[error("the sound cannot be read: {0}; pass a file or a pipe that is open for reading")]
+    #[error("the sound cannot be read: {0}; pass a regular file that is open for reading")]
     Unreadable(io::Error),
     /// There are no bytes.
     #[error("the sound file is empty (0 bytes); check whatever wrote it")]
     Empty,
     /// There are too many bytes.
-    #[error("the sound file is larger than {mib} MiB; convert it to 16 kHz mono, or to FLAC", mib = LARGEST >> 20)]
+    #[error(
+        "the sound file is larger than {mib} MiB; convert it: {CONVERT}",
+        mib = LARGEST >> 20
+    )]
     TooLarge,
     /// The content is no known sound format, whatever the name says.
-    #[error("this is not a sound file ({0}); WAV, FLAC, MP3 and Ogg Vorbis are understood")]
-    NotSound(String),
-    /// A known container with something inside that we cannot decode.
     #[error(
-        "the sound is encoded in a way that is not supported ({0}); convert it to WAV, FLAC, MP3 or Ogg Vorbis"
+        "this is not a sound file, or none of a kind that is understood here: WAV, AIFF, FLAC, MP3, Ogg (Opus, \
+         Vorbis), MP4, WebM or CAF; if it plays elsewhere, convert it: {CONVERT}"
     )]
+    NotSound,
+    /// A format that is known by name alone.
+    #[error("this is {0} file, which cannot be decoded here; convert it: {CONVERT}")]
+    Foreign(&'static str),
+    /// A known container with something inside that we cannot decode.
+    #[error("its sound is {0}, which cannot be decoded here; convert it: {CONVERT}")]
     Unsupported(String),
     /// The sample rate makes no sense.
     #[error(
         "the file claims {0} samples per second, and {low} to {high} are believed; \
-         it is damaged, or convert it to 16000",
+         it is damaged, or convert it: {CONVERT}",
         low = RATES.start(),
         high = RATES.end()
     )]
@@ -60,97 +93,96 @@ pub enum FileError {
     /// The number of channels makes no sense.
     #[error(
         "the file claims {0} channels, and {low} to {high} are believed; \
-         it is damaged, or convert it to mono",
+         it is damaged, or convert it: {CONVERT}",
         low = CHANNELS.start(),
         high = CHANNELS.end()
     )]
     Channels(usize),
     /// It looks like sound, but nothing in it can be decoded.
-    #[error("the sound file is damaged or cut off ({0}); record or copy it again")]
-    Damaged(String),
+    #[error("the sound file is damaged or cut off: {0}; record or copy it again")]
+    Damaged(&'static str),
+    /// There is much in it, but before any sound.
+    #[error("more texts, pictures or indices than sound are in this file; leave them out: {CONVERT}")]
+    Header,
+    /// It keeps the processor busy for longer than any recording does.
+    #[error("decoding this file takes longer than any recording needs; convert it: {CONVERT}")]
+    Laborious,
     /// Too little sound.
     #[error("the sound is {0} ms long; speech needs at least {SHORTEST_MS} ms")]
     TooShort(u64),
-    /// Too much sound. The length is in milliseconds.
+    /// Too much sound. The length is in milliseconds, where the file states it.
     #[error(
-        "the sound is {s}.{tenth} s long; Gemma 4 hears at most {LONGEST_SECONDS} s: cut it into pieces",
-        s = .0.div_ceil(100) / 10,
-        tenth = .0.div_ceil(100) % 10
+        "the sound is {}; Gemma 4 hears at most {LONGEST_SECONDS} s: cut it into pieces, \
+         `ffmpeg -i FILE -ar 16000 -ac 1 -f segment -segment_time {LONGEST_SECONDS} piece%d.wav`",
+        long(*.0)
     )]
-    TooLong(u64),
+    TooLong(Option<u64>),
 }
 
-/// Decodes a sound file, read from the descriptor's position to its end, to 16 kHz mono samples.
+fn long(milliseconds: Option<u64>) -> String {
+    match milliseconds.map(|it| it.div_ceil(100)) {
+        Some(tenths) => format!("{}.{} s long", tenths / 10, tenths % 10),
+        None => format!("longer than {LONGEST_SECONDS} s"),
+    }
+}
+
+impl FileError {
+    /// What a fault means for the whole file, if nothing of it could be decoded.
+    fn of(fault: &Fault) -> Self {
+        match fault {
+            Fault::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Self::Damaged("it ends too early")
+            }
+            Fault::Unsupported(_) => Self::Unsupported("of an unusual kind".into()),
+            _ => Self::Damaged("what it holds makes no sense"),
+        }
+    }
+}
+
+/// What a sound file holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// The sound, 16 kHz mono.
+    pub samples: Vec<f32>,
+    /// Whether there ought to be more of it: the file is cut short or damaged.
+    pub is_incomplete: bool,
+}
+
+/// Decodes a sound file to 16 kHz mono samples.
 ///
-/// What kind of file it is follows from its content. A pipe does as well as a regular file; reading
-/// one blocks until its writer closes it. A file that ends too early gives the sound it has.
+/// What kind of file it is follows from its content. Where several channels cancel each other when they are mixed, or
+/// there are more than two, the loudest is heard. A file that ends too early gives the sound it has. It blocks for as
+/// long as reading the file does, and takes up to 2 s of a processor.
 ///
 /// # Errors
 /// [`FileError`] says what is wrong with the file and what to do about it.
-pub fn decode(file: File) -> Result<Vec<f32>, FileError> {
-    let mut bytes = Vec::new();
-    file.take(LARGEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(FileError::Unreadable)?;
-    if bytes.is_empty() {
-        return Err(FileError::Empty);
+pub fn decode(bytes: &impl Bytes) -> Result<Decoded, FileError> {
+    let file = Section::all(bytes)?;
+    match file.len() {
+        0 => return Err(FileError::Empty),
+        length if length > LARGEST => return Err(FileError::TooLarge),
+        _ => {}
     }
-    if bytes.len() as u64 > LARGEST {
-        return Err(FileError::TooLarge);
+    let limits = Limits::new();
+    let (mut decoded, best) = hear(&file, &limits, Mix::Mean)?;
+    if best != Mix::Mean {
+        (decoded, _) = hear(&file, &limits, best)?;
     }
-    decode_bytes(bytes)
-}
-
-fn decode_bytes(mut bytes: Vec<u8>) -> Result<Vec<f32>, FileError> {
-    wav::make_honest(&mut bytes)?;
-    let source = MediaSourceStream::new(
-        Box::new(Cursor::new(bytes)),
-        MediaSourceStreamOptions::default(),
-    );
-    let mut reader = symphonia::default::get_probe()
-        .probe(
-            &Hint::new(),
-            source,
-            FormatOptions::default(),
-            MetadataOptions::default(),
-        )
-        .map_err(unrecognised)?;
-    let track = reader
-        .default_track(TrackType::Audio)
-        .ok_or_else(|| FileError::NotSound("no sound in it".into()))?
-        .clone();
-    let mut decoder = decoder(&track)?;
-    let samples = decode_track(reader.as_mut(), &track, decoder.as_mut())?;
-    let milliseconds = milliseconds(samples.len());
+    let milliseconds = decoded.samples.len() as u64 * 1000 / u64::from(super::resample::RATE);
     if milliseconds < u64::from(SHORTEST_MS) {
         return Err(FileError::TooShort(milliseconds));
     }
-    Ok(samples)
+    Ok(decoded)
 }
 
-/// The error for a file that no format reader took.
-fn unrecognised(fault: Fault) -> FileError {
-    match fault {
-        Fault::Unsupported(_) => FileError::NotSound("no known format".into()),
-        fault => FileError::Damaged(fault.to_string()),
+/// Decodes all of it in one way, and says which one would have been best.
+fn hear(file: &Section, limits: &Limits, mix: Mix) -> Result<(Decoded, Mix), FileError> {
+    let mut playing = Playing::new(limits, Gathering::new(mix));
+    let mut next = Some(file.clone());
+    while let Some(file) = next {
+        next = playing.play(&file)?;
     }
-}
-
-fn decoder(track: &Track) -> Result<Box<dyn AudioDecoder>, FileError> {
-    let parameters: &AudioCodecParameters = track
-        .codec_params
-        .as_ref()
-        .and_then(|parameters| parameters.audio())
-        .ok_or_else(|| FileError::Unsupported("no known codec".into()))?;
-    if let Some(rate) = parameters.sample_rate {
-        check(rate, *CHANNELS.start())?;
-    }
-    if let Some(channels) = &parameters.channels {
-        check(*RATES.start(), channels.count())?;
-    }
-    symphonia::default::get_codecs()
-        .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-        .map_err(|fault| FileError::Unsupported(fault.to_string()))
+    playing.finish()
 }
 
 fn check(rate: u32, channels: usize) -> Result<(), FileError> {
@@ -161,102 +193,6 @@ fn check(rate: u32, channels: usize) -> Result<(), FileError> {
         return Err(FileError::Channels(channels));
     }
     Ok(())
-}
-
-/// Decodes packet after packet until the end, the first fault that is not confined to a packet, or
-/// more than the model can hear.
-fn decode_track(
-    reader: &mut dyn FormatReader,
-    track: &Track,
-    decoder: &mut dyn AudioDecoder,
-) -> Result<Vec<f32>, FileError> {
-    let mut sound = Sound::default();
-    let fault = loop {
-        let packet = match reader.next_packet() {
-            Ok(Some(packet)) => packet,
-            Ok(None) => break None,
-            Err(fault) => break Some(fault),
-        };
-        if packet.track_id != track.id {
-            continue;
-        }
-        match decoder.decode(&packet) {
-            Ok(audio) => sound.append(&audio)?,
-            Err(Fault::DecodeError(_)) => {}
-            Err(fault) => break Some(fault),
-        }
-        if sound.samples.len() as u64 > u64::from(LONGEST_SECONDS) * u64::from(RATE) {
-            let left = milliseconds_left(reader, track);
-            return Err(FileError::TooLong(
-                milliseconds(sound.samples.len()).saturating_add(left),
-            ));
-        }
-    };
-    let samples = sound.finish();
-    if samples.is_empty() {
-        let reason = fault.map_or("there is no sound in it".into(), |fault| fault.to_string());
-        return Err(FileError::Damaged(reason));
-    }
-    Ok(samples)
-}
-
-/// The length of what was not decoded, as the packets state it.
-fn milliseconds_left(reader: &mut dyn FormatReader, track: &Track) -> u64 {
-    let Some(base) = track.time_base else {
-        return 0;
-    };
-    let mut ticks = 0u64;
-    while let Ok(Some(packet)) = reader.next_packet() {
-        if packet.track_id == track.id {
-            ticks = ticks.saturating_add(packet.dur.get());
-        }
-    }
-    let milliseconds =
-        u128::from(ticks) * u128::from(base.numer.get()) * 1000 / u128::from(base.denom.get());
-    u64::try_from(milliseconds).unwrap_or(u64::MAX)
-}
-
-/// The length of so many samples at [`RATE`], rounded down.
-fn milliseconds(samples: usize) -> u64 {
-    samples as u64 * 1000 / u64::from(RATE)
-}
-
-/// The sound decoded so far.
-#[derive(Default)]
-struct Sound {
-    /// Made when the first packet shows the true rate and number of channels.
-    resampler: Option<(Resampler, u32, usize)>,
-    interleaved: Vec<f32>,
-    samples: Vec<f32>,
-}
-
-impl Sound {
-    fn append(&mut self, audio: &GenericAudioBufferRef<'_>) -> Result<(), FileError> {
-        let (rate, channels) = (audio.spec().rate(), audio.spec().channels().count());
-        check(rate, channels)?;
-        let (resampler, first_rate, first_channels) = self.resampler.get_or_insert_with(|| {
-            (
-                Resampler::new(rate, u16::try_from(channels).unwrap_or(1)),
-                rate,
-                channels,
-            )
-        });
-        if (rate, channels) != (*first_rate, *first_channels) {
-            return Err(FileError::Damaged(
-                "rate or channels change in the middle".into(),
-            ));
-        }
-        audio.copy_to_vec_interleaved(&mut self.interleaved);
-        resampler.push(&self.interleaved, &mut self.samples);
-        Ok(())
-    }
-
-    fn finish(mut self) -> Vec<f32> {
-        if let Some((resampler, ..)) = self.resampler {
-            resampler.flush(&mut self.samples);
-        }
-        self.samples
-    }
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ mod worker;
 
 pub use device::{Kind, Present, present};
 pub use ears::{Ears, Heard};
-pub use file::{FileError, decode};
+pub use file::{Bytes, Decoded, FileError, decode};
 pub use keyword::{KeywordError, Spotted, Spotter};
 pub use meter::Meter;
 pub use speech::{Manner, SpeechError};

@@ -57,7 +57,10 @@ const LONGEST: usize = (SAMPLE_RATE * LONGEST_SECONDS) as usize;
 
 /// A finished stretch of mono sound at [`SAMPLE_RATE`], samples in -1..1.
 #[derive(Debug)]
-pub struct Clip(Vec<f32>);
+pub struct Clip {
+    samples: Vec<f32>,
+    is_cut_short: bool,
+}
 
 impl Clip {
     /// Takes 100 ms to 30 s of sound.
@@ -65,17 +68,33 @@ impl Clip {
     /// # Errors
     /// [`EngineError::ClipLength`] when it is shorter or longer.
     pub fn new(samples: Vec<f32>) -> Result<Arc<Self>, EngineError> {
+        Self::of_file(samples, false)
+    }
+
+    /// The same from a file. `is_cut_short`: there ought to be more of it, which the statistics of answers tell.
+    ///
+    /// # Errors
+    /// [`EngineError::ClipLength`] when it is shorter or longer.
+    pub fn of_file(samples: Vec<f32>, is_cut_short: bool) -> Result<Arc<Self>, EngineError> {
         if !(SHORTEST..=LONGEST).contains(&samples.len()) {
             return Err(EngineError::ClipLength {
                 milliseconds: samples.len() * 1000 / SAMPLE_RATE as usize,
             });
         }
-        Ok(Arc::new(Self(samples)))
+        Ok(Arc::new(Self {
+            samples,
+            is_cut_short,
+        }))
+    }
+
+    /// Whether there ought to be more of it.
+    pub(super) fn is_cut_short(&self) -> bool {
+        self.is_cut_short
     }
 
     /// The samples.
     pub(super) fn samples(&self) -> &[f32] {
-        &self.0
+        &self.samples
     }
 }
 

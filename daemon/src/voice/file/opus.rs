@@ -1,0 +1,79 @@
+//! Opus, which voice notes of telephones are in; symphonia reads its containers but does not decode it.
+
+use ropus::{Channels, DecodeMode, Decoder};
+use symphonia::core::codecs::audio::AudioCodecParameters;
+
+use super::FileError;
+
+/// Opus has no other rate; files state another one only for information.
+pub(super) const RATE: u32 = 48_000;
+
+/// Longest packet, in frames: 120 ms.
+const LONGEST: usize = 5760;
+
+/// Bytes of the shortest header.
+const HEADER: usize = 19;
+
+/// Decodes the packets of one stream.
+pub(super) struct Opus {
+    decoder: Decoder,
+    channels: usize,
+    /// Frames still to be left out, because the encoder began before the sound.
+    skipped: usize,
+    frames: Vec<f32>,
+}
+
+impl Opus {
+    /// Reads the header: RFC 7845, section 5.1, or the box `dOps` of MP4 after the same first eight bytes.
+    ///
+    /// # Errors
+    /// When it makes no sense, or there are more than two channels.
+    pub(super) fn new(parameters: &AudioCodecParameters) -> Result<Self, FileError> {
+        let header = parameters.extra_data.as_deref().unwrap_or_default();
+        let Some(header) = header.first_chunk::<HEADER>() else {
+            return Err(FileError::Damaged("its header is cut off"));
+        };
+        let [.., version, channels, pre1, pre2, _, _, _, _, gain1, gain2, _] = *header;
+        // MP4 has version 0 and the larger end of numbers first.
+        let number = |bytes| match version {
+            0 => u16::from_be_bytes(bytes),
+            _ => u16::from_le_bytes(bytes),
+        };
+        let channels = match channels {
+            1 => Channels::Mono,
+            2 => Channels::Stereo,
+            _ => return Err(FileError::Unsupported("Opus of more than two channels".into())),
+        };
+        let nonsense = |_| FileError::Damaged("its header contradicts itself");
+        let mut decoder = Decoder::new(RATE, channels).map_err(nonsense)?;
+        let gain = number([gain1, gain2]).cast_signed();
+        decoder
+            .set_gain(gain.into())
+            .map_err(|_| FileError::Damaged("its header contradicts itself"))?;
+        Ok(Self {
+            decoder,
+            channels: channels.count(),
+            skipped: number([pre1, pre2]).into(),
+            frames: vec![0.0; LONGEST * channels.count()],
+        })
+    }
+
+    /// The channels of a frame.
+    pub(super) fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The frames of a packet, interleaved, without so many at their end; `None` if it is damaged.
+    pub(super) fn decode(&mut self, packet: &[u8], trimmed: usize) -> Option<&[f32]> {
+        if packet.is_empty() {
+            return Some(&[]);
+        }
+        let normal = DecodeMode::Normal;
+        let decoded = self.decoder.decode_float(packet, &mut self.frames, normal);
+        let decoded = decoded.ok()?;
+        let skipped = self.skipped.min(decoded);
+        self.skipped -= skipped;
+        let end = decoded.saturating_sub(trimmed).max(skipped);
+        self.frames.get(skipped * self.channels..end * self.channels)
+    }
+}
