@@ -156,7 +156,10 @@ fn codebooks() -> File {
 
 /// A FLAC file of a header and any number of empty blocks.
 fn blocks() -> File {
-    filled(b"fLaC\0\0\0\x22\x10\0\x10\0\0\0\0\0\0\0\x03\xe8\0\xf0", &[1, 0, 0, 0])
+    filled(
+        b"fLaC\0\0\0\x22\x10\0\x10\0\0\0\0\0\0\0\x03\xe8\0\xf0",
+        &[1, 0, 0, 0],
+    )
 }
 
 /// An MP4 file whose index has millions of entries.
@@ -203,8 +206,14 @@ fn no_file_takes_more_than_8_mib_or_3_s_whatever_is_in_it() {
     let files = [
         ("nothing", filled(b"", &[0; 4096])),
         ("wav of 8 bits", filled(&wav(8, 383_987, 1), &[0x80; 4096])),
-        ("wav of 32 channels", filled(&wav(8, 384_000, 32), &[0x80; 4096])),
-        ("wav of stereo", filled(&wav(16, 384_000, 2), &[1, 0, 0xff, 0xff])),
+        (
+            "wav of 32 channels",
+            filled(&wav(8, 384_000, 32), &[0x80; 4096]),
+        ),
+        (
+            "wav of stereo",
+            filled(&wav(16, 384_000, 2), &[1, 0, 0xff, 0xff]),
+        ),
         ("empty tags", filled(b"", b"ID3\x04\0\0\0\0\0\0")),
         ("sync words", filled(b"", &sync_words)),
         ("chunks", filled(&wav(16, 16_000, 1)[..36], b"JUNK\0\0\0\0")),

@@ -94,8 +94,8 @@ pub struct Stats {
     /// From the last sample of speech to the first sampled token; only for spoken turns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub speech_to_token_ms: Option<f64>,
-    /// Whether the sound file ends before its sound does, or is damaged: what could be read of it was heard. Left out if
-    /// not.
+    /// Whether the sound file ends before its sound does, or is damaged: what could be read of it was heard. Left
+    /// out if not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cut_short: bool,
     /// Why it ended.

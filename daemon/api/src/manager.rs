@@ -14,7 +14,8 @@ pub struct AskOptions {
     /// System prompt for this request, instead of the configured one; 1 MiB at most.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// A sound file (WAV, AIFF, FLAC, MP3, Ogg, MP4, WebM or CAF) that the question is about, to be read from its current position.
+    /// A sound file (WAV, AIFF, FLAC, MP3, Ogg, MP4, WebM or CAF) that the question is about, to be read from its
+    /// current position.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub audio: Option<OwnedFd>,
     /// Most tokens to generate, from 1.

@@ -46,7 +46,7 @@ pub struct Voice {
     pub mode: Mode,
     /// Input device by id or name as the sound system gives it; empty: its default.
     pub device: String,
-    /// Channel of the microphone that is heard, counted from 1; 0: one or two are mixed, and of more the first is heard.
+    /// Channel of the microphone that is heard, counted from 1; 0: one or two are mixed, of more the first is heard.
     pub channel: Bounded<0, 64>,
     /// Also transcribe what was said, besides answering it.
     pub transcript: bool,

@@ -102,7 +102,9 @@ pub enum FileError {
     #[error("the sound file is damaged or cut off: {0}; record or copy it again")]
     Damaged(&'static str),
     /// There is much in it, but before any sound.
-    #[error("more texts, pictures or indices than sound are in this file; leave them out: {CONVERT}")]
+    #[error(
+        "more texts, pictures or indices than sound are in this file; leave them out: {CONVERT}"
+    )]
     Header,
     /// It keeps the processor busy for longer than any recording does.
     #[error("decoding this file takes longer than any recording needs; convert it: {CONVERT}")]

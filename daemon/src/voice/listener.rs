@@ -169,7 +169,10 @@ impl Listener {
 
     fn configure(&mut self, config: Arc<Config>) {
         self.drop_utterance();
-        let (wanted, before) = (Wanted::from(&config.voice), Wanted::from(&self.config.voice));
+        let (wanted, before) = (
+            Wanted::from(&config.voice),
+            Wanted::from(&self.config.voice),
+        );
         if wanted != before {
             self.microphone.choose(wanted);
             self.forget_stream();

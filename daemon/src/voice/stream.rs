@@ -49,7 +49,8 @@ impl Stream {
         let mix = heard(Wanted::from(&config.voice).channel, capture.channels);
         Self {
             resampler: Resampler::new(capture.rate, capture.channels).hearing(mix),
-            balance: (mix == Mix::Mean && capture.channels == 2).then(|| Balance::new(capture.channels)),
+            balance: (mix == Mix::Mean && capture.channels == 2)
+                .then(|| Balance::new(capture.channels)),
             segmenter: Segmenter::new(&config.voice),
             rate: capture.rate,
             channels: capture.channels,

@@ -240,7 +240,11 @@ impl Voice {
         let status = self.status.borrow();
         let wanted = [
             (Kind::Microphone, &config.voice.device, &status.device),
-            (Kind::Loudspeaker, &config.speech.device, &status.loudspeaker),
+            (
+                Kind::Loudspeaker,
+                &config.speech.device,
+                &status.loudspeaker,
+            ),
         ];
         let open = wanted.iter().filter(|(_, _, open)| !open.is_empty());
         open.filter_map(|(kind, wanted, _)| device::chosen(present, *kind, wanted))

@@ -56,7 +56,10 @@ fn common(file: &Section, chunk: Chunk) -> Result<Layout, FileError> {
     let bytes = file.array::<18>(chunk.body)?.ok_or(short)?;
     let number = |place: usize| Order::Big.u16([bytes[place], bytes[place + 1]]);
     let (channels, bits) = (number(0), number(6));
-    let rate = rate(number(8), Order::Big.u32([bytes[10], bytes[11], bytes[12], bytes[13]]));
+    let rate = rate(
+        number(8),
+        Order::Big.u32([bytes[10], bytes[11], bytes[12], bytes[13]]),
+    );
     // Only AIFF-C has one, which is longer.
     let compression = match chunk.length {
         ..22 => None,
@@ -66,8 +69,8 @@ fn common(file: &Section, chunk: Chunk) -> Result<Layout, FileError> {
     Layout::samples(codec, rate, channels, width)
 }
 
-/// How samples of so many bits are coded, and how many bytes each takes. Like those of WAV, they are at the upper end of
-/// their bytes.
+/// How samples of so many bits are coded, and how many bytes each takes. Like those of WAV, they are at the upper end
+/// of their bytes.
 fn codec(
     compression: Option<[u8; 4]>,
     bits: u16,

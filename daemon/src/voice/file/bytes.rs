@@ -118,7 +118,10 @@ impl<'a> Section<'a> {
     ///
     /// # Errors
     /// [`FileError::Unreadable`] when they cannot be read.
-    pub(super) fn array<const N: usize>(&self, position: u64) -> Result<Option<[u8; N]>, FileError> {
+    pub(super) fn array<const N: usize>(
+        &self,
+        position: u64,
+    ) -> Result<Option<[u8; N]>, FileError> {
         let mut array = [0; N];
         let filled = self.fill(&mut array, position)?;
         Ok((filled == N).then_some(array))

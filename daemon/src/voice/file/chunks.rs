@@ -1,9 +1,9 @@
 //! The chunks that WAV and AIFF files are made of, as they are written in practice.
 //!
-//! A chunk states its length, and programs get it wrong: a recorder that was killed left it 0, a program that wrote into
-//! a pipe could not know it, an editor forgot the byte that fills up an odd length, another counted its texts wrongly.
-//! Readers that trust a length lose the sound behind it. Here a chunk that cannot be one is taken for a sign that the one
-//! before it lied, and the next one that is needed is searched for.
+//! A chunk states its length, and programs get it wrong: a recorder that was killed left it 0, a program that wrote
+//! into a pipe could not know it, an editor forgot the byte that fills up an odd length, another counted its texts
+//! wrongly. Readers that trust a length lose the sound behind it. Here a chunk that cannot be one is taken for a sign
+//! that the one before it lied, and the next one that is needed is searched for.
 
 use std::ops::Range;
 
@@ -19,8 +19,8 @@ const SEARCHED: u64 = 1 << 20;
 /// Bytes that are searched at once.
 const BLOCK: usize = 1 << 16;
 
-/// Shortest length that stands for "not known yet". Programs that write into a pipe put numbers from here to the largest
-/// there is, and no file that is read here is nearly as long.
+/// Shortest length that stands for "not known yet". Programs that write into a pipe put numbers from here to the
+/// largest there is, and no file that is read here is nearly as long.
 const UNKNOWN: u64 = 0x7fff_0000;
 
 /// Which end of a number comes first.
@@ -129,7 +129,9 @@ impl<'a> Chunks<'a> {
     pub(super) fn next(&mut self) -> Result<Option<Chunk>, FileError> {
         self.count += 1;
         if self.count > MOST {
-            return Err(FileError::Damaged("it has more than 1,000 parts before its sound"));
+            return Err(FileError::Damaged(
+                "it has more than 1,000 parts before its sound",
+            ));
         }
         let honest = self.at(self.position)?.filter(Self::is_plausible);
         let chunk = match honest {

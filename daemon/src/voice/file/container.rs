@@ -153,7 +153,10 @@ fn stream<'a>(
     })
 }
 
-fn read<'a>(kind: Kind, source: MediaSourceStream<'a>) -> Result<Box<dyn FormatReader + 'a>, Fault> {
+fn read<'a>(
+    kind: Kind,
+    source: MediaSourceStream<'a>,
+) -> Result<Box<dyn FormatReader + 'a>, Fault> {
     let options = FormatOptions::default();
     Ok(match kind {
         Kind::Adts => Box::new(AdtsReader::try_new(source, options)?),
@@ -215,7 +218,9 @@ const FOREIGN: &[(&str, usize, &[u8])] = &[
 
 fn foreign(start: &[u8]) -> Option<&'static str> {
     let is_here = |(_, place, what): &&(_, usize, &[u8])| {
-        start.get(*place..).is_some_and(|rest| rest.starts_with(what))
+        start
+            .get(*place..)
+            .is_some_and(|rest| rest.starts_with(what))
     };
     FOREIGN.iter().find(is_here).map(|(name, ..)| *name)
 }

@@ -20,7 +20,7 @@ use crate::voice::mix::Mix;
 const FRUITLESS: u32 = 20_000;
 
 /// Sound that may be missing from what a file states, in milliseconds: encoders count what they filled up.
-const TOLERANCE_MS: u64 = 250;
+const TOLERANCE_MS: u64 = 100;
 
 /// A file that is played, and others behind it.
 pub(super) struct Playing<'a> {

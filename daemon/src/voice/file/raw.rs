@@ -116,7 +116,8 @@ impl<'a> Packets<'a> {
     /// When it cannot be read.
     pub(super) fn next(&mut self) -> Result<Option<Packet>, FileError> {
         let block = self.layout.block.get();
-        let mut bytes = vec![0; usize::try_from(block * self.layout.blocks_in_packet()).unwrap_or(0)];
+        let mut bytes =
+            vec![0; usize::try_from(block * self.layout.blocks_in_packet()).unwrap_or(0)];
         let filled = self.sound.fill(&mut bytes, self.position)?;
         let blocks = filled as u64 / block;
         if blocks == 0 {

@@ -43,9 +43,7 @@ pub(super) fn without_id3<'a>(file: &Section<'a>) -> Result<Section<'a>, FileErr
 ///
 /// # Errors
 /// When it does not say what its sound is, or nothing but tags is there.
-pub(super) fn without_blocks<'a>(
-    file: &Section<'a>,
-) -> Result<(Vec<u8>, Section<'a>), FileError> {
+pub(super) fn without_blocks<'a>(file: &Section<'a>) -> Result<(Vec<u8>, Section<'a>), FileError> {
     let cut = || FileError::Damaged("it ends before its sound begins");
     let mut stream_info = None;
     let mut start = 4;
@@ -63,10 +61,15 @@ pub(super) fn without_blocks<'a>(
             let nothing = FileError::Damaged("its header does not say what its sound is");
             let stream_info = stream_info.ok_or(nothing)?;
             let header = [LAST | STREAM_INFO, 0, 0, 34];
-            return Ok(([b"fLaC".as_slice(), &header, &stream_info].concat(), file.from(start)));
+            return Ok((
+                [b"fLaC".as_slice(), &header, &stream_info].concat(),
+                file.from(start),
+            ));
         }
     }
-    Err(FileError::Damaged("it has more than 1,000 parts before its sound"))
+    Err(FileError::Damaged(
+        "it has more than 1,000 parts before its sound",
+    ))
 }
 
 #[cfg(test)]
@@ -104,7 +107,14 @@ mod tests {
     fn flac_keeps_what_says_what_its_sound_is_alone() {
         let picture = [&[6, 0, 1, 0][..], &[0xff; 256]].concat();
         let info = [&[0, 0, 0, 34][..], &[7; 34]].concat();
-        let file = [b"fLaC".to_vec(), info, picture, vec![0x81, 0, 0, 0], vec![1, 2, 3]].concat();
+        let file = [
+            b"fLaC".to_vec(),
+            info,
+            picture,
+            vec![0x81, 0, 0, 0],
+            vec![1, 2, 3],
+        ]
+        .concat();
         let bytes = file.as_slice();
         let (head, sound) = without_blocks(&Section::all(&bytes).unwrap()).unwrap();
         assert_eq!(head, [&b"fLaC\x80\0\0\x22"[..], &[7; 34]].concat());

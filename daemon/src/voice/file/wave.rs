@@ -56,8 +56,9 @@ pub(super) fn read(file: &Section) -> Result<Wave, FileError> {
             b"ds64" => long = file.array::<8>(chunk.body + 8)?.map(u64::from_le_bytes),
             b"fmt " => content = Some(format(file, chunk)?),
             b"data" => {
-                let content =
-                    content.ok_or(FileError::Damaged("its header does not say what its sound is"))?;
+                let content = content.ok_or(FileError::Damaged(
+                    "its header does not say what its sound is",
+                ))?;
                 let length = match long {
                     Some(long) if chunk.length == u64::from(u32::MAX) => long,
                     _ => chunk.length,
@@ -96,7 +97,11 @@ fn format(file: &Section, chunk: Chunk) -> Result<Content, FileError> {
                 2 => CODEC_ID_PCM_S16LE,
                 3 => CODEC_ID_PCM_S24LE,
                 4 => CODEC_ID_PCM_S32LE,
-                _ => return Err(FileError::Unsupported("samples of more than 32 bits".into())),
+                _ => {
+                    return Err(FileError::Unsupported(
+                        "samples of more than 32 bits".into(),
+                    ));
+                }
             };
             samples(codec, width)
         }

@@ -230,7 +230,9 @@ mod tests {
 
     #[test]
     fn nothing_is_computed_while_nobody_speaks() {
-        let mut spotter = spotter(vec![shipped("hey_gemma", Meaning::Wake)]).0.unwrap();
+        let mut spotter = spotter(vec![shipped("hey_gemma", Meaning::Wake)])
+            .0
+            .unwrap();
         let caught_up = spotter.window + spotter.window + BEFORE_WINDOW;
         // That it begins all at once may be taken for somebody.
         spotter.push(&noise(0.05, 3000));
@@ -290,9 +292,10 @@ mod tests {
 
     #[test]
     fn one_word_that_cannot_be_used_leaves_the_others() {
+        let (_file, broken) = made_of(b"nonsense");
         let broken = config::Word {
             means: Meaning::Halt,
-            ..made_of(b"nonsense").1
+            ..broken
         };
         let words = vec![broken, shipped("stop", Meaning::Halt)];
         let (spotter, errors) = spotter(words);
@@ -307,7 +310,10 @@ mod tests {
         );
         let sound = [noise(0.001, 1500), spoken("stop"), noise(0.001, 3000)].concat();
         let found = spotted(&mut spotter.unwrap(), &sound);
-        assert!(matches!(found.as_slice(), [(word, _)] if word == "stop"), "{found:?}");
+        assert!(
+            matches!(found.as_slice(), [(word, _)] if word == "stop"),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -333,13 +339,25 @@ mod tests {
         let mel = include_bytes!("../../../../models/keyword/melspectrogram.onnx");
         let refuse = |onnx: &[u8]| refusal(made_of(onnx).1);
         let cases = [
-            (refuse(mel), "where a model in openWakeWord's format looks at 1 x N x 96 numbers"),
-            (refuse(&onnx::classifier(Some(16), 3)), "it tells 3 words apart, and a model for one word is needed"),
-            (refuse(&onnx::classifier(Some(126), 1)), "it looks at 126 embeddings"),
+            (
+                refuse(mel),
+                "where a model in openWakeWord's format looks at 1 x N x 96 numbers",
+            ),
+            (
+                refuse(&onnx::classifier(Some(16), 3)),
+                "it tells 3 words apart, and a model for one word is needed",
+            ),
+            (
+                refuse(&onnx::classifier(Some(126), 1)),
+                "it looks at 126 embeddings",
+            ),
         ];
         for (message, expected) in cases {
             assert!(message.contains(expected), "{message}");
-            assert!(message.ends_with("; see [keyword] in the configuration"), "{message}");
+            assert!(
+                message.ends_with("; see [keyword] in the configuration"),
+                "{message}"
+            );
         }
     }
 }

@@ -34,12 +34,7 @@ pub(super) fn classifier(window: Option<usize>, outputs: usize) -> Vec<u8> {
         field(12, &value("scores", &[Some(1), Some(outputs)])),
     ];
     let opset = [text(1, ""), number(2, 13)].concat();
-    [
-        number(1, 8),
-        field(8, &opset),
-        field(7, &graph.concat()),
-    ]
-    .concat()
+    [number(1, 8), field(8, &opset), field(7, &graph.concat())].concat()
 }
 
 /// An input or output of floats.
@@ -58,7 +53,12 @@ fn text(number: u8, text: &str) -> Vec<u8> {
 }
 
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    [varint(usize::from(number) << 3 | 2), varint(bytes.len()), bytes.to_vec()].concat()
+    [
+        varint(usize::from(number) << 3 | 2),
+        varint(bytes.len()),
+        bytes.to_vec(),
+    ]
+    .concat()
 }
 
 fn number(number: u8, value: usize) -> Vec<u8> {

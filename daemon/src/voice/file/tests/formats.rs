@@ -90,7 +90,13 @@ fn a_file_that_is_cut_short_gives_what_it_has_and_says_so() {
 #[test]
 fn a_file_that_ends_before_its_sound_is_damaged() {
     let whole = wav(16_000, 1, 16, &sine(440.0, 16_000, 1, 500));
-    for bytes in [&whole[..44], &whole[..30], &FLAC[..60], &VORBIS[..200], &M4A[..40]] {
+    for bytes in [
+        &whole[..44],
+        &whole[..30],
+        &FLAC[..60],
+        &VORBIS[..200],
+        &M4A[..40],
+    ] {
         let message = refusal(bytes);
         assert!(message.contains("damaged or cut off"), "{message}");
     }
@@ -100,16 +106,25 @@ fn a_file_that_ends_before_its_sound_is_damaged() {
 fn a_file_of_another_kind_is_called_by_its_name_with_what_converts_it() {
     let files: [(&[u8], &str); 6] = [
         (b"#!AMR\n<rest of it>", "an AMR file"),
-        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a Windows Media (WMA or WMV) file"),
+        (
+            b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+            "a Windows Media (WMA or WMV) file",
+        ),
         (b"RIFF\0\0\0\0AVI LIST", "an AVI file"),
         (b".snd\0\0\0\x18", "an AU file"),
         (tone!("tone-gsm.wav"), "its sound is GSM 6.10"),
-        (&[b"OggS".as_slice(), &[0; 24], b"Speex   1.2"].concat(), "an Ogg Speex file"),
+        (
+            &[b"OggS".as_slice(), &[0; 24], b"Speex   1.2"].concat(),
+            "an Ogg Speex file",
+        ),
     ];
     for (bytes, name) in files {
         let message = refusal(bytes);
         assert!(message.contains(name), "{message}");
-        assert!(message.contains("ffmpeg -i FILE -ar 16000 -ac 1 speech.wav"), "{message}");
+        assert!(
+            message.contains("ffmpeg -i FILE -ar 16000 -ac 1 speech.wav"),
+            "{message}"
+        );
     }
 }
 
@@ -160,7 +175,10 @@ fn texts_without_end_before_the_sound_are_refused() {
         file.extend(page(number, u8::from(number > 1), &body));
     }
     let message = refusal(&file);
-    assert!(message.contains("more texts, pictures or indices than sound"), "{message}");
+    assert!(
+        message.contains("more texts, pictures or indices than sound"),
+        "{message}"
+    );
 }
 
 /// The checksum of an Ogg page.

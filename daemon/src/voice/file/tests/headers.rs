@@ -81,11 +81,21 @@ fn sixteen_bits_at_16_khz_mono_are_exactly_the_samples_of_the_file() {
 #[test]
 fn a_recorder_that_was_killed_or_wrote_into_a_pipe_loses_no_sound() {
     let whole = heard(&claiming(16_000));
-    for length in [0, 0x7fff_f000, 0x7fff_ffff, 0x8000_0000, 0xffff_fff0, u32::MAX] {
+    for length in [
+        0,
+        0x7fff_f000,
+        0x7fff_ffff,
+        0x8000_0000,
+        0xffff_fff0,
+        u32::MAX,
+    ] {
         assert_eq!(heard(&claiming(length)), whole, "{length:#x}");
     }
     let spoken_to_a_pipe = spoken_wav("turn on the kitchen light");
-    assert_eq!(heard(&spoken_to_a_pipe), spoken("turn on the kitchen light"));
+    assert_eq!(
+        heard(&spoken_to_a_pipe),
+        spoken("turn on the kitchen light")
+    );
 }
 
 #[test]
@@ -154,7 +164,9 @@ fn twelve_and_twenty_bits_are_heard_in_the_bytes_they_fill() {
             22_u16.to_le_bytes().to_vec(),
             bits.to_le_bytes().to_vec(),
             vec![0; 4],
-            vec![1, 0, 0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71],
+            vec![
+                1, 0, 0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71,
+            ],
         ];
         let mut formats = vec![extensible.concat()];
         // That 24 bits are in four bytes, only that format says.
@@ -221,7 +233,12 @@ fn wav_of_64_bits_is_heard() {
 #[test]
 fn absurd_rates_and_channel_counts_are_refused_by_name() {
     let data = honest(b"data", &vec![0; 64_000]);
-    let file = |rate, channels| riff(&[honest(b"fmt ", &format(1, channels, rate, 2, 16)), data.clone()]);
+    let file = |rate, channels| {
+        riff(&[
+            honest(b"fmt ", &format(1, channels, rate, 2, 16)),
+            data.clone(),
+        ])
+    };
     for rate in [0, 1, 3_999, 10_000_000, u32::MAX] {
         let message = refusal(&file(rate, 1));
         let expected = format!("claims {rate} samples per second");

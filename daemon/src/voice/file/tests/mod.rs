@@ -113,7 +113,10 @@ fn what_is_no_sound_is_refused_with_what_would_be() {
         assert!(message.contains("not a sound file"), "{message}");
         assert!(message.contains("ffmpeg -i FILE"), "{message}");
     }
-    let pixels: Vec<u8> = noise(1.0, 5000).iter().flat_map(|it| it.to_le_bytes()).collect();
+    let pixels: Vec<u8> = noise(1.0, 5000)
+        .iter()
+        .flat_map(|it| it.to_le_bytes())
+        .collect();
     assert!(refusal(&pixels).contains("not a sound file"));
 }
 
