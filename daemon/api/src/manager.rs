@@ -75,8 +75,8 @@ impl AskOptions {
     /// Most bytes of a system prompt: as many as of a prompt.
     pub const LONGEST_SYSTEM: usize = 1 << 20;
 
-    /// Most bytes of a schema: more than anybody writes, and little enough to compile.
-    pub const LONGEST_SCHEMA: usize = 1 << 18;
+    /// Most bytes of a schema: more than people write, and little enough to compile.
+    pub const LONGEST_SCHEMA: usize = 1 << 16;
 }
 
 impl FromOptions for AskOptions {

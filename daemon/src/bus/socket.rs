@@ -25,7 +25,7 @@ use zbus::message::Type;
 use zbus::{Address, DBusError, Message};
 
 /// Most bytes of a message. The longest call that makes sense has a prompt and a system prompt of 1 MiB each, and a
-/// schema of 256 KiB.
+/// schema of 64 KiB.
 const LARGEST: usize = 4 << 20;
 
 /// Most bytes of a call of D-Bus's standard interfaces. What they need is short, and the value that

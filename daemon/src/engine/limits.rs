@@ -4,7 +4,7 @@ use super::{EngineError, Request, SchemaError};
 use crate::config;
 
 /// Longest JSON Schema, in bytes. Schemas that programs write for a function's arguments have a tenth of that.
-pub const LONGEST_SCHEMA: usize = 1 << 16;
+pub const LONGEST_SCHEMA: usize = gemmad_api::AskOptions::LONGEST_SCHEMA;
 
 /// Bytes of text for each cell of the KV cache. A token of English has four or five, and only runs of spaces or
 /// newlines have as many as 31, so a text that is longer never fits.
