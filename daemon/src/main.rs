@@ -102,6 +102,9 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
                 // Beside the signals, because files may be slow. What is wrong with them is in the log.
                 Asked::Reload => drop(tokio::spawn(reloader.clone().reload())),
             },
+            () = voice.ended() => {
+                break Err(anyhow::anyhow!("hearing or speaking failed again and again; start gemmad again"));
+            }
             () = engine.crashed() => {
                 break Err(anyhow::anyhow!("the engine failed by a fault of gemmad's own; start gemmad again"));
             }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use gemmad_api::{Error, SayOptions, TranscribeOptions, VoiceState};
 use gemmad_testbed::{Bus, Daemon, LOUDSPEAKER_RATE, Loudspeaker, Microphone, nano, speech};
 use tokio::time::timeout;
@@ -200,6 +201,41 @@ async fn without_a_program_that_speaks_or_a_loudspeaker_there_is_a_problem_and_a
         panic!("{refused:?}")
     };
     assert!(why.contains("loudspeaker"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_texts_a_few_are_synthesised_and_those_beyond_the_places_are_refused() {
+    let bus = Bus::start().await.unwrap();
+    let loudspeaker = Loudspeaker::alsa().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let started = folder.path().join("started");
+    // It tells that it was started, and makes silence for as long as anybody takes it.
+    let script = format!("echo >> '{}'; exec cat /dev/zero", started.display());
+    let daemon = Daemon::setup(&bus)
+        .loudspeaker(&loudspeaker)
+        .set("speech", "command", vec!["/bin/sh", "-c", &script])
+        .set("speech", "rate", 22_050)
+        .start()
+        .await
+        .unwrap();
+    let voice = daemon.voice();
+    let mut calls: FuturesUnordered<_> = (0..30)
+        .map(|_| voice.say("Something to say.", SayOptions::default()))
+        .collect();
+    for _ in 0..6 {
+        let refused = within(calls.next()).await.unwrap();
+        assert!(matches!(refused, Err(Error::Busy(_))), "{refused:?}");
+    }
+    daemon.until_voice_is(VoiceState::Speaking).await.unwrap();
+    voice.stop().await.unwrap();
+    while let Some(outcome) = within(calls.next()).await {
+        assert!(
+            matches!(outcome, Err(Error::Cancelled(_) | Error::Busy(_))),
+            "{outcome:?}"
+        );
+    }
+    let started = std::fs::read_to_string(started).unwrap().lines().count();
+    assert!((1..=3).contains(&started), "{started} were started");
 }
 
 #[tokio::test]

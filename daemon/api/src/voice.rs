@@ -116,7 +116,7 @@ pub trait Voice {
     /// Says `text` through the loudspeaker, after what is being said already, and returns when it was heard.
     /// Markdown, addresses and signs are said as a person would read them. It falls silent when the caller
     /// leaves the bus. May take longer than the usual 25 s of a call. One client may have 8 texts waiting, all
-    /// together 32.
+    /// together 32. An answer of the assistant's goes first, at the end of a sentence.
     fn say(&self, text: &str, options: SayOptions) -> Result<(), Error>;
 
     /// Drops the utterance being heard, cancels the answers being made for spoken turns, and falls silent.

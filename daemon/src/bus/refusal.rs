@@ -46,6 +46,7 @@ pub(super) fn voice(error: &VoiceError) -> Error {
 pub(super) fn speech(error: &SpeechError) -> Error {
     match error {
         SpeechError::Stopped => Error::Cancelled(error.to_string()),
+        SpeechError::Busy { .. } => Error::Busy(error.to_string()),
         _ => Error::NoSpeech(error.to_string()),
     }
 }

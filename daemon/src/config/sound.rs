@@ -125,7 +125,8 @@ pub struct Speech {
     pub rate: Bounded<0, 192_000>,
     /// A voice of the program.
     pub voice: String,
-    /// Language of what is said, such as `en` or `de`; of signs and units, English ones become words.
+    /// Language of what is said, such as `en` or `de`, if the name of the voice does not tell it; in English, signs and
+    /// units become words.
     pub language: String,
     /// What samples are multiplied with.
     pub volume: Fraction,

@@ -11,7 +11,7 @@ use gemmad_api::Stats;
 use tokio::sync::mpsc;
 
 use super::recording::Recording;
-use super::speech::{self, Manner, SpeechError};
+use super::speech::{self, SpeechError};
 use super::turn::{Event, Told};
 use super::utterance::Sense;
 use crate::commands::{self, Arrival, Commands, Dialogue, Force, Origin, Outcome, Reading, Scope};
@@ -347,8 +347,8 @@ impl Conversation {
 /// The answer on its way to the loudspeaker, if it is to be spoken.
 struct Aloud<'a> {
     conversation: &'a Conversation,
-    /// Begun with the first piece.
-    speaking: Option<speech::Speaking>,
+    /// Begun with the first piece; or why it was not.
+    speaking: Option<Result<speech::Speaking, SpeechError>>,
 }
 
 impl<'a> Aloud<'a> {
@@ -362,8 +362,10 @@ impl<'a> Aloud<'a> {
     fn push(&mut self, piece: &str) {
         let Conversation { config, speech, .. } = self.conversation;
         if config.speech.enabled {
-            let begin = || speech.begin(&config.speech, &Manner::default());
-            self.speaking.get_or_insert_with(begin).push(piece);
+            let begin = || speech.answer(&config.speech);
+            if let Ok(speaking) = self.speaking.get_or_insert_with(begin) {
+                speaking.push(piece);
+            }
         }
     }
 
@@ -372,7 +374,11 @@ impl<'a> Aloud<'a> {
         let Some(speaking) = self.speaking else {
             return;
         };
-        match speaking.finish().await {
+        let spoken = match speaking {
+            Ok(speaking) => speaking.finish().await,
+            Err(error) => Err(error),
+        };
+        match spoken {
             Ok(()) | Err(SpeechError::Stopped) => {}
             Err(error) => {
                 log::warn!(utterance = self.conversation.utterance; "the answer was not spoken: {error}");

@@ -2,16 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
 
 use super::keyword::Spotted;
 use super::listener::Listener;
 use super::meter::Meter;
 use super::speech::FarEnd;
 use super::utterance::Sense;
-use super::worker::Worker;
+use super::worker::{Crash, Worker};
 use crate::config::Config;
 
 /// What the ears report, in order.
@@ -63,6 +65,18 @@ pub enum Heard {
         /// The number of the utterance.
         utterance: u64,
     },
+    /// The voice thread panicked. What it had reported holds no longer, and the utterance being heard is lost.
+    Crashed(Crash),
+}
+
+/// What a voice thread begins with, also one that begins anew.
+#[derive(Debug, Clone)]
+pub(super) struct Beginning {
+    pub config: Arc<Config>,
+    /// Whether the microphone is closed by wish.
+    pub muted: bool,
+    /// Utterances that were heard before.
+    pub utterances: Arc<AtomicU64>,
 }
 
 /// What the handle asks of the thread: each as the method of its name says.
@@ -75,16 +89,20 @@ pub(super) enum Command {
     Listen,
     FollowUp,
     Stop,
+    #[cfg(test)]
+    Panic,
 }
 
 /// The handle of the voice thread, which ends when this is dropped.
 pub struct Ears {
     worker: Worker<Command>,
+    beginning: watch::Sender<Beginning>,
     meter: Meter,
 }
 
 impl Ears {
-    /// Starts the voice thread. In modes `always` and `wake` it opens the microphone at once.
+    /// Starts the voice thread. In modes `always` and `wake` it opens the microphone at once. After a panic it begins
+    /// anew, as it was configured and muted last.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -92,10 +110,30 @@ impl Ears {
         let (heard, reports) = unbounded_channel();
         let meter = Meter::default();
         let shown = meter.clone();
-        let worker = Worker::spawn("voice", move |inbox| {
-            Listener::new(config, inbox, heard, shown).run();
-        })?;
-        Ok((Self { worker, meter }, reports))
+        let beginning = watch::Sender::new(Beginning {
+            config,
+            muted: false,
+            utterances: Arc::default(),
+        });
+        let now = beginning.subscribe();
+        let crashes = heard.clone();
+        let worker = Worker::spawn(
+            "voice",
+            move |inbox| {
+                let beginning = now.borrow().clone();
+                Listener::new(beginning, inbox, heard.clone(), shown.clone()).run();
+            },
+            move |crash| {
+                // The thread ends by itself when nobody listens.
+                let _ = crashes.send(Heard::Crashed(crash));
+            },
+        )?;
+        let ears = Self {
+            worker,
+            beginning,
+            meter,
+        };
+        Ok((ears, reports))
     }
 
     /// How loud the open microphone is.
@@ -106,11 +144,14 @@ impl Ears {
 
     /// Hears as this configuration says from now on; the utterance being heard is dropped.
     pub fn configure(&self, config: &Arc<Config>) {
+        self.beginning
+            .send_modify(|it| it.config = Arc::clone(config));
         self.worker.order(Command::Configure(Arc::clone(config)));
     }
 
     /// Closes the device and drops the utterance being heard, or allows it to be opened again.
     pub fn mute(&self, muted: bool) {
+        self.beginning.send_modify(|it| it.muted = muted);
         self.worker.order(Command::Mute(muted));
     }
 
@@ -145,6 +186,12 @@ impl Ears {
     /// Drops the utterance being heard, and no longer waits for the one [`Self::listen`] asked for.
     pub fn stop(&self) {
         self.worker.order(Command::Stop);
+    }
+
+    /// Lets the voice thread panic.
+    #[cfg(test)]
+    pub fn panic(&self) {
+        self.worker.order(Command::Panic);
     }
 }
 
@@ -212,6 +259,40 @@ mod tests {
         );
         ears.mute(false);
         assert_eq!(next(&mut reports).await, Some(Heard::Problem(problem)));
+    }
+
+    #[tokio::test]
+    async fn ears_that_panic_say_so_and_hear_again_as_they_were_muted() {
+        let (ears, mut reports) = ears(Mode::Always, "no such microphone").await;
+        let problem = next(&mut reports).await;
+        assert!(matches!(problem, Some(Heard::Problem(_))), "{problem:?}");
+        ears.panic();
+        assert_eq!(
+            next(&mut reports).await,
+            Some(Heard::Crashed(Crash::Restarted))
+        );
+        assert_eq!(
+            next(&mut reports).await,
+            Some(Heard::Unspottable(String::new()))
+        );
+        assert_eq!(next(&mut reports).await, problem);
+        ears.mute(true);
+        assert_eq!(
+            next(&mut reports).await,
+            Some(Heard::Problem(String::new()))
+        );
+        ears.panic();
+        assert_eq!(
+            next(&mut reports).await,
+            Some(Heard::Crashed(Crash::Restarted))
+        );
+        assert_eq!(
+            next(&mut reports).await,
+            Some(Heard::Unspottable(String::new()))
+        );
+        // It opens nothing before it is told to.
+        ears.mute(false);
+        assert_eq!(next(&mut reports).await, problem);
     }
 
     #[tokio::test]

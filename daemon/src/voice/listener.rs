@@ -1,6 +1,8 @@
 //! The voice thread: microphone → 16 kHz → speech or not → utterances.
 
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -8,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::capture::Capture;
 use super::device::Wanted;
-use super::ears::{Command, Heard};
+use super::ears::{Beginning, Command, Heard};
 use super::echo::{Canceller, Cleaned};
 use super::held::Streaming;
 use super::interruption::{Guess, Interruption};
@@ -27,7 +29,7 @@ const ECHO: Duration = Duration::from_millis(300);
 /// The voice thread's own state.
 pub(super) struct Listener {
     config: Arc<Config>,
-    commands: Receiver<Command>,
+    commands: Rc<Receiver<Command>>,
     heard: UnboundedSender<Heard>,
     microphone: Watched<Capture>,
     meter: Meter,
@@ -49,7 +51,7 @@ pub(super) struct Listener {
     /// The utterance being heard.
     utterance: Option<u64>,
     /// Utterances so far.
-    count: u64,
+    count: Arc<AtomicU64>,
 }
 
 /// Whether what is said is an utterance.
@@ -99,13 +101,19 @@ fn unasked(config: &Config) -> Listening {
 }
 
 impl Listener {
-    /// Hears as `config` says, once it runs.
+    /// Hears as the configuration says, once it runs.
     pub(super) fn new(
-        config: Arc<Config>,
-        commands: Receiver<Command>,
+        beginning: Beginning,
+        commands: Rc<Receiver<Command>>,
         heard: UnboundedSender<Heard>,
         meter: Meter,
     ) -> Self {
+        let Beginning {
+            config,
+            muted,
+            utterances,
+        } = beginning;
+        meter.clear();
         Self {
             meter,
             microphone: microphone((&config.voice).into(), heard.clone()),
@@ -115,13 +123,13 @@ impl Listener {
             commands,
             heard,
             stream: None,
-            muted: false,
+            muted,
             aloud: Aloud::Not,
             canceller: None,
             interruption: Interruption::new(),
             pushed: false,
             utterance: None,
-            count: 0,
+            count: utterances,
         }
     }
 
@@ -161,6 +169,8 @@ impl Listener {
                 Ok(Command::FollowUp) if !self.may_follow_up() => {}
                 Ok(Command::FollowUp) => self.awake(self.config.voice.follow_up_ms, Speaker::Same),
                 Ok(Command::Stop) => self.stop(),
+                #[cfg(test)]
+                Ok(Command::Panic) => panic!("as ordered"),
                 Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
@@ -427,10 +437,9 @@ impl Listener {
         } = &stream.sound;
         for segment in stream.segmenter.push_judged(linear, suppressed) {
             if segment == Segment::Started {
-                self.count += 1;
-                self.utterance = Some(self.count);
+                self.utterance = Some(self.count.fetch_add(1, Relaxed) + 1);
             }
-            let utterance = self.count;
+            let utterance = self.count.load(Relaxed);
             let is_over = matches!(segment, Segment::Ended { .. });
             let _ = self.heard.send(match segment {
                 Segment::Started => Heard::Started { utterance },

@@ -23,6 +23,7 @@ mod keyword;
 mod listener;
 mod meter;
 mod mix;
+mod problem;
 mod recording;
 mod resample;
 #[cfg(test)]

@@ -15,8 +15,10 @@ use super::conversation::{Conversation, Speech};
 use super::device::{self, Kind, Present};
 use super::keyword::Spotted;
 use super::meter::Meter;
+use super::problem::{Unheard, Unspeakable, failure, show};
 use super::speech::{self, Earcon, Manner, Said, SpeechError};
 use super::utterance::Sense;
+use super::worker::Crash;
 use super::{Ears, Heard};
 use crate::commands::{Commands, Origin};
 use crate::config::{Config, Meaning, Mode, Settings};
@@ -168,6 +170,7 @@ impl Voice {
             is_aloud: false,
             is_answered: false,
             asked: Asked::No,
+            is_given_up: false,
         };
         tokio::spawn(turns.follow(heard, received, tellings, said));
         Ok(Self {
@@ -206,7 +209,7 @@ impl Voice {
     /// When it cannot be said to its end.
     pub async fn say(&self, text: &str, manner: &Manner) -> Result<(), SpeechError> {
         let config = self.settings.current();
-        let speaking = self.speech.begin(&config.speech, manner);
+        let speaking = self.speech.wish(&config.speech, manner)?;
         speaking.push(text);
         speaking.finish().await
     }
@@ -225,6 +228,12 @@ impl Voice {
     /// Takes over what changed in the settings. An utterance being heard is dropped.
     pub fn configure(&self) {
         self.order(Order::Configure);
+    }
+
+    /// Returns when nothing is heard or said any more, because what does it failed again and again. Until then it
+    /// begins anew, and the status says so.
+    pub async fn ended(&self) {
+        self.orders.closed().await;
     }
 
     /// How the voice is, now and whenever it changes.
@@ -294,6 +303,8 @@ struct Turns {
     /// Whether an utterance was answered since everything was quiet.
     is_answered: bool,
     asked: Asked,
+    /// Whether a thread failed again and again, and is gone.
+    is_given_up: bool,
 }
 
 /// Whether the next utterance is asked for, where not every one is heard.
@@ -304,20 +315,6 @@ enum Asked {
     Pushed,
     /// Somebody said the wake word, or may go on without it.
     Awake,
-}
-
-/// Why nothing, or no wake word, can be heard; empty: there is no reason.
-#[derive(Default)]
-struct Unheard {
-    microphone: String,
-    words: String,
-}
-
-/// Why nothing can be said; empty: there is no reason.
-#[derive(Default)]
-struct Unspeakable {
-    loudspeaker: String,
-    synthesiser: String,
 }
 
 /// The utterance being heard.
@@ -350,12 +347,20 @@ impl Turns {
                 else => return,
             }
             self.update_state();
+            if self.is_given_up {
+                // What waits for an answer gets none, and whoever started this gets to know.
+                return;
+            }
         }
     }
 
     fn hear(&mut self, heard: Heard) {
         match heard {
             Heard::Device(device) => {
+                if device.is_some() && !self.unheard.thread.is_empty() {
+                    self.unheard.thread.clear();
+                    self.miss();
+                }
                 let device = device.unwrap_or_default();
                 self.status.send_modify(|status| status.device = device);
             }
@@ -381,20 +386,42 @@ impl Turns {
                 self.speaking = None;
                 self.asked = Asked::No;
             }
-            Heard::Dropped { utterance } => {
-                // Without its sound the conversation ends by itself.
-                self.speaking = None;
-                self.asked = Asked::No;
-                log::info!(utterance = utterance; "utterance dropped");
-                self.unanswered.remove(&utterance);
-                self.cancelled(utterance);
-            }
+            Heard::Dropped { utterance } => self.drop_utterance(utterance),
+            Heard::Crashed(crash) => self.forget_ears(crash),
         }
+    }
+
+    fn drop_utterance(&mut self, utterance: u64) {
+        // Without its sound the conversation ends by itself.
+        self.speaking = None;
+        self.asked = Asked::No;
+        log::info!(utterance = utterance; "utterance dropped");
+        self.unanswered.remove(&utterance);
+        self.cancelled(utterance);
+    }
+
+    /// What the ears had told holds no longer, and what they were told is told again.
+    fn forget_ears(&mut self, crash: Crash) {
+        self.asked = Asked::No;
+        if let Some(Speaking { utterance, .. }) = self.speaking {
+            self.drop_utterance(utterance);
+        }
+        self.status.send_modify(|status| status.device.clear());
+        self.unheard = Unheard {
+            thread: failure("hears", crash),
+            ..Unheard::default()
+        };
+        self.miss();
+        self.ears.beside_speech(self.is_aloud);
+        self.is_given_up |= crash == Crash::GivenUp;
     }
 
     fn follow_speech(&mut self, said: Said) {
         match said {
             Said::Speaking(is_aloud) => {
+                if is_aloud {
+                    self.unspeakable.thread.clear();
+                }
                 self.is_aloud = is_aloud;
                 self.ears.beside_speech(is_aloud);
             }
@@ -406,21 +433,31 @@ impl Turns {
             }
             Said::NoLoudspeaker(problem) => self.unspeakable.loudspeaker = problem,
             Said::NoSound(problem) => self.unspeakable.synthesiser = problem,
+            Said::Crashed(crash) => {
+                self.unspeakable.thread = failure("speaks", crash);
+                self.is_given_up |= crash == Crash::GivenUp;
+            }
         }
         let Unspeakable {
+            thread,
             loudspeaker,
             synthesiser,
         } = &self.unspeakable;
+        let problems = [thread, loudspeaker, synthesiser];
         self.status
-            .send_if_modified(|it| show(&mut it.speech_problem, [loudspeaker, synthesiser]));
+            .send_if_modified(|it| show(&mut it.speech_problem, problems));
     }
 
     /// Says what cannot be heard.
     fn miss(&self) {
-        let Unheard { microphone, words } = &self.unheard;
+        let Unheard {
+            thread,
+            microphone,
+            words,
+        } = &self.unheard;
         self.status.send_if_modified(|it| {
             it.no_microphone.clone_from(microphone);
-            show(&mut it.problem, [microphone, words])
+            show(&mut it.problem, [thread, microphone, words])
         });
     }
 
@@ -588,16 +625,4 @@ impl Turns {
             changed
         });
     }
-}
-
-/// Puts the first of these problems that there is into `shown`, and logs it if it is new; says whether it is.
-fn show(shown: &mut String, problems: [&String; 2]) -> bool {
-    let problem = problems.into_iter().find(|it| !it.is_empty());
-    let problem = problem.cloned().unwrap_or_default();
-    let is_new = *shown != problem;
-    if is_new && !problem.is_empty() {
-        log::warn!("{problem}");
-    }
-    *shown = problem;
-    is_new
 }

@@ -1,10 +1,28 @@
-//! A thread of its own for sound, which gets orders and ends with its handle.
+//! A thread of its own for sound. It takes orders, begins anew after a panic, and ends with its handle.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Panics within [`PERIOD`] after which a worker still begins anew. The next one ends it.
+const RESTARTS: usize = 3;
+
+/// How long a panic counts.
+const PERIOD: Duration = Duration::from_mins(1);
+
+/// What follows the panic of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// The worker begins anew. Its state is lost, but no order that it had not taken yet.
+    Restarted,
+    /// The worker has panicked too often and takes no orders any more.
+    GivenUp,
+}
 
 /// The handle of a thread that sleeps by parking, and takes orders of type `T`. Dropping it ends the thread:
 /// its inbox is disconnected then.
@@ -24,17 +42,66 @@ pub fn sleep_until(deadlines: impl IntoIterator<Item = Option<Instant>>) {
 }
 
 impl<T: Send + 'static> Worker<T> {
-    /// Starts a thread of that name, which does `work` with its inbox and never blocks but by parking.
+    /// Starts a thread of that name, which does `work` with its inbox and never blocks but by parking. When the
+    /// work panics, `crashed` is told, and the work is begun again with the same inbox, up to [`RESTARTS`] times
+    /// within [`PERIOD`].
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn spawn(name: &str, work: impl FnOnce(Receiver<T>) + Send + 'static) -> io::Result<Self> {
+    pub fn spawn(
+        name: &'static str,
+        work: impl FnMut(Rc<Receiver<T>>) + Send + 'static,
+        crashed: impl FnMut(Crash) + Send + 'static,
+    ) -> io::Result<Self> {
         let (orders, inbox) = mpsc::channel();
         let thread = thread::Builder::new()
             .name(name.into())
-            .spawn(move || work(inbox))?;
+            .spawn(move || supervise(name, &Rc::new(inbox), work, crashed))?;
         let running = Some((orders, thread));
         Ok(Self { running })
+    }
+}
+
+/// Does the work until it ends by itself, or has panicked too often.
+fn supervise<T>(
+    name: &str,
+    inbox: &Rc<Receiver<T>>,
+    mut work: impl FnMut(Rc<Receiver<T>>),
+    mut crashed: impl FnMut(Crash),
+) {
+    let mut panics = Panics::default();
+    // What a panic leaves half done is dropped with the work's own state; what outlives it are channels.
+    while panic::catch_unwind(AssertUnwindSafe(|| work(Rc::clone(inbox)))).is_err() {
+        let crash = panics.add(Instant::now());
+        match crash {
+            Crash::Restarted => log::error!("the {name} thread panicked and begins anew"),
+            Crash::GivenUp => log::error!(
+                "the {name} thread panicked {} times within {} s and is given up",
+                RESTARTS + 1,
+                PERIOD.as_secs()
+            ),
+        }
+        crashed(crash);
+        if crash == Crash::GivenUp {
+            return;
+        }
+    }
+}
+
+/// When a worker panicked, as far as that counts.
+#[derive(Debug, Default)]
+struct Panics(VecDeque<Instant>);
+
+impl Panics {
+    /// Takes note of a panic and decides what follows it.
+    fn add(&mut self, now: Instant) -> Crash {
+        self.0.retain(|&at| now.duration_since(at) < PERIOD);
+        self.0.push_back(now);
+        if self.0.len() > RESTARTS {
+            Crash::GivenUp
+        } else {
+            Crash::Restarted
+        }
     }
 }
 
@@ -62,7 +129,7 @@ impl<T> Drop for Worker<T> {
         if let Some((orders, thread)) = self.running.take() {
             drop(orders);
             thread.thread().unpark();
-            // It never blocks, so this is quick. If it panicked, the panic was reported.
+            // It never blocks, so this is quick.
             let _ = thread.join();
         }
     }
@@ -71,5 +138,99 @@ impl<T> Drop for Worker<T> {
 impl<T> fmt::Debug for Worker<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Worker").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::TryRecvError;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// What the worker of these tests is asked.
+    enum Order {
+        Count,
+        Panic,
+    }
+
+    /// What it tells.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Told {
+        /// How many orders it has obeyed since it began.
+        Counted(u32),
+        Crashed(Crash),
+    }
+
+    /// A worker that counts, and panics when it is told to.
+    fn counting() -> (Worker<Order>, Receiver<Told>) {
+        let (told, tellings) = mpsc::channel();
+        let crashes = told.clone();
+        let work = move |inbox: Rc<Receiver<Order>>| {
+            let mut count = 0;
+            loop {
+                match inbox.try_recv() {
+                    Ok(Order::Count) => {
+                        count += 1;
+                        told.send(Told::Counted(count)).unwrap();
+                    }
+                    Ok(Order::Panic) => panic!("as ordered"),
+                    Err(TryRecvError::Empty) => sleep_until([]),
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            }
+        };
+        let crashed = move |crash| crashes.send(Told::Crashed(crash)).unwrap();
+        (Worker::spawn("counting", work, crashed).unwrap(), tellings)
+    }
+
+    fn next(tellings: &Receiver<Told>) -> Told {
+        tellings.recv_timeout(PATIENCE).expect("told in time")
+    }
+
+    #[test]
+    fn a_worker_that_panics_says_so_begins_anew_and_loses_no_order() {
+        let (worker, tellings) = counting();
+        for order in [Order::Count, Order::Count, Order::Panic, Order::Count] {
+            worker.order(order);
+        }
+        assert_eq!(next(&tellings), Told::Counted(1));
+        assert_eq!(next(&tellings), Told::Counted(2));
+        assert_eq!(next(&tellings), Told::Crashed(Crash::Restarted));
+        assert_eq!(next(&tellings), Told::Counted(1));
+        drop(worker);
+        assert!(tellings.recv_timeout(PATIENCE).is_err());
+    }
+
+    #[test]
+    fn a_worker_that_panics_again_and_again_says_so_and_ends() {
+        let (worker, tellings) = counting();
+        for _ in 0..=RESTARTS {
+            worker.order(Order::Panic);
+        }
+        worker.order(Order::Count);
+        for _ in 0..RESTARTS {
+            assert_eq!(next(&tellings), Told::Crashed(Crash::Restarted));
+        }
+        assert_eq!(next(&tellings), Told::Crashed(Crash::GivenUp));
+        // It is gone, and with it what it told.
+        assert_eq!(
+            tellings.recv_timeout(PATIENCE),
+            Err(mpsc::RecvTimeoutError::Disconnected)
+        );
+        worker.order(Order::Count);
+    }
+
+    #[test]
+    fn a_panic_counts_for_a_minute() {
+        let mut panics = Panics::default();
+        let start = Instant::now();
+        for nth in 0..10 {
+            let now = start + PERIOD / 3 * nth;
+            assert_eq!(panics.add(now), Crash::Restarted, "the {nth}th");
+        }
+        let now = start + PERIOD / 3 * 9;
+        assert_eq!(panics.add(now), Crash::GivenUp);
     }
 }

@@ -1,17 +1,28 @@
 //! Speaking: text that may still be growing becomes sound at the loudspeaker, its first clause first.
 //!
 //! ```text
-//! pieces of text ─► sentences ─► speakable ─► synthesiser ─► resample ─► ring ─ cpal ─► loudspeaker
-//!                   └────────────── a task ─────────────┘   └─────── mouth ────────┘
+//! pieces of text ─► sentences ─► speakable ─► synthesiser ─► queue ─► resample ─► ring ─ cpal ─► loudspeaker
+//!                   └───── reading: a task per text ─────┘   └─────── mouth: a thread ───────┘
 //! ```
 //!
 //! A sentence is synthesised while the one before is played and the one after is still written. The
 //! loudspeaker is opened when there is something to say, and kept for a while.
 
+mod boundary;
 mod earcon;
+mod english;
+mod error;
+mod formula;
+mod inline;
+mod language;
+mod lines;
+mod markdown;
 mod mouth;
 mod pcm;
 mod playback;
+mod queue;
+mod reading;
+mod sentence;
 mod sentences;
 mod speakable;
 mod synthesiser;
@@ -21,69 +32,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::config;
 use crate::platform::environment::Environment;
+use crate::voice::worker::Crash;
 pub use earcon::Earcon;
-use mouth::{Kind, Mouth};
+pub use error::SpeechError;
+use mouth::Mouth;
 pub use playback::FarEnd;
-use sentences::Sentences;
-use speakable::speakable;
-use synthesiser::Synthesiser;
+use queue::Kind;
+use reading::Reading;
 
-/// Why something was not said to its end.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SpeechError {
-    /// It was stopped.
-    #[error("it was stopped")]
-    Stopped,
-    /// Nothing is configured that speaks.
-    #[error("no program speaks; set `command` in [speech]")]
-    NoProgram,
-    /// The program is not there, or may not be run.
-    #[error("cannot run {program} ({why}); install it, or set `command` in [speech] to another")]
-    NotStarted {
-        /// The program.
-        program: String,
-        /// Why.
-        why: String,
-    },
-    /// The program failed, or made no sound.
-    #[error("{program} made no sound of a sentence ({status}); it said: {said}")]
-    Failed {
-        /// The program.
-        program: String,
-        /// How it ended.
-        status: String,
-        /// What it wrote on standard error.
-        said: String,
-    },
-    /// The program neither writes nor ends.
-    #[error(
-        "{program} wrote nothing for {seconds} s and was killed; see whether it works in a terminal"
-    )]
-    Hangs {
-        /// The program.
-        program: String,
-        /// For how long.
-        seconds: u64,
-    },
-    /// What the program writes cannot be played.
-    #[error(
-        "what {program} writes cannot be played: {why}; it must write a WAV file, or 16-bit mono samples whose \
-         `rate` is set in [speech]"
-    )]
-    Unplayable {
-        /// The program.
-        program: String,
-        /// Why.
-        why: &'static str,
-    },
-    /// There is nothing to play it with.
-    #[error("{0}")]
-    NoLoudspeaker(String),
-}
+/// Texts of clients that may wait to be said at a time. The bus bounds each of them, to 64 KiB.
+const WISHES: usize = 32;
+
+/// Answers that may wait to be said at a time. Clients cannot take these places.
+const ANSWERS: usize = 8;
+
+/// Earcons that may wait to be played at a time. One more would tell nothing new.
+const EARCONS: usize = 2;
 
 /// What there is to report of speaking.
 #[derive(Debug)]
@@ -98,6 +67,8 @@ pub enum Said {
     NoLoudspeaker(String),
     /// Why text does not become sound; empty when solved.
     NoSound(String),
+    /// The mouth's thread panicked.
+    Crashed(Crash),
 }
 
 /// How one speech is to sound, where it differs from the configuration.
@@ -115,6 +86,7 @@ pub struct Speech {
     mouth: Arc<Mouth>,
     said: UnboundedSender<Said>,
     count: Arc<AtomicU64>,
+    places: Places,
     /// Variables of the synthesiser.
     environment: Environment,
 }
@@ -133,6 +105,7 @@ impl Speech {
             mouth: Arc::new(Mouth::spawn(config, said.clone())?),
             said,
             count: Arc::default(),
+            places: Places::default(),
             environment,
         };
         Ok((speech, reports))
@@ -153,35 +126,98 @@ impl Speech {
         self.mouth.stop(None);
     }
 
-    /// Plays a short sound, after what is being said, if the configuration wants any.
+    /// Plays a short sound, if the configuration wants any, before what clients want to have said, and behind the
+    /// sentence under way.
     pub fn signal(&self, config: &config::Speech, earcon: Earcon) {
+        let Ok(place) = self.places.take(Kind::Earcon) else {
+            return;
+        };
         if config.earcons {
-            let id = self.count.fetch_add(1, Relaxed) + 1;
-            let (sounds, _) = self.mouth.say(id, Kind::Earcon, config.volume.get());
-            tokio::spawn(async move { sounds.send(earcon.sound()).await });
+            let (sounds, done) = self
+                .mouth
+                .say(self.number(), Kind::Earcon, config.volume.get());
+            tokio::spawn(async move {
+                // A sign that could not be given is none that is missed.
+                let _ = sounds.send(earcon.sound()).await;
+                drop(sounds);
+                let _ = done.await;
+                drop(place);
+            });
         }
     }
 
-    /// Begins to say something, after what was begun before.
-    #[must_use = "dropping it stops it"]
-    pub fn begin(&self, config: &config::Speech, manner: &Manner) -> Speaking {
-        let id = self.count.fetch_add(1, Relaxed) + 1;
+    /// Begins to say an answer, which goes before what clients want to have said.
+    ///
+    /// # Errors
+    /// When too many answers wait to be said.
+    pub fn answer(&self, config: &config::Speech) -> Result<Speaking, SpeechError> {
+        self.begin(config, &Manner::default(), Kind::Answer)
+    }
+
+    /// Begins to say what a client wants to have said, after what was begun before.
+    ///
+    /// # Errors
+    /// When too many texts wait to be said.
+    pub fn wish(&self, config: &config::Speech, manner: &Manner) -> Result<Speaking, SpeechError> {
+        self.begin(config, manner, Kind::Wish)
+    }
+
+    fn begin(
+        &self,
+        config: &config::Speech,
+        manner: &Manner,
+        kind: Kind,
+    ) -> Result<Speaking, SpeechError> {
+        let place = self.places.take(kind)?;
+        let id = self.number();
         let (pieces, text) = unbounded_channel();
-        let voice = manner.voice.as_ref().unwrap_or(&config.voice);
-        let utterance = Utterance {
-            synthesiser: Synthesiser::new(config, voice, &self.environment),
-            language: config.language.clone(),
-            volume: manner.volume.unwrap_or(config.volume).get(),
-            id,
-            mouth: Arc::clone(&self.mouth),
-            said: self.said.clone(),
-        };
-        Speaking {
+        let reading = Reading::new(self, config, manner, id, kind);
+        Ok(Speaking {
             pieces: Some(pieces),
-            task: tokio::spawn(utterance.speak(text)),
+            task: tokio::spawn(async move {
+                let outcome = reading.read_out(text).await;
+                drop(place);
+                outcome
+            }),
             id,
             mouth: Arc::clone(&self.mouth),
+        })
+    }
+
+    /// The number of the next speech.
+    fn number(&self) -> u64 {
+        self.count.fetch_add(1, Relaxed) + 1
+    }
+}
+
+/// The places of speeches that have not ended. Each kind has its own.
+#[derive(Debug, Clone)]
+struct Places {
+    wishes: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
+    earcons: Arc<Semaphore>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            wishes: Arc::new(Semaphore::new(WISHES)),
+            answers: Arc::new(Semaphore::new(ANSWERS)),
+            earcons: Arc::new(Semaphore::new(EARCONS)),
         }
+    }
+}
+
+impl Places {
+    /// A place, to be dropped at the end of the speech.
+    fn take(&self, kind: Kind) -> Result<OwnedSemaphorePermit, SpeechError> {
+        let (places, all) = match kind {
+            Kind::Wish => (&self.wishes, WISHES),
+            Kind::Answer => (&self.answers, ANSWERS),
+            Kind::Earcon => (&self.earcons, EARCONS),
+        };
+        let place = Arc::clone(places).try_acquire_owned();
+        place.map_err(|_| SpeechError::Busy { places: all })
     }
 }
 
@@ -209,8 +245,8 @@ impl Speaking {
     /// Why it was not.
     pub async fn finish(mut self) -> Result<(), SpeechError> {
         self.pieces = None;
-        // It is aborted only when this is dropped, and a panic was reported.
-        (&mut self.task).await.unwrap_or(Err(SpeechError::Stopped))
+        // It is aborted only when this is dropped, so what failed is a panic.
+        (&mut self.task).await.unwrap_or(Err(SpeechError::Crashed))
     }
 }
 
@@ -223,65 +259,60 @@ impl Drop for Speaking {
     }
 }
 
-/// The task that speaks one text.
-struct Utterance {
-    synthesiser: Result<Synthesiser, SpeechError>,
-    language: String,
-    volume: f32,
-    id: u64,
-    mouth: Arc<Mouth>,
-    said: UnboundedSender<Said>,
-}
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
 
-impl Utterance {
-    async fn speak(self, mut text: UnboundedReceiver<String>) -> Result<(), SpeechError> {
-        let mut sentences = Sentences::default();
-        let mut begun = None;
-        let mut more = true;
-        while more {
-            let piece = text.recv().await;
-            more = piece.is_some();
-            let complete = match &piece {
-                Some(piece) => sentences.push(piece),
-                None => std::mem::take(&mut sentences).finish(),
-            };
-            for sentence in complete {
-                let sentence = speakable(&sentence, &self.language);
-                if sentence.is_empty() {
-                    continue;
-                }
-                let (sounds, _) =
-                    begun.get_or_insert_with(|| self.mouth.say(self.id, Kind::Voice, self.volume));
-                let spoken = match &self.synthesiser {
-                    Ok(synthesiser) => synthesiser.speak(&sentence, sounds).await,
-                    Err(error) => Err(error.clone()),
-                };
-                self.report(&spoken);
-                match spoken {
-                    // The mouth knows why nobody takes the sound any more.
-                    Err(SpeechError::Stopped) => more = false,
-                    spoken => spoken?,
-                }
-                if !more {
-                    break;
-                }
-            }
-        }
-        let Some((sounds, done)) = begun else {
-            return Ok(());
+    use super::*;
+
+    fn speech() -> (Speech, UnboundedReceiver<Said>, config::Speech) {
+        let config = config::Speech {
+            device: "no such loudspeaker".into(),
+            ..config::Speech::default()
         };
-        drop(sounds);
-        done.await.unwrap_or(Err(SpeechError::Stopped))
+        let (speech, reports) = Speech::start(&config, Environment::of_the_system()).unwrap();
+        (speech, reports, config)
     }
 
-    /// Tells whether the synthesiser works.
-    fn report(&self, spoken: &Result<(), SpeechError>) {
-        let problem = match spoken {
-            Ok(()) => String::new(),
-            Err(SpeechError::Stopped) => return,
-            Err(error) => error.to_string(),
+    #[tokio::test]
+    async fn texts_of_clients_beyond_their_places_are_refused_and_answers_have_places_of_their_own()
+    {
+        let (speech, _reports, config) = speech();
+        let wish = || speech.wish(&config, &Manner::default());
+        let mut wishes: Vec<_> = (0..WISHES).map(|_| wish().unwrap()).collect();
+        assert_eq!(wish().err(), Some(SpeechError::Busy { places: WISHES }));
+        let answers: Vec<_> = (0..ANSWERS)
+            .map(|_| speech.answer(&config).unwrap())
+            .collect();
+        assert!(speech.answer(&config).is_err());
+        // One that has ended leaves its place; it had nothing to say.
+        let last = wishes.pop().unwrap();
+        assert_eq!(last.finish().await, Ok(()));
+        wish().unwrap();
+        drop(answers);
+    }
+
+    #[tokio::test]
+    async fn a_mouth_that_panics_says_so_fails_what_was_to_be_said_and_goes_on() {
+        let (speech, mut reports, _) = speech();
+        let (sounds, done) = speech.mouth.say(1, Kind::Wish, 1.0);
+        speech.mouth.panic();
+        assert!(done.await.is_err(), "nobody knows what became of it");
+        drop(sounds);
+        let crash = async {
+            while let Some(said) = reports.recv().await {
+                if let Said::Crashed(crash) = said {
+                    return Some(crash);
+                }
+            }
+            None
         };
-        // Nobody follows any more when the daemon ends.
-        let _ = self.said.send(Said::NoSound(problem));
+        assert_eq!(crash.await, Some(Crash::Restarted));
+        let (_sounds, done) = speech.mouth.say(2, Kind::Wish, 1.0);
+        let outcome = tokio::time::timeout(Duration::from_secs(30), done).await;
+        let Ok(Ok(Err(SpeechError::NoLoudspeaker(why)))) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert!(why.contains("no such loudspeaker"), "{why}");
     }
 }

@@ -1,15 +1,16 @@
 //! The mouth's thread: what was synthesised → the loudspeaker's rate → its ring, one speech after the other.
 
-use std::collections::VecDeque;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::{mpsc as channel, oneshot};
+use tokio::sync::{mpsc as channel, oneshot, watch};
 
 use super::playback::Playback;
+use super::queue::{Kind, Piece, Queue, Speech};
 use super::{Said, SpeechError};
 use crate::config;
 use crate::voice::resample::Resampler;
@@ -39,18 +40,33 @@ pub struct Sound {
 
 /// Where the sound of one speech goes. Dropping it ends the speech.
 pub struct Sounds {
-    sounds: channel::Sender<Sound>,
+    pieces: channel::Sender<Piece>,
+    turn: watch::Receiver<bool>,
     mouth: Arc<Mouth>,
 }
 
 impl Sounds {
-    /// Hands over a piece. Waits while enough of it waits.
+    /// Begins a sentence, as soon as the speech is the one that sounds or the next.
+    ///
+    /// # Errors
+    /// When the speech was stopped, or there is no loudspeaker for it.
+    pub async fn begin_sentence(&mut self) -> Result<(), SpeechError> {
+        let turn = self.turn.wait_for(|has_turn| *has_turn).await.map(drop);
+        turn.map_err(|_| SpeechError::Stopped)?;
+        self.hand_over(Piece::Sentence).await
+    }
+
+    /// Hands over more sound of the sentence. Waits while enough of it waits.
     ///
     /// # Errors
     /// When the speech was stopped, or there is no loudspeaker for it.
     pub async fn send(&self, sound: Sound) -> Result<(), SpeechError> {
-        let sent = self.sounds.send(sound).await;
-        self.mouth.0.wake();
+        self.hand_over(Piece::Sound(sound)).await
+    }
+
+    async fn hand_over(&self, piece: Piece) -> Result<(), SpeechError> {
+        let sent = self.pieces.send(piece).await;
+        self.mouth.worker.wake();
         sent.map_err(|_| SpeechError::Stopped)
     }
 }
@@ -58,102 +74,110 @@ impl Sounds {
 impl Drop for Sounds {
     fn drop(&mut self) {
         // The thread is to see that this was the last of it, so that goes first.
-        self.sounds = channel::channel(1).0;
-        self.mouth.0.wake();
+        self.pieces = channel::channel(1).0;
+        self.mouth.worker.wake();
     }
 }
 
 enum Command {
-    Configure(config::Speech),
     Prepare,
     Say(Speech),
     Stop(Option<u64>),
-}
-
-/// What is played.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Words. While they are played the assistant speaks.
-    Voice,
-    /// A sign.
-    Earcon,
-}
-
-/// One speech, on its way to the loudspeaker.
-struct Speech {
-    id: u64,
-    kind: Kind,
-    /// What its samples are multiplied with.
-    volume: f32,
-    sounds: channel::Receiver<Sound>,
-    done: oneshot::Sender<Result<(), SpeechError>>,
-    /// All its sound was written.
-    is_written: bool,
+    #[cfg(test)]
+    Panic,
 }
 
 /// The handle of the mouth's thread, which ends when this is dropped.
 #[derive(Debug)]
-pub struct Mouth(Worker<Command>);
+pub struct Mouth {
+    worker: Worker<Command>,
+    config: watch::Sender<config::Speech>,
+}
 
 impl Mouth {
-    /// Starts the thread. The loudspeaker is opened when there is something to say.
+    /// Starts the thread. The loudspeaker is opened when there is something to say. After a panic the thread begins
+    /// anew: what was to be said is lost, and the loudspeaker is opened again.
     ///
     /// # Errors
     /// When no thread can be started.
     pub fn spawn(config: &config::Speech, said: UnboundedSender<Said>) -> io::Result<Self> {
-        let config = config.clone();
-        let worker = Worker::spawn("mouth", move |inbox| {
-            Speaker::new(config, inbox, said).run();
-        })?;
-        Ok(Self(worker))
+        let config = watch::Sender::new(config.clone());
+        let current = config.subscribe();
+        let crashes = said.clone();
+        let worker = Worker::spawn(
+            "mouth",
+            move |inbox| Speaker::new(current.clone(), inbox, said.clone()).run(),
+            move |crash| {
+                // What a thread that is gone reported holds no longer.
+                report(&crashes, Said::Speaking(false));
+                report(&crashes, Said::Device(None));
+                report(&crashes, Said::NoLoudspeaker(String::new()));
+                report(&crashes, Said::Crashed(crash));
+            },
+        )?;
+        Ok(Self { worker, config })
     }
 
     /// Speaks as this configuration says from now on.
     pub fn configure(&self, config: &config::Speech) {
-        self.0.order(Command::Configure(config.clone()));
+        self.config.send_replace(config.clone());
+        self.worker.wake();
     }
 
     /// Opens the loudspeaker, because something will be said soon.
     pub fn prepare(&self) {
-        self.0.order(Command::Prepare);
+        self.worker.order(Command::Prepare);
     }
 
-    /// Begins speech number `id`, after those that were begun before. The second of what is returned gets to
-    /// know when its last sample was heard, or why it was not.
+    /// Begins speech number `id`, after those that go before it. The second of what is returned gets to know when
+    /// its last sample was heard, or why it was not.
     pub fn say(
         self: &Arc<Self>,
         id: u64,
         kind: Kind,
         volume: f32,
     ) -> (Sounds, oneshot::Receiver<Result<(), SpeechError>>) {
-        let (sounds, received) = channel::channel(WAITING);
+        let (pieces, received) = channel::channel(WAITING);
+        let (turn, has_turn) = watch::channel(false);
         let (done, outcome) = oneshot::channel();
-        self.0.order(Command::Say(Speech {
+        self.worker.order(Command::Say(Speech {
             id,
             kind,
             volume,
-            sounds: received,
+            pieces: received,
+            turn,
             done,
             is_written: false,
         }));
-        let mouth = Arc::clone(self);
-        (Sounds { sounds, mouth }, outcome)
+        let sounds = Sounds {
+            pieces,
+            turn: has_turn,
+            mouth: Arc::clone(self),
+        };
+        (sounds, outcome)
     }
 
     /// Falls silent in the middle of speech `id`, or of all.
     pub fn stop(&self, id: Option<u64>) {
-        self.0.order(Command::Stop(id));
+        self.worker.order(Command::Stop(id));
+    }
+
+    /// Lets the thread panic.
+    #[cfg(test)]
+    pub fn panic(&self) {
+        self.worker.order(Command::Panic);
     }
 }
 
 /// The thread's own state.
 struct Speaker {
+    current: watch::Receiver<config::Speech>,
+    /// What that said when it was last looked at.
     config: config::Speech,
-    commands: Receiver<Command>,
+    commands: Rc<Receiver<Command>>,
     said: UnboundedSender<Said>,
     loudspeaker: Watched<Playback>,
-    /// What is said, the first now.
-    speeches: VecDeque<Speech>,
+    speeches: Queue,
     /// For the sound that comes, whose rate and channels stand beside it.
     resampler: Option<(Resampler, u32, u16)>,
     /// Samples for which the ring had no room.
@@ -172,16 +196,18 @@ struct Speaker {
 
 impl Speaker {
     fn new(
-        config: config::Speech,
-        commands: Receiver<Command>,
+        mut current: watch::Receiver<config::Speech>,
+        commands: Rc<Receiver<Command>>,
         said: UnboundedSender<Said>,
     ) -> Self {
+        let config = current.borrow_and_update().clone();
         Self {
+            current,
             loudspeaker: loudspeaker(config.device.clone(), said.clone()),
             config,
             commands,
             said,
-            speeches: VecDeque::new(),
+            speeches: Queue::default(),
             resampler: None,
             pending: Vec::new(),
             begin: 0,
@@ -207,19 +233,24 @@ impl Speaker {
 
     /// Carries out the commands that came; `false` after the last one.
     fn obey(&mut self) -> bool {
+        if self.current.has_changed().unwrap_or(false) {
+            self.configure();
+        }
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Configure(config)) => self.configure(config),
                 Ok(Command::Prepare) => self.until = Some(Instant::now() + IDLE),
-                Ok(Command::Say(speech)) => self.speeches.push_back(speech),
+                Ok(Command::Say(speech)) => self.speeches.push(speech),
                 Ok(Command::Stop(id)) => self.stop(id),
+                #[cfg(test)]
+                Ok(Command::Panic) => panic!("as ordered"),
                 Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
         }
     }
 
-    fn configure(&mut self, config: config::Speech) {
+    fn configure(&mut self) {
+        let config = self.current.borrow_and_update().clone();
         if config.device != self.config.device {
             self.loudspeaker.choose(config.device.clone());
             self.begin_anew();
@@ -228,18 +259,23 @@ impl Speaker {
     }
 
     fn stop(&mut self, id: Option<u64>) {
-        let is_meant = |speech: &Speech| id.is_none_or(|id| id == speech.id);
-        if self.speeches.front().is_some_and(is_meant) {
+        let is_meant = |speech: &mut Speech| id.is_none_or(|id| id == speech.id);
+        if self.speeches.first().is_some_and(is_meant) {
             if let Some(playback) = self.loudspeaker.stream() {
                 playback.cut();
             }
             self.pending.clear();
             self.next(Err(SpeechError::Stopped));
         }
-        let (stopped, left) = self.speeches.drain(..).partition(is_meant);
-        self.speeches = left;
-        give_up(stopped, &SpeechError::Stopped);
+        self.give_up(id, &SpeechError::Stopped);
         self.report_speaking();
+    }
+
+    /// Gives up speech `id`, or all.
+    fn give_up(&mut self, id: Option<u64>, error: &SpeechError) {
+        for speech in self.speeches.take(id) {
+            speech.end(Err(error.clone()));
+        }
     }
 
     fn attend(&mut self) {
@@ -268,7 +304,7 @@ impl Speaker {
         }
         if self.given_up().is_some_and(|at| at <= now) {
             let problem = SpeechError::NoLoudspeaker(self.loudspeaker.problem().into());
-            give_up(std::mem::take(&mut self.speeches), &problem);
+            self.give_up(None, &problem);
             self.begin_anew();
         }
         self.play(now);
@@ -295,7 +331,7 @@ impl Speaker {
     fn play(&mut self, now: Instant) {
         self.heard = None;
         while let (Some(playback), Some(speech)) =
-            (self.loudspeaker.stream(), self.speeches.front_mut())
+            (self.loudspeaker.stream(), self.speeches.first())
         {
             let written = playback.write(&self.pending);
             self.pending.drain(..written);
@@ -313,36 +349,58 @@ impl Speaker {
                 }
                 continue;
             }
-            match speech.sounds.try_recv() {
-                Ok(sound) => {
-                    let (rate, channels) = (sound.rate, sound.channels);
-                    let same = |(_, r, c): &(_, u32, u16)| (*r, *c) == (rate, channels);
-                    if !self.resampler.as_ref().is_some_and(same) {
-                        flush(self.resampler.take(), &mut self.pending);
-                        let resampler = Resampler::to(playback.rate, rate, channels);
-                        self.resampler = Some((resampler, rate, channels));
-                    }
-                    if let Some((resampler, ..)) = &mut self.resampler {
-                        resampler.push(&sound.samples, &mut self.pending);
-                    }
+            let volume = speech.volume;
+            match speech.pieces.try_recv() {
+                Ok(Piece::Sound(sound)) => {
+                    let rate = playback.rate;
+                    self.resample(&sound, rate);
                 }
+                Ok(Piece::Sentence) => self.give_way(),
                 Err(channel::error::TryRecvError::Empty) => return,
                 Err(channel::error::TryRecvError::Disconnected) => {
-                    flush(self.resampler.take(), &mut self.pending);
                     speech.is_written = true;
+                    self.flush();
                 }
             }
             for sample in &mut self.pending {
-                *sample *= speech.volume;
+                *sample *= volume;
             }
+        }
+    }
+
+    /// Appends a piece of sound at the loudspeaker's rate.
+    fn resample(&mut self, sound: &Sound, to: u32) {
+        let (rate, channels) = (sound.rate, sound.channels);
+        let same = |(_, r, c): &(_, u32, u16)| (*r, *c) == (rate, channels);
+        if !self.resampler.as_ref().is_some_and(same) {
+            self.flush();
+            self.resampler = Some((Resampler::to(to, rate, channels), rate, channels));
+        }
+        if let Some((resampler, ..)) = &mut self.resampler {
+            resampler.push(&sound.samples, &mut self.pending);
+        }
+    }
+
+    /// Appends what is left in the resampler.
+    fn flush(&mut self) {
+        if let Some((resampler, ..)) = self.resampler.take() {
+            resampler.flush(&mut self.pending);
+        }
+    }
+
+    /// Goes on with a more urgent speech between two sentences, if there is any.
+    fn give_way(&mut self) {
+        if self.speeches.give_way() {
+            self.flush();
+            let written = self.loudspeaker.stream().map_or(0, |it| it.written());
+            self.begin = written + self.pending.len() as u64;
         }
     }
 
     /// Ends the first speech, and goes on to the next.
     fn next(&mut self, outcome: Result<(), SpeechError>) {
-        if let Some(speech) = self.speeches.pop_front() {
-            // Whoever began it may be gone.
-            let _ = speech.done.send(outcome);
+        if let Some(speech) = self.speeches.pop() {
+            speech.end(outcome);
         }
         self.resampler = None;
         self.begin = self.loudspeaker.stream().map_or(0, |it| it.written());
@@ -355,8 +413,7 @@ impl Speaker {
             .stream()
             .is_some_and(|it| it.has_reached(begin));
         // Between two speeches, and between two sentences, it goes on.
-        let is_words = self.speeches.iter().any(|it| it.kind == Kind::Voice);
-        let is_speaking = is_words && (self.is_speaking || is_heard);
+        let is_speaking = self.speeches.has_words() && (self.is_speaking || is_heard);
         if is_speaking != self.is_speaking {
             self.is_speaking = is_speaking;
             report(&self.said, Said::Speaking(is_speaking));
@@ -379,18 +436,4 @@ fn loudspeaker(device: String, said: UnboundedSender<Said>) -> Watched<Playback>
 fn report(said: &UnboundedSender<Said>, it: Said) {
     // The thread ends by itself when nobody listens.
     let _ = said.send(it);
-}
-
-fn give_up(speeches: VecDeque<Speech>, error: &SpeechError) {
-    for speech in speeches {
-        // Whoever began it may be gone.
-        let _ = speech.done.send(Err(error.clone()));
-    }
-}
-
-/// Appends what is left in a resampler.
-fn flush(resampler: Option<(Resampler, u32, u16)>, output: &mut Vec<f32>) {
-    if let Some((resampler, ..)) = resampler {
-        resampler.flush(output);
-    }
 }

@@ -1,296 +1,157 @@
 //! Text that comes in pieces, cut into what is spoken at a time.
 //!
 //! Speaking begins with the first clause, because somebody is waiting, and goes on sentence by sentence,
-//! because a synthesiser needs a whole one for its melody. The lines of Markdown that end a sentence
-//! without a full stop (headings, items of lists, rows of tables) end one here too, and code is left out.
+//! because a synthesiser needs a whole one for its melody. What ends a block of Markdown ends a sentence too.
+//!
+//! Every character is looked at once. Beyond that, each word costs a look at the last hundred bytes, each line at its
+//! first few words, and each cut at a few hundred bytes before it: time grows with the length of the text.
 
-/// Words the first clause has at least. "Yes, …" on its own would sound chopped off.
-const FIRST_WORDS: usize = 3;
+use std::collections::VecDeque;
 
-/// Bytes after which a sentence without an end is cut at the best place there is.
-const LONGEST: usize = 400;
+use super::lines::{Lines, Token};
+use super::sentence::Sentence;
 
-/// What stands for a block of code.
-pub const CODE: &str = "```";
+/// Bytes read at a time.
+const STEP: usize = 1024;
 
-/// Words that end in a full stop and no sentence, in lower case.
-const ABBREVIATIONS: [&str; 27] = [
-    "approx.", "bzw.", "ca.", "cf.", "co.", "d.h.", "dr.", "e.g.", "etc.", "fig.", "i.e.", "inc.",
-    "jr.", "ltd.", "mr.", "mrs.", "ms.", "no.", "nr.", "prof.", "sr.", "st.", "u.a.", "u.s.",
-    "usw.", "vs.", "z.b.",
-];
+/// What is spoken at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Passage {
+    /// A sentence or a clause, in Markdown.
+    Text(String),
+    /// A block of code.
+    Code,
+}
 
-/// What ends a sentence.
-const ENDS: [char; 7] = ['.', '!', '?', '…', '。', '！', '？'];
-
-/// What ends a clause.
-const PAUSES: [char; 7] = [',', ';', ':', '—', '–', '，', '、'];
+/// What reading on brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Something to be spoken.
+    Passage(Passage),
+    /// Nothing yet; there is more to read.
+    More,
+    /// Everything was read. More of the text may come.
+    Starved,
+    /// The text is at its end.
+    Over,
+}
 
 /// Cuts a text that comes in pieces. How it is cut into pieces makes no difference.
 #[derive(Debug)]
 pub struct Sentences {
-    /// What is complete and was not taken.
-    complete: Vec<String>,
-    /// What was read of the sentence under way.
-    sentence: String,
-    line: Line,
-    /// Whether anything was completed.
-    begun: bool,
-}
-
-/// Where in which line the text has come to.
-#[derive(Debug)]
-enum Line {
-    /// At its start, which does not show yet what it is.
-    Start(String),
-    /// In ordinary text, which may go on in the next line.
-    Text,
-    /// In a line that is a block of its own.
-    Block,
-    /// In a line that is passed over, inside a block of code or at its fences.
-    Skipped {
-        /// Whether the next one is.
-        code: bool,
-    },
-    /// At the start of a line of code, which may be the fence that ends it.
-    Code(String),
-}
-
-/// What the start of a line shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Begins {
-    Nothing,
-    Text,
-    Block,
-    Fence,
-}
-
-impl Default for Sentences {
-    fn default() -> Self {
-        Self {
-            complete: Vec::new(),
-            sentence: String::new(),
-            line: Line::Start(String::new()),
-            begun: false,
-        }
-    }
+    /// Pieces that were not read, the first from `read` on.
+    pieces: VecDeque<String>,
+    read: usize,
+    is_over: bool,
+    lines: Lines,
+    sentence: Sentence,
 }
 
 impl Sentences {
-    /// Reads on, and returns what that completes, in order.
-    pub fn push(&mut self, piece: &str) -> Vec<String> {
-        for character in piece.chars() {
-            self.read(character);
-        }
-        std::mem::take(&mut self.complete)
-    }
-
-    /// Returns what is left at the end of the text.
-    pub fn finish(mut self) -> Vec<String> {
-        self.read('\n');
-        self.complete_sentence();
-        self.complete
-    }
-
-    fn read(&mut self, character: char) {
-        let character = if character == '\r' { '\n' } else { character };
-        match &mut self.line {
-            Line::Start(head) => {
-                if character != '\n' {
-                    head.push(character);
-                }
-                let head = std::mem::take(head);
-                match begins(&head, character == '\n') {
-                    Some(begins) => self.begin(begins, &head, character == '\n'),
-                    None => self.line = Line::Start(head),
-                }
-            }
-            Line::Text | Line::Block => self.read_text(character),
-            Line::Skipped { code } if character == '\n' => {
-                self.line = if *code {
-                    Line::Code(String::new())
-                } else {
-                    Line::Start(String::new())
-                };
-            }
-            Line::Skipped { .. } => {}
-            Line::Code(head) => {
-                if character == '\n' {
-                    head.clear();
-                    return;
-                }
-                head.push(character);
-                if is_fence(head.trim_start()) {
-                    self.line = Line::Skipped { code: false };
-                } else if !head.trim_start().chars().all(|it| matches!(it, '`' | '~')) {
-                    self.line = Line::Skipped { code: true };
-                }
-            }
+    /// Of a text in this language.
+    #[must_use]
+    pub fn new(language: &str) -> Self {
+        Self {
+            pieces: VecDeque::new(),
+            read: 0,
+            is_over: false,
+            lines: Lines::default(),
+            sentence: Sentence::new(language),
         }
     }
 
-    fn begin(&mut self, begins: Begins, head: &str, at_end: bool) {
-        match begins {
-            Begins::Nothing => {
-                self.complete_sentence();
-                self.line = Line::Start(String::new());
-            }
-            Begins::Fence => {
-                self.complete_sentence();
-                self.sentence.push_str(CODE);
-                self.complete_sentence();
-                self.line = if at_end {
-                    Line::Code(String::new())
-                } else {
-                    Line::Skipped { code: true }
-                };
-            }
-            Begins::Text | Begins::Block => {
-                self.line = Line::Text;
-                if begins == Begins::Block {
-                    self.complete_sentence();
-                    self.line = Line::Block;
-                }
-                // The mark of a block is no word that could end a sentence.
-                let words = head.find(char::is_alphabetic).unwrap_or(head.len());
-                let mark = if begins == Begins::Block { words } else { 0 };
-                self.sentence.push_str(&head[..mark]);
-                for character in head[mark..].chars() {
-                    self.read_text(character);
-                }
-                if at_end {
-                    self.read_text('\n');
-                }
-            }
+    /// Takes what comes next of the text.
+    pub fn push(&mut self, piece: &str) {
+        if !piece.is_empty() {
+            self.pieces.push_back(piece.into());
         }
     }
 
-    fn read_text(&mut self, character: char) {
-        if character == '\n' {
-            if matches!(self.line, Line::Block) {
-                self.complete_sentence();
-            }
-            self.line = Line::Start(String::new());
-        }
-        if character.is_whitespace() {
-            if self.is_end() {
-                self.complete_sentence();
-            } else if !self.sentence.ends_with(' ') {
-                self.sentence.push(' ');
-            }
-        } else {
-            self.sentence.push(character);
-            if matches!(character, '。' | '！' | '？') {
-                self.complete_sentence();
-            }
-        }
-        if self.sentence.len() > LONGEST {
-            self.cut();
-        }
+    /// Nothing more will come.
+    pub fn end(&mut self) {
+        self.is_over = true;
     }
 
-    /// Whether the sentence under way may end before the white space that comes now.
-    fn is_end(&self) -> bool {
-        let is_closing = |it: char| "\"'”’»)]*_`".contains(it);
-        let text = self.sentence.trim_end_matches(is_closing);
-        let Some(last) = text.chars().next_back() else {
-            return false;
+    /// Reads on, but only so far that others do not wait.
+    pub fn read(&mut self) -> Step {
+        if let Some(passage) = self.sentence.complete.pop_front() {
+            return Step::Passage(passage);
+        }
+        let Some(piece) = self.pieces.front() else {
+            return self.read_end();
         };
-        if ENDS.contains(&last) {
-            return last != '.' || !is_abbreviation(text);
-        }
-        !self.begun
-            && PAUSES.contains(&last)
-            && self.sentence.split_whitespace().count() >= FIRST_WORDS
-    }
-
-    /// Completes the part of a long sentence up to its last clause, or else its last word.
-    fn cut(&mut self) {
-        let mut words = self.sentence.match_indices(' ').map(|(place, _)| place);
-        let mut clauses = words
-            .clone()
-            .filter(|&place| self.sentence[..place].ends_with(PAUSES));
-        let place = clauses
-            .next_back()
-            .or(words.next_back())
-            .filter(|&place| place > 0);
-        let rest = match place {
-            Some(place) => self.sentence.split_off(place),
-            None => String::new(),
-        };
-        self.complete_sentence();
-        self.sentence.push_str(rest.trim_start());
-    }
-
-    fn complete_sentence(&mut self) {
-        let sentence = std::mem::take(&mut self.sentence);
-        let sentence = sentence.trim();
-        if !sentence.is_empty() {
-            self.begun = true;
-            self.complete.push(sentence.into());
-        }
-    }
-}
-
-/// What a line is that starts with `head`; `None` when that does not show yet, and more is to come.
-fn begins(head: &str, is_whole: bool) -> Option<Begins> {
-    let head = head.trim_start();
-    let Some(first) = head.chars().next() else {
-        return is_whole.then_some(Begins::Nothing);
-    };
-    let rest = head.trim_start_matches(first);
-    let undecided = |otherwise| is_whole.then_some(otherwise);
-    match first {
-        '`' | '~' if is_fence(head) => Some(Begins::Fence),
-        '`' | '~' | '#' if rest.is_empty() => undecided(Begins::Text),
-        '#' if rest.starts_with(' ') => Some(Begins::Block),
-        '-' | '*' | '_' | '+' | '=' => {
-            if head.chars().all(|it| it == first || it == ' ') {
-                undecided(Begins::Nothing)
-            } else if head[1..].starts_with(' ') && first != '_' && first != '=' {
-                Some(Begins::Block)
-            } else {
-                Some(Begins::Text)
+        let rest = &piece[self.read..];
+        for (at, character) in rest.char_indices() {
+            if at >= STEP {
+                self.read += at;
+                return Step::More;
+            }
+            let sentence = &mut self.sentence;
+            self.lines
+                .read(character, &mut |token| sentence.take(token));
+            if let Some(passage) = self.sentence.complete.pop_front() {
+                self.read += at + character.len_utf8();
+                return Step::Passage(passage);
             }
         }
-        '>' | '|' => Some(Begins::Block),
-        '0'..='9' => {
-            let rest = head.trim_start_matches(|it: char| it.is_ascii_digit());
-            match rest.as_bytes() {
-                [] | [b'.' | b')'] => undecided(Begins::Text),
-                [b'.' | b')', b' ', ..] => Some(Begins::Block),
-                _ => Some(Begins::Text),
-            }
-        }
-        _ => Some(Begins::Text),
+        self.pieces.pop_front();
+        self.read = 0;
+        Step::More
     }
-}
 
-fn is_fence(head: &str) -> bool {
-    head.starts_with("```") || head.starts_with("~~~")
-}
-
-/// Whether the last word of `text`, which ends in a full stop, is one that usually does.
-fn is_abbreviation(text: &str) -> bool {
-    let last = text.split_whitespace().next_back().unwrap_or_default();
-    let last = last.trim_start_matches(|it: char| !it.is_alphanumeric());
-    let mut letters = last.chars();
-    let is_initial = matches!((letters.next(), letters.next(), letters.next()),
-        (Some(letter), Some('.'), None) if letter.is_uppercase());
-    is_initial || ABBREVIATIONS.contains(&last.to_lowercase().as_str())
+    /// Everything was read that has come.
+    fn read_end(&mut self) -> Step {
+        if !self.is_over {
+            return Step::Starved;
+        }
+        // What has begun ends here. The second time there is nothing.
+        let sentence = &mut self.sentence;
+        self.lines.read('\n', &mut |token| sentence.take(token));
+        sentence.take(Token::End);
+        match sentence.complete.pop_front() {
+            Some(passage) => Step::Passage(passage),
+            None => Step::Over,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::sentence::{LONGEST, LONGEST_SOURCE, SEEN};
     use super::*;
 
+    /// What stands for code in these tests.
+    const CODE: &str = "```";
+
+    /// The passages that reading on completes.
+    fn read(sentences: &mut Sentences) -> Vec<String> {
+        let mut passages = Vec::new();
+        loop {
+            match sentences.read() {
+                Step::Passage(Passage::Text(text)) => passages.push(text),
+                Step::Passage(Passage::Code) => passages.push(CODE.into()),
+                Step::More => {}
+                Step::Starved | Step::Over => return passages,
+            }
+        }
+    }
+
+    fn cut_pieces<'a>(pieces: impl IntoIterator<Item = &'a str>, language: &str) -> Vec<String> {
+        let mut sentences = Sentences::new(language);
+        let mut passages = Vec::new();
+        for piece in pieces {
+            sentences.push(piece);
+            passages.extend(read(&mut sentences));
+        }
+        sentences.end();
+        passages.extend(read(&mut sentences));
+        passages
+    }
+
     fn cut(text: &str) -> Vec<String> {
-        let mut sentences = Sentences::default();
-        let mut all = sentences.push(text);
-        all.extend(sentences.finish());
-        all
+        cut_pieces([text], "en")
     }
 
     #[test]
@@ -311,11 +172,16 @@ mod tests {
 
     #[test]
     fn a_clause_is_complete_before_the_next_word_is() {
-        let mut sentences = Sentences::default();
-        assert!(sentences.push("The sky is blue,").is_empty());
-        assert_eq!(sentences.push(" b"), ["The sky is blue,"]);
-        assert_eq!(sentences.push("ecause. "), ["because."]);
-        assert!(sentences.finish().is_empty());
+        let mut sentences = Sentences::new("en");
+        sentences.push("The sky is blue,");
+        assert!(read(&mut sentences).is_empty());
+        sentences.push(" b");
+        assert_eq!(read(&mut sentences), ["The sky is blue,"]);
+        sentences.push("ecause. ");
+        assert_eq!(read(&mut sentences), ["because."]);
+        sentences.end();
+        assert!(read(&mut sentences).is_empty());
+        assert_eq!(sentences.read(), Step::Over);
     }
 
     #[test]
@@ -327,11 +193,35 @@ mod tests {
             "It is 3.14 or so.",
             "See example.org for more.",
             "He said \"Go.\"",
+            "We met on Mar. 5 there.",
+            "Come at 3:45 p.m. on Monday.",
         ] {
             let text = format!("Well now then. {text}");
             assert_eq!(cut(&text).len(), 2, "{:?}", cut(&text));
         }
         assert_eq!(cut("He said (well.) Then left.").len(), 2);
+        assert_eq!(
+            cut("It is 1999. We go to the U.S. Then we stay. No. We go."),
+            [
+                "It is 1999.",
+                "We go to the U.S.",
+                "Then we stay.",
+                "No.",
+                "We go."
+            ]
+        );
+    }
+
+    #[test]
+    fn dates_are_not_cut_at_their_comma() {
+        assert_eq!(
+            cut("It was on March 5, 2024, when we met. On Monday, May 6, 2024 we left."),
+            [
+                "It was on March 5, 2024,",
+                "when we met.",
+                "On Monday, May 6, 2024 we left."
+            ]
+        );
     }
 
     #[test]
@@ -341,20 +231,27 @@ mod tests {
                 "# Tea\nBoil some\nwater. Then:\n\n- take a cup\n- **add** tea\n1. drink it\n2) enjoy\n> so\n---\nEnd"
             ),
             [
-                "# Tea",
+                "Tea",
                 "Boil some water.",
                 "Then:",
-                "- take a cup",
-                "- **add** tea",
+                "take a cup",
+                "**add** tea",
                 "1. drink it",
                 "2) enjoy",
-                "> so",
+                "so",
                 "End"
             ]
         );
         assert_eq!(
             cut("**Bold** words\n*and* more"),
             ["**Bold** words *and* more"]
+        );
+        assert_eq!(
+            cut("- This causes a\n  segmentation fault.\n\nSee section\n7. for more of it."),
+            [
+                "This causes a segmentation fault.",
+                "See section 7. for more of it."
+            ]
         );
     }
 
@@ -363,6 +260,12 @@ mod tests {
         let text = "Do this:\n```python\nprint('Hello. World.')\n# no\n\n``\n```\nThat is all.";
         assert_eq!(cut(text), ["Do this:", CODE, "That is all."]);
         assert_eq!(cut("```\nnever closed"), [CODE]);
+    }
+
+    #[test]
+    fn links_tags_and_code_are_not_cut() {
+        let text = "Well now then. See [One. Two](http://e.org/a. b) and <img alt=\"A. B\"> and `x. Y`. So it is.";
+        assert_eq!(cut(text).len(), 3, "{:?}", cut(text));
     }
 
     #[test]
@@ -386,17 +289,72 @@ mod tests {
         );
     }
 
+    #[test]
+    fn full_stops_of_other_scripts_and_abbreviations_of_other_languages_are_known() {
+        for (language, text, count) in [
+            ("hi", "नमस्ते। आप कैसे हैं? मैं ठीक हूँ।", 3),
+            ("ur", "یہ ایک ہے۔ یہ دو ہے۔", 2),
+            ("ar", "كيف حالك؟ أنا بخير.", 2),
+            (
+                "de",
+                "Das gilt z. B. hier bzw. dort am 3. Mai. Das ist d. h. alles.",
+                2,
+            ),
+        ] {
+            let all = cut_pieces([text], language);
+            assert_eq!(all.len(), count, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_read_in_steps_whatever_is_in_it() {
+        for unit in [
+            "1", "-", "*", " ", "#", "[", "a. ", "- ", "\n", "`", "> ", "word ",
+        ] {
+            let mut sentences = Sentences::new("en");
+            sentences.push(&unit.repeat((1 << 16) / unit.len()));
+            sentences.end();
+            let mut steps = 0;
+            let mut last = sentences.read();
+            while last != Step::Over {
+                // No step reads more than its share, and each gets on.
+                let before = (
+                    sentences.pieces.len(),
+                    sentences.read,
+                    sentences.sentence.complete.len(),
+                );
+                last = sentences.read();
+                let after = (
+                    sentences.pieces.len(),
+                    sentences.read,
+                    sentences.sentence.complete.len(),
+                );
+                assert!(after.1 <= before.1 + STEP, "{unit:?}");
+                assert!(before != after || sentences.pieces.is_empty(), "{unit:?}");
+                steps += 1;
+            }
+            assert!(steps >= (1 << 16) / STEP, "{unit:?}: {steps}");
+            // What is remembered meanwhile has bounds.
+            let Sentence { source, seen, .. } = &sentences.sentence;
+            assert!(source.capacity() <= 4 * LONGEST_SOURCE && seen.capacity() <= 16 * SEEN);
+        }
+    }
+
     proptest! {
         #[test]
         fn cutting_the_text_anywhere_gives_the_same_sentences(
-            text in "([a-zA-Z.,!?:`*#>|0-9_-]|\n| |```|Dr\\. |é|。){0,80}", place in 0..80_usize,
+            text in "([a-zA-Z.,!?:`*#>|0-9_<()\\[\\]-]|\n|\r| |```|Dr\\. |5, |p\\.m\\. |é|。){0,80}",
+            places in proptest::collection::vec(0..80_usize, 0..4),
+            language in "(en|de|hi)",
         ) {
-            let place = text.char_indices().map(|(at, _)| at).nth(place).unwrap_or(text.len());
-            let mut sentences = Sentences::default();
-            let mut pieces = sentences.push(&text[..place]);
-            pieces.extend(sentences.push(&text[place..]));
-            pieces.extend(sentences.finish());
-            prop_assert_eq!(pieces, cut(&text));
+            let mut places: Vec<_> = places
+                .into_iter()
+                .map(|place| text.char_indices().map(|(at, _)| at).nth(place).unwrap_or(text.len()))
+                .chain([0, text.len()])
+                .collect();
+            places.sort_unstable();
+            let pieces = places.windows(2).map(|it| &text[it[0]..it[1]]);
+            prop_assert_eq!(cut_pieces(pieces, &language), cut_pieces([&*text], &language));
         }
 
         #[test]

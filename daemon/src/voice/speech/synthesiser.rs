@@ -174,7 +174,8 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::voice::speech::mouth::{Kind, Mouth};
+    use crate::voice::speech::mouth::Mouth;
+    use crate::voice::speech::queue::Kind;
 
     /// What comes of a sentence that this script is to speak.
     async fn speak(script: &str) -> Result<(), SpeechError> {
@@ -188,7 +189,7 @@ mod tests {
         };
         let (said, _reports) = tokio::sync::mpsc::unbounded_channel();
         let mouth = Arc::new(Mouth::spawn(&config, said).unwrap());
-        let (sounds, _) = mouth.say(1, Kind::Voice, 1.0);
+        let (sounds, _) = mouth.say(1, Kind::Wish, 1.0);
         let environment = Environment::of_the_system();
         let synthesiser = Synthesiser::new(&config, "en", &environment).unwrap();
         synthesiser.speak("some words", &sounds).await

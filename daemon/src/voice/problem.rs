@@ -1,0 +1,46 @@
+//! What is wrong with hearing and speaking, as the status tells it.
+
+use super::worker::Crash;
+
+/// Why nothing, or no wake word, can be heard; empty: there is no reason.
+#[derive(Default)]
+pub(super) struct Unheard {
+    /// What happened to the voice thread.
+    pub thread: String,
+    /// Why there is no microphone.
+    pub microphone: String,
+    /// Why no words are waited for.
+    pub words: String,
+}
+
+/// Why nothing can be said; empty: there is no reason.
+#[derive(Default)]
+pub(super) struct Unspeakable {
+    /// What happened to the mouth's thread.
+    pub thread: String,
+    /// Why there is no loudspeaker.
+    pub loudspeaker: String,
+    /// Why text does not become sound.
+    pub synthesiser: String,
+}
+
+/// What there is to know of a thread that panicked.
+pub(super) fn failure(does: &str, crash: Crash) -> String {
+    let then = match crash {
+        Crash::Restarted => "it has begun anew and should work again",
+        Crash::GivenUp => "it fails again and again, so gemmad ends",
+    };
+    format!("the part of gemmad that {does} failed; {then}; the journal has more")
+}
+
+/// Puts the first of these problems that there is into `shown`, and logs it if it is new; says whether it is.
+pub(super) fn show(shown: &mut String, problems: [&String; 3]) -> bool {
+    let problem = problems.into_iter().find(|it| !it.is_empty());
+    let problem = problem.cloned().unwrap_or_default();
+    let is_new = *shown != problem;
+    if is_new && !problem.is_empty() {
+        log::warn!("{problem}");
+    }
+    *shown = problem;
+    is_new
+}
