@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
-Answers go to standard output, everything else to standard error.
+Answers go to standard output, everything else to standard error. Standard input is read only where
+`-` stands for it, or where `ask` or `say` has nothing else: a loop over lines keeps its lines.
 
 Exit codes:
     0  done
@@ -14,6 +15,7 @@ Exit codes:
     3  the daemon is not running, cannot be reached, or went away
     4  the daemon refused: busy, no model, no microphone, not allowed, bad option or sound
     5  a command was not carried out, or it was none; an example was not understood
+    6  an answer was cut off at the most tokens allowed; what there is of it was printed
   130  cancelled, by Ctrl-C or in the daemon
   143  cancelled by SIGTERM";
 
@@ -95,11 +97,11 @@ pub enum Command {
 /// `gemmactl ask`.
 #[derive(Debug, Args)]
 pub struct Ask {
-    /// The question. `-`, or none at all: read it from standard input. With a pipe or a file on
-    /// standard input as well, that text follows after a blank line
+    /// The question. A last word `-` is standard input: its text follows the other words after a blank
+    /// line. Without words and without --audio, standard input is the question
     pub text: Vec<String>,
 
-    /// Sound file the question is about (WAV, FLAC, MP3, Ogg, M4A and more)
+    /// Sound file the question is about (WAV, FLAC, MP3, Ogg, M4A and more); `-` is standard input
     #[arg(long, value_name = "FILE")]
     pub audio: Option<PathBuf>,
 
@@ -135,7 +137,7 @@ pub struct Ask {
     #[arg(long)]
     pub think: bool,
 
-    /// JSON Schema in a file; the answer is JSON on one line that validates against it
+    /// JSON Schema in a file, `-` is standard input; the answer is JSON on one line that validates against it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["think", "min_tokens"])]
     pub schema: Option<PathBuf>,
 
@@ -152,7 +154,8 @@ pub struct Ask {
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools)] // Each is an option of the command line.
 pub struct CommandText {
-    /// What to do. `-`, or none at all: read it from standard input
+    /// What to do. A last word `-` is standard input
+    #[arg(required = true)]
     pub text: Vec<String>,
 
     /// Only show what would be done
@@ -200,7 +203,7 @@ pub enum Catalogue {
 /// `gemmactl transcribe`.
 #[derive(Debug, Args)]
 pub struct Transcribe {
-    /// Sound file (WAV, FLAC, MP3, Ogg, M4A and more), 30 s at most
+    /// Sound file (WAV, FLAC, MP3, Ogg, M4A and more), 30 s at most; `-` is standard input
     pub file: PathBuf,
 
     /// Language of the speech, as an English word, such as German
@@ -235,7 +238,7 @@ pub struct Listen {
 /// `gemmactl say`.
 #[derive(Debug, Args)]
 pub struct Say {
-    /// The text. `-`, or none at all: read it from standard input
+    /// The text. A last word `-`, or no word at all, is standard input
     pub text: Vec<String>,
 
     /// Voice of the synthesiser, instead of the configured one, such as de or en-gb

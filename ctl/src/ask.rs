@@ -1,6 +1,6 @@
 //! `gemmactl ask`: a question, and its answer as it is generated.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use gemmad_api::{AskOptions, Error, Event, ManagerProxy, Stats};
 use tokio::{
@@ -10,19 +10,27 @@ use tokio::{
 use zbus::{Connection, Fd};
 
 use crate::{
-    args::{Ask, Bus},
-    bus,
+    args::Ask,
+    bus::Way,
     failure::Failure,
-    question, sound,
-    statistics::{missing, summary},
+    input::Source,
+    question,
+    statistics::{missing, summary, whole},
     terminal::{self, Output},
 };
 
+const GARBLED: Failure = Failure::Garbled("answer");
+
 /// Asks, and prints the answer.
-pub async fn run(ask: Ask, bus: Bus) -> Result<(), Failure> {
-    let question = question::read(&ask.text).await?;
+pub async fn run(ask: Ask, way: &Way) -> Result<(), Failure> {
+    let reads_input = reads_input(&ask)?;
+    let question = if asks_by_sound(&ask) {
+        String::new()
+    } else {
+        question::read(&ask.text).await?
+    };
     let options = options(&ask).await?;
-    let answer = stream(&bus::connect(bus).await?, &question, options).await?;
+    let answer = stream(&way.connect().await?, &question, options).await?;
     let mut output = Output::new();
     let outcome = print(answer, ask.json, &mut output).await;
     output.end_line().await?;
@@ -33,16 +41,44 @@ pub async fn run(ask: Ask, bus: Bus) -> Result<(), Failure> {
     if ask.verbose {
         terminal::note(&summary(&stats));
     }
-    Ok(())
+    if !reads_input {
+        question::tell_unread();
+    }
+    whole(&stats)
+}
+
+/// Whether the sound is the whole question.
+fn asks_by_sound(ask: &Ask) -> bool {
+    ask.text.is_empty() && ask.audio.is_some()
+}
+
+/// Whether something is read from standard input.
+///
+/// # Errors
+/// Two things would be.
+fn reads_input(ask: &Ask) -> Result<bool, Failure> {
+    let is_input =
+        |path: &Option<PathBuf>| path.as_deref().map(Source::named) == Some(Source::Standard);
+    let readers = [
+        !asks_by_sound(ask) && question::is_piped(&ask.text),
+        is_input(&ask.audio),
+        is_input(&ask.schema),
+    ];
+    match readers.into_iter().filter(|reads| *reads).count() {
+        count @ (0 | 1) => Ok(count == 1),
+        _ => Err(Failure::Usage(
+            "standard input can be read for one of question, sound and schema only. Put the others into files".into(),
+        )),
+    }
 }
 
 async fn options(ask: &Ask) -> Result<AskOptions, Failure> {
     let audio = match &ask.audio {
-        Some(path) => Some(sound::open(path).await?.into()),
+        Some(path) => Some(Source::named(path).sound().await?.into()),
         None => None,
     };
     let schema = match &ask.schema {
-        Some(path) => Some(schema(path)?),
+        Some(path) => Some(Source::named(path).text().await?),
         None => None,
     };
     Ok(AskOptions {
@@ -57,11 +93,6 @@ async fn options(ask: &Ask) -> Result<AskOptions, Failure> {
         schema,
         thinking: ask.think.then_some(true),
     })
-}
-
-fn schema(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 /// Sends the question; the answer comes out of the returned pipe.
@@ -80,11 +111,11 @@ async fn stream(
 
 async fn print(answer: Receiver, json: bool, output: &mut Output) -> Result<Stats, Failure> {
     let mut lines = BufReader::new(answer).lines();
-    while let Some(line) = lines.next_line().await.map_err(|error| garbled(&error))? {
+    while let Some(line) = lines.next_line().await.map_err(|_| GARBLED)? {
         if json {
             output.line(&line).await?;
         }
-        match serde_json::from_str(&line).map_err(|error| garbled(&error))? {
+        match serde_json::from_str(&line).map_err(|_| GARBLED)? {
             Event::Text { text, .. } if !json => output.write(&text).await?,
             Event::Text { .. } => {}
             Event::Done(stats) => return Ok(stats),
@@ -92,11 +123,4 @@ async fn print(answer: Receiver, json: bool, output: &mut Output) -> Result<Stat
         }
     }
     Err(Failure::WentAway)
-}
-
-fn garbled(error: &dyn std::error::Error) -> Failure {
-    Failure::Failed(format!(
-        "cannot understand the daemon's answer: {error}. Install gemmad and gemmactl of the same \
-         version"
-    ))
 }

@@ -1,50 +1,86 @@
 //! The way to the daemon: over the bus that it is on.
 
+use std::cell::OnceCell;
+
 use gemmad_api::{MANAGER_PATH, SERVICE};
 use zbus::{Connection, fdo::DBusProxy};
 
 use crate::{args::Bus, failure::Failure};
 
-/// A connection to the bus that the daemon is on. It runs then: where D-Bus can start it, it does.
-pub async fn connect(bus: Bus) -> Result<Connection, Failure> {
-    match bus {
-        Bus::System => running(Connection::system().await.map_err(Failure::NoBus)?).await,
-        Bus::Session => running(Connection::session().await.map_err(Failure::NoBus)?).await,
-        Bus::Either => either().await,
-    }
+/// Where the daemon is looked for, and where it was found.
+pub struct Way {
+    /// Where the user wants it looked for.
+    pub wanted: Bus,
+    found: OnceCell<Bus>,
 }
 
-/// The system bus if the daemon is there, else the session bus if it is there, else the system bus if
-/// it can be started there.
-async fn either() -> Result<Connection, Failure> {
-    let system = Connection::system().await;
-    if let Ok(system) = &system
-        && is_running(system).await?
-    {
-        return Ok(system.clone());
-    }
-    let session = Connection::session().await;
-    if let Ok(session) = &session
-        && is_running(session).await?
-    {
-        return Ok(session.clone());
-    }
-    match (system, session) {
-        (Ok(system), _) => running(system).await,
-        (Err(_), Ok(_)) => Err(Failure::NotRunning),
-        (Err(error), Err(_)) => Err(Failure::NoBus(error)),
-    }
-}
-
-/// `connection`, once the daemon runs on its bus.
-async fn running(connection: Connection) -> Result<Connection, Failure> {
-    if !is_running(&connection).await? {
-        if !is_activatable(&connection).await? {
-            return Err(Failure::NotRunning);
+impl Way {
+    /// The way over the bus that is `wanted`.
+    pub fn new(wanted: Bus) -> Self {
+        Self {
+            wanted,
+            found: OnceCell::new(),
         }
-        start(&connection).await?;
     }
-    Ok(connection)
+
+    /// The bus that the daemon is on, as far as that is known.
+    pub fn bus(&self) -> Bus {
+        *self.found.get().unwrap_or(&self.wanted)
+    }
+
+    /// A connection to the bus that the daemon is on. It runs then: where D-Bus can start it, it does.
+    pub async fn connect(&self) -> Result<Connection, Failure> {
+        match self.wanted {
+            Bus::System => {
+                let system = Connection::system().await.map_err(Failure::NoBus)?;
+                self.running(system, Bus::System).await
+            }
+            Bus::Session => {
+                let session = Connection::session().await.map_err(Failure::NoBus)?;
+                self.running(session, Bus::Session).await
+            }
+            Bus::Either => self.either().await,
+        }
+    }
+
+    /// The system bus if the daemon is there, else the session bus if it is there, else the system bus if
+    /// it can be started there.
+    async fn either(&self) -> Result<Connection, Failure> {
+        let system = Connection::system().await;
+        if let Ok(system) = &system
+            && is_running(system).await?
+        {
+            return Ok(self.found(system.clone(), Bus::System));
+        }
+        let session = Connection::session().await;
+        if let Ok(session) = &session
+            && is_running(session).await?
+        {
+            return Ok(self.found(session.clone(), Bus::Session));
+        }
+        match (system, session) {
+            (Ok(system), _) => self.running(system, Bus::System).await,
+            (Err(_), Ok(_)) => Err(Failure::NotRunning),
+            (Err(error), Err(_)) => Err(Failure::NoBus(error)),
+        }
+    }
+
+    /// `connection` to `bus`, once the daemon runs there.
+    async fn running(&self, connection: Connection, bus: Bus) -> Result<Connection, Failure> {
+        if !is_running(&connection).await? {
+            if !is_activatable(&connection).await? {
+                return Err(Failure::NotRunning);
+            }
+            start(&connection).await?;
+        }
+        Ok(self.found(connection, bus))
+    }
+
+    fn found(&self, connection: Connection, bus: Bus) -> Connection {
+        // It is looked for once.
+        let _ = self.found.set(bus);
+        connection
+    }
 }
 
 async fn is_running(connection: &Connection) -> Result<bool, Failure> {

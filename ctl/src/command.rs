@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use futures_util::StreamExt;
 use gemmad_api::{
     CommandsProxy, Invocation, InvocationStatus, InvokeOptions, Outcome, Stats, from_dict,
 };
@@ -9,18 +10,18 @@ use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::{
-    args::{self, Bus},
-    bus,
+    args,
+    bus::Way,
     failure::Failure,
     question,
-    statistics::summary,
-    terminal::{self, Output},
+    statistics::{summary, whole},
+    terminal::{self, Output, indented},
 };
 
 /// Has it done, and prints what that was.
-pub async fn run(options: &args::CommandText, bus: Bus) -> Result<(), Failure> {
+pub async fn run(options: &args::CommandText, way: &Way) -> Result<(), Failure> {
     let text = question::read(&options.text).await?;
-    let commands = CommandsProxy::new(&bus::connect(bus).await?).await?;
+    let commands = CommandsProxy::new(&way.connect().await?).await?;
     let dry_run = options.dry_run.then_some(true);
     let answer = commands.invoke(&text, InvokeOptions { dry_run }).await?;
     let mut answer = Answer::new(answer)?;
@@ -28,17 +29,18 @@ pub async fn run(options: &args::CommandText, bus: Bus) -> Result<(), Failure> {
     if !options.json {
         answer.show(&mut output).await?;
     }
-    if let Some(id) = answer.unconfirmed()
-        && (options.yes || is_confirmed().await?)
+    let waiting = answer.waiting();
+    if let [first, ..] = &waiting[..]
+        && (options.yes || is_confirmed(&commands, &waiting).await?)
     {
-        let confirmed = commands.confirm(id).await?;
+        let confirmed = commands.confirm(first.id).await?;
         if !options.json {
             show(&confirmed, &mut output).await?;
         }
         answer.confirm(confirmed);
     }
     if options.json {
-        output.line(&answer.json()?).await?;
+        output.json(&answer).await?;
     }
     if options.verbose {
         terminal::note(&summary(&answer.stats));
@@ -47,22 +49,50 @@ pub async fn run(options: &args::CommandText, bus: Bus) -> Result<(), Failure> {
 }
 
 /// Stops everything, and prints what was invoked to that end.
-pub async fn halt(bus: Bus) -> Result<(), Failure> {
-    let commands = CommandsProxy::new(&bus::connect(bus).await?).await?;
+pub async fn halt(way: &Way) -> Result<(), Failure> {
+    let commands = CommandsProxy::new(&way.connect().await?).await?;
     show(&commands.halt().await?, &mut Output::new()).await
 }
 
-/// Asks at the terminal; where there is none, nobody can say yes.
-async fn is_confirmed() -> Result<bool, Failure> {
+/// Asks at the terminal whether `waiting` is to be done, until the daemon lets go of it. Where there is no
+/// terminal, nobody can say yes.
+async fn is_confirmed(
+    commands: &CommandsProxy<'_>,
+    waiting: &[&Invocation],
+) -> Result<bool, Failure> {
+    let names: Vec<_> = waiting
+        .iter()
+        .map(|it| format!("{} {}", it.name, it.arguments))
+        .collect();
+    let names = names.join(", then ");
     if !std::io::stdin().is_terminal() {
+        terminal::note(&format!(
+            "gemmactl: not done, because nobody confirmed it: {names}. There is no terminal to ask at; --yes \
+             confirms without asking"
+        ));
         return Ok(false);
     }
-    terminal::note("Do it? [y/N]");
+    let mut drops = commands.receive_dropped().await?;
+    let dropped = async {
+        while let Some(signal) = drops.next().await {
+            let args = signal.args()?;
+            if args.id == waiting[0].id {
+                return Ok(args.status.as_str());
+            }
+        }
+        Err(Failure::WentAway)
+    };
+    terminal::note(&format!("Do {names}? [y/N]"));
     let mut line = String::new();
-    let read = BufReader::new(tokio::io::stdin())
-        .read_line(&mut line)
-        .await;
-    read.map_err(|error| Failure::Usage(format!("cannot read the terminal: {error}")))?;
+    let mut keyboard = BufReader::new(tokio::io::stdin());
+    tokio::select! {
+        read = keyboard.read_line(&mut line) => {
+            read.map_err(|error| Failure::Usage(format!("cannot read the terminal: {error}")))?;
+        }
+        became = dropped => {
+            terminal::note(&format!("gemmactl: {}; it waits no longer", became?));
+        }
+    }
     Ok(matches!(line.trim(), "y" | "Y" | "yes" | "Yes"))
 }
 
@@ -84,9 +114,7 @@ impl Answer {
             outcome,
             text,
             commands,
-            stats: stats.map_err(|error| {
-                Failure::Failed(format!("cannot understand the statistics: {error}"))
-            })?,
+            stats: stats.map_err(|_| Failure::Garbled("statistics"))?,
         })
     }
 
@@ -103,11 +131,11 @@ impl Answer {
         }
     }
 
-    /// The command that waits to be confirmed, and others with it.
-    fn unconfirmed(&self) -> Option<u64> {
-        let mut commands = self.commands.iter();
-        let waits = commands.find(|it| it.status == InvocationStatus::Unconfirmed);
-        waits.map(|it| it.id)
+    /// The commands that wait to be confirmed: the first, and others with it.
+    fn waiting(&self) -> Vec<&Invocation> {
+        let commands = self.commands.iter();
+        let waits = |it: &&Invocation| it.status == InvocationStatus::Unconfirmed;
+        commands.filter(waits).collect()
     }
 
     fn confirm(&mut self, confirmed: Vec<Invocation>) {
@@ -116,17 +144,12 @@ impl Answer {
         self.commands.extend(confirmed);
     }
 
-    fn json(&self) -> Result<String, Failure> {
-        serde_json::to_string(self)
-            .map_err(|error| Failure::Failed(format!("cannot show the answer: {error}")))
-    }
-
     fn end(&self) -> Result<(), Failure> {
         let is_well = |it: &Invocation| {
             matches!(it.status, InvocationStatus::Done | InvocationStatus::DryRun)
         };
         match self.outcome {
-            Outcome::Commands if self.commands.iter().all(is_well) => Ok(()),
+            Outcome::Commands if self.commands.iter().all(is_well) => whole(&self.stats),
             _ => Err(Failure::NotDone),
         }
     }
@@ -140,7 +163,7 @@ async fn show(commands: &[Invocation], output: &mut Output) -> Result<(), Failur
 }
 
 /// `set_light {"room":"kitchen"}`, what became of it unless it was done, and what its action said.
-pub fn described(command: &Invocation) -> String {
+fn described(command: &Invocation) -> String {
     let Invocation {
         name,
         arguments,
@@ -156,7 +179,7 @@ pub fn described(command: &Invocation) -> String {
         "" => String::new(),
         result => format!(": {result}"),
     };
-    format!("{name} {arguments}{became}{said}")
+    indented(&format!("{name} {arguments}{became}{said}"))
 }
 
 #[cfg(test)]
@@ -176,7 +199,10 @@ mod tests {
         command.status = InvocationStatus::TooSoon;
         assert_eq!(described(&command), "stop {} (too-soon)");
         command.status = InvocationStatus::Failed;
-        command.result = "the motor is hot".into();
-        assert_eq!(described(&command), "stop {} (failed): the motor is hot");
+        command.result = "the motor is hot\nstop {}\n".into();
+        assert_eq!(
+            described(&command),
+            "stop {} (failed): the motor is hot\n    stop {}"
+        );
     }
 }

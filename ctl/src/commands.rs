@@ -8,28 +8,30 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    args::{Bus, Catalogue},
-    bus,
+    args::Catalogue,
+    bus::Way,
     failure::Failure,
-    terminal::Output,
+    input,
+    terminal::{Output, count, one_line},
 };
 
 /// Longest catalogue that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
 
 /// Does what `options` say.
-pub async fn run(options: &Catalogue, bus: Bus) -> Result<(), Failure> {
+pub async fn run(options: &Catalogue, way: &Way) -> Result<(), Failure> {
     match options {
-        Catalogue::List { json } => list(&proxy(bus).await?, *json).await,
+        Catalogue::List { json } => list(&proxy(way).await?, *json).await,
         Catalogue::Check { file } => {
             let text = read(file)?;
-            let known = check(&proxy(bus).await?, file, &text).await?;
-            let said = format!("{}: {} commands, no mistakes", file.display(), known.len());
+            let known = check(&proxy(way).await?, file, &text).await?;
+            let known = count(known.len(), "command");
+            let said = format!("{}: {known}, no mistakes", file.display());
             Output::new().line(&said).await
         }
         Catalogue::Test { file, json } => {
             let text = file.as_deref().map(read).transpose()?;
-            let commands = proxy(bus).await?;
+            let commands = proxy(way).await?;
             let known = match (file, text) {
                 (Some(file), Some(text)) => in_force(&commands, file, &text).await?,
                 _ => listed(&commands.list().await?)?,
@@ -39,8 +41,8 @@ pub async fn run(options: &Catalogue, bus: Bus) -> Result<(), Failure> {
     }
 }
 
-async fn proxy(bus: Bus) -> Result<CommandsProxy<'static>, Failure> {
-    Ok(CommandsProxy::new(&bus::connect(bus).await?).await?)
+async fn proxy(way: &Way) -> Result<CommandsProxy<'static>, Failure> {
+    Ok(CommandsProxy::new(&way.connect().await?).await?)
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
@@ -52,7 +54,8 @@ fn read(file: &Path) -> Result<String, Failure> {
             &"it is no file of at most 1 MiB. Name a catalogue",
         ));
     }
-    std::fs::read_to_string(file).map_err(|error| unusable(&error))
+    let bytes = std::fs::read(file).map_err(|error| unusable(&error))?;
+    input::text(&file.display(), bytes)
 }
 
 async fn check(
@@ -86,20 +89,22 @@ async fn in_force(
 
 fn listed(commands: &[Dict]) -> Result<Vec<CommandInfo>, Failure> {
     let commands: Result<_, _> = commands.iter().map(from_dict).collect();
-    commands.map_err(|error| Failure::Failed(format!("cannot understand the catalogue: {error}")))
+    commands.map_err(|_| Failure::Garbled("catalogue"))
 }
 
 async fn list(commands: &CommandsProxy<'_>, json: bool) -> Result<(), Failure> {
     let known = listed(&commands.list().await?)?;
     let mut output = Output::new();
     if json {
-        let text = serde_json::to_string(&known);
-        let text = text.map_err(|error| Failure::Failed(format!("cannot show it: {error}")))?;
-        return output.line(&text).await;
+        return output.json(&known).await;
     }
     let width = known.iter().map(|it| it.name.len()).max().unwrap_or(0);
     for command in known {
-        let line = format!("{:width$}  {}", command.name, command.description);
+        let line = format!(
+            "{:width$}  {}",
+            command.name,
+            one_line(&command.description)
+        );
         output.line(&line).await?;
     }
     Ok(())
@@ -120,8 +125,8 @@ async fn test(
 ) -> Result<(), Failure> {
     let mut confusion = Confusion::default();
     for command in known {
-        let examples: Vec<Example> = serde_json::from_str(&command.examples)
-            .map_err(|error| Failure::Failed(format!("cannot understand the examples: {error}")))?;
+        let examples: Vec<Example> =
+            serde_json::from_str(&command.examples).map_err(|_| Failure::Garbled("examples"))?;
         for example in examples {
             let options = InvokeOptions {
                 dry_run: Some(true),
@@ -186,7 +191,8 @@ impl Confusion {
     }
 
     fn text(&self) -> String {
-        let mut lines = vec![format!("{} of {} examples right", self.right, self.all)];
+        let all = count(self.all, "example");
+        let mut lines = vec![format!("{} of {all} right", self.right)];
         if !self.mistakes.is_empty() {
             let mut rows = vec![["expected", "came", "times", "as in"].map(str::to_owned)];
             let mistakes = self.mistakes.iter();
@@ -195,10 +201,15 @@ impl Confusion {
                     expected.clone(),
                     came.clone(),
                     times.to_string(),
-                    say.clone(),
+                    one_line(say).into_owned(),
                 ]
             }));
-            let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+            let width = |column: usize| {
+                rows.iter()
+                    .map(|row| row[column].chars().count())
+                    .max()
+                    .unwrap_or(0)
+            };
             let (first, second) = (width(0), width(1));
             lines.extend(rows.iter().map(|[expected, came, times, say]| {
                 format!("{expected:first$}  {came:second$}  {times:>5}  {say}")

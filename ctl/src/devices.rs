@@ -7,10 +7,10 @@ use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    args::{Bus, Devices},
-    bus,
+    args::Devices,
+    bus::Way,
     failure::Failure,
-    terminal::{self, Output},
+    terminal::{self, Output, one_line},
 };
 
 /// How often the meter is read.
@@ -20,8 +20,8 @@ const GLANCE: Duration = Duration::from_millis(100);
 const COLUMNS: usize = 30;
 
 /// Lists the devices, or shows the meter.
-pub async fn run(options: &Devices, bus: Bus) -> Result<(), Failure> {
-    let voice = VoiceProxy::new(&bus::connect(bus).await?).await?;
+pub async fn run(options: &Devices, way: &Way) -> Result<(), Failure> {
+    let voice = VoiceProxy::new(&way.connect().await?).await?;
     if options.meter {
         return meter(&voice, options.json).await;
     }
@@ -29,11 +29,11 @@ pub async fn run(options: &Devices, bus: Bus) -> Result<(), Failure> {
     let devices = devices.iter().map(from_dict::<DeviceInfo>);
     let devices: Vec<_> = devices
         .collect::<Result<_, _>>()
-        .map_err(|error| Failure::Failed(format!("the daemon lists devices oddly: {error}")))?;
+        .map_err(|_| Failure::Garbled("list of devices"))?;
     let mut output = Output::new();
     if options.json {
         for device in &devices {
-            output.line(&json!(device).to_string()).await?;
+            output.json(device).await?;
         }
         return Ok(());
     }
@@ -56,7 +56,8 @@ fn listed(kind: DeviceKind, devices: &[DeviceInfo]) -> String {
     }
     .to_owned();
     let devices: Vec<_> = devices.iter().filter(|it| it.kind == kind).collect();
-    let width = devices.iter().map(|it| it.id.len()).max().unwrap_or(0);
+    let width = devices.iter().map(|it| it.id.chars().count()).max();
+    let width = width.unwrap_or(0);
     if devices.is_empty() {
         text.push_str("  none\n");
     }
@@ -68,7 +69,12 @@ fn listed(kind: DeviceKind, devices: &[DeviceInfo]) -> String {
             (false, false) => "",
         };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {:width$}  {}{remarks}", device.id, device.name);
+        let _ = writeln!(
+            text,
+            "  {:width$}  {}{remarks}",
+            one_line(&device.id),
+            one_line(&device.name)
+        );
     }
     text
 }

@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use gemmad_api::Error;
 use zbus::fdo;
 
-use crate::{args::Bus, terminal};
+use crate::{args::Bus, bus::Way, terminal};
 
 /// Why a command ended without success. The exit codes are documented in `gemmactl --help`.
 #[derive(Debug)]
 pub enum Failure {
     /// Something went wrong, here or in the daemon.
     Failed(String),
+    /// The daemon said this in a form that is not understood.
+    Garbled(&'static str),
     /// What the user gave is unusable.
     Usage(String),
     /// There is no bus to talk on.
@@ -26,6 +28,8 @@ pub enum Failure {
     Refused(String),
     /// A command was not carried out; what came of it was shown.
     NotDone,
+    /// An answer ended at the most tokens allowed; what there is of it was shown.
+    CutOff(String),
     /// Somebody cancelled it in the daemon.
     Cancelled(String),
     /// SIGINT.
@@ -37,9 +41,9 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Tells the user, and gives the exit code.
-    pub fn report(self, bus: Bus) -> ExitCode {
-        if let Some(message) = self.message(bus) {
+    /// Tells the user, who went this way, and gives the exit code.
+    pub fn report(self, way: &Way) -> ExitCode {
+        if let Some(message) = self.message(way) {
             terminal::note(&format!("gemmactl: {message}"));
         }
         ExitCode::from(self.code())
@@ -48,29 +52,34 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::ReaderLeft => 0,
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Garbled(_) => 1,
             Self::Usage(_) => 2,
             Self::NoBus(_) | Self::NotRunning | Self::WentAway => 3,
             Self::Denied(_) | Self::Refused(_) => 4,
             Self::NotDone => 5,
+            Self::CutOff(_) => 6,
             Self::Cancelled(_) | Self::Interrupted => 130,
             Self::Terminated => 143,
         }
     }
 
-    fn message(&self, bus: Bus) -> Option<String> {
+    fn message(&self, way: &Way) -> Option<String> {
         match self {
             Self::Failed(message)
             | Self::Usage(message)
             | Self::Refused(message)
+            | Self::CutOff(message)
             | Self::Cancelled(message) => Some(message.clone()),
-            Self::NoBus(error) => Some(no_bus(bus, error)),
-            Self::NotRunning => Some(not_running(bus)),
+            Self::Garbled(subject) => Some(format!(
+                "cannot understand the daemon's {subject}. Install gemmad and gemmactl of the same version"
+            )),
+            Self::NoBus(error) => Some(no_bus(way.wanted, error)),
+            Self::NotRunning => Some(not_running(way.wanted)),
             Self::WentAway => Some(format!(
                 "the daemon went away before it was done. Its log says why: {}",
-                log(bus)
+                log(way.bus())
             )),
-            Self::Denied(message) => Some(denied(bus, message)),
+            Self::Denied(message) => Some(denied(way.bus(), message)),
             Self::NotDone | Self::Interrupted | Self::Terminated | Self::ReaderLeft => None,
         }
     }
@@ -115,8 +124,11 @@ fn not_running(bus: Bus) -> String {
 /// How to see what the daemon logged.
 fn log(bus: Bus) -> &'static str {
     match bus {
-        Bus::Either | Bus::System => "`sudo journalctl --unit gemmad`",
-        Bus::Session => "`journalctl --user-unit gemmad`",
+        Bus::Either => {
+            "`sudo journalctl --unit gemmad`, or `journalctl --user --unit gemmad` for one of your own"
+        }
+        Bus::System => "`sudo journalctl --unit gemmad`",
+        Bus::Session => "`journalctl --user --unit gemmad`",
     }
 }
 
@@ -158,7 +170,8 @@ impl From<Error> for Failure {
             | Error::InvalidConfiguration(message)
             | Error::NotAuthorized(message) => Self::Refused(message),
             Error::Cancelled(message) => Self::Cancelled(message),
-            Error::Failed(message) | Error::Incomplete(message) => Self::Failed(message),
+            Error::Incomplete(message) => Self::CutOff(message),
+            Error::Failed(message) => Self::Failed(message),
         }
     }
 }
@@ -229,7 +242,7 @@ mod tests {
             (Bus::System, "systemctl start gemmad"),
             (Bus::Session, "systemctl --user start gemmad"),
         ] {
-            let message = failure.message(bus).unwrap();
+            let message = failure.message(&Way::new(bus)).unwrap();
             assert!(message.contains("not running"), "{message}");
             assert!(message.contains(command), "{message}");
         }
@@ -252,7 +265,7 @@ mod tests {
             let error = Error::from_name(&format!("org.gemmad1.Error.{name}"), "Because.".into());
             let failure = Failure::from(error);
             assert_eq!(failure.code(), 4, "{name}");
-            assert_eq!(failure.message(Bus::System).unwrap(), "Because.");
+            assert_eq!(failure.message(&Way::new(Bus::System)).unwrap(), "Because.");
         }
         assert_eq!(
             from_bus(fdo::Error::InvalidArgs("unknown field".into())).code(),
@@ -267,11 +280,11 @@ mod tests {
         let failure = from_bus(fdo::Error::AccessDenied(rejected.into()));
         assert_eq!(failure.code(), 4);
         for bus in [Bus::Either, Bus::System] {
-            let message = failure.message(bus).unwrap();
+            let message = failure.message(&Way::new(bus)).unwrap();
             assert!(message.contains("group gemmad"), "{message}");
             assert!(!message.contains("matched rules"), "{message}");
         }
-        let message = failure.message(Bus::Session).unwrap();
+        let message = failure.message(&Way::new(Bus::Session)).unwrap();
         assert!(message.contains(rejected), "{message}");
     }
 
@@ -290,7 +303,7 @@ mod tests {
             Failure::Terminated,
             Failure::ReaderLeft,
         ] {
-            assert_eq!(failure.message(Bus::System), None);
+            assert_eq!(failure.message(&Way::new(Bus::System)), None);
         }
     }
 }

@@ -7,21 +7,21 @@ use gemmad_api::{Error, VoiceProxy, VoiceState};
 use tokio::time::timeout;
 
 use crate::{
-    args::{Bus, Listen},
-    bus,
+    args::Listen,
+    bus::Way,
     failure::Failure,
     interrupt::until_interrupted,
     notice::{Notice, notices},
-    statistics::summary,
-    terminal::{self, Output},
+    statistics::{cut, summary, whole},
+    terminal::{self, Output, labelled},
 };
 
 /// How long a daemon that does not answer keeps an interrupted `listen --once` from ending.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Shows everything that is heard and answered, for ever.
-pub async fn live(options: &Listen, bus: Bus) -> Result<(), Failure> {
-    let voice = VoiceProxy::new(&bus::connect(bus).await?).await?;
+pub async fn live(options: &Listen, way: &Way) -> Result<(), Failure> {
+    let voice = VoiceProxy::new(&way.connect().await?).await?;
     let mut notices = notices(&voice).await?;
     let mut output = Output::new();
     while let Some(notice) = notices.next().await {
@@ -35,7 +35,7 @@ pub async fn live(options: &Listen, bus: Bus) -> Result<(), Failure> {
 
 async fn show(notice: &Notice, options: &Listen, output: &mut Output) -> Result<(), Failure> {
     if options.json {
-        return output.line(&json(notice)?).await;
+        return output.json(notice).await;
     }
     match notice {
         Notice::Transcript { text, .. } => output.line(&labelled("heard: ", text)).await?,
@@ -43,6 +43,9 @@ async fn show(notice: &Notice, options: &Listen, output: &mut Output) -> Result<
             output.line(&labelled("answer: ", text)).await?;
             if options.verbose {
                 terminal::note(&summary(stats));
+            }
+            if let Some(message) = cut(stats) {
+                terminal::note(&message);
             }
         }
         other => remark(other),
@@ -71,21 +74,10 @@ fn remark(notice: &Notice) {
     }
 }
 
-/// Further lines are indented, so that no answer can look like two.
-fn labelled(label: &str, text: &str) -> String {
-    let indent = format!("\n{}", " ".repeat(label.len()));
-    label.to_owned() + &text.trim_end().replace('\n', &indent)
-}
-
-fn json(notice: &Notice) -> Result<String, Failure> {
-    serde_json::to_string(notice)
-        .map_err(|error| Failure::Failed(format!("cannot show what was heard: {error}")))
-}
-
 /// Hears one utterance, prints its answer. Interrupted, it tells the daemon to stop listening.
-pub async fn once(options: &Listen, bus: Bus) -> Result<(), Failure> {
+pub async fn once(options: &Listen, way: &Way) -> Result<(), Failure> {
     let voice =
-        until_interrupted(async { Ok(VoiceProxy::new(&bus::connect(bus).await?).await?) }).await?;
+        until_interrupted(async { Ok(VoiceProxy::new(&way.connect().await?).await?) }).await?;
     let outcome = until_interrupted(push_to_talk(&voice, options)).await;
     if matches!(outcome, Err(Failure::Interrupted | Failure::Terminated)) {
         // Whether it hears us no longer matters: we are leaving.
@@ -98,18 +90,21 @@ async fn push_to_talk(voice: &VoiceProxy<'static>, options: &Listen) -> Result<(
     let notices = notices(voice).await?;
     voice.listen().await?;
     let mut output = Output::new();
-    match answer(notices, options.json).await? {
-        reply if options.json => output.line(&json(&reply)?).await,
-        Notice::Reply { text, stats, .. } => {
-            output.write(&text).await?;
-            output.end_line().await?;
-            if options.verbose {
-                terminal::note(&summary(&stats));
-            }
-            Ok(())
-        }
-        _ => Ok(()),
+    let notice = answer(notices, options.json).await?;
+    if options.json {
+        output.json(&notice).await?;
     }
+    let Notice::Reply { text, stats, .. } = notice else {
+        return Ok(());
+    };
+    if !options.json {
+        output.write(&text).await?;
+        output.end_line().await?;
+        if options.verbose {
+            terminal::note(&summary(&stats));
+        }
+    }
+    whole(&stats)
 }
 
 /// Waits for the answer to the utterance that begins first; what else happens goes to standard error.
@@ -186,19 +181,15 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_several_lines_keeps_to_its_label() {
-        assert_eq!(labelled("heard: ", "a\nb\n"), "heard: a\n       b");
-    }
-
-    #[test]
     fn a_notice_is_one_flat_json_line() {
         let notice = Notice::SpeechEnded {
             utterance: 3,
             milliseconds: 1200,
         };
         let line = r#"{"type":"speech_ended","utterance":3,"milliseconds":1200}"#;
-        assert_eq!(json(&notice).unwrap(), line);
-        assert_eq!(json(&Notice::Gone).unwrap(), r#"{"type":"gone"}"#);
+        assert_eq!(serde_json::to_string(&notice).unwrap(), line);
+        let gone = serde_json::to_string(&Notice::Gone).unwrap();
+        assert_eq!(gone, r#"{"type":"gone"}"#);
     }
 
     #[tokio::test]

@@ -3,10 +3,11 @@
 //! | file | owns |
 //! |---|---|
 //! | `args` (the library) | the command line |
-//! | `ask`, `question` | a typed question and its streamed answer |
+//! | `ask` | a typed question and its streamed answer |
+//! | `question`, `input` | text and sound from the command line, files and standard input |
 //! | `command` | something to be done, in words; stopping everything |
 //! | `commands` | the catalogue of commands |
-//! | `transcribe`, `sound` | sound files |
+//! | `transcribe` | sound files |
 //! | `listen`, `notice` | what is said into the microphone, live |
 //! | `voice` | mute, unmute, stop |
 //! | `devices` | microphones and loudspeakers, and how loud it is |
@@ -21,13 +22,13 @@ mod command;
 mod commands;
 mod devices;
 mod failure;
+mod input;
 mod interrupt;
 mod listen;
 mod notice;
 mod question;
 mod reload;
 mod say;
-mod sound;
 mod statistics;
 mod status;
 mod terminal;
@@ -39,43 +40,55 @@ use std::process::ExitCode;
 use clap::Parser;
 use gemmactl::args::{self, Arguments, Bus, Command};
 
-use crate::{failure::Failure, interrupt::until_interrupted};
+use crate::{bus::Way, failure::Failure, interrupt::until_interrupted};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let bus = arguments.bus();
-    match run(arguments.command, bus) {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(said) => return explained(&said),
+    };
+    let way = Way::new(arguments.bus());
+    match run(arguments.command, &way) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(bus),
+        Err(failure) => failure.report(&way),
     }
 }
 
-fn run(command: Command, bus: Bus) -> Result<(), Failure> {
+/// Shows help, the version, or the mistake in the command line.
+fn explained(said: &clap::Error) -> ExitCode {
+    match terminal::explain(said) {
+        Ok(()) if said.use_stderr() => ExitCode::from(2),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(&Way::new(Bus::Either)),
+    }
+}
+
+fn run(command: Command, way: &Way) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start: {error}; try again")))?;
-    let outcome = runtime.block_on(obey(command, bus));
+    let outcome = runtime.block_on(obey(command, way));
     // A read of standard input, or a write to somebody who does not read, may never end.
     runtime.shutdown_background();
     outcome
 }
 
-async fn obey(command: Command, bus: Bus) -> Result<(), Failure> {
+async fn obey(command: Command, way: &Way) -> Result<(), Failure> {
     match command {
-        Command::Ask(options) => until_interrupted(ask::run(options, bus)).await,
-        Command::Command(options) => until_interrupted(command::run(&options, bus)).await,
-        Command::Commands { what } => until_interrupted(commands::run(&what, bus)).await,
-        Command::Transcribe(options) => until_interrupted(transcribe::run(options, bus)).await,
-        Command::Listen(options) if options.once => listen::once(&options, bus).await,
-        Command::Listen(options) => until_interrupted(listen::live(&options, bus)).await,
-        Command::Mute => until_interrupted(voice::set_muted(true, bus)).await,
-        Command::Unmute => until_interrupted(voice::set_muted(false, bus)).await,
-        Command::Stop => until_interrupted(voice::stop(bus)).await,
-        Command::Halt => until_interrupted(command::halt(bus)).await,
-        Command::Say(options) => until_interrupted(say::run(options, bus)).await,
-        Command::Devices(options) => until_interrupted(devices::run(&options, bus)).await,
-        Command::Status(options) => until_interrupted(status::run(&options, bus)).await,
-        Command::Reload(options) => until_interrupted(reload::run(&options, bus)).await,
+        Command::Ask(options) => until_interrupted(ask::run(options, way)).await,
+        Command::Command(options) => until_interrupted(command::run(&options, way)).await,
+        Command::Commands { what } => until_interrupted(commands::run(&what, way)).await,
+        Command::Transcribe(options) => until_interrupted(transcribe::run(options, way)).await,
+        Command::Listen(options) if options.once => listen::once(&options, way).await,
+        Command::Listen(options) => until_interrupted(listen::live(&options, way)).await,
+        Command::Mute => until_interrupted(voice::set_muted(true, way)).await,
+        Command::Unmute => until_interrupted(voice::set_muted(false, way)).await,
+        Command::Stop => until_interrupted(voice::stop(way)).await,
+        Command::Halt => until_interrupted(command::halt(way)).await,
+        Command::Say(options) => until_interrupted(say::run(options, way)).await,
+        Command::Devices(options) => until_interrupted(devices::run(&options, way)).await,
+        Command::Status(options) => until_interrupted(status::run(&options, way)).await,
+        Command::Reload(options) => until_interrupted(reload::run(&options, way)).await,
     }
 }

@@ -1,78 +1,30 @@
-//! The question: words of the command line, standard input, or both.
+//! The text of a command: words of the command line, standard input, or both.
 
-use std::{
-    io::{self, IsTerminal},
-    time::Duration,
-};
+use std::io::{self, IsTerminal};
 
-use tokio::{io::AsyncReadExt, time::timeout};
+use rustix::{fs::tell, io::ioctl_fionread};
 
-use crate::{failure::Failure, terminal};
+use crate::{failure::Failure, input::Source, terminal};
 
-/// Most bytes read from standard input: more than any context holds, and a bus message still.
-const LIMIT: u64 = 1 << 20;
+/// Whether standard input belongs to the text: the last word is `-`, or there is no word at all.
+/// Nothing else takes it, so a loop that reads its lines from standard input keeps them.
+pub fn is_piped(words: &[String]) -> bool {
+    words.last().is_none_or(|word| word == "-")
+}
 
-/// How long a silent standard input is waited for before the user is told that it is.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// The question made of `words` and standard input.
+/// The text made of `words`, followed by standard input where that belongs to it.
 pub async fn read(words: &[String]) -> Result<String, Failure> {
-    let dash = words == ["-"];
-    let words = if dash { String::new() } else { words.join(" ") };
-    let terminal = io::stdin().is_terminal();
-    if terminal && !dash {
-        return if words.is_empty() {
-            Err(Failure::Usage(
-                "there is no text. Write it on the command line, or pipe it in".into(),
-            ))
-        } else {
-            Ok(words)
-        };
+    if !is_piped(words) {
+        return Ok(words.join(" "));
     }
-    let piped = text(standard_input(terminal).await?)?;
-    Ok(join(words, piped.trim_end_matches(['\n', '\r'])))
-}
-
-async fn standard_input(terminal: bool) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let mut stdin = tokio::io::stdin().take(LIMIT + 1);
-    let reading = stdin.read_to_end(&mut bytes);
-    tokio::pin!(reading);
-    let read = if let Ok(read) = timeout(PATIENCE, &mut reading).await {
-        read
-    } else {
-        if !terminal {
-            terminal::note(
-                "gemmactl: waiting for standard input to end; add `< /dev/null` if there is none",
-            );
-        }
-        reading.await
-    };
-    read.map_err(|error| Failure::Usage(format!("cannot read standard input: {error}")))?;
-    Ok(bytes)
-}
-
-fn text(bytes: Vec<u8>) -> Result<String, Failure> {
-    if bytes.len() as u64 > LIMIT {
+    if words.is_empty() && io::stdin().is_terminal() {
         return Err(Failure::Usage(
-            "standard input is longer than 1 MiB, more than any model's context. Give a part of it"
-                .into(),
+            "there is no text. Write it on the command line, or pipe it in".into(),
         ));
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        Failure::Usage(format!(
-            "standard input is not UTF-8 text: byte {} is invalid. Convert it, for example with \
-             `iconv -t UTF-8`",
-            error.utf8_error().valid_up_to()
-        ))
-    })?;
-    match text.find('\0') {
-        // D-Bus strings cannot hold it.
-        Some(place) => Err(Failure::Usage(format!(
-            "standard input is not text: byte {place} is NUL. Give a text file"
-        ))),
-        None => Ok(text),
-    }
+    let words = &words[..words.len().saturating_sub(1)];
+    let piped = Source::Standard.text().await?;
+    Ok(join(words.join(" "), piped.trim_end_matches(['\n', '\r'])))
 }
 
 fn join(words: String, piped: &str) -> String {
@@ -83,16 +35,23 @@ fn join(words: String, piped: &str) -> String {
     }
 }
 
+/// Tells the user that standard input was not read, if there is something in it that may have been
+/// meant: a pipe holds bytes, or a file stands at its beginning. The file of a loop stands further on.
+pub fn tell_unread() {
+    let stdin = io::stdin();
+    // A pipe has no position.
+    let goes_on = tell(&stdin).is_ok_and(|position| position > 0);
+    let waits = ioctl_fionread(&stdin).is_ok_and(|bytes| bytes > 0);
+    if !stdin.is_terminal() && !goes_on && waits {
+        terminal::note(
+            "gemmactl: standard input was not read. End the question with `-` to have it read, or add `< /dev/null`",
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn refuse(bytes: Vec<u8>) -> String {
-        match text(bytes) {
-            Err(Failure::Usage(message)) => message,
-            other => panic!("{other:?}"),
-        }
-    }
 
     #[test]
     fn words_come_before_piped_text_with_a_blank_line_between() {
@@ -102,15 +61,16 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_not_utf8_is_refused_with_its_place() {
-        assert!(refuse(b"caf\xe9 au lait".into()).contains("byte 3 is invalid"));
-        assert!(refuse(b"ab\0c".into()).contains("byte 2 is NUL"));
-    }
-
-    #[test]
-    fn a_mebibyte_is_read_and_a_byte_more_is_refused() {
-        let most = vec![b'a'; 1 << 20];
-        assert!(text(most.clone()).is_ok());
-        assert!(refuse([most, b"a".into()].concat()).contains("longer than 1 MiB"));
+    fn standard_input_is_read_for_a_last_dash_or_for_want_of_words() {
+        let is_piped = |line: &str| {
+            let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+            is_piped(&words)
+        };
+        for line in ["", "-", "Summarise this: -"] {
+            assert!(is_piped(line), "{line}");
+        }
+        for line in ["Hello", "how much is 5 - 3", "- is a dash", "--"] {
+            assert!(!is_piped(line), "{line}");
+        }
     }
 }

@@ -3,25 +3,19 @@
 use gemmad_api::ManagerProxy;
 use serde::Serialize;
 
-use crate::{
-    args::{self, Bus},
-    bus,
-    failure::Failure,
-    terminal::Output,
-};
+use crate::{args, bus::Way, failure::Failure, terminal::Output};
 
 /// Reloads, and prints which keys took effect and which wait.
-pub async fn run(options: &args::Reload, bus: Bus) -> Result<(), Failure> {
-    let manager = ManagerProxy::new(&bus::connect(bus).await?).await?;
+pub async fn run(options: &args::Reload, way: &Way) -> Result<(), Failure> {
+    let manager = ManagerProxy::new(&way.connect().await?).await?;
     let (changed, pending) = manager.reload().await?;
     let reloaded = Reloaded { changed, pending };
-    let text = if options.json {
-        serde_json::to_string(&reloaded)
-            .map_err(|error| Failure::Failed(format!("cannot show what changed: {error}")))?
+    let mut output = Output::new();
+    if options.json {
+        output.json(&reloaded).await
     } else {
-        reloaded.text()
-    };
-    Output::new().line(&text).await
+        output.line(&reloaded.text()).await
+    }
 }
 
 /// Keys of the configuration, as `section.key`.

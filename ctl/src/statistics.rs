@@ -2,6 +2,8 @@
 
 use gemmad_api::{Finish, Stats};
 
+use crate::{failure::Failure, terminal::count};
+
 /// Tokens, times and speed of an answer.
 pub fn summary(stats: &Stats) -> String {
     let prompt = with_details(
@@ -32,9 +34,6 @@ pub fn summary(stats: &Stats) -> String {
         parts.push(format!("{speed:.1} tok/s"));
     }
     parts.push(format!("{:.0} ms in all", stats.total_ms));
-    if stats.finish == Finish::Length {
-        parts.push("cut off at the most tokens allowed".into());
-    }
     parts.join(", ")
 }
 
@@ -44,6 +43,23 @@ pub fn missing(stats: &Stats) -> Option<String> {
     stats.cut_short.then(|| {
         format!("gemmactl: the sound file is cut short or damaged; {heard:.1} s of it were heard")
     })
+}
+
+/// That the answer is not whole, if it is not.
+pub fn cut(stats: &Stats) -> Option<String> {
+    (stats.finish == Finish::Length).then(|| {
+        format!(
+            "the answer was cut off after {}, the most allowed. `gemmactl ask --max-tokens` and `max_tokens` in \
+             [answer] allow more",
+            count(stats.output_tokens as usize, "token")
+        )
+    })
+}
+
+/// # Errors
+/// [`Failure::CutOff`] if the answer is not whole.
+pub fn whole(stats: &Stats) -> Result<(), Failure> {
+    cut(stats).map_or(Ok(()), |message| Err(Failure::CutOff(message)))
 }
 
 fn with_details(count: u32, details: &[(u32, &str)]) -> String {
@@ -109,13 +125,23 @@ mod tests {
     fn one_token_has_no_speed() {
         let stats = Stats {
             output_tokens: 1,
-            finish: Finish::Length,
             ..Stats::default()
         };
         assert_eq!(
             summary(&stats),
-            "0 prompt + 1 answer tokens, first token after 0 ms, 0 ms in all, cut off at the most \
-             tokens allowed"
+            "0 prompt + 1 answer tokens, first token after 0 ms, 0 ms in all"
         );
+    }
+
+    #[test]
+    fn an_answer_that_ends_at_the_most_tokens_is_not_whole() {
+        let stats = |finish| Stats {
+            output_tokens: 1,
+            finish,
+            ..Stats::default()
+        };
+        assert_eq!(cut(&stats(Finish::Stop)), None);
+        let message = cut(&stats(Finish::Length)).unwrap();
+        assert!(message.contains("after 1 token, the most"), "{message}");
     }
 }

@@ -5,22 +5,21 @@ use serde::Serialize;
 use zbus::{Connection, proxy::CacheProperties};
 
 use crate::{
-    args::{self, Bus},
-    bus,
+    args,
+    bus::Way,
     failure::Failure,
-    terminal::Output,
+    terminal::{Output, one_line},
 };
 
 /// Prints it.
-pub async fn run(options: &args::Status, bus: Bus) -> Result<(), Failure> {
-    let status = Status::read(&bus::connect(bus).await?).await?;
-    let text = if options.json {
-        serde_json::to_string(&status)
-            .map_err(|error| Failure::Failed(format!("cannot show the status: {error}")))?
+pub async fn run(options: &args::Status, way: &Way) -> Result<(), Failure> {
+    let status = Status::read(&way.connect().await?).await?;
+    let mut output = Output::new();
+    if options.json {
+        output.json(&status).await
     } else {
-        status.text()
-    };
-    Output::new().line(&text).await
+        output.line(&status.text()).await
+    }
 }
 
 /// The properties of both objects.
@@ -118,7 +117,7 @@ impl Status {
         }
         let rows = rows
             .iter()
-            .map(|(name, value)| format!("{name:<11} {value}"));
+            .map(|(name, value)| format!("{name:<11} {}", one_line(value)));
         rows.collect::<Vec<_>>().join("\n")
     }
 }

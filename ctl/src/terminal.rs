@@ -1,17 +1,30 @@
 //! Standard output and standard error, and what may reach a terminal.
 //!
-//! What a model writes is not to be trusted: an escape sequence in an answer could retitle the
-//! window, hide text or type commands. On a terminal control characters are therefore replaced; in a
-//! pipe or file everything goes through as it is.
+//! What a model, a catalogue or a file says is not to be trusted: an escape sequence could retitle the
+//! window or type commands, a bidirectional override make one command look like another. On a
+//! terminal such characters are therefore replaced; in a pipe or file everything goes through as it is.
 
 use std::{
     borrow::Cow,
     io::{self, IsTerminal, Write},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
+use serde::Serialize;
 use tokio::io::{AsyncWriteExt, Stdout};
 
 use crate::failure::Failure;
+
+/// Whether standard output was closed when the program started. Before `main` Rust's runtime opens
+/// `/dev/null` in its place, where every write succeeds and nothing is written.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+// SAFETY: runs before Rust's runtime, of which it uses nothing: it makes one system call.
+#[ctor::ctor(unsafe)]
+fn look_at_standard_output() {
+    let flags = rustix::io::fcntl_getfd(rustix::stdio::stdout());
+    CLOSED.store(flags.is_err(), Ordering::Relaxed);
+}
 
 /// Standard output. Every write reaches the reader before it returns.
 pub struct Output {
@@ -47,6 +60,7 @@ impl Output {
 
     async fn send(&mut self, text: &str) -> Result<(), Failure> {
         let write = async {
+            is_open()?;
             self.stdout.write_all(text.as_bytes()).await?;
             // Only flushing says whether the reader got it.
             self.stdout.flush().await
@@ -66,6 +80,34 @@ impl Output {
     pub async fn line(&mut self, text: &str) -> Result<(), Failure> {
         self.write(&format!("{text}\n")).await
     }
+
+    /// Writes `value` as JSON, on a line of its own.
+    pub async fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let line = serde_json::to_string(value);
+        let line = line.map_err(|error| Failure::Failed(format!("cannot write JSON: {error}")))?;
+        self.line(&line).await
+    }
+}
+
+/// Writes what the command line's parser has to say: help to standard output, mistakes to standard error.
+///
+/// # Errors
+/// Standard output is closed, full, or nobody reads it any more.
+pub fn explain(said: &clap::Error) -> Result<(), Failure> {
+    let write = || {
+        if !said.use_stderr() {
+            is_open()?;
+        }
+        said.print()
+    };
+    write().map_err(|error| unwritten(&error))
+}
+
+fn is_open() -> io::Result<()> {
+    if CLOSED.load(Ordering::Relaxed) {
+        return Err(io::Error::other("it is closed"));
+    }
+    Ok(())
 }
 
 fn unwritten(error: &io::Error) -> Failure {
@@ -77,20 +119,65 @@ fn unwritten(error: &io::Error) -> Failure {
     ))
 }
 
-/// A line on standard error. When nobody reads that either, there is nobody left to tell.
+/// A remark on standard error; its further lines are indented, so that none looks like another remark.
+/// When nobody reads that either, there is nobody left to tell.
 pub fn note(text: &str) {
     let mut stderr = io::stderr().lock();
-    let text = printable(text, stderr.is_terminal());
+    let text = indented(text);
+    let text = printable(&text, stderr.is_terminal());
     let _ = writeln!(stderr, "{text}");
 }
 
-/// `text` as it may be shown: on a terminal without control characters but newline and tab.
-fn printable(text: &str, terminal: bool) -> Cow<'_, str> {
-    let harmful = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if terminal && text.contains(harmful) {
-        Cow::Owned(text.replace(harmful, "\u{FFFD}"))
+/// `text` on one line, as a field of a table, where another line would look like another row.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    let breaks = |c: char| {
+        matches!(
+            c,
+            '\n' | '\r' | '\t' | '\u{B}' | '\u{C}' | '\u{85}' | '\u{2028}' | '\u{2029}'
+        )
+    };
+    if text.contains(breaks) {
+        let words = text.split(breaks).map(str::trim);
+        let words: Vec<_> = words.filter(|words| !words.is_empty()).collect();
+        Cow::Owned(words.join(" "))
     } else {
         Cow::Borrowed(text)
+    }
+}
+
+/// `text` with its further lines indented.
+pub fn indented(text: &str) -> String {
+    text.trim_end().replace('\n', "\n    ")
+}
+
+/// `text` after `label`, its further lines indented by as much, so that no text can look like two.
+pub fn labelled(label: &str, text: &str) -> String {
+    let indent = format!("\n{}", " ".repeat(label.len()));
+    label.to_owned() + &text.trim_end().replace('\n', &indent)
+}
+
+/// `1 command`, `2 commands`: `count` of what `noun` names, whose plural ends in `s`.
+pub fn count(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+/// `text` as it may be shown; on a terminal without what [`is_harmful`] there.
+fn printable(text: &str, terminal: bool) -> Cow<'_, str> {
+    if terminal && text.contains(is_harmful) {
+        Cow::Owned(text.replace(is_harmful, "\u{FFFD}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// Control characters but newline and tab; separators of lines and paragraphs; characters that change
+/// the direction of others; invisible tags. Joiners and marks of direction are part of many scripts.
+fn is_harmful(c: char) -> bool {
+    match c {
+        '\n' | '\t' => false,
+        '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{E0000}'..='\u{E007F}' => true,
+        c => c.is_control(),
     }
 }
 
@@ -108,8 +195,36 @@ mod tests {
     }
 
     #[test]
+    fn a_terminal_gets_no_text_that_looks_like_another() {
+        let hostile = "a\u{202E}b\u{2066}c\u{2028}d\u{E0041}e";
+        assert_eq!(
+            printable(hostile, true),
+            "a\u{FFFD}b\u{FFFD}c\u{FFFD}d\u{FFFD}e"
+        );
+        let persian = "می\u{200C}خواهم 👩\u{200D}💻";
+        assert_eq!(printable(persian, true), persian);
+    }
+
+    #[test]
     fn a_pipe_gets_everything_as_it_is() {
-        let hostile = "a\x1b[2Jb\r\n";
+        let hostile = "a\x1b[2Jb\r\n\u{202E}";
         assert_eq!(printable(hostile, false), hostile);
+    }
+
+    #[test]
+    fn a_field_is_on_one_line() {
+        assert_eq!(one_line("gemma\r\nproblem  none\n"), "gemma problem  none");
+        assert_eq!(one_line("gemma"), "gemma");
+    }
+
+    #[test]
+    fn an_answer_of_several_lines_keeps_to_its_label() {
+        assert_eq!(labelled("heard: ", "a\nb\n"), "heard: a\n       b");
+    }
+
+    #[test]
+    fn one_thing_is_not_several() {
+        assert_eq!(count(1, "command"), "1 command");
+        assert_eq!(count(0, "command"), "0 commands");
     }
 }

@@ -5,18 +5,18 @@ use serde_json::{Map, Value};
 use zbus::Fd;
 
 use crate::{
-    args::{Bus, Transcribe},
-    bus,
+    args::Transcribe,
+    bus::Way,
     failure::Failure,
-    sound,
-    statistics::{missing, summary},
+    input::Source,
+    statistics::{missing, summary, whole},
     terminal::{self, Output},
 };
 
 /// Transcribes the file, and prints the text.
-pub async fn run(transcribe: Transcribe, bus: Bus) -> Result<(), Failure> {
-    let file = sound::open(&transcribe.file).await?;
-    let connection = bus::connect(bus).await?;
+pub async fn run(transcribe: Transcribe, way: &Way) -> Result<(), Failure> {
+    let file = Source::named(&transcribe.file).sound().await?;
+    let connection = way.connect().await?;
     let manager = ManagerProxy::new(&connection).await?;
     let options = TranscribeOptions {
         language: transcribe.language,
@@ -24,11 +24,12 @@ pub async fn run(transcribe: Transcribe, bus: Bus) -> Result<(), Failure> {
     let (text, stats) = manager.transcribe(Fd::from(file), options).await?;
     let mut output = Output::new();
     if transcribe.json {
-        output.line(&json(&text, &stats)).await?;
+        output.json(&json(&text, &stats)).await?;
     } else {
         output.write(&text).await?;
         output.end_line().await?;
     }
+    // What an older daemon does not count is 0.
     let stats: Stats = from_dict(&stats).unwrap_or_default();
     if let Some(missing) = missing(&stats) {
         terminal::note(&missing);
@@ -36,14 +37,14 @@ pub async fn run(transcribe: Transcribe, bus: Bus) -> Result<(), Failure> {
     if transcribe.verbose {
         terminal::note(&summary(&stats));
     }
-    Ok(())
+    whole(&stats)
 }
 
-fn json(text: &str, stats: &Dict) -> String {
+fn json(text: &str, stats: &Dict) -> Map<String, Value> {
     // Any dictionary of plain values is such a map.
     let mut object: Map<String, Value> = from_dict(stats).unwrap_or_default();
     object.insert("text".into(), text.into());
-    Value::Object(object).to_string()
+    object
 }
 
 #[cfg(test)]
@@ -58,8 +59,7 @@ mod tests {
             audio_tokens: 50,
             ..Stats::default()
         };
-        let object: Value =
-            serde_json::from_str(&json("Turn \"it\" on.", &to_dict(&stats))).unwrap();
+        let object = json("Turn \"it\" on.", &to_dict(&stats));
         assert_eq!(object["text"], "Turn \"it\" on.");
         assert_eq!(object["audio_tokens"], 50);
         assert_eq!(object["finish"], "stop");

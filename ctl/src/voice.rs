@@ -2,16 +2,16 @@
 
 use gemmad_api::VoiceProxy;
 
-use crate::{args::Bus, bus, failure::Failure};
+use crate::{bus::Way, failure::Failure};
 
 /// Closes or opens the microphone.
-pub async fn set_muted(muted: bool, bus: Bus) -> Result<(), Failure> {
-    let voice = VoiceProxy::new(&bus::connect(bus).await?).await?;
+pub async fn set_muted(muted: bool, way: &Way) -> Result<(), Failure> {
+    let voice = VoiceProxy::new(&way.connect().await?).await?;
     Ok(voice.set_muted(muted).await?)
 }
 
 /// Drops what is being heard and answered.
-pub async fn stop(bus: Bus) -> Result<(), Failure> {
-    let voice = VoiceProxy::new(&bus::connect(bus).await?).await?;
+pub async fn stop(way: &Way) -> Result<(), Failure> {
+    let voice = VoiceProxy::new(&way.connect().await?).await?;
     Ok(voice.stop().await?)
 }

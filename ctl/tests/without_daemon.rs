@@ -59,7 +59,7 @@ fn help_names_every_command_and_exit_code() {
     ] {
         assert!(help.contains(word), "{word} is missing:\n{help}");
     }
-    for code in [0, 1, 2, 3, 4, 130, 143] {
+    for code in [0, 1, 2, 3, 4, 5, 6, 130, 143] {
         assert!(
             help.contains(&format!("{code:>5}  ")),
             "{code} is missing:\n{help}"
@@ -74,6 +74,7 @@ fn an_unknown_option_or_command_is_a_usage_error() {
         &["dance"],
         &[],
         &["ask", "--top-k", "few"],
+        &["command"],
     ] {
         refused(&gemmactl(arguments).output().unwrap(), 2);
     }
@@ -83,11 +84,11 @@ fn an_unknown_option_or_command_is_a_usage_error() {
 fn a_question_that_is_not_utf8_is_refused_with_the_place() {
     let stderr = refused(&piped(&["ask"], b"caf\xe9 au lait"), 2);
     assert!(
-        stderr.starts_with("gemmactl: standard input is not UTF-8 text: byte 3 "),
+        stderr.starts_with("gemmactl: standard input:1:4: not UTF-8 text"),
         "{stderr}"
     );
-    let stderr = refused(&piped(&["ask", "Translate:"], b"\xff\xfe"), 2);
-    assert!(stderr.contains("byte 0 is invalid"), "{stderr}");
+    let stderr = refused(&piped(&["ask", "Translate:", "-"], b"a\n\xff"), 2);
+    assert!(stderr.contains("standard input:2:1: "), "{stderr}");
 }
 
 #[test]
@@ -122,7 +123,17 @@ fn a_sound_file_that_cannot_be_read_is_named() {
         );
     }
     let stderr = refused(&gemmactl(&["transcribe", "/"]).output().unwrap(), 2);
-    assert!(stderr.contains("it is a folder"), "{stderr}");
+    assert!(stderr.contains("Is a directory"), "{stderr}");
+}
+
+#[test]
+fn a_schema_without_end_is_read_to_its_limit_only() {
+    let arguments = ["ask", "Hello", "--schema", "/dev/zero"];
+    let stderr = refused(&gemmactl(&arguments).output().unwrap(), 2);
+    assert!(
+        stderr.contains("/dev/zero is longer than 1 MiB"),
+        "{stderr}"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::{ANSWER, COMMAND, gemmactl::Gemmactl, idle};
 
 /// A question whose answer goes on for much longer than the test does.
-const LONG: [&str; 6] = [
+pub const LONG: [&str; 6] = [
     "ask",
     "tell me everything",
     "--min-tokens",
@@ -35,23 +35,6 @@ async fn the_answer_goes_to_standard_output_and_nothing_else_does() {
 }
 
 #[tokio::test]
-async fn the_question_may_come_from_a_pipe() {
-    let bus = Bus::start().await.unwrap();
-    let daemon = Daemon::setup(&bus).start().await.unwrap();
-    for arguments in [&["ask"][..], &["ask", "-"]] {
-        let input = format!("{COMMAND}\n");
-        let asked = Gemmactl::run_with(&daemon, arguments, input.as_bytes()).await;
-        assert_eq!(
-            (asked.code, &*asked.stdout, &*asked.stderr),
-            (Some(0), ANSWER.as_str(), "")
-        );
-    }
-    let both = Gemmactl::run_with(&daemon, &["ask", "--json", COMMAND], b"please").await;
-    let apart = Gemmactl::run(&daemon, &["ask", "--json", &format!("{COMMAND}\n\nplease")]).await;
-    assert_eq!(text(&both.stdout), text(&apart.stdout));
-}
-
-#[tokio::test]
 async fn json_lines_are_the_events_of_the_contract() {
     let bus = Bus::start().await.unwrap();
     let daemon = Daemon::setup(&bus).start().await.unwrap();
@@ -63,7 +46,7 @@ async fn json_lines_are_the_events_of_the_contract() {
 }
 
 /// The pieces of text in JSON lines, put together.
-fn text(lines: &str) -> String {
+pub fn text(lines: &str) -> String {
     let events = lines
         .lines()
         .map(|line| serde_json::from_str(line).unwrap());
@@ -99,6 +82,42 @@ async fn the_same_seed_gives_the_same_answer() {
     let first = ask("5").await;
     assert_eq!(first, ask("5").await);
     assert_ne!(first, ask("6").await);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_off_is_said_to_be_and_has_a_code_of_its_own() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
+    let whole = ANSWER.trim_end();
+    for option in [None, Some("--json")] {
+        let arguments = ["ask", COMMAND, "--max-tokens", "4"];
+        let arguments: Vec<_> = arguments.into_iter().chain(option).collect();
+        let asked = Gemmactl::run(&daemon, &arguments).await;
+        assert_eq!(asked.code, Some(6), "{asked:?}");
+        let cut = "the answer was cut off after 4 tokens, ";
+        assert!(asked.stderr.contains(cut), "{asked:?}");
+        let answer = match option {
+            Some(_) => text(&asked.stdout),
+            None => asked.stdout.trim_end().to_owned(),
+        };
+        assert!(
+            whole.starts_with(&answer) && answer.len() < whole.len(),
+            "{asked:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn json_that_is_cut_off_before_it_fits_its_schema_has_the_same_code() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
+    let schema = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&schema, r#"{"type": "string", "minLength": 50}"#).unwrap();
+    let schema = schema.path().to_str().unwrap();
+    let arguments = ["ask", COMMAND, "--max-tokens", "4", "--schema", schema];
+    let asked = Gemmactl::run(&daemon, &arguments).await;
+    assert_eq!(asked.code, Some(6), "{asked:?}");
+    assert!(asked.stderr.starts_with("gemmactl: "), "{asked:?}");
 }
 
 #[tokio::test]

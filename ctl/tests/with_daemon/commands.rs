@@ -77,6 +77,18 @@ async fn a_catalogue_is_listed_checked_and_tested() {
     let checked = Gemmactl::run(&daemon, &["commands", "check", &robot]).await;
     assert!(checked.stdout.contains("no mistakes"), "{}", checked.stdout);
 
+    let one = write("one.toml", "[commands.dance]\ndescription = \"Dance.\"\n");
+    let checked = Gemmactl::run(&daemon, &["commands", "check", &one]).await;
+    assert!(checked.stdout.contains("1 command,"), "{}", checked.stdout);
+    std::fs::write(&one, b"# fine\n# caf\xe9\n").unwrap();
+    let checked = Gemmactl::run(&daemon, &["commands", "check", &one]).await;
+    assert_eq!(checked.code, Some(2));
+    assert!(
+        checked.stderr.contains("one.toml:2:6: not UTF-8"),
+        "{}",
+        checked.stderr
+    );
+
     // What nano does not understand is no failure of the test, but it is shown.
     let tested = Gemmactl::run(&daemon, &["commands", "test", &robot]).await;
     assert!(

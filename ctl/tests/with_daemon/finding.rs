@@ -8,12 +8,16 @@ use crate::gemmactl::{Ended, Gemmactl};
 
 /// Runs `gemmactl` where `system` is the system bus and `session` the session bus.
 async fn run(system: &Bus, session: &Bus, arguments: &[&str]) -> Ended {
+    start(system, session, arguments).end().await
+}
+
+fn start(system: &Bus, session: &Bus, arguments: &[&str]) -> Gemmactl {
     let program = Binaries::of_this_build().unwrap().path("gemmactl").unwrap();
     let mut command = std::process::Command::new(program);
     command
         .env("DBUS_SYSTEM_BUS_ADDRESS", system.address())
         .env("DBUS_SESSION_BUS_ADDRESS", session.address());
-    Gemmactl::of(command, arguments).end().await
+    Gemmactl::of(command, arguments)
 }
 
 /// The daemon has its name on either bus; that it calls it its session bus makes no difference here.
@@ -54,6 +58,24 @@ async fn an_option_looks_on_one_bus_only() {
     let missed = run(&system, &session, &["status", "--session"]).await;
     assert_eq!((missed.code, &*missed.stdout), (Some(3), ""), "{missed:?}");
     assert!(missed.stderr.contains("not running on the session bus"));
+}
+
+#[tokio::test]
+async fn a_daemon_that_leaves_has_its_log_on_the_bus_that_it_was_on() {
+    let (system, session) = (Bus::start().await.unwrap(), Bus::start().await.unwrap());
+    for (bus, log, other) in [
+        (&session, "`journalctl --user --unit gemmad`", "sudo"),
+        (&system, "`sudo journalctl --unit gemmad`", "--user"),
+    ] {
+        let daemon = start_on(bus, "any").await;
+        let mut listening = start(&system, &session, &["listen"]);
+        assert_eq!(listening.remark().await, "no microphone is open\n");
+        assert!(daemon.stop().await.unwrap().success());
+        let ended = listening.end().await;
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        assert!(ended.stderr.contains(log), "{ended:?}");
+        assert!(!ended.stderr.contains(other), "{ended:?}");
+    }
 }
 
 #[tokio::test]

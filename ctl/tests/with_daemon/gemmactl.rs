@@ -1,9 +1,17 @@
 //! A running `gemmactl`.
 
-use std::process::Stdio;
+use std::{
+    fs::File,
+    io::{Read, Write},
+    os::fd::OwnedFd,
+    process::Stdio,
+};
 
 use gemmad_testbed::Daemon;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -36,9 +44,18 @@ impl Gemmactl {
         Self::with(daemon.gemmactl().unwrap(), arguments, stdin)
     }
 
-    /// Starts `command`, which is `gemmactl` in an environment of its own.
+    /// Starts `command`, which is `gemmactl` in an environment of its own, or a shell that runs it.
     pub fn of(command: std::process::Command, arguments: &[&str]) -> Self {
         Self::with(command, arguments, Stdio::null())
+    }
+
+    /// Starts `command` with `input` as its standard input.
+    pub fn of_with(
+        command: std::process::Command,
+        arguments: &[&str],
+        input: impl Into<Stdio>,
+    ) -> Self {
+        Self::with(command, arguments, input.into())
     }
 
     fn with(command: std::process::Command, arguments: &[&str], stdin: Stdio) -> Self {
@@ -69,6 +86,23 @@ impl Gemmactl {
         stdin.write_all(input).await.unwrap();
         drop(stdin);
         running.end().await
+    }
+
+    /// Starts it with `input` as its standard input.
+    pub fn start_with(daemon: &Daemon, arguments: &[&str], input: impl Into<Stdio>) -> Self {
+        Self::spawn(daemon, arguments, input.into())
+    }
+
+    /// Runs it to its end with a terminal as standard output; gives what that shows.
+    pub async fn run_on_terminal(daemon: &Daemon, arguments: &[&str]) -> String {
+        let terminal = Terminal::open();
+        let mut command = Command::from(daemon.gemmactl().unwrap());
+        let command = command.args(arguments).stdin(Stdio::null());
+        let child = command.stdout(terminal.line()).spawn();
+        // The command holds the line as long as it lives.
+        let status = within(child.unwrap().wait()).await.unwrap();
+        assert!(status.success(), "{status}");
+        terminal.shown()
     }
 
     /// Waits until it has ended.
@@ -117,5 +151,45 @@ impl Gemmactl {
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id().unwrap()).unwrap();
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+}
+
+/// A terminal with nobody but the test at it.
+pub struct Terminal(OwnedFd);
+
+impl Terminal {
+    pub fn open() -> Self {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        Self(terminal)
+    }
+
+    /// The end that a program is given.
+    pub fn line(&self) -> File {
+        let name = ptsname(&self.0, Vec::new()).unwrap();
+        File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap()
+    }
+
+    /// Types a line.
+    pub fn types(&self, line: &str) {
+        let mut keyboard = File::from(self.0.try_clone().unwrap());
+        writeln!(keyboard, "{line}").unwrap();
+    }
+
+    /// What it shows, once no program holds it.
+    fn shown(self) -> String {
+        let mut shown = Vec::new();
+        let mut piece = [0; 4096];
+        let mut screen = File::from(self.0);
+        // It ends with an error, and not before everything was read.
+        while let Ok(length @ 1..) = screen.read(&mut piece) {
+            shown.extend_from_slice(&piece[..length]);
+        }
+        String::from_utf8(shown).unwrap()
     }
 }

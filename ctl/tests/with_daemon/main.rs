@@ -2,12 +2,15 @@
 
 mod asking;
 mod commands;
+mod confirming;
 mod finding;
 mod gemmactl;
 mod policy;
+mod reading;
 mod reload;
 mod speaking;
 mod status;
+mod writing;
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -73,7 +73,7 @@ pub enum CatalogueError {
         why: String,
     },
     /// A file does not fit.
-    #[error("{}:{line}: {key}{message}; see configs/commands/home.toml for the keys", path.display())]
+    #[error("{}:{line}: {key}{message}; see /usr/share/gemmad/commands/home.toml for the keys", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,

@@ -279,7 +279,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// A key is unknown, missing its type, or out of range.
-    #[error("{}:{line}: {key}{message}; see configs/gemmad.toml for every key and its default", path.display())]
+    #[error("{}:{line}: {key}{message}; see gemmad.toml(5) for every key and its default", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,

@@ -1,0 +1,55 @@
+//! Commands that are confirmed at the terminal.
+
+use std::path::Path;
+
+use gemmad_testbed::{Bus, Daemon};
+
+use crate::gemmactl::{Gemmactl, Terminal};
+
+const CALL: &str = "call_contact {\"contact\":\"Anna\"}";
+
+async fn daemon(bus: &Bus) -> Daemon {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/commands");
+    let setup = Daemon::setup(bus).commands(Path::new(folder));
+    setup.start().await.unwrap()
+}
+
+#[tokio::test]
+async fn the_question_at_the_terminal_names_the_command() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = daemon(&bus).await;
+    for (answer, code, done) in [("y", 0, true), ("n", 5, false), ("", 5, false)] {
+        let terminal = Terminal::open();
+        let arguments = ["command", "--json", "call Anna"];
+        let mut asking = Gemmactl::start_with(&daemon, &arguments, terminal.line());
+        assert_eq!(asking.remark().await, format!("Do {CALL}? [y/N]\n"));
+        terminal.types(answer);
+        let ended = asking.end().await;
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        let status = if done { "\"done\"" } else { "\"unconfirmed\"" };
+        assert!(ended.stdout.contains(status), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_is_halted_is_no_longer_asked_about() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = daemon(&bus).await;
+    let terminal = Terminal::open();
+    let mut asking = Gemmactl::start_with(&daemon, &["command", "call Anna"], terminal.line());
+    assert!(asking.remark().await.starts_with("Do "));
+    assert_eq!(Gemmactl::run(&daemon, &["halt"]).await.code, Some(0));
+    let ended = asking.end().await;
+    assert_eq!(ended.code, Some(5), "{ended:?}");
+    assert!(ended.stderr.contains("gemmactl: cancelled"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn without_a_terminal_it_is_told_how_to_confirm() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = daemon(&bus).await;
+    let refused = Gemmactl::run(&daemon, &["command", "call Anna"]).await;
+    assert_eq!(refused.code, Some(5), "{refused:?}");
+    assert!(refused.stderr.contains(CALL), "{refused:?}");
+    assert!(refused.stderr.contains("--yes"), "{refused:?}");
+}
