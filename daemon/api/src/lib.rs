@@ -18,6 +18,7 @@ mod error;
 mod event;
 mod manager;
 mod options;
+pub mod text;
 mod voice;
 
 pub use commands::{

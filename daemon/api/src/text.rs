@@ -1,0 +1,439 @@
+//! Text that people see: on a terminal, in the journal, in a list.
+//!
+//! Some characters do more than be read. They move the cursor, turn the order of what stands beside them, or are
+//! there and nobody sees them, so that two texts look alike and differ, or a text says to a model what no person
+//! reads. Which characters do so is decided here, for the daemon and its clients alike, by the categories of
+//! Unicode:
+//!
+//! | characters | example | are |
+//! |---|---|---|
+//! | controls | U+001B | shown as U+FFFD |
+//! | line breaks and tabs, where there is one line | U+000A, U+2028 | a space |
+//! | private and unassigned ones | U+E000 | shown as U+FFFD |
+//! | formats, such as turns of direction and tags | U+202E, U+2066, U+200B, U+E0041 | left out |
+//! | joiners where no script needs them | U+200D in `a‍b` | left out |
+//! | marks beyond the fifth on one letter | U+0301 | left out |
+//!
+//! [`check`] refuses them, for text that its author can mend. [`line`] and [`lines`] clean, for text from outside that
+//! has to be shown, and [`Stream`] cleans text that comes in pieces.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+
+/// Most marks in a row. Hebrew with vowels and cantillation has four or five.
+const MOST_MARKS: u8 = 5;
+
+/// Letters that are joined or kept apart by joiners begin here: Latin, Greek, Cyrillic and Armenian are below, and
+/// emoji above.
+const FIRST_JOINED: char = '\u{590}';
+
+/// Stands for the rest of a text that was cut.
+const CUT: char = '…';
+
+/// The first character of a text that people must not be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flaw {
+    /// The character.
+    pub character: char,
+    /// Which one it is, from 1.
+    pub position: usize,
+    /// What is wrong with it.
+    pub kind: FlawKind,
+}
+
+/// What is wrong with a character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlawKind {
+    /// It controls a terminal.
+    Control,
+    /// It ends a line, or moves to a column.
+    Break,
+    /// It cannot be seen, or changes the order in which others are.
+    Hidden,
+    /// It has no meaning that all agree on.
+    Unknown,
+    /// It is a mark, and there are too many before it.
+    Marks,
+}
+
+/// Text that comes in pieces, which may end inside a word or between a letter and its marks. Line breaks and tabs
+/// stay.
+#[derive(Debug, Clone, Default)]
+pub struct Stream {
+    reader: Reader,
+    /// A joiner at the end of the last piece, which is kept if what follows needs it.
+    joiner: Option<char>,
+}
+
+/// What was read so far, as far as the next character depends on it.
+#[derive(Debug, Clone, Default)]
+struct Reader {
+    before: Option<char>,
+    /// Marks in a row.
+    marks: u8,
+}
+
+/// Whether a text is one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Line,
+    Lines,
+}
+
+/// Checks that `text` is one line that people may be shown as it is.
+///
+/// # Errors
+/// The first character that is not for people.
+pub fn check(text: &str) -> Result<(), Flaw> {
+    check_as(Layout::Line, text)
+}
+
+/// Checks that `text` may be shown as it is; it may have several lines, and tabs.
+///
+/// # Errors
+/// The first character that is not for people.
+pub fn check_lines(text: &str) -> Result<(), Flaw> {
+    check_as(Layout::Lines, text)
+}
+
+/// `text` as one line of at most `most` characters that people may be shown. One that is cut ends with `…`.
+#[must_use]
+pub fn line(text: &str, most: usize) -> Cow<'_, str> {
+    clean(Layout::Line, text, most)
+}
+
+/// `text` as people may be shown it, at most `most` characters, with its line breaks and tabs. One that is cut ends
+/// with `…`.
+#[must_use]
+pub fn lines(text: &str, most: usize) -> Cow<'_, str> {
+    clean(Layout::Lines, text, most)
+}
+
+impl Stream {
+    /// The next piece, as people may be shown it.
+    pub fn push(&mut self, piece: &str) -> String {
+        let held = self.joiner.take();
+        let mut shown = String::with_capacity(piece.len());
+        let mut rest = held.into_iter().chain(piece.chars()).peekable();
+        while let Some(character) = rest.next() {
+            let after = rest.peek().copied();
+            if after.is_none() && is_joiner(character) {
+                self.joiner = Some(character);
+            } else {
+                let read = self.reader.read(character, after, Layout::Lines);
+                shown.extend(shown_as(character, read));
+            }
+        }
+        shown
+    }
+}
+
+fn check_as(layout: Layout, text: &str) -> Result<(), Flaw> {
+    let mut reader = Reader::default();
+    let mut rest = text.chars().zip(1..).peekable();
+    while let Some((character, position)) = rest.next() {
+        let after = rest.peek().map(|(after, _)| *after);
+        let read = reader.read(character, after, layout);
+        read.map_err(|kind| Flaw {
+            character,
+            position,
+            kind,
+        })?;
+    }
+    Ok(())
+}
+
+fn clean(layout: Layout, text: &str, most: usize) -> Cow<'_, str> {
+    let is_short = text.chars().nth(most).is_none();
+    if is_short && check_as(layout, text).is_ok() {
+        return Cow::Borrowed(text);
+    }
+    let mut reader = Reader::default();
+    let mut shown = String::new();
+    let mut room = most;
+    let mut rest = text.chars().peekable();
+    while let Some(character) = rest.next() {
+        let after = rest.peek().copied();
+        let read = reader.read(character, after, layout);
+        let Some(character) = shown_as(character, read) else {
+            continue;
+        };
+        if read.is_err() && character == ' ' && shown.ends_with(' ') {
+            continue;
+        }
+        if room <= 1 && after.is_some() {
+            shown.truncate(shown.trim_end_matches(is_joiner).len());
+            shown.extend((room == 1).then_some(CUT));
+            break;
+        }
+        shown.push(character);
+        room = room.saturating_sub(1);
+    }
+    Cow::Owned(shown)
+}
+
+/// What stands for a character, if anything does.
+fn shown_as(character: char, read: Result<(), FlawKind>) -> Option<char> {
+    match read {
+        Ok(()) => Some(character),
+        // It says nothing before a line feed, where it usually is.
+        Err(FlawKind::Control) if character == '\r' => None,
+        Err(FlawKind::Control | FlawKind::Unknown) => Some(char::REPLACEMENT_CHARACTER),
+        Err(FlawKind::Break) => Some(' '),
+        Err(FlawKind::Hidden | FlawKind::Marks) => None,
+    }
+}
+
+impl Reader {
+    /// Reads a character; `after` is the one that follows.
+    fn read(
+        &mut self,
+        character: char,
+        after: Option<char>,
+        layout: Layout,
+    ) -> Result<(), FlawKind> {
+        let read = self.judge(character, after, layout);
+        // What comes next stands beside what is shown.
+        if let Some(shown) = shown_as(character, read) {
+            self.before = Some(shown);
+            self.marks = match is_mark(shown) {
+                true => self.marks + 1,
+                false if is_joiner(shown) => self.marks,
+                false => 0,
+            };
+        }
+        read
+    }
+
+    fn judge(&self, character: char, after: Option<char>, layout: Layout) -> Result<(), FlawKind> {
+        use GeneralCategory as Is;
+        if matches!(character, ' '..='~') {
+            return Ok(());
+        }
+        match character.general_category() {
+            Is::Control => control(character, layout),
+            Is::LineSeparator | Is::ParagraphSeparator => Err(FlawKind::Break),
+            Is::PrivateUse | Is::Unassigned => Err(FlawKind::Unknown),
+            _ if is_joiner(character) => self.joiner(after),
+            _ if is_hidden(character) => Err(FlawKind::Hidden),
+            _ if is_selector(character) && self.before.is_none_or(is_mark) => Err(FlawKind::Hidden),
+            _ if is_mark(character) && self.marks >= MOST_MARKS => Err(FlawKind::Marks),
+            _ => Ok(()),
+        }
+    }
+
+    /// A joiner stays between characters that it changes.
+    fn joiner(&self, after: Option<char>) -> Result<(), FlawKind> {
+        let before = self.before.is_some_and(is_joined);
+        let after = after.is_some_and(|after| {
+            let is_one_too_many = is_mark(after) && self.marks >= MOST_MARKS;
+            is_joined(after) && !is_selector(after) && !is_one_too_many
+        });
+        (before && after).then_some(()).ok_or(FlawKind::Hidden)
+    }
+}
+
+fn control(character: char, layout: Layout) -> Result<(), FlawKind> {
+    match (layout, character) {
+        (Layout::Lines, '\n' | '\t') => Ok(()),
+        (Layout::Line, '\t'..='\r' | '\u{85}') => Err(FlawKind::Break),
+        _ => Err(FlawKind::Control),
+    }
+}
+
+/// Zero-width joiner and non-joiner.
+fn is_joiner(character: char) -> bool {
+    matches!(character, '\u{200C}' | '\u{200D}')
+}
+
+/// Whether a joiner beside this may be needed: it is a letter of a script that joins, a mark on one, or an emoji.
+fn is_joined(character: char) -> bool {
+    use GeneralCategory as Is;
+    let category = character.general_category();
+    let joins = matches!(
+        category,
+        Is::OtherLetter
+            | Is::NonspacingMark
+            | Is::SpacingMark
+            | Is::OtherSymbol
+            // The colours of skin.
+            | Is::ModifierSymbol
+    );
+    joins && character >= FIRST_JOINED && !is_hidden(character)
+}
+
+/// Variation selectors, which choose how the character before them looks.
+fn is_selector(character: char) -> bool {
+    matches!(character, '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}')
+}
+
+/// Whether it takes no room of its own.
+fn is_mark(character: char) -> bool {
+    use GeneralCategory as Is;
+    // The first one of all.
+    character >= '\u{300}'
+        && matches!(
+            character.general_category(),
+            Is::NonspacingMark | Is::EnclosingMark
+        )
+}
+
+/// Whether it is there and nobody sees it: a format character, or a letter that only fills a place in Hangul. The
+/// Arabic signs that enclose digits are format characters too, but seen.
+fn is_hidden(character: char) -> bool {
+    let encloses = matches!(
+        character,
+        '\u{600}'..='\u{605}' | '\u{6DD}' | '\u{70F}' | '\u{890}'..='\u{891}' | '\u{8E2}' | '\u{110BD}' | '\u{110CD}'
+    );
+    let fills = matches!(character, '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}');
+    fills || character.general_category() == GeneralCategory::Format && !encloses
+}
+
+/// What is wrong, to go on with "it holds".
+impl fmt::Display for Flaw {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            character,
+            position,
+            kind,
+        } = self;
+        let code = u32::from(*character);
+        write!(formatter, "U+{code:04X} (character {position}), {kind}")
+    }
+}
+
+impl fmt::Display for FlawKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Control => "a control character",
+            Self::Break => "a line break or a tab",
+            Self::Hidden => "which nobody sees or which turns the text around it",
+            Self::Unknown => "which has no meaning in Unicode",
+            Self::Marks => "one mark too many on a letter",
+        })
+    }
+}
+
+impl std::error::Error for Flaw {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn scripts_and_emoji_stay_as_they_are() {
+        for text in [
+            "Überall an, {bitte}: \"ja\"",
+            "شب‌خیز می‌خواهم",
+            "ක්‍රීඩා",
+            "র‍্যাব",
+            "שָׁלוֹם",
+            "👩‍🚀 🏳️‍🌈 ❤️‍🔥 🧔🏽‍♂️ 1️⃣",
+            "ภาษาไทย",
+            "བསྒྲུབས",
+            "１００ ％",
+            "Tiếng Việt",
+            "e\u{301}\u{323}",
+            "۝",
+        ] {
+            assert_eq!(check(text), Ok(()), "{text}");
+            assert!(matches!(line(text, 100), Cow::Borrowed(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_does_more_than_be_read_is_refused_and_cleaned() {
+        let marks = format!("a{}", "\u{301}".repeat(100));
+        let few = format!("a{}", "\u{301}".repeat(5));
+        for (text, shown) in [
+            ("a\u{1b}[2J", "a\u{FFFD}[2J"),
+            ("on\u{202E}ffo", "onffo"),
+            ("\u{2066}a\u{2069}", "a"),
+            ("a\u{200B}b\u{200E}c\u{FEFF}d\u{AD}e", "abcde"),
+            ("two\u{2028}lines", "two lines"),
+            ("two\r\n\n lines", "two  lines"),
+            ("o\u{200D}n", "on"),
+            ("on\u{200C}", "on"),
+            ("hidden\u{E0041}\u{E0042}", "hidden"),
+            ("\u{3164}", ""),
+            ("\u{E000}\u{10FFFF}", "\u{FFFD}\u{FFFD}"),
+            (&marks, &few),
+            ("a\u{FE0F}\u{E0100}", "a\u{FE0F}"),
+        ] {
+            assert!(check(text).is_err(), "{text:?}");
+            assert_eq!(line(text, 1000), shown, "{text:?}");
+        }
+        let flaw = check("on\u{202E}ffo").unwrap_err().to_string();
+        assert!(flaw.starts_with("U+202E (character 3), "), "{flaw}");
+    }
+
+    #[test]
+    fn several_lines_stay_lines_where_they_may() {
+        assert_eq!(lines("a\n\tb", 10), "a\n\tb");
+        assert_eq!(lines("a\r\n\u{7}b", 10), "a\n\u{FFFD}b");
+        assert!(check("a\n\tb").is_err());
+    }
+
+    #[test]
+    fn a_long_text_is_cut() {
+        assert_eq!(line("abcdef", 6), "abcdef");
+        assert_eq!(line("abcdef", 4), "abc…");
+        assert_eq!(line("a\u{200B}b", 2), "ab");
+        assert_eq!(line("abc", 0), "");
+        assert_eq!(line("👩‍🚀 flies", 3), "👩…");
+    }
+
+    #[test]
+    fn a_piece_may_end_between_a_letter_and_its_joiner() {
+        let mut stream = Stream::default();
+        let pieces = ["👩", "\u{200D}", "🚀 o\u{200D}", "n\u{1b}", "\n"];
+        let shown: String = pieces.iter().map(|piece| stream.push(piece)).collect();
+        assert_eq!(shown, "👩‍🚀 on\u{FFFD}\n");
+    }
+
+    fn hostile() -> impl Strategy<Value = String> {
+        let character = prop_oneof![
+            any::<char>(),
+            prop::sample::select(
+                "aé\u{301}\u{202E}\u{200D}\u{200C}🚀ක\u{FE0F}\u{E0041}\r\n\t <"
+                    .chars()
+                    .collect::<Vec<_>>()
+            ),
+            prop::char::range('\u{300}', '\u{36F}'),
+            prop::char::range('\u{2000}', '\u{2070}'),
+        ];
+        prop::collection::vec(character, 0..60).prop_map(String::from_iter)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_cleaned_is_clean_and_bounded(text in hostile(), most in 0..50_usize) {
+            let one = line(&text, most);
+            prop_assert_eq!(check(&one), Ok(()), "{:?}", one);
+            prop_assert!(one.chars().count() <= most);
+            let several = lines(&text, most);
+            prop_assert_eq!(check_lines(&several), Ok(()), "{:?}", several);
+            prop_assert!(several.chars().count() <= most);
+        }
+
+        #[test]
+        fn what_is_clean_stays_as_it_is(text in hostile()) {
+            if check(&text).is_ok() {
+                prop_assert_eq!(line(&text, usize::MAX), &text);
+            }
+        }
+
+        #[test]
+        fn pieces_are_cleaned_as_the_whole(text in hostile(), every in 1..5_usize) {
+            let characters: Vec<_> = text.chars().collect();
+            let mut stream = Stream::default();
+            let pieces = characters.chunks(every);
+            let shown: String = pieces.map(|piece| stream.push(&String::from_iter(piece))).collect();
+            prop_assert_eq!(shown, lines(&text, usize::MAX));
+        }
+    }
+}
