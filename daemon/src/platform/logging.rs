@@ -3,14 +3,19 @@
 //! Both keep the structured fields of a line (`log`'s key-values: request number, tokens, milliseconds).
 //! In the journal each is a field of its own, `GEMMAD_REQUEST`, `GEMMAD_TOKENS`, and a line with an
 //! `event` has that event's `MESSAGE_ID` ([`super::event`]). Prompts and transcripts are logged only if
-//! `[log] content` says so.
+//! `[log] content` says so. Whatever a line is about, it stays one line: what files, programs and libraries say is in it,
+//! and a name with a line break in it would be a line of its own ([`gemmad_api::text`]).
 
+use gemmad_api::text;
 use log::kv::{Error, Key, Source, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
 use super::event;
 use crate::config::Level;
+
+/// Most characters of a line, and of a field. The longest answer there may be, with `[log] content`, is cut here.
+const LONGEST_LINE: usize = 16_384;
 
 /// Starts logging at `level`. Call once.
 ///
@@ -61,13 +66,46 @@ impl Log for Ours {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
-            self.0.log(record);
+        if !self.enabled(record.metadata()) {
+            return;
         }
+        let message = record.args().to_string();
+        let fields = Fields::of(record);
+        self.0.log(
+            &Record::builder()
+                .metadata(record.metadata().clone())
+                .args(format_args!("{}", text::line(&message, LONGEST_LINE)))
+                .module_path(record.module_path())
+                .file(record.file())
+                .line(record.line())
+                .key_values(&fields)
+                .build(),
+        );
     }
 
     fn flush(&self) {
         self.0.flush();
+    }
+}
+
+/// The fields of a line, each of them one line that people may be shown.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Fields(Vec<(String, String)>);
+
+impl<'kvs> VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
+        let value = value.to_string();
+        let value = text::line(&value, LONGEST_LINE).into_owned();
+        self.0.push((key.to_string(), value));
+        Ok(())
+    }
+}
+
+impl Source for Fields {
+    fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), Error> {
+        self.0
+            .iter()
+            .try_for_each(|(key, value)| visitor.visit_pair(Key::from_str(key), Value::from(value)))
     }
 }
 
@@ -80,7 +118,7 @@ impl Log for Journal {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let fields = Fields::of(record);
+        let fields = Fields::of_journal(record);
         self.0.log(
             &Record::builder()
                 .metadata(record.metadata().clone())
@@ -96,15 +134,26 @@ impl Log for Journal {
     fn flush(&self) {}
 }
 
-/// The fields of a line, as the journal has them.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Fields(Vec<(String, String)>);
-
 impl Fields {
+    /// The fields of a line.
     fn of(record: &Record<'_>) -> Self {
         let mut fields = Self::default();
         // Collecting never fails.
         let _ = record.key_values().visit(&mut fields);
+        fields
+    }
+
+    /// The fields of a line as the journal has them.
+    fn of_journal(record: &Record<'_>) -> Self {
+        let mut fields = Self::default();
+        for (key, value) in Self::of(record).0 {
+            match key.as_str() {
+                "event" => fields.set_event(&value),
+                key => fields
+                    .0
+                    .push((format!("GEMMAD_{}", key.to_uppercase()), value)),
+            }
+        }
         let has_event = fields.0.iter().any(|(key, _)| key == "MESSAGE_ID");
         if record.level() == log::Level::Error && !has_event {
             fields.set_event("error");
@@ -120,33 +169,15 @@ impl Fields {
     }
 }
 
-impl<'kvs> VisitSource<'kvs> for Fields {
-    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-        match key.as_str() {
-            "event" => self.set_event(&value.to_string()),
-            key => self
-                .0
-                .push((format!("GEMMAD_{}", key.to_uppercase()), value.to_string())),
-        }
-        Ok(())
-    }
-}
-
-impl Source for Fields {
-    fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), Error> {
-        self.0
-            .iter()
-            .try_for_each(|(key, value)| visitor.visit_pair(Key::from_str(key), Value::from(value)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     fn fields(level: log::Level, pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         let record = Record::builder().level(level).key_values(&pairs).build();
-        Fields::of(&record).0
+        Fields::of_journal(&record).0
     }
 
     fn pair(key: &str, value: &str) -> (String, String) {
@@ -164,6 +195,45 @@ mod tests {
                 pair("GEMMAD_EVENT", "model-loaded"),
                 pair("GEMMAD_MS", "12"),
             ]
+        );
+    }
+
+    /// Lines and their fields as they are written.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<(String, Fields)>>>);
+
+    impl Log for Written {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &Record<'_>) {
+            let line = (record.args().to_string(), Fields::of(record));
+            self.0.lock().unwrap().push(line);
+        }
+
+        fn flush(&self) {}
+    }
+
+    #[test]
+    fn what_is_logged_stays_one_line_and_controls_no_terminal() {
+        let written = Written::default();
+        let hostile = "nano\n[ERROR] forged \u{1b}[2J\u{202E}";
+        let pairs = [("model", hostile)];
+        log::set_max_level(LevelFilter::Info);
+        Ours(Box::new(written.clone())).log(
+            &Record::builder()
+                .level(log::Level::Info)
+                .target("gemmad")
+                .args(format_args!("{hostile}"))
+                .key_values(&pairs)
+                .build(),
+        );
+        let cleaned = "nano [ERROR] forged \u{FFFD}[2J";
+        let fields = Fields(vec![pair("model", cleaned)]);
+        assert_eq!(
+            written.0.lock().unwrap().as_slice(),
+            [(cleaned.to_owned(), fields)]
         );
     }
 
