@@ -19,12 +19,21 @@ mod value;
 
 use std::path::{Path, PathBuf};
 
+use gemmad_api::text;
 use serde::{Deserialize, Serialize};
+
+use crate::platform::file::{self, FileProblem, shown};
 
 pub use keyword::{Keyword, Meaning, Word};
 pub use settings::{Reloaded, Settings};
 pub use sound::{Mode, Speech, Suppression, Voice};
 pub use value::{Bounded, Fraction, Temperature};
+
+/// Longest file, in bytes. The shipped one, which explains every key, has 8,000.
+const LONGEST_FILE: usize = 256 * 1024;
+
+/// Most characters of a message about it.
+const LONGEST_MESSAGE: usize = 400;
 
 /// Everything `gemmad.toml` may say. `configs/gemmad.toml` documents each key.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -271,15 +280,13 @@ impl From<Level> for log::LevelFilter {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It could not be read.
-    #[error("cannot read the configuration {}: {source}; name another one with --config", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error("cannot read the configuration: {0}; --config names another one")]
+    Unreadable(#[from] FileProblem),
     /// A key is unknown, missing its type, or out of range.
-    #[error("{}:{line}: {key}{message}; see gemmad.toml(5) for every key and its default", path.display())]
+    #[error(
+        "{}:{line}: {key}{message}; see gemmad.toml(5) for every key and its default",
+        shown(path)
+    )]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -298,11 +305,7 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, is not TOML, or holds a key or value that does not fit.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.into(),
-            source,
-        })?;
-        let mut config = Self::parse(path, &text)?;
+        let mut config = Self::parse(path, &file::read_text(path, LONGEST_FILE)?)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         config.model.text = folder.join(&config.model.text);
         if !config.model.mmproj.as_os_str().is_empty() {
@@ -337,18 +340,19 @@ impl Config {
         toml::Table::try_from(self).unwrap_or_default()
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+    fn parse(path: &Path, toml: &str) -> Result<Self, ConfigError> {
         let invalid = |span: Option<std::ops::Range<usize>>, key: String, message: &str| {
             ConfigError::Invalid {
                 path: path.into(),
                 line: span.map_or(1, |span| {
-                    1 + text[..span.start.min(text.len())].matches('\n').count()
+                    1 + toml[..span.start.min(toml.len())].matches('\n').count()
                 }),
-                key,
-                message: message.lines().collect::<Vec<_>>().join(" "),
+                // They may quote what stands there.
+                key: text::line(&key, LONGEST_MESSAGE).into_owned(),
+                message: text::line(message, LONGEST_MESSAGE).into_owned(),
             }
         };
-        let document = toml::Deserializer::parse(text)
+        let document = toml::Deserializer::parse(toml)
             .map_err(|error| invalid(error.span(), String::new(), error.message()))?;
         serde_path_to_error::deserialize(document).map_err(|error| {
             let key = match error.path().to_string().as_str() {

@@ -1,10 +1,11 @@
 //! What the system gives a daemon: a journal to log to, a service manager to report to, signals,
-//! thermometers, programs to run, and threads of its own.
+//! thermometers, files, programs to run, and threads of its own.
 
 pub mod descriptors;
 pub mod end;
 pub mod environment;
 pub mod event;
+pub mod file;
 pub mod logging;
 pub mod program;
 pub mod signals;
