@@ -64,7 +64,8 @@ unsafe extern "C" fn forward(level: sys::ggml_log_level, text: *const c_char, _:
             log::error!(target: "llama.cpp", "{text}");
             let mut lines = ERRORS.lock().unwrap_or_else(PoisonError::into_inner);
             if lines.len() < KEPT_LINES {
-                lines.push(text.to_owned());
+                // It may quote what the file says.
+                lines.push(gemmad_api::text::line(text, 300).into_owned());
             }
         }
         sys::GGML_LOG_LEVEL_WARN => log::debug!(target: "llama.cpp", "{text}"),

@@ -8,6 +8,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use gemmad_api::text;
 use llama_cpp_2::gguf::GgufContext;
 use llama_cpp_sys_2 as sys;
 use rustix::fs::{Mode, OFlags};
@@ -72,7 +73,7 @@ impl Header {
             return Err(LoadError::WrongKind {
                 path: path.into(),
                 key: kind.key(),
-                found: format!("a file of architecture {architecture}"),
+                found: format!("a file of architecture {}", text::line(architecture, 40)),
                 wanted: kind.wanted(),
             });
         }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use gemmad_api::text;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token_type::LlamaTokenAttr;
@@ -20,6 +21,9 @@ use super::template::Template;
 use super::threads::Threads;
 use super::{EngineError, LoadError, backend};
 use crate::config;
+
+/// Most characters of a model's name.
+const LONGEST_NAME: usize = 80;
 
 /// A token id of the model's vocabulary.
 pub(super) type Token = i32;
@@ -53,9 +57,7 @@ impl Model {
         progress: &mut Progress<'_>,
     ) -> Result<Self, LoadError> {
         let header = Header::open(&config.text, Kind::Text)?;
-        let name = header
-            .string("general.name")
-            .map_or_else(|| file_name(&config.text), str::to_owned);
+        let name = shown_name(header.string("general.name"), &config.text);
         let source = header
             .string("tokenizer.chat_template")
             .ok_or_else(|| EngineError::Template("there is none".into()))?
@@ -321,16 +323,36 @@ fn special(llama: &LlamaModel) -> Option<Special> {
         .ok()
 }
 
-fn file_name(path: &Path) -> String {
-    path.file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+/// The name in the file as people may be shown it, or that of the file at `path`.
+fn shown_name(general: Option<&str>, path: &Path) -> String {
+    let shown = |name: &str| text::line(name, LONGEST_NAME).trim().to_owned();
+    let general = general.map(shown).filter(|name| !name.is_empty());
+    general.unwrap_or_else(|| shown(&path.file_stem().unwrap_or_default().to_string_lossy()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_a_model_is_short_and_on_one_line() {
+        let path = Path::new("/models/gemma-4\n.gguf");
+        let long = "a".repeat(10_000);
+        let cut = format!("{}…", "a".repeat(79));
+        for (general, shown) in [
+            (Some("Gemma 4 E2B"), "Gemma 4 E2B"),
+            (
+                Some("Gemma\n[ERROR] forged\u{1b}[2J"),
+                "Gemma [ERROR] forged\u{FFFD}[2J",
+            ),
+            (Some(long.as_str()), cut.as_str()),
+            (Some(""), "gemma-4"),
+            (Some(" \n\u{200B}"), "gemma-4"),
+            (None, "gemma-4"),
+        ] {
+            assert_eq!(shown_name(general, path), shown, "{general:?}");
+        }
+    }
 
     #[test]
     fn loading_ends_when_it_is_told_to() {

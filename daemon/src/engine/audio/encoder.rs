@@ -8,6 +8,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use gemmad_api::text;
+
 use super::conformer::{Conformer, Sizes};
 use super::ggml::{Arena, Buffer, Device, Graph, Tensor};
 use super::graph::{self, EPSILON};
@@ -153,7 +155,10 @@ impl Encoder {
         let kind = match kind {
             Some("gemma4a") => Architecture::conformer(path, &header, options, &mut device, stop),
             Some("gemma4ua") => Architecture::projection(path, &device, stop),
-            Some(other) => Err(format!("its audio encoder is {other}, not Gemma 4's")),
+            Some(other) => {
+                let other = text::line(other, 40);
+                Err(format!("its audio encoder is {other}, not Gemma 4's"))
+            }
             None => Err("it has no audio encoder".into()),
         }
         .map_err(refused)?;
