@@ -184,10 +184,11 @@ pub enum Catalogue {
         #[arg(long)]
         json: bool,
     },
-    /// Look for mistakes in a file of commands
+    /// Look for mistakes in files of commands
     Check {
-        /// The file
-        file: PathBuf,
+        /// Files, and folders with such files: `*.toml`
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
     },
     /// Say all examples to the model and show which it did not understand; nothing is done
     Test {

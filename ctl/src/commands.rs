@@ -1,7 +1,7 @@
 //! `gemmactl commands`: the catalogue in force, and whether a file would do.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gemmad_api::{CommandInfo, CommandsProxy, Dict, Invocation, InvokeOptions, Outcome, from_dict};
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use crate::{
     bus::Way,
     failure::Failure,
     input,
-    terminal::{Output, count, one_line},
+    terminal::{self, Output, one_line},
 };
 
 /// Longest catalogue that is read, in bytes.
@@ -22,12 +22,9 @@ const LONGEST: u64 = 1 << 20;
 pub async fn run(options: &Catalogue, way: &Way) -> Result<(), Failure> {
     match options {
         Catalogue::List { json } => list(&proxy(way).await?, *json).await,
-        Catalogue::Check { file } => {
-            let text = read(file)?;
-            let known = check(&proxy(way).await?, file, &text).await?;
-            let known = count(known.len(), "command");
-            let said = format!("{}: {known}, no mistakes", file.display());
-            Output::new().line(&said).await
+        Catalogue::Check { files } => {
+            let files = expand(files)?;
+            check_all(&proxy(way).await?, &files).await
         }
         Catalogue::Test { file, json } => {
             let text = file.as_deref().map(read).transpose()?;
@@ -58,12 +55,86 @@ fn read(file: &Path) -> Result<String, Failure> {
     input::text(&file.display(), bytes)
 }
 
+/// The files, and those in folders as the daemon reads them.
+fn expand(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for name in named {
+        if name.is_dir() {
+            files.extend(files_in(name)?);
+        } else {
+            files.push(name.clone());
+        }
+    }
+    Ok(files)
+}
+
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let unusable = |why: &dyn std::fmt::Display| {
+        Failure::Usage(format!("{}: {why}", folder.display()))
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|error| unusable(&error))? {
+        let path = entry.map_err(|error| unusable(&error))?.path();
+        if path.extension().is_some_and(|it| it == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err(unusable(&"it has no *.toml file. Name a catalogue"));
+    }
+    Ok(files)
+}
+
+/// Checks every file, then that no name is in two of them.
+async fn check_all(commands: &CommandsProxy<'_>, files: &[PathBuf]) -> Result<(), Failure> {
+    let mut output = Output::new();
+    let mut seen: BTreeMap<String, &Path> = BTreeMap::new();
+    let mut failed = None;
+    for file in files {
+        match check_one(commands, file, &mut seen).await {
+            Ok(said) => output.line(&said).await?,
+            Err(Failure::Refused(mistake)) => {
+                // The last one is told at the end.
+                let before = failed.replace(mistake);
+                before.iter().for_each(|mistake| terminal::note(mistake));
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    failed.map_or(Ok(()), |mistake| Err(Failure::Refused(mistake)))
+}
+
+async fn check_one<'a>(
+    commands: &CommandsProxy<'_>,
+    file: &'a Path,
+    seen: &mut BTreeMap<String, &'a Path>,
+) -> Result<String, Failure> {
+    let known = check(commands, file, &read(file)?).await?;
+    let count = known.len();
+    for command in known {
+        let name = command.name.clone();
+        if let Some(other) = seen.insert(command.name, file) {
+            return Err(Failure::Refused(format!(
+                "{}: there is a command {name} in {} already; rename one of them",
+                file.display(),
+                other.display()
+            )));
+        }
+    }
+    let known = terminal::count(count, "command");
+    Ok(format!("{}: {known}, no mistakes", file.display()))
+}
+
 async fn check(
     commands: &CommandsProxy<'_>,
     file: &Path,
     text: &str,
 ) -> Result<Vec<CommandInfo>, Failure> {
-    listed(&commands.check(&file.display().to_string(), text).await?)
+    // The daemon looks whether it would trust the file, and sees no folder that we are in.
+    let path = std::path::absolute(file);
+    let path = path.as_deref().unwrap_or(file).display().to_string();
+    listed(&commands.check(&path, text).await?)
 }
 
 /// The commands of a file, which are in force as they stand there.
@@ -117,6 +188,34 @@ struct Example {
     arguments: Option<Value>,
 }
 
+/// The parameters of a command, as far as they have defaults.
+#[derive(Debug, Deserialize)]
+struct Parameters {
+    properties: BTreeMap<String, Property>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Property {
+    default: Option<Value>,
+}
+
+impl Example {
+    /// With the arguments that come to those that are said.
+    fn with_defaults(mut self, command: &CommandInfo) -> Result<Self, Failure> {
+        let parameters: Parameters = serde_json::from_str(&command.parameters).map_err(|error| {
+            Failure::Failed(format!("cannot understand the parameters: {error}"))
+        })?;
+        if let Some(Value::Object(arguments)) = &mut self.arguments {
+            for (name, property) in parameters.properties {
+                if let Some(default) = property.default {
+                    arguments.entry(name).or_insert(default);
+                }
+            }
+        }
+        Ok(self)
+    }
+}
+
 /// Says every example of the catalogue, and counts what came of it.
 async fn test(
     commands: &CommandsProxy<'_>,
@@ -132,6 +231,7 @@ async fn test(
                 dry_run: Some(true),
             };
             let (outcome, _, invoked, _) = commands.invoke(&example.say, options).await?;
+            let example = example.with_defaults(command)?;
             confusion.count(&command.name, &example, outcome, &invoked);
         }
     }

@@ -77,9 +77,28 @@ async fn a_catalogue_is_listed_checked_and_tested() {
     let checked = Gemmactl::run(&daemon, &["commands", "check", &robot]).await;
     assert!(checked.stdout.contains("no mistakes"), "{}", checked.stdout);
 
-    let one = write("one.toml", "[commands.dance]\ndescription = \"Dance.\"\n");
-    let checked = Gemmactl::run(&daemon, &["commands", "check", &one]).await;
-    assert!(checked.stdout.contains("1 command,"), "{}", checked.stdout);
+    // Several at once: every mistake is told, and the files are one catalogue.
+    let first = write("first.toml", "[commands.dance]\ndescription = \"Dance.\"\n");
+    let twice = write("twice.toml", "[commands.dance]\ndescription = \"Dance.\"\n");
+    let checked = Gemmactl::run(&daemon, &["commands", "check", &broken, &first, &twice]).await;
+    assert_eq!(checked.code, Some(4));
+    assert!(
+        checked.stdout.contains("first.toml: 1 command, no mistakes"),
+        "{}",
+        checked.stdout
+    );
+    for mistake in [
+        "broken.toml:3: commands.dance.description",
+        "twice.toml: there is a command dance in",
+    ] {
+        assert!(checked.stderr.contains(mistake), "{}", checked.stderr);
+    }
+    let folder_name = folder.path().display().to_string();
+    let whole = Gemmactl::run(&daemon, &["commands", "check", &folder_name]).await;
+    assert_eq!(whole.stderr, checked.stderr);
+    assert_eq!(whole.stdout, checked.stdout);
+
+    let one = write("one.toml", "");
     std::fs::write(&one, b"# fine\n# caf\xe9\n").unwrap();
     let checked = Gemmactl::run(&daemon, &["commands", "check", &one]).await;
     assert_eq!(checked.code, Some(2));

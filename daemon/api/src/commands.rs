@@ -125,10 +125,10 @@ pub struct CommandInfo {
     pub name: String,
     /// What it does.
     pub description: String,
-    /// Its parameters as a JSON Schema, in JSON.
+    /// Its parameters as a JSON Schema with defaults, in JSON.
     pub parameters: String,
     /// What people say and what must come of it, as a JSON array of objects with `say` and, if it is a
-    /// command, `arguments`.
+    /// command, `arguments`: those that are said. Defaults come to them.
     pub examples: String,
     /// Whether it is confirmed before it is invoked.
     pub confirm: bool,
@@ -150,7 +150,9 @@ pub trait Commands {
     fn list(&self) -> Result<Vec<Dict>, Error>;
 
     /// Reads `text` as a file of the catalogue that is called `name`, and returns its commands. Nothing
-    /// comes into force.
+    /// comes into force. What a reload would only warn of is refused too, such as a user whom the machine does not
+    /// know. If `name` is the path of a file that the daemon can read and that has this text, nobody but root and the
+    /// daemon's user may be able to write it.
     fn check(&self, name: &str, text: &str) -> Result<Vec<Dict>, Error>;
 
     /// Makes out what `text` asks for, invokes it, and waits until the actions have ended; they go on if the

@@ -13,7 +13,13 @@ use zbus::{Connection, interface};
 
 use super::clients::{Clients, Kind};
 use super::{question, refusal};
-use crate::commands::{self, Catalogue, CommandError, Event, Invocation, Origin, Reading};
+use crate::commands::{
+    self, Catalogue, CatalogueError, CommandError, Event, Invocation, Origin, Reading, Source,
+};
+use crate::platform::work;
+
+/// Longest name of a file, in bytes: `PATH_MAX` of Linux.
+const LONGEST_NAME: usize = 4096;
 
 /// The object.
 pub(super) struct Commands {
@@ -33,11 +39,29 @@ impl Commands {
 
     /// Reads `text` as a file of the catalogue; returns its commands.
     #[zbus(out_args("commands"))]
-    #[allow(clippy::unused_self)] // A method is called on its object.
-    fn check(&self, name: &str, text: &str) -> Result<Vec<Dict>, Error> {
-        Catalogue::parse(Path::new(name), text)
-            .map(|catalogue| listed(&catalogue))
-            .map_err(|error| Error::InvalidConfiguration(error.to_string()))
+    async fn check(
+        &self,
+        name: &str,
+        text: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<Dict>, Error> {
+        let unfit = |error: CatalogueError| Error::InvalidConfiguration(error.to_string());
+        if name.len() > LONGEST_NAME {
+            return Err(Error::InvalidArgument(format!(
+                "the name has {} bytes, but a path has at most {LONGEST_NAME}; shorten it",
+                name.len()
+            )));
+        }
+        let file = Source::new(Path::new(name), text).map_err(unfit)?;
+        let call = self.clients.hold(connection, &header, Kind::Call)?;
+        let check = move || Catalogue::check(file).map(|catalogue| listed(&catalogue));
+        call.while_there(async {
+            let checked = work::run(check).await;
+            let checked = checked.map_err(|error| Error::Failed(error.to_string()))?;
+            checked.map_err(unfit)
+        })
+        .await
     }
 
     /// Makes out what `text` asks for and invokes it.
@@ -232,4 +256,216 @@ fn listed(catalogue: &Catalogue) -> Vec<Dict> {
         })
     });
     listed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use gemmad_api::{from_dict, text};
+    use proptest::prelude::*;
+    use zbus::wire::serialized::Context;
+    use zbus::wire::{LE, serialized_size};
+
+    use super::*;
+
+    /// Longest reply there may be, in bytes. The smallest limit of a bus that comes with one is 32 times as much.
+    const LONGEST_REPLY: usize = 1 << 20;
+
+    /// Longest file, in bytes.
+    const LONGEST: usize = 64 * 1024;
+
+    fn check(name: &str, text: &str) -> Result<Catalogue, CatalogueError> {
+        Catalogue::check(Source::new(Path::new(name), text)?)
+    }
+
+    fn size(listed: &Vec<Dict>) -> usize {
+        serialized_size(Context::new(LE, 0), listed).unwrap().size()
+    }
+
+    /// A file that repeats `entry` as often as it may between `start` and `end`.
+    fn filled(start: &str, entry: impl Fn(usize) -> String, end: &str) -> String {
+        let mut text = start.to_owned();
+        for entry in (0..256).map(entry) {
+            if text.len() + entry.len() + end.len() > LONGEST {
+                break;
+            }
+            text += &entry;
+        }
+        text + end
+    }
+
+    fn joined(count: usize, one: impl Fn(usize) -> String) -> String {
+        (0..count).map(one).collect::<Vec<_>>().join(",")
+    }
+
+    /// Files that are as long as they may be and grow when they are listed.
+    fn growing() -> [String; 5] {
+        let quotes = "\"".repeat(200);
+        let values = joined(256, |nth| format!("'{nth}{quotes}'"));
+        let lists = joined(16, |nth| format!("p{nth}={{type='list'}}"));
+        [
+            filled(
+                "[commands]\n",
+                |nth| format!("c{nth} = {{ description = '\"' }}\n"),
+                "",
+            ),
+            filled(
+                "[commands.a]\ndescription = 'A'\nexamples = [\n",
+                |nth| format!("{{ say = '{nth}{quotes}', call = {{ x = 1e15 }} }},\n"),
+                "]\n[commands.a.parameters]\nx = { type = 'number', min = 0, max = 1e15 }\n",
+            ),
+            filled(
+                "[commands.a]\ndescription = 'A'\nexamples = [\n",
+                |nth| format!("{{ say = '{nth}', call = {{}} }},\n"),
+                &format!(
+                    "]\n[commands.a.parameters]\nx = {{ type = 'string', longest = 1000, default = '{}' }}\n",
+                    "\"".repeat(1000)
+                ),
+            ),
+            filled(
+                "",
+                |nth| format!("[commands.c{nth}]\ndescription = 'A'\nparameters = {{ {lists} }}\n"),
+                "",
+            ),
+            format!(
+                "[commands.a]\ndescription = 'A'\n[commands.a.parameters]\n\
+                 x = {{ type = 'enum', values = [{values}] }}\n"
+            ),
+        ]
+    }
+
+    #[test]
+    fn the_longest_listing_fits_into_a_message() {
+        for text in growing() {
+            let catalogue = Catalogue::parse(Path::new("home.toml"), &text).unwrap();
+            // All files of a catalogue together are twice as long.
+            let size = 2 * size(&listed(&catalogue));
+            assert!(size < LONGEST_REPLY, "{size} bytes from {}", text.len());
+        }
+    }
+
+    #[test]
+    fn a_default_is_listed_once_and_not_in_every_example() {
+        let default = "d".repeat(1000);
+        let text = format!(
+            "[commands.a]\ndescription = 'A'\nexamples = [{{ say = 'a', call = {{}} }}]\n\
+             [commands.a.parameters]\n\
+             x = {{ type = 'string', longest = 1000, default = '{default}' }}\n"
+        );
+        let catalogue = Catalogue::parse(Path::new("home.toml"), &text).unwrap();
+        let command: CommandInfo = from_dict(&listed(&catalogue)[0]).unwrap();
+        assert_eq!(command.examples, r#"[{"arguments":{},"say":"a"}]"#);
+        let parameters: Value = serde_json::from_str(&command.parameters).unwrap();
+        assert_eq!(parameters["properties"]["x"]["default"], default);
+    }
+
+    #[test]
+    fn a_file_is_checked_in_little_time_whatever_is_in_it() {
+        let repeat = |what: &str| what.repeat(LONGEST / what.len());
+        let mut texts = growing().to_vec();
+        let repeated = [
+            "[", "a.", "[a]\n", "[[a]]\n", "a=", "\"", "'''", "{a=", "a=[", "#", "\n", "\u{202E}",
+            "a=1\n", "e\u{301}", "1", "-", "x=1e9\n",
+        ];
+        texts.extend(repeated.map(repeat));
+        texts.push(format!("a{}=1", ".a".repeat(32_000)));
+        texts.push(format!("[a{}]", ".a".repeat(32_000)));
+        texts.push(format!("x={}1{}", "[".repeat(32_000), "]".repeat(32_000)));
+        texts.push(format!("x={}1{}", "{a=".repeat(16_000), "}".repeat(16_000)));
+        for text in texts {
+            let began = Instant::now();
+            let checked = check("home.toml", &text);
+            let took = began.elapsed();
+            let beginning: String = text.chars().take(80).collect();
+            assert!(took < Duration::from_secs(2), "{took:?} for {beginning:?}");
+            drop(checked);
+        }
+    }
+
+    /// Text with characters that people must not be shown.
+    fn hostile() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[a-z ]{1,12}",
+            "[a-z<|\u{202E}\u{200B}\u{2028}\u{E0041}\u{301}\u{7}é]{1,12}",
+            any::<String>(),
+        ]
+    }
+
+    fn quoted(text: &str) -> String {
+        toml::Value::from(text).to_string()
+    }
+
+    fn parameter() -> impl Strategy<Value = String> {
+        prop_oneof![
+            hostile().prop_map(|text| format!("{{ type = 'string', ask = {} }}", quoted(&text))),
+            prop::collection::vec(hostile(), 0..4).prop_map(|values| {
+                let values = joined(values.len(), |nth| quoted(&values[nth]));
+                format!("{{ type = 'enum', values = [{values}] }}")
+            }),
+            (any::<f64>(), any::<f64>(), any::<f64>()).prop_map(|(min, max, step)| format!(
+                "{{ type = 'number', min = {min:?}, max = {max:?}, step = {step:?} }}"
+            )),
+            (-9_i64..9, 0_i64..200, 1_i64..9).prop_map(|(min, span, step)| {
+                let (min, max) = (min * step, min * step + span);
+                format!("{{ type = 'integer', min = {min}, max = {max}, step = {step} }}")
+            }),
+        ]
+    }
+
+    fn command() -> impl Strategy<Value = String> {
+        let parameters = prop::collection::vec(parameter(), 0..3);
+        (hostile(), hostile(), parameters).prop_map(|(description, say, parameters)| {
+            let parameters = joined(parameters.len(), |nth| {
+                format!("p{nth} = {}", parameters[nth])
+            });
+            let (description, say) = (quoted(&description), quoted(&say));
+            format!(
+                "description = {description}\nexamples = [{{ say = {say} }}]\n\
+                 parameters = {{ {parameters} }}\n"
+            )
+        })
+    }
+
+    /// What looks like a file of commands, or does not.
+    fn file() -> impl Strategy<Value = String> {
+        let commands = prop::collection::vec((hostile(), command()), 1..4);
+        let commands = commands.prop_map(|commands| {
+            let commands = commands.iter().enumerate().map(|(nth, (name, command))| {
+                let name = if nth == 0 { "c".into() } else { quoted(name) };
+                format!("[commands.{name}]\n{command}")
+            });
+            commands.collect::<String>()
+        });
+        prop_oneof![4 => commands, 1 => any::<String>()]
+    }
+
+    proptest! {
+        #[test]
+        fn a_file_is_refused_with_its_line_or_its_listing_is_bounded_and_clean(
+            toml in file(),
+            name in prop_oneof![Just("home.toml".to_owned()), hostile()],
+        ) {
+            match check(&name, &toml) {
+                Ok(catalogue) => {
+                    let listed = listed(&catalogue);
+                    prop_assert!(size(&listed) < LONGEST_REPLY);
+                    for command in listed {
+                        let it: CommandInfo = from_dict(&command).unwrap();
+                        for text in [it.name, it.description, it.parameters, it.examples] {
+                            prop_assert_eq!(text::check(&text), Ok(()), "{:?}", text);
+                        }
+                    }
+                }
+                Err(error) => {
+                    let message = error.to_string();
+                    prop_assert_eq!(text::check(&message), Ok(()), "{:?}", message);
+                    prop_assert!(message.len() < 4096);
+                    let CatalogueError::Invalid { line, .. } = error else { panic!("{message}") };
+                    prop_assert!(line <= toml.lines().count() + 1, "{}", message);
+                    prop_assert!(message.contains(&format!(":{line}: ")), "{}", message);
+                }
+            }
+        }
+    }
 }

@@ -251,12 +251,12 @@ impl TryFrom<usize> for Output {
 }
 
 impl Output {
-    /// What is kept of `said`, as text: without what surrounds it, and without what could do something to a
-    /// terminal.
+    /// What is kept of `said`, as people may be shown it, without what surrounds it.
     fn keep(self, said: &[u8]) -> String {
         let kept = String::from_utf8_lossy(&said[..said.len().min(self.0)]);
         let is_harmless = |it: char| it == '\n' || it == '\t' || !it.is_control();
         let kept: String = kept.chars().filter(|it| is_harmless(*it)).collect();
+        let kept = gemmad_api::text::lines(&kept, usize::MAX);
         let mut kept = kept.trim();
         if said.len() >= self.0 {
             // Half of a character may be left where it was cut.
@@ -336,6 +336,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_text_and_no_half_of_a_character() {
         assert_eq!(Output(4096).keep(b" \x1b[2Jon\xff\n"), "[2Jon\u{fffd}");
+        assert_eq!(Output(4096).keep("on\u{202E}ffo".as_bytes()), "onffo");
         assert_eq!(Output(4).keep("äää".as_bytes()), "ää");
         assert_eq!(Output(5).keep("äää".as_bytes()), "ää");
         assert_eq!(Output(0).keep(b"x"), "");

@@ -9,7 +9,7 @@
 //! a whole: a call is never guessed from half of one.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use serde_json::{Number, Value};
 
@@ -223,27 +223,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The beginning of `text` for a message: a few characters, none that could do anything to a terminal.
-pub(super) fn excerpt(text: &str) -> String {
-    const MOST: usize = 60;
-    let mut shown = String::new();
-    for character in text.chars().take(MOST) {
-        let character = if character.is_control() {
-            ' '
-        } else {
-            character
-        };
-        // Writing to a string cannot fail.
-        let _ = shown.write_char(character);
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::super::plain::CHARACTER;
     use super::*;
 
     fn read(answer: &str) -> Result<Vec<Call>, Malformed> {
@@ -294,13 +279,13 @@ mod tests {
     }
 
     fn value() -> impl Strategy<Value = Value> {
-        let text = "[^<\\x00-\\x1f\\x7f-\\u{9f}\\u{e000}-\\u{f8ff}\\u{f0000}-\\u{10ffff}]{0,12}";
+        let text = || prop::string::string_regex(&format!("{}{{0,12}}", *CHARACTER)).unwrap();
         prop_oneof![
             any::<bool>().prop_map(Value::Bool),
             (-1_000_000_i64..1_000_000).prop_map(Value::from),
             (-1_000_000..1_000_000).prop_map(|quarters| Value::from(f64::from(quarters) / 4.0)),
-            text.prop_map(Value::from),
-            prop::collection::vec(text.prop_map(Value::from), 0..4).prop_map(Value::Array),
+            text().prop_map(Value::from),
+            prop::collection::vec(text().prop_map(Value::from), 0..4).prop_map(Value::Array),
         ]
     }
 

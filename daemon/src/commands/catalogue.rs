@@ -1,14 +1,11 @@
-//! The catalogue of commands as its files say it: their keys, and their errors with file and line.
+//! The catalogue of commands: what may be asked for, and which arguments fit.
 //!
-//! A file that does not fit is refused as a whole, with the place and the reason. What was read can be
-//! used: names, texts, ranges, defaults and examples have been checked.
+//! What was read from files ([`super::written`]) can be used: names, texts, ranges, defaults and examples have been
+//! checked.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use serde::Deserialize;
 
 use super::call::{Arguments, Call};
 use super::{Action, Name, Outcome, Parameter, Plain, Unfit};
@@ -21,8 +18,7 @@ pub struct Catalogue {
 }
 
 /// Something that can be asked for.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(try_from = "Written")]
+#[derive(Debug, Clone, PartialEq)]
 #[allow(clippy::struct_excessive_bools)] // Each is a key of the file.
 pub struct Command {
     /// What it does, for the model and for people.
@@ -57,236 +53,11 @@ pub struct Command {
 pub struct Example {
     /// The words.
     pub say: Plain,
-    /// The arguments, defaults included; `None`: it is no command, or something is missing.
+    /// The arguments that are said; defaults come to them. `None`: it is no command, or something is missing.
     pub call: Option<Arguments>,
 }
 
-/// Why a catalogue was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CatalogueError {
-    /// A file or folder cannot be read.
-    #[error("cannot read the commands in {}: {why}; see [commands] folders", path.display())]
-    Unreadable {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
-    /// A file does not fit.
-    #[error("{}:{line}: {key}{message}; see /usr/share/gemmad/commands/home.toml for the keys", path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// `commands.NAME: `, or nothing where the file is not even TOML.
-        key: String,
-        /// What is wrong.
-        message: String,
-    },
-    /// Two files have a command of the same name.
-    #[error("{}: there is a command {name} in {} already; rename one of them", path.display(), other.display())]
-    Twice {
-        /// The later file.
-        path: PathBuf,
-        /// The earlier one.
-        other: PathBuf,
-        /// The name.
-        name: String,
-    },
-    /// No file has a command.
-    #[error(
-        "there are no commands in {folders}; put a file there (the shipped ones are examples), or set \
-         [commands] enabled = false"
-    )]
-    Empty {
-        /// Where they were looked for.
-        folders: String,
-    },
-}
-
-impl Catalogue {
-    /// Reads the text of a file; `path` is what errors call it.
-    ///
-    /// # Errors
-    /// [`CatalogueError::Invalid`] with the line.
-    pub fn parse(path: &Path, text: &str) -> Result<Self, CatalogueError> {
-        let invalid = |span: Option<std::ops::Range<usize>>, key: String, message: &str| {
-            let before = span.and_then(|span| text.get(..span.start));
-            CatalogueError::Invalid {
-                path: path.into(),
-                line: 1 + before.map_or(0, |before| before.matches('\n').count()),
-                key,
-                message: message.lines().collect::<Vec<_>>().join(" "),
-            }
-        };
-        let document = toml::Deserializer::parse(text)
-            .map_err(|error| invalid(error.span(), String::new(), error.message()))?;
-        let file: File = serde_path_to_error::deserialize(document).map_err(|error| {
-            let key = match error.path().to_string().as_str() {
-                "." => String::new(),
-                path => format!("{path}: "),
-            };
-            invalid(error.inner().span(), key, error.inner().message())
-        })?;
-        Ok(Self {
-            commands: file.commands,
-        })
-    }
-}
-
-/// The keys of a file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(rename = "title")]
-    _title: Option<Plain>,
-    #[serde(default)]
-    commands: BTreeMap<Name, Command>,
-}
-
-/// The keys of a command.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(clippy::struct_excessive_bools)] // As above.
-struct Written {
-    description: Plain,
-    #[serde(default)]
-    parameters: BTreeMap<Name, Parameter>,
-    #[serde(default)]
-    examples: Vec<WrittenExample>,
-    #[serde(default)]
-    confirm: bool,
-    #[serde(default)]
-    dangerous: bool,
-    #[serde(default)]
-    cooldown_ms: u32,
-    at_most_per_minute: Option<NonZeroU32>,
-    users: Option<Vec<String>>,
-    #[serde(default)]
-    halts: bool,
-    action: Option<Action>,
-    #[serde(default)]
-    answers: bool,
-    /// Only for training a model.
-    #[serde(default, rename = "phrases")]
-    _phrases: Vec<Phrase>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenExample {
-    say: Plain,
-    call: Option<toml::Table>,
-}
-
-/// How people say it. Read only so that a mistake in it is found.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Phrase {
-    #[serde(rename = "say")]
-    _say: Plain,
-    #[serde(rename = "call")]
-    _call: Option<toml::Table>,
-    #[serde(rename = "spoken")]
-    _spoken: Option<toml::Table>,
-}
-
-impl TryFrom<Written> for Command {
-    type Error = String;
-
-    fn try_from(written: Written) -> Result<Self, String> {
-        if written.halts {
-            written.check_halts()?;
-        }
-        if written.answers {
-            written.check_answers()?;
-        }
-        if let Some(action) = &written.action {
-            action
-                .check(&written.parameters)
-                .map_err(|why| format!("its action: {why}"))?;
-        }
-        let mut command = Self {
-            description: written.description,
-            parameters: written.parameters,
-            examples: Vec::new(),
-            confirm: written.confirm || written.dangerous,
-            dangerous: written.dangerous,
-            cooldown: Duration::from_millis(written.cooldown_ms.into()),
-            at_most: written.at_most_per_minute,
-            users: written.users,
-            halts: written.halts,
-            action: written.action,
-            answers: written.answers,
-        };
-        for example in written.examples {
-            let example = command.example(example)?;
-            command.examples.push(example);
-        }
-        Ok(command)
-    }
-}
-
-impl Written {
-    /// Refuses what does more than finding something out.
-    fn check_answers(&self) -> Result<(), String> {
-        if self.action.is_none() {
-            return Err("it `answers`, so it needs an `action` that finds out what".into());
-        }
-        let others = [
-            ("confirm", self.confirm),
-            ("dangerous", self.dangerous),
-            ("halts", self.halts),
-        ];
-        match others.iter().find(|(_, given)| *given) {
-            Some((key, _)) => Err(format!(
-                "it `answers`, so it only finds something out; leave out `{key}`"
-            )),
-            None => Ok(()),
-        }
-    }
-
-    /// Refuses what could hold up a command that halts.
-    fn check_halts(&self) -> Result<(), String> {
-        let conditions = [
-            ("confirm", self.confirm),
-            ("dangerous", self.dangerous),
-            ("cooldown_ms", self.cooldown_ms > 0),
-            ("at_most_per_minute", self.at_most_per_minute.is_some()),
-            ("users", self.users.is_some()),
-        ];
-        if let Some((key, _)) = conditions.iter().find(|(_, given)| *given) {
-            return Err(format!(
-                "it `halts`, so nothing may hold it up; leave out `{key}`"
-            ));
-        }
-        let mut parameters = self.parameters.iter();
-        match parameters.find(|(_, parameter)| parameter.required) {
-            Some((name, _)) => Err(format!(
-                "it `halts`, so it must do without {name}; give that a `default`, or `required = false`"
-            )),
-            None => Ok(()),
-        }
-    }
-}
-
 impl Command {
-    fn example(&self, WrittenExample { say, call }: WrittenExample) -> Result<Example, String> {
-        let Some(call) = call else {
-            return Ok(Example { say, call: None });
-        };
-        let arguments = serde_json::to_value(call).and_then(serde_json::from_value);
-        let arguments = arguments.map_err(|error| error.to_string())?;
-        let arguments = self
-            .fit(arguments)
-            .map_err(|unfit| format!("the example {:?} does not fit: {unfit}", say.as_str()))?;
-        Ok(Example {
-            say,
-            call: Some(arguments),
-        })
-    }
-
     /// Checks arguments and fills in defaults.
     ///
     /// # Errors
@@ -383,92 +154,8 @@ impl Catalogue {
 
 #[cfg(test)]
 mod tests {
+    use super::super::written::tests::shipped;
     use super::*;
-
-    fn refuse(text: &str) -> String {
-        Catalogue::parse(Path::new("home.toml"), text)
-            .unwrap_err()
-            .to_string()
-    }
-
-    pub(crate) fn shipped() -> Catalogue {
-        let mut all = Catalogue::default();
-        for text in [
-            include_str!("../../../configs/commands/home.toml"),
-            include_str!("../../../configs/commands/robot.toml"),
-        ] {
-            all.commands.extend(
-                Catalogue::parse(Path::new("shipped"), text)
-                    .unwrap()
-                    .commands,
-            );
-        }
-        all
-    }
-
-    #[test]
-    fn the_shipped_catalogues_are_read_with_their_examples() {
-        let catalogue = shipped();
-        assert!(catalogue.commands.len() > 30);
-        for (name, command) in &catalogue.commands {
-            assert!(!command.examples.is_empty(), "{name}");
-        }
-        assert!(catalogue.commands["call_contact"].confirm);
-    }
-
-    #[test]
-    fn what_is_wrong_is_said_with_file_line_and_key() {
-        for (text, said) in [
-            (
-                "title = \"A\"\ncolour = 1\n",
-                "home.toml:2: colour: unknown field",
-            ),
-            (
-                "[commands.a]\ndescription = \"A.\"\n\n[commands.a.parameters]\nx = { type = \"enum\" }\n",
-                "home.toml:5: commands.a.parameters.x: an enum needs `values`",
-            ),
-            (
-                "[commands.a]\ndescription = \"A.\"\nconfrim = true\n",
-                "home.toml:3: commands.a.confrim: unknown field",
-            ),
-            (
-                "[commands.a]\ndescription = 3\n",
-                "home.toml:2: commands.a.description: invalid type",
-            ),
-            (
-                "\n[commands.A]\ndescription = \"A.\"\n",
-                "home.toml:2: commands",
-            ),
-            ("[commands.a]\n\ndescription = = 2\n", "home.toml:3: "),
-            (
-                "[commands.a]\ndescription = \"a <turn|>\"\n",
-                "home.toml:2: commands.a.description: \"a <turn|>\" holds '<'",
-            ),
-            (
-                "[commands.a]\ndescription = \"A.\"\nhalts = true\ncooldown_ms = 1\n",
-                "home.toml:1: commands.a: it `halts`, so nothing may hold it up; leave out `cooldown_ms`",
-            ),
-            (
-                "[commands.a]\ndescription = \"A.\"\nhalts = true\nparameters.x = { type = \"boolean\" }\n",
-                "it `halts`, so it must do without x",
-            ),
-            (
-                "[commands.a]\ndescription = \"A.\"\nanswers = true\n",
-                "it `answers`, so it needs an `action`",
-            ),
-            (
-                "[commands.a]\ndescription = \"A.\"\nanswers = true\nconfirm = true\naction.program = { run = [\"/bin/date\"] }\n",
-                "it `answers`, so it only finds something out; leave out `confirm`",
-            ),
-            (
-                "[commands.a]\ndescription = \"A.\"\nexamples = [{ say = \"a\", call = { x = 1 } }]\n",
-                "the example \"a\" does not fit: there is no parameter x",
-            ),
-        ] {
-            let refused = refuse(text);
-            assert!(refused.contains(said), "{text}: {refused}");
-        }
-    }
 
     #[test]
     fn defaults_are_filled_in_and_what_is_missing_is_asked_for() {

@@ -21,18 +21,28 @@ fn declaration(name: &Name, command: &Command) -> Value {
         "function": {
             "name": name.as_str(),
             "description": command.description.as_str(),
-            "parameters": command.schema(),
+            "parameters": command.schema_of(property),
         },
     })
 }
 
 impl Command {
-    /// Its parameters as the model is told of them.
+    /// Its parameters as people are told of them: a JSON Schema with defaults.
     #[must_use]
     pub fn schema(&self) -> Value {
+        self.schema_of(|parameter| {
+            let mut property = property(parameter);
+            if let Some(default) = &parameter.default {
+                property.insert("default".into(), default.clone());
+            }
+            property
+        })
+    }
+
+    fn schema_of(&self, property: impl Fn(&Parameter) -> Map<String, Value>) -> Value {
         let parameters = self.parameters.iter();
         let properties: Map<_, _> = parameters
-            .map(|(name, parameter)| (name.to_string(), property(parameter)))
+            .map(|(name, parameter)| (name.to_string(), Value::Object(property(parameter))))
             .collect();
         let parameters = self.parameters.iter();
         let required: Vec<_> = parameters
@@ -43,7 +53,8 @@ impl Command {
     }
 }
 
-fn property(parameter: &Parameter) -> Value {
+/// A parameter as the model is told of it.
+fn property(parameter: &Parameter) -> Map<String, Value> {
     let mut property = Map::new();
     let kind = match &parameter.kind {
         Kind::Enum(values) => {
@@ -67,7 +78,7 @@ fn property(parameter: &Parameter) -> Value {
     if let Some(description) = &parameter.description {
         property.insert("description".into(), description.as_str().into());
     }
-    Value::Object(property)
+    property
 }
 
 fn texts(values: &[Plain]) -> Value {

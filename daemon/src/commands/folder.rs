@@ -2,50 +2,85 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::written::{LONGEST_FILE, MOST_COMMANDS, Source};
 use super::{Catalogue, CatalogueError, Name, trust};
+use crate::platform::file::{FileProblem, Regular, shown};
 
-/// Longest file, in bytes. The shipped ones have a few thousand.
-const LONGEST_FILE: u64 = 1 << 20;
+/// Longest catalogue, in bytes of all its files. The shipped ones together have 24,000; the parts of a file that a
+/// listing holds grow up to fivefold in it.
+const LONGEST: usize = 128 * 1024;
+
+/// Most files of a folder.
+const MOST_FILES: usize = 256;
 
 impl Catalogue {
-    /// Reads all `*.toml` files of `folders`, in the order of their names within a folder.
+    /// Reads all `*.toml` files of `folders`, in the order of their names within a folder. It takes a while: what it
+    /// returns a model can be held to.
     ///
     /// # Errors
     /// When a folder or a file cannot be read, is not to be trusted or does not fit, when two commands have the same
-    /// name, or when there is no command at all.
+    /// name, when there are too many or none at all.
     pub fn load(folders: &[PathBuf]) -> Result<Self, CatalogueError> {
-        let mut all = Self::default();
-        let mut seen: BTreeMap<Name, PathBuf> = BTreeMap::new();
+        let mut sources = Vec::new();
+        let mut bytes = 0;
         for folder in folders {
             for path in files(folder)? {
-                let Self { commands } = Self::parse(&path, &text(&path)?)?;
-                for (name, command) in commands {
-                    if let Some(other) = seen.insert(name.clone(), path.clone()) {
-                        return Err(CatalogueError::Twice {
-                            path,
-                            other,
-                            name: name.to_string(),
-                        });
-                    }
-                    all.commands.insert(name, command);
+                let source = read(&path)?;
+                bytes += source.text().len();
+                if bytes > LONGEST {
+                    return Err(too_many(
+                        folders,
+                        format!("their files have more than {LONGEST} bytes"),
+                    ));
                 }
+                sources.push(source);
             }
         }
-        if all.commands.is_empty() {
-            let folders: Vec<_> = folders.iter().map(|it| it.display().to_string()).collect();
-            return Err(CatalogueError::Empty {
-                folders: folders.join(", "),
-            });
+        let all = merge(&sources)?;
+        match all.commands.len() {
+            0 => Err(CatalogueError::Empty {
+                folders: named(folders),
+            }),
+            count if count > MOST_COMMANDS => Err(too_many(
+                folders,
+                format!("there are {count}, but at most {MOST_COMMANDS} may be"),
+            )),
+            _ => {
+                all.check_grammar(&sources, || named(folders))?;
+                for doubt in sources.iter().flat_map(Source::doubts) {
+                    log::warn!("{doubt}");
+                }
+                Ok(all)
+            }
         }
-        Ok(all)
     }
 }
 
+fn merge(sources: &[Source]) -> Result<Catalogue, CatalogueError> {
+    let mut all = Catalogue::default();
+    let mut seen: BTreeMap<Name, &Path> = BTreeMap::new();
+    for source in sources {
+        for (name, command) in source.catalogue()?.commands {
+            if let Some(other) = seen.insert(name.clone(), source.path()) {
+                return Err(CatalogueError::Twice {
+                    path: source.path().into(),
+                    other: other.into(),
+                    name: name.to_string(),
+                });
+            }
+            all.commands.insert(name, command);
+        }
+    }
+    Ok(all)
+}
+
 fn files(folder: &Path) -> Result<Vec<PathBuf>, CatalogueError> {
-    let unreadable = |error: std::io::Error| unreadable(folder, &error);
+    let unreadable = |error: std::io::Error| FileProblem::Unreadable {
+        path: folder.into(),
+        why: error.to_string(),
+    };
     trusted(folder, &fs::metadata(folder).map_err(unreadable)?)?;
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
@@ -53,40 +88,63 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, CatalogueError> {
         if path.extension().is_some_and(|it| it == "toml") {
             files.push(path);
         }
+        if files.len() > MOST_FILES {
+            let folder = [folder.to_path_buf()];
+            return Err(too_many(
+                &folder,
+                format!("it has more than {MOST_FILES} files"),
+            ));
+        }
     }
     files.sort();
     Ok(files)
 }
 
-fn text(path: &Path) -> Result<String, CatalogueError> {
-    let unreadable = |error: std::io::Error| unreadable(path, &error);
+fn read(path: &Path) -> Result<Source, CatalogueError> {
     // What is checked is what is read, whatever the name leads to by then.
-    let mut file = fs::File::open(path).map_err(unreadable)?;
-    let found = file.metadata().map_err(unreadable)?;
-    trusted(path, &found)?;
-    if !found.is_file() || found.len() > LONGEST_FILE {
-        return Err(CatalogueError::Unreadable {
-            path: path.into(),
-            why: "it is no file of at most 1 MiB".into(),
-        });
+    let file = Regular::open(path)?;
+    trusted(path, file.metadata())?;
+    Source::new(path, file.text(LONGEST_FILE)?)
+}
+
+/// Whether others than root and the daemon's user could write the file at `path` or its folder, if it is there and has
+/// just this text. Whoever knows the text may know that.
+pub(super) fn check_trust(path: &Path, text: &str) -> Result<(), CatalogueError> {
+    if !path.is_absolute() {
+        return Ok(());
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(unreadable)?;
-    Ok(text)
+    let Ok(file) = Regular::open(path) else {
+        return Ok(());
+    };
+    let found = file.metadata().clone();
+    if file.text(LONGEST_FILE).is_ok_and(|it| it == text) {
+        trusted(path, &found)?;
+        if let Some(folder) = path.parent()
+            && let Ok(found) = fs::metadata(folder)
+        {
+            trusted(folder, &found)?;
+        }
+    }
+    Ok(())
 }
 
 fn trusted(path: &Path, found: &fs::Metadata) -> Result<(), CatalogueError> {
-    trust::check(found).map_err(|why| CatalogueError::Unreadable {
+    trust::check(found).map_err(|why| CatalogueError::Untrusted {
         path: path.into(),
         why,
     })
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> CatalogueError {
-    CatalogueError::Unreadable {
-        path: path.into(),
-        why: error.to_string(),
+fn too_many(folders: &[PathBuf], why: String) -> CatalogueError {
+    CatalogueError::TooMany {
+        folders: named(folders),
+        why,
     }
+}
+
+fn named(folders: &[PathBuf]) -> String {
+    let folders: Vec<_> = folders.iter().map(|it| shown(it)).collect();
+    folders.join(", ")
 }
 
 #[cfg(test)]

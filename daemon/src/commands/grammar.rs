@@ -9,13 +9,11 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::call::{CLOSE, MOST_CALLS, OPEN, QUOTE};
+use super::plain::CHARACTER;
 use super::{Catalogue, Command, Kind, Name, Parameter, Plain};
 
 /// Most characters of an answer that is no command.
 const MOST_WORDS: usize = 2000;
-
-/// Characters of a text: as `plain::is_plain`.
-const CHARACTER: &str = r"[^<\x00-\x1f\x7f-\u{9f}\u{e000}-\u{f8ff}\u{f0000}-\u{10ffff}]";
 
 impl Catalogue {
     /// The grammar of an answer.
@@ -33,7 +31,8 @@ impl Catalogue {
             "words | calls"
         };
         grammar.rule("start", start);
-        grammar.rule("words", &format!("/({CHARACTER}|\\n){{1,{MOST_WORDS}}}/"));
+        let character = &*CHARACTER;
+        grammar.rule("words", &format!("/({character}|\\n){{1,{MOST_WORDS}}}/"));
         if names.is_empty() {
             return grammar.0;
         }
@@ -126,7 +125,7 @@ fn one_of(values: &[Plain]) -> String {
 }
 
 fn text(longest: u32) -> String {
-    format!("/{CHARACTER}{{1,{longest}}}/")
+    format!("/{}{{1,{longest}}}/", *CHARACTER)
 }
 
 fn number(kind: &str, min: &Value, max: &Value, step: Option<&Value>) -> String {

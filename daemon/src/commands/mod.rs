@@ -8,8 +8,11 @@
 //! | file | owns |
 //! |---|---|
 //! | here | the door to the room |
-//! | `catalogue` | the files, their keys and their errors |
+//! | `catalogue` | what may be asked for, and which arguments fit |
+//! | `written` | the files, their keys and their errors |
 //! | `folder` | all files of a machine, as one catalogue |
+//! | `check` | mistakes that the keys do not show |
+//! | `error` | why a catalogue was refused |
 //! | `parameter` | types of parameters, and which values fit them |
 //! | `plain` | names and texts that can hold no protocol |
 //! | `declaration` | a command as the chat template declares it |
@@ -30,9 +33,11 @@ mod action;
 mod arrival;
 mod call;
 mod catalogue;
+mod check;
 mod consent;
 mod declaration;
 mod dialogue;
+mod error;
 mod executor;
 mod folder;
 mod force;
@@ -43,6 +48,7 @@ mod outcome;
 mod parameter;
 mod plain;
 mod trust;
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,13 +59,15 @@ use tokio::sync::{broadcast, watch};
 pub use action::Action;
 pub use arrival::{Arrival, Epoch};
 pub use call::{Arguments, Call, Malformed, may_be_call};
-pub use catalogue::{Catalogue, CatalogueError, Command, Example};
+pub use catalogue::{Catalogue, Command, Example};
 pub use dialogue::Dialogue;
+pub use error::CatalogueError;
 pub use force::{Force, Scope};
 pub use invocation::{Invocation, Origin};
 pub use outcome::{Outcome, Unfit};
 pub use parameter::{Kind, Parameter};
 pub use plain::{Name, Plain};
+pub use written::Source;
 
 use crate::config::{self, Settings};
 use crate::engine::{Engine, EngineError, Kept, Request};

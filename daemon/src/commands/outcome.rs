@@ -1,6 +1,8 @@
 //! What an answer of the model means.
 
-use super::call::{OPEN, excerpt};
+use gemmad_api::text;
+
+use super::call::OPEN;
 use super::{Call, Catalogue, Malformed};
 
 /// What came of an utterance.
@@ -14,20 +16,24 @@ pub enum Outcome {
     Words(String),
 }
 
-/// Why an answer means nothing, so that nothing may happen.
+/// Most characters of an answer that the journal of who may read it has.
+const MOST_QUOTED: usize = 60;
+
+/// Why an answer means nothing, so that nothing may happen. As text it holds nothing that was said or written by the
+/// model; [`Unfit::in_full`] does.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// It is not in the protocol.
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// There is no such command.
-    #[error("there is no command {0}")]
+    #[error("there is no such command")]
     UnknownCommand(String),
     /// The command has no such parameter.
-    #[error("there is no parameter {0}")]
+    #[error("there is no such parameter")]
     UnknownParameter(String),
     /// A value is of another type, or out of range.
-    #[error("{parameter} must be {range}, not {value}")]
+    #[error("{parameter} must be {range}")]
     Value {
         /// The parameter.
         parameter: String,
@@ -81,10 +87,23 @@ impl Catalogue {
 }
 
 impl Unfit {
-    /// The error with the beginning of what was written, for the journal of who may read it.
+    /// The error with the name or the value that does not fit, for the author of the catalogue.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        let shown = |text: &str| text::line(text, MOST_QUOTED).into_owned();
+        match self {
+            Self::UnknownCommand(name) => format!("there is no command {}", shown(name)),
+            Self::UnknownParameter(name) => format!("there is no parameter {}", shown(name)),
+            Self::Value { value, .. } => format!("{self}, not {}", shown(value)),
+            Self::Malformed(_) | Self::Missing { .. } => self.to_string(),
+        }
+    }
+
+    /// The same with the beginning of what was written, for the journal of who may read what was said.
     #[must_use]
     pub fn about(&self, answer: &str) -> String {
-        format!("{self}; the model wrote {}", excerpt(answer))
+        let written = text::line(answer, MOST_QUOTED);
+        format!("{}; the model wrote {written}", self.in_full())
     }
 }
 
@@ -147,6 +166,21 @@ mod tests {
             format!("Sure! {}", call("stop", "")),
         ] {
             assert!(robot().read(&answer).is_err(), "{answer}");
+        }
+    }
+
+    #[test]
+    fn why_an_answer_means_nothing_does_not_tell_what_was_said() {
+        let secret = "the_secret";
+        for answer in [
+            call(secret, ""),
+            call("stop", &format!("{secret}:true")),
+            call("turn", &format!("direction:<|\"|>{secret}<|\"|>")),
+            format!("{secret} {}", call("stop", "")),
+        ] {
+            let unfit = robot().read(&answer).unwrap_err();
+            assert!(!unfit.to_string().contains(secret), "{unfit}");
+            assert!(unfit.about(&answer).contains(secret), "{unfit}");
         }
     }
 

@@ -1,18 +1,36 @@
 //! Types of parameters, and which values fit them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use gemmad_api::text;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
-use super::plain::{Plain, is_plain};
+use super::plain::{Plain, is_value, quoted};
+use crate::config::Bounded;
 
 /// Most characters of a string whose parameter gives no `longest`.
-const LONGEST: u32 = 200;
+const LONGEST: Bounded<1, 1000> = Bounded::within(200);
 
 /// Most items of a list whose parameter gives no `most`.
-const MOST: u32 = 16;
+const MOST: Bounded<1, 64> = Bounded::within(16);
+
+/// Most values of an enum or a list. Each is a branch of the grammar at the same place, of which its compiler takes
+/// 2,000 in all.
+const MOST_VALUES: usize = 256;
 
 /// Numbers beyond this are no longer exact in every language that reads JSON: 2^53 - 1.
 const LARGEST: i64 = 9_007_199_254_740_991;
+
+/// Least and largest step. The grammar counts in steps: it has a state for each remainder, in units of the last digit.
+const FINEST: f64 = 0.001;
+const COARSEST: f64 = 100_000.0;
+
+/// Most steps from 0 to a number that is no integer, so that a float tells one from the next with room to spare.
+const MOST_STEPS: f64 = 1e9;
+
+/// Most characters of a message that says which values fit.
+const MOST_SAID: usize = 300;
 
 /// A parameter of a command.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -111,7 +129,7 @@ impl Kind {
     pub fn range(&self) -> String {
         let listed = |values: &[Plain]| {
             let texts: Vec<_> = values.iter().map(Plain::as_str).collect();
-            texts.join(", ")
+            text::line(&texts.join(", "), MOST_SAID).into_owned()
         };
         match self {
             Self::Enum(values) => format!("one of {}", listed(values)),
@@ -151,8 +169,7 @@ fn one_of(values: &[Plain], text: &str) -> Option<Value> {
 }
 
 fn words(text: &str, longest: u32) -> Option<Value> {
-    let fits =
-        !text.is_empty() && text.chars().all(is_plain) && text.chars().count() <= longest as usize;
+    let fits = is_value(text) && text.chars().count() <= longest as usize;
     fits.then(|| text.into())
 }
 
@@ -180,7 +197,9 @@ fn integer(number: &Number) -> Option<i64> {
 /// Whether `number` is a multiple of `step`, as decimal fractions are when they are not exact in binary.
 fn is_multiple(number: f64, step: f64) -> bool {
     let steps = number / step;
-    (steps - steps.round()).abs() < 1e-9 * steps.abs().max(1.0)
+    // Both are rounded to a float, and so is what comes of dividing them.
+    let inexact = steps.abs() * 4.0 * f64::EPSILON;
+    (steps - steps.round()).abs() <= inexact.max(1e-9)
 }
 
 /// `2` for 2.0 and `21.5` for 21.5.
@@ -202,18 +221,88 @@ struct Written {
     default: Option<toml::Value>,
     required: Option<bool>,
     ask: Option<Plain>,
-    values: Option<Vec<Plain>>,
-    min: Option<f64>,
-    max: Option<f64>,
-    step: Option<f64>,
-    longest: Option<u32>,
-    most: Option<u32>,
+    values: Option<Values>,
+    min: Option<Limit>,
+    max: Option<Limit>,
+    step: Option<Step>,
+    longest: Option<Bounded<1, 1000>>,
+    most: Option<Bounded<1, 64>>,
     /// Only for training and testing a model.
     #[serde(rename = "samples")]
     _samples: Option<Vec<Plain>>,
-    /// Only for training a model.
+    /// Only for training a model: other words for a value.
     #[serde(rename = "spoken")]
-    _spoken: Option<toml::Table>,
+    _spoken: Option<Spoken>,
+}
+
+/// Words for values. Read only so that a mistake in them is found.
+pub(super) type Spoken = BTreeMap<Plain, Vec<Plain>>;
+
+/// What a value must be one of: at least one, none twice.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Vec<Plain>")]
+struct Values(Vec<Plain>);
+
+/// The least or the largest number.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "f64")]
+struct Limit(f64);
+
+/// What a number is a multiple of, above 0.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "f64")]
+struct Step(f64);
+
+impl TryFrom<Vec<Plain>> for Values {
+    type Error = String;
+
+    fn try_from(values: Vec<Plain>) -> Result<Self, String> {
+        let mut seen = BTreeSet::new();
+        if values.is_empty() {
+            Err("it is empty; write at least one value".into())
+        } else if values.len() > MOST_VALUES {
+            Err(format!(
+                "it has {} values, but at most {MOST_VALUES} can be told apart; use several commands, or a string",
+                values.len()
+            ))
+        } else if let Some(twice) = values.iter().find(|value| !seen.insert(value.as_str())) {
+            Err(format!(
+                "{} is there twice; leave out one of them",
+                quoted(twice.as_str())
+            ))
+        } else {
+            Ok(Self(values))
+        }
+    }
+}
+
+impl TryFrom<f64> for Limit {
+    type Error = String;
+
+    #[allow(clippy::cast_precision_loss)] // It is exact.
+    fn try_from(number: f64) -> Result<Self, String> {
+        if number.abs() <= LARGEST as f64 {
+            Ok(Self(number))
+        } else {
+            Err(format!(
+                "{number} is out of range: it must be -{LARGEST} to {LARGEST}"
+            ))
+        }
+    }
+}
+
+impl TryFrom<f64> for Step {
+    type Error = String;
+
+    fn try_from(number: f64) -> Result<Self, String> {
+        if (FINEST..=COARSEST).contains(&number) && is_multiple(number, FINEST) {
+            Ok(Self(number))
+        } else {
+            Err(format!(
+                "{number} is no step: it must be {FINEST} to {COARSEST}, with at most 3 digits after the point"
+            ))
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -283,21 +372,19 @@ impl Written {
     }
 
     fn kind(&self) -> Result<Kind, String> {
-        let longest = self.longest.unwrap_or(LONGEST);
-        if longest == 0 || self.most == Some(0) {
-            return Err("`longest` and `most` are at least 1".into());
-        }
-        let values = self.values.clone().unwrap_or_default();
+        let longest = self.longest.unwrap_or(LONGEST).get();
+        let values = self.values.clone().map(|Values(values)| values);
         match self.r#type {
-            Type::Enum if values.is_empty() => Err("an enum needs `values`".into()),
-            Type::Enum => Ok(Kind::Enum(values)),
+            Type::Enum => values
+                .map(Kind::Enum)
+                .ok_or("an enum needs `values`".into()),
             Type::Integer => self.integer(),
             Type::Number => self.number(),
             Type::Boolean => Ok(Kind::Boolean),
             Type::String => Ok(Kind::String { longest }),
             Type::List => Ok(Kind::List {
-                values,
-                most: self.most.unwrap_or(MOST),
+                values: values.unwrap_or_default(),
+                most: self.most.unwrap_or(MOST).get(),
                 longest,
             }),
         }
@@ -305,7 +392,7 @@ impl Written {
 
     fn range(&self) -> Result<(f64, f64), String> {
         match (self.min, self.max) {
-            (Some(min), Some(max)) if min <= max => Ok((min, max)),
+            (Some(Limit(min)), Some(Limit(max))) if min <= max => Ok((min, max)),
             (Some(_), Some(_)) => Err("`min` is larger than `max`".into()),
             _ => Err(
                 "a number needs `min` and `max`, so that nothing out of range can be asked for"
@@ -316,19 +403,17 @@ impl Written {
 
     fn number(&self) -> Result<Kind, String> {
         let (min, max) = self.range()?;
-        if self.step.is_some_and(|step| step.is_nan() || step <= 0.0) {
-            return Err("`step` is larger than 0".into());
+        let step = self.step.map(|Step(step)| step);
+        let steps = |step: f64| min.abs().max(max.abs()) / step;
+        if step.is_some_and(|step| steps(step) > MOST_STEPS) {
+            return Err(format!(
+                "`min` or `max` is more than {MOST_STEPS} steps; make `step` larger, or leave it out"
+            ));
         }
-        if let Some(step) = self.step
-            && !is_multiple(min, step)
-        {
+        if step.is_some_and(|step| !is_multiple(min, step)) {
             return Err("`min` is no multiple of `step`".into());
         }
-        Ok(Kind::Number {
-            min,
-            max,
-            step: self.step,
-        })
+        Ok(Kind::Number { min, max, step })
     }
 
     fn integer(&self) -> Result<Kind, String> {
@@ -339,10 +424,8 @@ impl Written {
             })
         };
         let (min, max) = self.range()?;
-        let (min, max, step) = (whole(min)?, whole(max)?, whole(self.step.unwrap_or(1.0))?);
-        if step < 1 {
-            return Err("`step` is at least 1".into());
-        }
+        let step = self.step.map_or(1.0, |Step(step)| step);
+        let (min, max, step) = (whole(min)?, whole(max)?, whole(step)?);
         if min % step != 0 {
             return Err("`min` is no multiple of `step`".into());
         }
@@ -397,7 +480,15 @@ mod tests {
         }
         let text = "type = \"string\"\nlongest = 4";
         assert_eq!(fit(text, &json!("größ")), Some(json!("größ")));
-        for wrong in ["", "größe", "a\nb", "<|x", "\u{F0001}"] {
+        for wrong in [
+            "",
+            "größe",
+            "a\nb",
+            "<|x",
+            "\u{F0001}",
+            "a\u{202E}",
+            "o\u{200D}n",
+        ] {
             assert_eq!(fit(text, &json!(wrong)), None, "{wrong:?}");
         }
     }
@@ -409,11 +500,61 @@ mod tests {
             ("type = \"integer\"\nmin = 1", "`min` and `max`"),
             ("type = \"integer\"\nmin = 2\nmax = 1", "larger than `max`"),
             ("type = \"integer\"\nmin = 0.5\nmax = 1", "whole numbers"),
-            ("type = \"number\"\nmin = 0\nmax = nan", "larger than `max`"),
+            (
+                "type = \"number\"\nmin = 0\nmax = nan",
+                "NaN is out of range",
+            ),
+            (
+                "type = \"number\"\nmin = 0\nmax = inf",
+                "inf is out of range",
+            ),
+            (
+                "type = \"number\"\nmin = -inf\nmax = 0",
+                "-inf is out of range",
+            ),
+            ("type = \"number\"\nmin = 0\nmax = 1e300", "is out of range"),
+            (
+                "type = \"integer\"\nmin = 0\nmax = 9007199254740993",
+                "is out of range",
+            ),
             (
                 "type = \"number\"\nmin = 0\nmax = 1\nstep = 0",
-                "larger than 0",
+                "0 is no step",
             ),
+            (
+                "type = \"number\"\nmin = 0\nmax = 1\nstep = 1e-9",
+                "0.000000001 is no step",
+            ),
+            (
+                "type = \"number\"\nmin = 0\nmax = 1\nstep = nan",
+                "NaN is no step",
+            ),
+            (
+                "type = \"number\"\nmin = 0\nmax = 1e8\nstep = 0.001",
+                "more than 1000000000 steps",
+            ),
+            (
+                "type = \"integer\"\nmin = 0\nmax = 9007199254740991\nstep = 9007199254740991",
+                "9007199254740991 is no step",
+            ),
+            (
+                "type = \"integer\"\nmin = 0\nmax = 9\nstep = 0.5",
+                "whole numbers",
+            ),
+            ("type = \"string\"\nlongest = 1001", "1 to 1000"),
+            ("type = \"string\"\nlongest = 0", "1 to 1000"),
+            ("type = \"list\"\nmost = 65", "1 to 64"),
+            (
+                "type = \"list\"\nvalues = [\"a\", \"a\"]",
+                "\"a\" is there twice",
+            ),
+            ("type = \"enum\"\nvalues = []", "it is empty"),
+            ("type = \"list\"\nsamples = [\"o\\u200bn\"]", "holds U+200B"),
+            (
+                "type = \"boolean\"\nspoken = { true = [\"y\\u2028\"] }",
+                "holds U+2028",
+            ),
+            ("type = \"boolean\"\nask = \"On\\u202e?\"", "holds U+202E"),
             ("type = \"boolean\"\nmin = 1", "`min` is not for this type"),
             ("type = \"boolean\"\ndefault = 1", "true or false"),
             (

@@ -1,11 +1,15 @@
-//! Names and texts of a catalogue that can hold no protocol.
+//! Names and texts of a catalogue that can hold no protocol, and nothing that people do not see as it is.
 //!
 //! The chat template writes them among the model's control tokens, where a `<turn|>` in a description would
-//! count. So what could be taken for a token is refused where the file is read.
+//! count. A person reads them in a terminal, a journal or a question to be confirmed. So what could be taken for a
+//! token, and what does more than be read ([`gemmad_api::text`]), is refused where the file is read.
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::LazyLock;
 
+use gemmad_api::text;
 use serde::{Deserialize, Serialize};
 
 /// Most bytes of a name.
@@ -14,12 +18,50 @@ const LONGEST_NAME: usize = 64;
 /// Most bytes of a text.
 const LONGEST_TEXT: usize = 1000;
 
+/// Most characters of a text that a message quotes.
+const MOST_QUOTED: usize = 60;
+
+/// Characters that no text holds, wherever they stand. The model can write none of them into a value.
+const BARRED: [RangeInclusive<char>; 15] = [
+    // Controls.
+    '\0'..='\u{1f}',
+    // Begins a token of the protocol.
+    '<'..='<',
+    '\u{7f}'..='\u{9f}',
+    // A hyphen that shows only at the end of a line, and letters that nobody sees.
+    '\u{ad}'..='\u{ad}',
+    '\u{115f}'..='\u{1160}',
+    '\u{3164}'..='\u{3164}',
+    // Zero-width space and marks of direction; the joiners are between them.
+    '\u{200b}'..='\u{200b}',
+    '\u{200e}'..='\u{200f}',
+    // Separators of lines and turns of direction.
+    '\u{2028}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    // Private use.
+    '\u{e000}'..='\u{f8ff}',
+    '\u{feff}'..='\u{feff}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{fff0}'..='\u{fffb}',
+    // Tags, what is not assigned, private use.
+    '\u{e0000}'..='\u{10ffff}',
+];
+
+/// A character that is not barred, as a class of a regular expression.
+pub(super) static CHARACTER: LazyLock<String> = LazyLock::new(|| {
+    let ranges = BARRED.iter().map(|range| {
+        let [first, last] = [range.start(), range.end()].map(|it| u32::from(*it));
+        format!(r"\u{{{first:x}}}-\u{{{last:x}}}")
+    });
+    format!("[^{}]", ranges.collect::<String>())
+});
+
 /// The name of a command or a parameter: lower-case letters, digits and underscores, a letter first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub struct Name(String);
 
-/// A text on one line, not empty, without `<` and without control or private-use characters.
+/// A text on one line, not empty, without `<`, as people see it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub struct Plain(String);
@@ -48,8 +90,9 @@ impl TryFrom<String> for Name {
             Ok(Self(text))
         } else {
             Err(format!(
-                "{text:?} is no name; a name has lower-case letters, digits and underscores, begins with a \
-                 letter and has at most {LONGEST_NAME} characters"
+                "{} is no name; a name has lower-case letters, digits and underscores, begins with a \
+                 letter and has at most {LONGEST_NAME} characters",
+                quoted(&text)
             ))
         }
     }
@@ -59,19 +102,34 @@ impl TryFrom<String> for Plain {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match text.chars().find(|character| !is_plain(*character)) {
-            Some(character) => Err(format!(
-                "{text:?} holds {character:?}; `<`, line breaks, and control or private-use characters cannot \
-                 be told to a model"
-            )),
-            None if text.trim().is_empty() => Err("it is empty; write something".into()),
-            None if text.len() > LONGEST_TEXT => Err(format!(
+        if text.len() > LONGEST_TEXT {
+            Err(format!(
                 "it has {} bytes, but at most {LONGEST_TEXT} are allowed; shorten it",
                 text.len()
-            )),
-            None => Ok(Self(text)),
+            ))
+        } else if text.trim().is_empty() {
+            Err("it is empty; write something".into())
+        } else if text.contains('<') {
+            Err(format!(
+                "{} holds '<', which begins the tokens of a model; leave it out",
+                quoted(&text)
+            ))
+        } else if let Err(flaw) = text::check(&text) {
+            Err(format!("{} holds {flaw}; leave it out", quoted(&text)))
+        } else {
+            Ok(Self(text))
         }
     }
+}
+
+/// The beginning of `text` for a message, in quotes.
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text::line(text, MOST_QUOTED))
+}
+
+/// Whether a value may be this text, apart from its length.
+pub(super) fn is_value(text: &str) -> bool {
+    !text.is_empty() && !text.contains('<') && text::check(text).is_ok()
 }
 
 /// Whether `text` is a name.
@@ -83,10 +141,9 @@ pub(super) fn is_name(text: &str) -> bool {
             .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_')
 }
 
-/// Whether a text or a value may hold this character.
+/// Whether a value may hold this character, as far as one alone tells.
 pub(super) fn is_plain(character: char) -> bool {
-    let private = matches!(character, '\u{E000}'..='\u{F8FF}' | '\u{F0000}'..);
-    character != '<' && !character.is_control() && !private
+    !BARRED.iter().any(|range| range.contains(&character))
 }
 
 impl Borrow<str> for Name {
@@ -123,6 +180,32 @@ mod tests {
             assert!(Plain::try_from(text.to_owned()).is_err(), "{text:?}");
         }
         assert!(Plain::try_from("Überall an, {bitte}: \"ja\"".to_owned()).is_ok());
+    }
+
+    #[test]
+    fn a_text_is_what_people_see() {
+        for text in [
+            "on\u{202E}ffo",
+            "\u{2066}on\u{2069}",
+            "o\u{200B}n",
+            "two\u{2028}lines",
+            "on\u{E0041}",
+            &format!("o{}n", "\u{301}".repeat(100)),
+        ] {
+            let refused = Plain::try_from(text.to_owned()).unwrap_err();
+            assert!(refused.contains(" holds U+"), "{refused}");
+            assert_eq!(text::check(&refused), Ok(()), "{refused:?}");
+        }
+        assert!(Plain::try_from("می‌خواهم 👩‍🚀".to_owned()).is_ok());
+    }
+
+    #[test]
+    fn what_a_model_cannot_write_no_text_may_hold() {
+        for character in ('\0'..=char::MAX).filter(|it| !is_plain(*it)) {
+            // Between letters that join, so that nothing is wrong but the character.
+            let text = format!("ක{character}ක");
+            assert!(!is_value(&text), "U+{:04X}", u32::from(character));
+        }
     }
 
     #[test]

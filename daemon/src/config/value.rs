@@ -13,6 +13,12 @@ impl<const MIN: u32, const MAX: u32> Bounded<MIN, MAX> {
         (MIN..=MAX).contains(&value).then_some(Self(value))
     }
 
+    /// A number that is written in the source; one outside the range does not compile.
+    pub(crate) const fn within(value: u32) -> Self {
+        assert!(MIN <= value && value <= MAX);
+        Self(value)
+    }
+
     /// The number.
     #[must_use]
     pub fn get(self) -> u32 {

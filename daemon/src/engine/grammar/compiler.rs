@@ -43,7 +43,15 @@ impl Grammars {
     /// When the model has no token that ends a turn.
     pub(in crate::engine) fn new(model: &Arc<Model>) -> Result<Self, EngineError> {
         let vocabulary: TokEnv = Arc::new(Vocabulary::new(model)?);
-        let mut factory = ParserFactory::new_simple(&vocabulary)
+        Self::over(&vocabulary)
+    }
+
+    /// Compiles for `vocabulary`.
+    ///
+    /// # Errors
+    /// When its tokens cannot be told apart.
+    pub(super) fn over(vocabulary: &TokEnv) -> Result<Self, EngineError> {
+        let mut factory = ParserFactory::new_simple(vocabulary)
             .map_err(|why| EngineError::Grammar(first_line(&why)))?;
         factory.quiet();
         let limits = factory.limits_mut();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use llguidance::toktrie::{TokRxInfo, TokTrie, TokenizerEnv};
+use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 
 use crate::engine::EngineError;
 use crate::engine::model::{Model, Token};
@@ -37,17 +37,30 @@ impl Vocabulary {
     }
 }
 
+/// Single bytes and `protocol`, of which the last token ends a turn.
+pub(super) fn of_bytes(protocol: &[&str]) -> TokEnv {
+    let bytes = (0..TokTrie::SPECIAL_TOKEN_MARKER).map(|byte| vec![byte]);
+    let protocol = protocol.iter().map(|name| marked(name.as_bytes()));
+    let words: Vec<_> = bytes.chain(protocol).collect();
+    let size = u32::try_from(words.len()).unwrap_or(0);
+    let trie = TokTrie::from(&TokRxInfo::new(size, size - 1), &words);
+    Arc::new(ApproximateTokEnv::new(trie))
+}
+
 /// What a token stands for: its text, or if it is protocol its name after a byte that no text has.
 fn word(model: &Model, token: Token) -> Vec<u8> {
     if let Some(name) = model.protocol(token) {
-        let mut marked = vec![TokTrie::SPECIAL_TOKEN_MARKER];
-        marked.extend(name);
-        return marked;
+        return marked(&name);
     }
     match model.bytes(token) {
         bytes if bytes.first() == Some(&TokTrie::SPECIAL_TOKEN_MARKER) => Vec::new(),
         bytes => bytes,
     }
+}
+
+/// The name of a token that is protocol, which is none of the texts that look like it.
+fn marked(name: &[u8]) -> Vec<u8> {
+    [&[TokTrie::SPECIAL_TOKEN_MARKER], name].concat()
 }
 
 impl TokenizerEnv for Vocabulary {
