@@ -44,7 +44,11 @@ impl Sample {
             (Self::I32, [a, b, c, d]) => {
                 i32::from_le_bytes([*a, *b, *c, *d]) as f32 / -(i32::MIN as f32)
             }
-            (Self::F32, [a, b, c, d]) => f32::from_le_bytes([*a, *b, *c, *d]),
+            // What is no number would stay in every filter on the way, those of the echo canceller too.
+            (Self::F32, [a, b, c, d]) => match f32::from_le_bytes([*a, *b, *c, *d]) {
+                number if number.is_nan() => 0.0,
+                number => number.clamp(-1.0, 1.0),
+            },
             _ => 0.0,
         }
     }
@@ -136,14 +140,11 @@ impl Reader {
         let Some((header, body)) = self.bytes.split_first_chunk::<8>() else {
             return Ok(false);
         };
-        let (name, length) = (&header[..4], &header[4..]);
-        let length = length
-            .iter()
-            .rev()
-            .fold(0, |sum, &byte| sum << 8 | u32::from(byte));
+        let [name @ .., a, b, c, d] = *header;
+        let length = u32::from_le_bytes([a, b, c, d]);
         // Chunks begin at even positions.
         let padded = length as usize + length as usize % 2;
-        if name == b"data" {
+        if name == *b"data" {
             let format = format.ok_or("its header does not say what it holds")?;
             let known = length != 0 && length < UNKNOWN;
             self.state = State::Sound(format, known.then_some(length as usize));
@@ -156,8 +157,9 @@ impl Reader {
         if body.len() < padded {
             return Ok(false);
         }
-        if name == b"fmt " {
-            format = Some(Format::read(body)?);
+        if name == *b"fmt " {
+            // What follows the chunk may be there already or not.
+            format = Some(Format::read(&body[..length as usize])?);
         }
         self.state = State::Header(format);
         self.bytes.drain(..8 + padded);
@@ -325,6 +327,36 @@ mod tests {
     }
 
     #[test]
+    fn a_header_is_read_to_its_end_and_no_further_however_it_comes() {
+        let mut short = wav(1, 16, 4, &[0, 64, 0, 192]);
+        let at = short.windows(4).position(|it| it == b"fmt ").unwrap();
+        short[at + 4] = 14;
+        for size in [1, 7, short.len()] {
+            let refused = read(None, &short, size);
+            assert_eq!(
+                refused,
+                Err("its header is too short"),
+                "in pieces of {size}"
+            );
+        }
+    }
+
+    #[test]
+    fn samples_that_are_no_numbers_are_silent_and_none_is_louder_than_full_scale() {
+        let numbers = [
+            f32::NAN,
+            -f32::NAN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            1e9,
+            0.25,
+        ];
+        let wav = wav(3, 32, u32::MAX, &numbers.map(f32::to_le_bytes).concat());
+        let samples = read(None, &wav, 9).unwrap().2;
+        assert_eq!(samples, [0.0, 0.0, 1.0, -1.0, 1.0, 0.25]);
+    }
+
+    #[test]
     fn without_a_header_the_configured_rate_counts_and_else_it_is_refused() {
         let bytes = [0, 64, 0, 192];
         assert_eq!(
@@ -342,7 +374,7 @@ mod tests {
         ) {
             let start: &[u8] = [&b""[..], b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0"][start];
             bytes.splice(..0, start.iter().copied());
-            let _ = read(Some(8000), &bytes, size);
+            prop_assert_eq!(read(Some(8000), &bytes, size), read(Some(8000), &bytes, bytes.len().max(1)));
         }
     }
 }
