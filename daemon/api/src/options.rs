@@ -13,7 +13,7 @@ use zbus::{OwnedFd, Signature, Type, Variant};
 
 use crate::Error;
 
-/// Most bytes of an option's name that an error repeats.
+/// Most characters of an option's name that an error repeats.
 const SHOWN: usize = 40;
 
 /// The options of a call: read, or the reason why they cannot be. A wrong option is no malformed message, so it
@@ -223,7 +223,7 @@ impl<'de, T: FromOptions> Visitor<'de> for Dictionary<T> {
                 Err(format!("{name} is given twice"))
             } else {
                 let set = so_far.set(name, value);
-                set.map_err(|unfit| unfit.of(shown(name), T::NAMES))
+                set.map_err(|unfit| unfit.of(&shown(name), T::NAMES))
             };
             match set {
                 Ok(()) => seen.push(known),
@@ -277,7 +277,7 @@ impl<'de> Visitor<'de> for Entry<'_> {
                     given: format!("of type `{other}`"),
                     wanted: "a boolean, a number, a string or a file descriptor",
                 };
-                return Err(de::Error::custom(unfit.of(shown(self.name), &[])));
+                return Err(de::Error::custom(unfit.of(&shown(self.name), &[])));
             }
         })
     }
@@ -287,10 +287,10 @@ fn kind(signature: &Signature) -> char {
     signature.to_string().chars().next().unwrap_or_default()
 }
 
-/// The beginning of a name that somebody else chose.
-fn shown(name: &str) -> &str {
-    let end = name.char_indices().map(|(at, _)| at).nth(SHOWN);
-    &name[..end.unwrap_or(name.len())]
+/// The beginning of a name that somebody else chose, without what would move a terminal's cursor.
+fn shown(name: &str) -> String {
+    let shown = |it: char| if it.is_control() { '\u{fffd}' } else { it };
+    name.chars().take(SHOWN).map(shown).collect()
 }
 
 #[cfg(test)]
@@ -383,6 +383,15 @@ mod tests {
         let name = "ä".repeat(1_000_000);
         let unknown = ask(&name, 1u8).unwrap_err();
         assert!(unknown.len() < 300, "{} bytes", unknown.len());
+    }
+
+    #[test]
+    fn a_name_that_moves_the_cursor_is_repeated_without_that() {
+        let unknown = ask("a\u{1b}[2J\nb", 1u8).unwrap_err();
+        assert!(
+            unknown.starts_with("there is no option `a\u{fffd}[2J\u{fffd}b`; "),
+            "{unknown}"
+        );
     }
 
     #[test]
