@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use gemmad::commands::Catalogue;
+use gemmad_fuzz::assert_message;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -14,6 +15,10 @@ fuzz_target!(|text: &str| {
             let declarations = catalogue.declarations();
             assert_eq!(declarations.len(), catalogue.commands.len());
         }
-        Err(error) => assert!(error.to_string().contains("fuzz.toml"), "{error}"),
+        Err(error) => {
+            let message = error.to_string();
+            assert_message(&message);
+            assert!(message.contains("fuzz.toml"), "{message}");
+        }
     }
 });

@@ -33,6 +33,8 @@ mod cells;
 mod context;
 mod cpu;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gguf;
 mod grammar;
 mod hearing;

@@ -41,6 +41,8 @@ pub use ears::{Ears, Heard};
 pub use file::{Bytes, Decoded, FileError, decode};
 pub use keyword::{KeywordError, Spotted, Spotter};
 pub use meter::Meter;
+#[cfg(feature = "fuzzing")]
+pub use speech::fuzzing;
 pub use speech::{Manner, SpeechError};
 pub use turn::{Event, Status, Voice, VoiceError};
 pub use utterance::{Segment, Segmenter, Sense};

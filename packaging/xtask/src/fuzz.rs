@@ -1,51 +1,148 @@
-//! Feeds hostile input to what reads text that others wrote (`daemon/fuzz`), guided by what code it reaches.
+//! Feeds hostile input to the readers of foreign input (`daemon/fuzz`), guided by the code it reaches.
 
-use std::process::Command;
+use std::{env, ffi::OsString, path::Path};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use clap::{Args, ValueEnum};
 
 use crate::{
-    command::{execute, root},
+    command::{cargo, execute, root},
     say, setup,
 };
 
-/// What is fed, each a file in `daemon/fuzz/fuzz_targets`, and the folder with inputs to begin with.
-const TARGETS: [(&str, &str); 2] = [
-    ("call", "daemon/fuzz/seeds"),
-    ("catalogue", "configs/commands"),
-];
+/// Longest that one input may take, in seconds. The code that is measured is instrumented and a tenth as fast as usual.
+const PATIENCE: u32 = 30;
 
-/// Longest input, in bytes; the answers of a model and the files of a catalogue are shorter.
-const LONGEST: u32 = 16_384;
+/// A reader of foreign input: `daemon/fuzz/fuzz_targets/NAME.rs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// Calls of commands that a model writes.
+    Call,
+    /// Files of the catalogue of commands.
+    Catalogue,
+    /// The configuration file.
+    Configuration,
+    /// Headers of model files and projectors.
+    Gguf,
+    /// Dictionaries of options on the bus.
+    Options,
+    /// JSON Schemas that answers are held to.
+    Schema,
+    /// Sound files.
+    Sound,
+    /// Text that is to be spoken.
+    Speech,
+    /// What a program writes that makes sound of text.
+    Synthesiser,
+    /// Chat templates of model files.
+    Template,
+}
 
-/// Feeds each target for so many seconds. What makes one fail is kept in `daemon/fuzz/artifacts`.
-pub fn run(seconds: u32) -> Result<()> {
-    setup::run()?;
-    let cargo_fuzz = setup::cargo_fuzz()?;
-    for (target, seeds) in TARGETS {
+/// What is fed, and for how long.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The readers to feed; all if none is named.
+    #[arg(value_name = "TARGET")]
+    targets: Vec<Target>,
+    /// Seconds for each.
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    seconds: u32,
+    /// Processes that feed one at the same time.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    jobs: u32,
+}
+
+/// Feeds each reader in turn; ends at the first input that makes one fail, which is kept in `daemon/fuzz/artifacts`.
+pub fn run(options: &Options) -> Result<()> {
+    let targets = match options.targets.as_slice() {
+        [] => Target::value_variants(),
+        targets => targets,
+    };
+    for target in targets {
         say::step(&format!(
-            "Feeding `{target}` (building takes about 15 minutes the first time)"
+            "Feeding `{}` (building takes about 15 minutes the first time)",
+            target.name()
         ));
-        let found = root().join("target/fuzz/corpus").join(target);
-        std::fs::create_dir_all(&found)?;
-        // Without a sanitizer, which only a nightly toolchain has: the code that is fed has no `unsafe`.
-        let fuzz = ["fuzz", "run", "--sanitizer", "none", "--target-dir"];
-        let mut command = Command::new(&cargo_fuzz);
-        command
-            .current_dir(root().join("daemon"))
-            .args(fuzz)
-            .arg(root().join("target/fuzz"))
-            .arg(target)
-            .arg(found)
-            .arg(root().join(seeds))
-            .args([
-                "--",
-                &format!("-max_total_time={seconds}"),
-                &format!("-max_len={LONGEST}"),
-            ])
-            .args(["-print_final_stats=1", "-verbosity=0"]);
-        execute(&mut command)?;
-        say::success(&format!("`{target}` withstood {seconds} s"));
+        target.feed(options.seconds, options.jobs)?;
+        say::success(&format!(
+            "`{}` withstood {} s",
+            target.name(),
+            options.seconds
+        ));
     }
     Ok(())
+}
+
+impl Target {
+    /// As it is typed, and as its file is called.
+    pub fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Folders with input to begin with, each with all below it.
+    fn seeds(self) -> &'static [&'static str] {
+        match self {
+            Self::Call => &["daemon/fuzz/seeds/call"],
+            Self::Catalogue => &["configs/commands"],
+            Self::Configuration => &["configs"],
+            Self::Gguf => &["daemon/fuzz/seeds/gguf"],
+            Self::Options => &["daemon/fuzz/seeds/options"],
+            Self::Schema => &["daemon/fuzz/seeds/schema"],
+            Self::Sound => &["daemon/fuzz/seeds/sound", "daemon/src/voice/testdata"],
+            Self::Speech => &["daemon/fuzz/seeds/speech"],
+            Self::Synthesiser => &["daemon/fuzz/seeds/sound"],
+            Self::Template => &["daemon/fuzz/seeds/template"],
+        }
+    }
+
+    /// Longest input, in bytes: some times the length of the longest seed, so that counts and lengths in it can lie.
+    fn longest(self) -> u32 {
+        match self {
+            Self::Options => 1 << 12,
+            Self::Speech => 1 << 13,
+            Self::Call | Self::Catalogue | Self::Configuration | Self::Schema => 1 << 14,
+            Self::Gguf | Self::Sound | Self::Synthesiser | Self::Template => 1 << 15,
+        }
+    }
+
+    /// Feeds it for so many seconds, with so many processes.
+    ///
+    /// # Errors
+    /// When an input makes it fail, takes too long or too much memory.
+    pub fn feed(self, seconds: u32, jobs: u32) -> Result<()> {
+        ensure!(jobs > 0, "--jobs must be 1 or more");
+        setup::run()?;
+        let cargo_fuzz = setup::cargo_fuzz()?;
+        let found = root().join("target/fuzz/corpus").join(self.name());
+        std::fs::create_dir_all(&found)?;
+        // Without a sanitizer, which only a nightly toolchain has: the code that is fed has no `unsafe`, or it is
+        // llama.cpp's, which is not instrumented.
+        let fuzz = ["fuzz", "run", "--sanitizer", "none", "--target-dir"];
+        let mut command = cargo(fuzz);
+        command
+            .env("PATH", path_with(cargo_fuzz.parent())?)
+            .current_dir(root().join("daemon"))
+            .arg(root().join("target/fuzz"))
+            .arg(self.name())
+            .arg(found)
+            .args(self.seeds().iter().map(|folder| root().join(folder)))
+            .arg("--")
+            .arg(format!("-max_total_time={seconds}"))
+            .arg(format!("-max_len={}", self.longest()))
+            .arg(format!("-timeout={PATIENCE}"))
+            .args(["-print_final_stats=1", "-verbosity=0"]);
+        if jobs > 1 {
+            command.arg(format!("-fork={jobs}"));
+        }
+        execute(&mut command)
+    }
+}
+
+/// The folders of programs, with this one first.
+fn path_with(folder: Option<&Path>) -> Result<OsString> {
+    let others = env::var_os("PATH").unwrap_or_default();
+    let others = env::split_paths(&others);
+    let folder = folder.into_iter().map(Path::to_owned);
+    Ok(env::join_paths(folder.chain(others))?)
 }

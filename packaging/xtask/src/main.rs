@@ -11,6 +11,7 @@ mod demo;
 mod fuzz;
 mod keyword;
 mod nano;
+mod nightly;
 mod package;
 mod python;
 mod say;
@@ -42,12 +43,13 @@ enum Task {
     },
     /// Check formatting and lints, and run every test.
     Test,
-    /// Feed hostile input to what reads text that others wrote.
+    /// Feed hostile input to the readers of foreign input.
     Fuzz {
-        /// For how long, each.
-        #[arg(long, value_name = "N", default_value_t = 60)]
-        seconds: u32,
+        #[command(flatten)]
+        options: fuzz::Options,
     },
+    /// Run everything that takes too long for `test`: each reader of foreign input is fed for 30 s.
+    Nightly,
     /// Make the Debian package.
     Package {
         #[command(flatten)]
@@ -94,7 +96,8 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Demo { mic } => demo::run(mic),
         Task::Test => test::run(),
-        Task::Fuzz { seconds } => fuzz::run(seconds),
+        Task::Fuzz { options } => fuzz::run(&options),
+        Task::Nightly => nightly::run(),
         Task::Package { wanted } => package::run(&wanted).map(drop),
         Task::BootTest { options } => boot_test::run(&options),
         Task::Shape { tiny, out } => shape::run(tiny, &out),

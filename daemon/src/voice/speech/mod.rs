@@ -13,6 +13,8 @@ mod earcon;
 mod english;
 mod error;
 mod formula;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod inline;
 mod language;
 mod lines;

@@ -1,0 +1,74 @@
+//! Whatever JSON Schema a client sends, it is refused with a reason, or holds an answer to JSON of the type it names.
+//!
+//! The input is a schema and, after a NUL byte, which of the allowed tokens is drawn each time.
+
+#![no_main]
+
+use std::{panic, sync::LazyLock};
+
+use gemmad::engine::{Form, fuzzing::Nano};
+use gemmad_fuzz::{assert_message, text_and_choices};
+use libfuzzer_sys::fuzz_target;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+/// Most tokens that are drawn.
+const DRAWN: usize = 64;
+
+/// Crates of the compiler, which gives up on some schemas by a panic that the daemon catches.
+const COMPILER: [&str; 3] = ["/derivre-", "/llguidance-", "/toktrie-"];
+
+static NANO: LazyLock<Nano> = LazyLock::new(|| {
+    forgive_compiler();
+    // It is part of the repository.
+    Nano::load().expect("the nano model loads")
+});
+
+/// Lets the compiler's panics unwind. libFuzzer's hook ends the process at any.
+fn forgive_compiler() {
+    let end = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        let file = panic.location().map_or("", |place| place.file());
+        if !COMPILER.iter().any(|name| file.contains(name)) {
+            end(panic);
+        }
+    }));
+}
+
+/// Whether JSON of this type begins so.
+fn begins(kind: &str, first: char) -> bool {
+    match kind {
+        "object" => first == '{',
+        "array" => first == '[',
+        "string" => first == '"',
+        "number" | "integer" => first == '-' || first.is_ascii_digit(),
+        "boolean" => matches!(first, 't' | 'f'),
+        _ => first == 'n',
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let Some((text, choices)) = text_and_choices(input) else {
+        return;
+    };
+    let form = match Form::schema(text) {
+        Ok(form) => form,
+        Err(error) => return assert_message(&error.to_string()),
+    };
+    let choices = &choices[..choices.len().min(DRAWN)];
+    let answer = match NANO.answer(&form, choices) {
+        Ok(answer) => answer,
+        Err(error) => return assert_message(&error.to_string()),
+    };
+    let (Some(answer), Form::Json(schema)) = (answer, form) else {
+        return;
+    };
+    assert!(!answer.contains('\n'), "{answer:?}");
+    // Numbers may be beyond those that a program can hold.
+    let read = serde_json::from_str::<IgnoredAny>(&answer);
+    assert!(read.is_ok(), "{answer:?}");
+    if let Some(kind) = schema.get("type").and_then(Value::as_str) {
+        let first = answer.trim_start().chars().next();
+        assert!(first.is_some_and(|first| begins(kind, first)), "{answer:?}");
+    }
+});

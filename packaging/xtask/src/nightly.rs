@@ -1,0 +1,50 @@
+//! What must hold as well but takes too long for every change: the slow sibling of `cargo xtask test`.
+
+use anyhow::{Result, ensure};
+use clap::ValueEnum;
+
+use crate::{fuzz::Target, say};
+
+/// Seconds for which each reader of foreign input is fed.
+const FED: u32 = 30;
+
+/// Processes that feed a reader at the same time.
+const FEEDING: u32 = 1;
+
+/// One thing that must hold.
+struct Check {
+    name: String,
+    run: Box<dyn Fn() -> Result<()>>,
+}
+
+/// Runs every check to its end, and fails if one of them did.
+pub fn run() -> Result<()> {
+    let checks = checks();
+    let mut failed = Vec::new();
+    for check in &checks {
+        say::step(&check.name);
+        match (check.run)() {
+            Ok(()) => say::success(&check.name),
+            Err(error) => {
+                say::failure(&error);
+                failed.push(check.name.as_str());
+            }
+        }
+    }
+    ensure!(
+        failed.is_empty(),
+        "{} of {} checks failed: {}",
+        failed.len(),
+        checks.len(),
+        failed.join("; ")
+    );
+    Ok(())
+}
+
+fn checks() -> Vec<Check> {
+    let feeding = Target::value_variants().iter().map(|target| Check {
+        name: format!("`{}` withstands {FED} s of hostile input", target.name()),
+        run: Box::new(move || target.feed(FED, FEEDING)),
+    });
+    feeding.collect()
+}
