@@ -12,7 +12,7 @@ use crate::{
     bus::Way,
     failure::Failure,
     input,
-    terminal::{self, Output, one_line},
+    terminal::{self, Output, count, one_line},
 };
 
 /// Longest catalogue that is read, in bytes.
@@ -69,9 +69,8 @@ fn expand(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let unusable = |why: &dyn std::fmt::Display| {
-        Failure::Usage(format!("{}: {why}", folder.display()))
-    };
+    let unusable =
+        |why: &dyn std::fmt::Display| Failure::Usage(format!("{}: {why}", folder.display()));
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|error| unusable(&error))? {
         let path = entry.map_err(|error| unusable(&error))?.path();
@@ -202,9 +201,10 @@ struct Property {
 impl Example {
     /// With the arguments that come to those that are said.
     fn with_defaults(mut self, command: &CommandInfo) -> Result<Self, Failure> {
-        let parameters: Parameters = serde_json::from_str(&command.parameters).map_err(|error| {
-            Failure::Failed(format!("cannot understand the parameters: {error}"))
-        })?;
+        let parameters: Parameters =
+            serde_json::from_str(&command.parameters).map_err(|error| {
+                Failure::Failed(format!("cannot understand the parameters: {error}"))
+            })?;
         if let Some(Value::Object(arguments)) = &mut self.arguments {
             for (name, property) in parameters.properties {
                 if let Some(default) = property.default {

@@ -83,7 +83,9 @@ async fn a_catalogue_is_listed_checked_and_tested() {
     let checked = Gemmactl::run(&daemon, &["commands", "check", &broken, &first, &twice]).await;
     assert_eq!(checked.code, Some(4));
     assert!(
-        checked.stdout.contains("first.toml: 1 command, no mistakes"),
+        checked
+            .stdout
+            .contains("first.toml: 1 command, no mistakes"),
         "{}",
         checked.stdout
     );

@@ -95,7 +95,7 @@ fn is_unknown(name: &str) -> bool {
 mod experiment {
     use super::super::{Call, Kind};
     use super::*;
-    use serde_json::{json, Value};
+    use serde_json::{Value, json};
     use std::path::Path;
 
     fn join(count: usize, one: impl Fn(usize) -> String) -> String {
@@ -104,60 +104,186 @@ mod experiment {
 
     #[test]
     fn probe() {
-        let command = |parameters: String| format!("[commands.a]\ndescription='A'\n[commands.a.parameters]\n{parameters}\n");
-        let number = |min: &str, max: &str, step: &str| command(format!("x = {{ type='number', min={min}, max={max}{} }}", if step.is_empty() { String::new() } else { format!(", step={step}") }));
-        let integer = |min: &str, max: &str, step: &str| command(format!("x = {{ type='integer', min={min}, max={max}{} }}", if step.is_empty() { String::new() } else { format!(", step={step}") }));
+        let command = |parameters: String| {
+            format!("[commands.a]\ndescription='A'\n[commands.a.parameters]\n{parameters}\n")
+        };
+        let number = |min: &str, max: &str, step: &str| {
+            command(format!(
+                "x = {{ type='number', min={min}, max={max}{} }}",
+                if step.is_empty() {
+                    String::new()
+                } else {
+                    format!(", step={step}")
+                }
+            ))
+        };
+        let integer = |min: &str, max: &str, step: &str| {
+            command(format!(
+                "x = {{ type='integer', min={min}, max={max}{} }}",
+                if step.is_empty() {
+                    String::new()
+                } else {
+                    format!(", step={step}")
+                }
+            ))
+        };
         let mut all: Vec<(String, String)> = vec![];
         for n in [10, 256] {
-            all.push((format!("enum {n}"), command(format!("x = {{ type='enum', values=[{}] }}", join(n, |i| format!("'value number {i}'"))))));
-            all.push((format!("list {n}"), command(format!("x = {{ type='list', most=64, values=[{}] }}", join(n, |i| format!("'value number {i}'"))))));
-            all.push((format!("enum {n} long"), command(format!("x = {{ type='enum', values=[{}] }}", join(n, |i| format!("'{}{i}'", "v".repeat(200)))))));
+            all.push((
+                format!("enum {n}"),
+                command(format!(
+                    "x = {{ type='enum', values=[{}] }}",
+                    join(n, |i| format!("'value number {i}'"))
+                )),
+            ));
+            all.push((
+                format!("list {n}"),
+                command(format!(
+                    "x = {{ type='list', most=64, values=[{}] }}",
+                    join(n, |i| format!("'value number {i}'"))
+                )),
+            ));
+            all.push((
+                format!("enum {n} long"),
+                command(format!(
+                    "x = {{ type='enum', values=[{}] }}",
+                    join(n, |i| format!("'{}{i}'", "v".repeat(200)))
+                )),
+            ));
         }
         for n in [64, 128, 256] {
             for m in [0, 2, 8, 16] {
                 all.push((format!("{n} commands {m} parameters"), (0..n).map(|c| format!("[commands.c{c}]\ndescription='A'\n[commands.c{c}.parameters]\n{}\n", (0..m).map(|p| format!("p{p} = {{type='integer', min=0,max=100}}\n")).collect::<String>())).collect::<String>()));
             }
         }
-        all.push(("256 optional".into(), (0..256).map(|c| format!("[commands.c{c}]\ndescription='A'\n[commands.c{c}.parameters]\n{}\n", (0..3).map(|p| format!("p{p} = {{type='string', required=false}}\n")).collect::<String>())).collect::<String>()));
-        all.push(("16 strings".into(), command((0..16).map(|p| format!("p{p:02} = {{type='string', longest=1000}}\n")).collect::<String>())));
-        all.push(("16 lists".into(), command((0..16).map(|p| format!("p{p:02} = {{type='list', longest=1000, most=64}}\n")).collect::<String>())));
-        for step in ["", "0.001", "0.007", "0.07", "0.1", "0.25", "0.29", "0.333", "0.5", "1.1", "1.001", "7", "97", "999", "99.999", "1000", "1234.567", "12345.678", "65537", "99999", "100000"] {
+        all.push((
+            "256 optional".into(),
+            (0..256)
+                .map(|c| {
+                    format!(
+                        "[commands.c{c}]\ndescription='A'\n[commands.c{c}.parameters]\n{}\n",
+                        (0..3)
+                            .map(|p| format!("p{p} = {{type='string', required=false}}\n"))
+                            .collect::<String>()
+                    )
+                })
+                .collect::<String>(),
+        ));
+        all.push((
+            "16 strings".into(),
+            command(
+                (0..16)
+                    .map(|p| format!("p{p:02} = {{type='string', longest=1000}}\n"))
+                    .collect::<String>(),
+            ),
+        ));
+        all.push((
+            "16 lists".into(),
+            command(
+                (0..16)
+                    .map(|p| format!("p{p:02} = {{type='list', longest=1000, most=64}}\n"))
+                    .collect::<String>(),
+            ),
+        ));
+        for step in [
+            "",
+            "0.001",
+            "0.007",
+            "0.07",
+            "0.1",
+            "0.25",
+            "0.29",
+            "0.333",
+            "0.5",
+            "1.1",
+            "1.001",
+            "7",
+            "97",
+            "999",
+            "99.999",
+            "1000",
+            "1234.567",
+            "12345.678",
+            "65537",
+            "99999",
+            "100000",
+        ] {
             for max in ["0", "10", "100", "1e5", "1e6", "1e9", "9007199254740991"] {
-                all.push((format!("number 0..{max} step {step}"), number("0", max, step)));
+                all.push((
+                    format!("number 0..{max} step {step}"),
+                    number("0", max, step),
+                ));
             }
         }
         for step in ["", "7", "999", "65537", "99991", "100000"] {
             for max in ["1000", "1e6", "9007199254740991"] {
-                all.push((format!("integer 0..{max} step {step}"), integer("0", max, step)));
+                all.push((
+                    format!("integer 0..{max} step {step}"),
+                    integer("0", max, step),
+                ));
             }
         }
-        all.push(("negative".into(), number("-9007199254740991", "9007199254740991", "")));
+        all.push((
+            "negative".into(),
+            number("-9007199254740991", "9007199254740991", ""),
+        ));
         all.push(("tiny".into(), number("-5e-324", "5e-324", "")));
-        all.push(("tiny2".into(), number("0.1234567890123", "0.12345678901234", "")));
+        all.push((
+            "tiny2".into(),
+            number("0.1234567890123", "0.12345678901234", ""),
+        ));
         all.push(("tiny3".into(), number("1e-300", "9007199254740990.9", "")));
         for (name, text) in all {
             let catalogue = match Catalogue::parse(Path::new("x"), &text) {
                 Ok(catalogue) => catalogue,
-                Err(error) => { println!("{name}: refused {error}"); continue; }
+                Err(error) => {
+                    println!("{name}: refused {error}");
+                    continue;
+                }
             };
             let (command_name, command) = catalogue.commands.last_key_value().unwrap();
-            let arguments = command.parameters.iter().map(|(name, parameter)| {
-                let value: Value = match &parameter.kind {
-                    Kind::Enum(values) => json!(values.last().unwrap().as_str()),
-                    Kind::Integer { min, max, step } => json!(max / step * step).as_i64().filter(|v| v >= min).map_or(json!(min), Value::from),
-                    Kind::Number { min, max, step } => { let v = step.map_or(*max, |s| (max / s).floor() * s); parameter.kind.fit(&json!((v * 1000.0).round() / 1000.0)).or_else(|_| parameter.kind.fit(&json!(min))).unwrap_or(json!(min)) }
-                    Kind::Boolean => json!(true),
-                    Kind::String { .. } => json!("wört".repeat(50)),
-                    Kind::List { values, most, .. } => json!((0..*most).map(|_| values.last().map_or("w", |v| v.as_str())).collect::<Vec<_>>()),
-                };
-                (name.to_string(), value)
-            }).collect();
-            let call = Call { name: command_name.to_string(), arguments };
+            let arguments = command
+                .parameters
+                .iter()
+                .map(|(name, parameter)| {
+                    let value: Value = match &parameter.kind {
+                        Kind::Enum(values) => json!(values.last().unwrap().as_str()),
+                        Kind::Integer { min, max, step } => json!(max / step * step)
+                            .as_i64()
+                            .filter(|v| v >= min)
+                            .map_or(json!(min), Value::from),
+                        Kind::Number { min, max, step } => {
+                            let v = step.map_or(*max, |s| (max / s).floor() * s);
+                            parameter
+                                .kind
+                                .fit(&json!((v * 1000.0).round() / 1000.0))
+                                .or_else(|_| parameter.kind.fit(&json!(min)))
+                                .unwrap_or(json!(min))
+                        }
+                        Kind::Boolean => json!(true),
+                        Kind::String { .. } => json!("wört".repeat(50)),
+                        Kind::List { values, most, .. } => json!(
+                            (0..*most)
+                                .map(|_| values.last().map_or("w", |v| v.as_str()))
+                                .collect::<Vec<_>>()
+                        ),
+                    };
+                    (name.to_string(), value)
+                })
+                .collect();
+            let call = Call {
+                name: command_name.to_string(),
+                arguments,
+            };
             let witness = call.to_string();
             let grammar = catalogue.grammar();
             let bytes = grammar.len();
             let walked = Form::Lark(grammar).walk(&[OPEN, CLOSE, QUOTE, END], &witness);
-            println!("{name}: {bytes} {:?} {}", walked, witness.chars().skip(11).take(60).collect::<String>());
+            println!(
+                "{name}: {bytes} {:?} {}",
+                walked,
+                witness.chars().skip(11).take(60).collect::<String>()
+            );
         }
     }
 }
