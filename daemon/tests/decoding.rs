@@ -176,7 +176,7 @@ fn index() -> File {
     file(&[kind, nested].concat())
 }
 
-/// A WebM file with as many texts as can be.
+/// A `WebM` file with as many texts as can be.
 fn texts() -> File {
     let header = b"\x1a\x45\xdf\xa3\x87\x42\x82\x84webm";
     let segment = b"\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff";

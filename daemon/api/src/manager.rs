@@ -14,7 +14,7 @@ pub struct AskOptions {
     /// System prompt for this request, instead of the configured one; 1 MiB at most.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// A sound file (WAV, AIFF, FLAC, MP3, Ogg, MP4, WebM or CAF) that the question is about, to be read from its
+    /// A sound file (WAV, AIFF, FLAC, MP3, Ogg, MP4, `WebM` or CAF) that the question is about, to be read from its
     /// current position.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub audio: Option<OwnedFd>,
@@ -172,7 +172,7 @@ pub trait Manager {
     /// client may have 8 streams open, all together 64.
     fn stream(&self, prompt: &str, options: AskOptions, fd: zbus::Fd<'_>) -> Result<u64, Error>;
 
-    /// Transcribes the sound file behind `fd` (WAV, AIFF, FLAC, MP3, Ogg, MP4, WebM or CAF, 30 s at most).
+    /// Transcribes the sound file behind `fd` (WAV, AIFF, FLAC, MP3, Ogg, MP4, `WebM` or CAF, 30 s at most).
     fn transcribe(
         &self,
         fd: zbus::Fd<'_>,
