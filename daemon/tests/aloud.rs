@@ -213,7 +213,7 @@ async fn of_many_texts_a_few_are_synthesised_and_those_beyond_the_places_are_ref
     let script = format!("echo >> '{}'; exec cat /dev/zero", started.display());
     let daemon = Daemon::setup(&bus)
         .loudspeaker(&loudspeaker)
-        .set("speech", "command", vec!["/bin/sh", "-c", &script])
+        .set("speech", "command", vec!["/bin/sh", "-c", script.as_str()])
         .set("speech", "rate", 22_050)
         .start()
         .await

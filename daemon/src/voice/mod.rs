@@ -46,3 +46,4 @@ pub use speech::fuzzing;
 pub use speech::{Manner, SpeechError};
 pub use turn::{Event, Status, Voice, VoiceError};
 pub use utterance::{Segment, Segmenter, Sense};
+pub use worker::Crash;

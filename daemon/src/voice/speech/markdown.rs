@@ -206,7 +206,9 @@ fn look(source: &str, from: usize) -> Found {
                 depth += 1;
                 if is_here {
                     (text.is_new, text.opens) = (true, true);
-                    number = is_ordered.last().filter(|it| **it).map(|_| range.start);
+                    if is_ordered.last() == Some(&true) {
+                        number.get_or_insert(range.start);
+                    }
                 }
             }
             Event::End(TagEnd::Item | TagEnd::BlockQuote(_) | TagEnd::FootnoteDefinition) => {
