@@ -96,7 +96,9 @@ async fn check_all(commands: &CommandsProxy<'_>, files: &[PathBuf]) -> Result<()
             Err(Failure::Refused(mistake)) => {
                 // The last one is told at the end.
                 let before = failed.replace(mistake);
-                before.iter().for_each(|mistake| terminal::note(mistake));
+                if let Some(mistake) = before {
+                    terminal::note(&mistake);
+                }
             }
             Err(other) => return Err(other),
         }

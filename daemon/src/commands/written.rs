@@ -431,9 +431,8 @@ pub(super) mod tests {
         assert!(refuse(&long).contains("65538 bytes"), "{}", refuse(&long));
         let parameter = |nth| format!("p{nth} = {{ type = \"boolean\" }}");
         let values: Vec<_> = (0..300).map(|nth| format!("\"v{nth}\"")).collect();
-        let commands: String = (0..300)
-            .map(|nth| format!("c{nth} = {{ description = \"A.\" }}\n"))
-            .collect();
+        let commands = (0..300).map(|nth| format!("c{nth} = {{ description = \"A.\" }}\n"));
+        let commands = commands.collect::<Vec<_>>().concat();
         for (text, said) in [
             (
                 many(17, "parameters", parameter),

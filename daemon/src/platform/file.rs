@@ -120,7 +120,8 @@ impl Regular {
         }
         let text = String::from_utf8(bytes).map_err(|error| {
             let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            // All of it is text.
+            let line = 1 + String::from_utf8_lossy(before).matches('\n').count();
             FileProblem::NotText { path, line }
         })?;
         match text.strip_prefix('\u{FEFF}') {

@@ -76,14 +76,12 @@ async fn answer(part: &str, patience: Option<Duration>, beat: impl Future<Output
         return beat.await;
     };
     let mut beat = pin!(beat);
-    match timeout(patience, &mut beat).await {
-        Ok(is_alive) => is_alive,
-        Err(_) => {
-            let seconds = patience.as_secs_f32();
-            log::error!("{part} has not looked up from its work for {seconds} s");
-            beat.await
-        }
+    if let Ok(is_alive) = timeout(patience, &mut beat).await {
+        return is_alive;
     }
+    let seconds = patience.as_secs_f32();
+    log::error!("{part} has not looked up from its work for {seconds} s");
+    beat.await
 }
 
 /// Tells that the configuration is being read again; [`reloaded`] must follow with the same phase. While the

@@ -242,17 +242,20 @@ pub fn find(kind: Kind, wanted: &str, host: Option<HostId>) -> Result<Device, De
     Ok(devices.swap_remove(*first))
 }
 
+/// Whether a device of this id and name is meant.
+type Rule<'a> = &'a dyn Fn(&str, &str) -> bool;
+
 /// Which of these devices, by id and name, are called `wanted`. An id goes before a name: within its sound system,
 /// as programs of that write it, or with the sound system before it. The first that is called so is taken.
 fn called(known: &[(String, String)], wanted: &str) -> Vec<usize> {
     let in_full = written_in_full(wanted);
     let is_id = |id: &str| id == wanted || Some(id) == in_full.as_deref();
-    let rules: [&dyn Fn(&str, &str) -> bool; 3] = [
+    let rules: [Rule; 3] = [
         &|id, _| id == wanted,
         &|id, _| id.split_once(':').is_some_and(|(_, id)| is_id(id)),
         &|_, name| name == wanted,
     ];
-    let follow = |is_called: &dyn Fn(&str, &str) -> bool| -> Vec<usize> {
+    let follow = |is_called: Rule| -> Vec<usize> {
         let these = known.iter().enumerate();
         let these = these.filter(|(_, (id, name))| is_called(id, name));
         these.map(|(index, _)| index).collect()

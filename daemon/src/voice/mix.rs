@@ -147,7 +147,7 @@ mod tests {
         for gain in [1.0, 0.5, 0.9] {
             let tone = sine(440.0, 16_000, 1, 500).into_iter();
             let balance = of(tone.map(|sample| vec![-gain * sample, sample]));
-            let louder = if gain < 1.0 { 1 } else { 0 };
+            let louder = u16::from(gain < 1.0);
             assert_eq!(balance.best(), Mix::Only(louder), "{gain}");
         }
     }

@@ -166,7 +166,7 @@ mod tests {
     /// A worker that counts, and panics when it is told to.
     fn counting() -> (Worker<Order>, Receiver<Told>) {
         let (told, tellings) = mpsc::channel();
-        let crashes = told.clone();
+        let report = told.clone();
         let work = move |inbox: Rc<Receiver<Order>>| {
             let mut count = 0;
             loop {
@@ -181,7 +181,7 @@ mod tests {
                 }
             }
         };
-        let crashed = move |crash| crashes.send(Told::Crashed(crash)).unwrap();
+        let crashed = move |crash| report.send(Told::Crashed(crash)).unwrap();
         (Worker::spawn("counting", work, crashed).unwrap(), tellings)
     }
 

@@ -67,7 +67,7 @@ impl Outputs {
 
     /// Reads as much as pipes hold, and lets go of those that have ended.
     pub fn drain(&mut self) {
-        let mut piece = [0; PIPE];
+        let mut piece = vec![0; PIPE];
         self.0.retain_mut(|pipe| match pipe.read(&mut piece) {
             Ok(length) => length > 0,
             // There is nothing now.

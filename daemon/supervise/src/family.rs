@@ -113,7 +113,7 @@ fn entry(pid: i32) -> Option<Entry> {
     parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Reads `/proc/PID/stat` (proc_pid_stat(5)): `PID (NAME) STATE PARENT GROUP …`.
+/// Reads `/proc/PID/stat` (`proc_pid_stat(5)`): `PID (NAME) STATE PARENT GROUP …`.
 fn parse(stat: &str) -> Option<Entry> {
     // The name may hold anything.
     let (_, rest) = stat.rsplit_once(')')?;

@@ -46,50 +46,6 @@ impl Form {
         Ok(Self::Json(schema::read(text)?))
     }
 
-    /// X
-    #[cfg(test)]
-    pub fn walk(&self, names: &[&str], witness: &str) -> Result<String, String> {
-        let vocabulary = vocabulary::of_bytes(names);
-        let grammars = Grammars::over(&vocabulary).map_err(|e| e.to_string())?;
-        let began = std::time::Instant::now();
-        let compiled = grammars.compile(self).map_err(|e| e.to_string())?;
-        let took = began.elapsed();
-        let mut guide = compiled.guide();
-        let mut rest = witness;
-        let mut worst = std::time::Duration::ZERO;
-        let mut total = std::time::Duration::ZERO;
-        while !rest.is_empty() {
-            let (token, len) = names
-                .iter()
-                .enumerate()
-                .find(|(_, n)| rest.starts_with(**n))
-                .map_or((u32::from(rest.as_bytes()[0]), 1), |(i, n)| {
-                    (255 + i as u32, n.len())
-                });
-            let began = std::time::Instant::now();
-            guide.matcher.compute_mask().map_err(|e| {
-                format!(
-                    "mask after {}: {}",
-                    witness.len() - rest.len(),
-                    e.to_string().lines().next().unwrap()
-                )
-            })?;
-            guide.matcher.consume_token(token).map_err(|e| {
-                format!(
-                    "after {}: {}",
-                    witness.len() - rest.len(),
-                    e.to_string().lines().next().unwrap()
-                )
-            })?;
-            worst = worst.max(began.elapsed());
-            total += began.elapsed();
-            rest = unsafe { std::str::from_utf8_unchecked(&rest.as_bytes()[len..]) };
-        }
-        Ok(format!(
-            "compiled in {took:?}, worst mask {worst:?}, total {total:?}"
-        ))
-    }
-
     /// Compiles it as for a model, without one: for a vocabulary of single bytes and `protocol`, whose last token ends
     /// a turn. The limits of the compiler are the same.
     ///

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use symphonia::core::audio::Channels;
 use symphonia::core::codecs::audio::well_known::{
     CODEC_ID_AAC, CODEC_ID_AC3, CODEC_ID_DCA, CODEC_ID_EAC3, CODEC_ID_MP1, CODEC_ID_MP2,
     CODEC_ID_MP3, CODEC_ID_OPUS, CODEC_ID_SPEEX, CODEC_ID_VORBIS, CODEC_ID_WMA,
@@ -55,7 +56,7 @@ impl Decoder {
             parameters
                 .channels
                 .as_ref()
-                .map_or(*CHANNELS.start(), |it| it.count()),
+                .map_or(*CHANNELS.start(), Channels::count),
         )?;
         let is_bomb = parameters.codec == CODEC_ID_VORBIS
             && !vorbis::is_modest(parameters.extra_data.as_deref().unwrap_or_default());

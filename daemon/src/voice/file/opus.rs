@@ -57,7 +57,10 @@ impl Opus {
                 ((*channels).into(), number([*pre1, *pre2]), gain)
             }
             _ => (
-                parameters.channels.as_ref().map_or(1, |it| it.count()),
+                parameters
+                    .channels
+                    .as_ref()
+                    .map_or(1, symphonia::core::audio::Channels::count),
                 0,
                 0,
             ),

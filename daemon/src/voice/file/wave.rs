@@ -116,8 +116,8 @@ fn format(file: &Section, chunk: Chunk) -> Result<Content, FileError> {
             };
             let (block, channels64) = (u64::from(align), u64::from(channels));
             // Half a byte for each sample behind a preamble for each channel, which holds the first ones.
-            let coded = block.saturating_sub(preamble * channels64);
-            let frames = (2 * coded).checked_div(channels64).unwrap_or(0) + first;
+            let halves = 2 * block.saturating_sub(preamble * channels64);
+            let frames = halves.checked_div(channels64).unwrap_or(0) + first;
             let layout = Layout::blocks(codec, rate, channels, block, frames)?;
             Ok(Content::Raw(layout))
         }

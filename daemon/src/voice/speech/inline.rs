@@ -64,6 +64,7 @@ impl Inline {
         self.brackets > 0 || !is_text
     }
 
+    #[allow(clippy::match_same_arms)] // The arms stand in the order of the states.
     fn step(&mut self, character: char) -> bool {
         use State::{
             Address, Angle, Backquotes, Bracket, Closed, Code, Escaped, Footnote, Tag, Text,

@@ -108,9 +108,8 @@ impl Lines {
             }
             Line::Text | Line::Block => token(Token::Character(character)),
             Line::Skipped if is_end => self.line = Line::Head(String::new()),
-            Line::Skipped => {}
             Line::Code(fence) if is_end => self.line = Line::Fence(*fence, String::new()),
-            Line::Code(_) => {}
+            Line::Skipped | Line::Code(_) => {}
             Line::Fence(fence, head) => {
                 let (fence, mut head) = (*fence, std::mem::take(head));
                 if !is_end {
@@ -177,11 +176,11 @@ impl Lines {
             .get(..8.min(text.len()))
             .unwrap_or_default()
             .to_ascii_lowercase();
-        let is_raw = |start: &str| {
+        let is_markup = |start: &str| {
             let rest = lower.strip_prefix(start);
             rest.is_some_and(|rest| start == "<!--" || !rest.starts_with(char::is_alphanumeric))
         };
-        if let Some((start, end)) = RAW.iter().find(|(start, _)| is_raw(start)) {
+        if let Some((start, end)) = RAW.iter().find(|(start, _)| is_markup(start)) {
             token(Token::End);
             if *start == "<pre" {
                 token(Token::Code);

@@ -176,6 +176,7 @@ enum Found {
 }
 
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools)] // Each is found by itself.
 struct FoundText {
     at: usize,
     /// Where the number of its item is; the same if there is none.
