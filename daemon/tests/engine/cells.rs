@@ -69,7 +69,7 @@ async fn speech_waits_for_the_prefix_it_begins_with_instead_of_being_given_up() 
     let engine = started(&config);
     ready(&engine).await;
     // Twice it does not fit.
-    let system = long_system(1300);
+    let system = long_system(1000);
     let preamble = Preamble::from(system.as_str());
     engine.keep(Kept::Commands, Some(&preamble));
     health_becomes(&engine, |health| health.prefix_cells > 1000).await;

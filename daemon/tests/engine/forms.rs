@@ -190,7 +190,7 @@ async fn a_schema_that_cannot_be_followed_is_refused_in_words_that_name_keyword_
 #[tokio::test]
 async fn no_schema_within_the_limits_ends_the_daemon_or_keeps_it_for_long() {
     let engine = started(&nano());
-    // As many links as 64 KiB of text have.
+    // About as many links as 64 KiB of text have.
     let link = |nth| json!({"$ref": format!("#/d{}", nth + 1)});
     let mut links: serde_json::Map<_, _> = (0..3000)
         .map(|nth| (format!("d{nth}"), link(nth)))

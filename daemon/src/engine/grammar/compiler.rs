@@ -24,7 +24,7 @@ const KEPT: usize = 8;
 const STATES: usize = 1 << 16;
 
 /// Stack of the thread that compiles, in bytes. The compiler follows references by calling itself; the longest
-/// chain in a schema of 64 KiB has 3,000 links.
+/// chain in a schema of 64 KiB has almost 3,000 links.
 const STACK: usize = 256 << 20;
 
 /// Compiles forms for one vocabulary.
