@@ -342,7 +342,8 @@ impl Context {
     }
 }
 
-/// llama.cpp's abort callback, which it asks between two operations; `data` is the flag of a [`Stop`](super::stop::Stop).
+/// llama.cpp's abort callback, which it asks between two operations; `data` is the flag of a
+/// [`Stop`](super::stop::Stop).
 unsafe extern "C" fn is_stopped(data: *mut c_void) -> bool {
     // SAFETY: `Context::new` passes this flag, and the context holds the threads that hold it.
     unsafe { &*data.cast::<AtomicBool>() }.load(Ordering::Relaxed)
