@@ -150,6 +150,9 @@ fn clean(layout: Layout, text: &str, most: usize) -> Cow<'_, str> {
     if is_short && check_as(layout, text).is_ok() {
         return Cow::Borrowed(text);
     }
+    if most == 0 {
+        return Cow::Borrowed("");
+    }
     let mut reader = Reader::default();
     let mut shown = String::new();
     let mut room = most;
@@ -163,13 +166,13 @@ fn clean(layout: Layout, text: &str, most: usize) -> Cow<'_, str> {
         if read.is_err() && character == ' ' && shown.ends_with(' ') {
             continue;
         }
-        if room <= 1 && after.is_some() {
+        if room == 1 && after.is_some() {
             shown.truncate(shown.trim_end_matches(is_joiner).len());
-            shown.extend((room == 1).then_some(CUT));
+            shown.push(CUT);
             break;
         }
         shown.push(character);
-        room = room.saturating_sub(1);
+        room -= 1;
     }
     Cow::Owned(shown)
 }

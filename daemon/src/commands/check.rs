@@ -1,4 +1,4 @@
-//! Mistakes in a catalogue that its keys do not show: that no model can be held to it, or that it is not what was meant.
+//! Mistakes in a catalogue that its keys do not show: no model can be held to it, or it is not what was meant.
 
 use std::collections::BTreeMap;
 

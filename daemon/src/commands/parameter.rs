@@ -22,9 +22,14 @@ const MOST_VALUES: usize = 256;
 /// Numbers beyond this are no longer exact in every language that reads JSON: 2^53 - 1.
 const LARGEST: i64 = 9_007_199_254_740_991;
 
-/// Least and largest step. The grammar counts in steps: it has a state for each remainder, in units of the last digit.
-const FINEST: f64 = 0.001;
-const COARSEST: f64 = 100_000.0;
+/// Most digits after the point of `min` and `max`. The grammar has a branch for each digit.
+const MOST_DIGITS: usize = 6;
+
+/// Most digits after the point of a step.
+const MOST_STEP_DIGITS: usize = 3;
+
+/// The largest step, in units of its last digit. The grammar counts in these units and has a state for each remainder.
+const LARGEST_STEP: f64 = 1000.0;
 
 /// Most steps from 0 to a number that is no integer, so that a float tells one from the next with room to spare.
 const MOST_STEPS: f64 = 1e9;
@@ -281,12 +286,22 @@ impl TryFrom<f64> for Limit {
 
     #[allow(clippy::cast_precision_loss)] // It is exact.
     fn try_from(number: f64) -> Result<Self, String> {
-        if number.abs() <= LARGEST as f64 {
-            Ok(Self(number))
-        } else {
+        let written = number.to_string();
+        let digits = written
+            .split_once('.')
+            .map_or(0, |(_, digits)| digits.len());
+        // False for what is no number.
+        let is_in_range = number.abs() <= LARGEST as f64;
+        if !is_in_range {
             Err(format!(
-                "{number} is out of range: it must be -{LARGEST} to {LARGEST}"
+                "{number:?} is out of range: it must be -{LARGEST} to {LARGEST}"
             ))
+        } else if digits > MOST_DIGITS {
+            Err(format!(
+                "{number:?} has {digits} digits after the point, but at most {MOST_DIGITS} are allowed; round it"
+            ))
+        } else {
+            Ok(Self(number))
         }
     }
 }
@@ -295,11 +310,20 @@ impl TryFrom<f64> for Step {
     type Error = String;
 
     fn try_from(number: f64) -> Result<Self, String> {
-        if (FINEST..=COARSEST).contains(&number) && is_multiple(number, FINEST) {
+        // As the compiler of grammars finds the digits: 0.07 never becomes whole.
+        let mut units = number;
+        for _ in 0..MOST_STEP_DIGITS {
+            if units.fract() != 0.0 {
+                units *= 10.0;
+            }
+        }
+        if units > 0.0 && units <= LARGEST_STEP && units.fract() == 0.0 {
             Ok(Self(number))
         } else {
             Err(format!(
-                "{number} is no step: it must be {FINEST} to {COARSEST}, with at most 3 digits after the point"
+                "{number:?} is no step that a model can be held to; it must be above 0 with at most \
+                 {MOST_STEP_DIGITS} digits after the point and, without the point, at most {LARGEST_STEP}, as in \
+                 0.1, 0.25, 5 or 100"
             ))
         }
     }
@@ -519,11 +543,19 @@ mod tests {
             ),
             (
                 "type = \"number\"\nmin = 0\nmax = 1\nstep = 0",
-                "0 is no step",
+                "0.0 is no step",
             ),
             (
                 "type = \"number\"\nmin = 0\nmax = 1\nstep = 1e-9",
-                "0.000000001 is no step",
+                "1e-9 is no step",
+            ),
+            (
+                "type = \"number\"\nmin = 0\nmax = 1\nstep = 0.07",
+                "0.07 is no step",
+            ),
+            (
+                "type = \"number\"\nmin = 5e-324\nmax = 1",
+                "digits after the point",
             ),
             (
                 "type = \"number\"\nmin = 0\nmax = 1\nstep = nan",
@@ -535,7 +567,7 @@ mod tests {
             ),
             (
                 "type = \"integer\"\nmin = 0\nmax = 9007199254740991\nstep = 9007199254740991",
-                "9007199254740991 is no step",
+                "9007199254740991.0 is no step",
             ),
             (
                 "type = \"integer\"\nmin = 0\nmax = 9\nstep = 0.5",

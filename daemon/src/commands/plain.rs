@@ -22,7 +22,7 @@ const LONGEST_TEXT: usize = 1000;
 const MOST_QUOTED: usize = 60;
 
 /// Characters that no text holds, wherever they stand. The model can write none of them into a value.
-const BARRED: [RangeInclusive<char>; 15] = [
+const BARRED: [RangeInclusive<char>; 16] = [
     // Controls.
     '\0'..='\u{1f}',
     // Begins a token of the protocol.
@@ -43,8 +43,9 @@ const BARRED: [RangeInclusive<char>; 15] = [
     '\u{feff}'..='\u{feff}',
     '\u{ffa0}'..='\u{ffa0}',
     '\u{fff0}'..='\u{fffb}',
-    // Tags, what is not assigned, private use.
-    '\u{e0000}'..='\u{10ffff}',
+    // Tags, what is not assigned, private use. Between them are selectors of how an ideograph looks.
+    '\u{e0000}'..='\u{e00ff}',
+    '\u{e01f0}'..='\u{10ffff}',
 ];
 
 /// A character that is not barred, as a class of a regular expression.

@@ -3,8 +3,8 @@
 //! Both keep the structured fields of a line (`log`'s key-values: request number, tokens, milliseconds).
 //! In the journal each is a field of its own, `GEMMAD_REQUEST`, `GEMMAD_TOKENS`, and a line with an
 //! `event` has that event's `MESSAGE_ID` ([`super::event`]). Prompts and transcripts are logged only if
-//! `[log] content` says so. Whatever a line is about, it stays one line: what files, programs and libraries say is in it,
-//! and a name with a line break in it would be a line of its own ([`gemmad_api::text`]).
+//! `[log] content` says so. Whatever a line is about, it stays one line: what files, programs and libraries say is in
+//! it, and a name with a line break in it would be a line of its own ([`gemmad_api::text`]).
 
 use gemmad_api::text;
 use log::kv::{Error, Key, Source, Value, VisitSource};
@@ -14,7 +14,7 @@ use systemd_journal_logger::{JournalLog, connected_to_journal};
 use super::event;
 use crate::config::Level;
 
-/// Most characters of a line, and of a field. The longest answer there may be, with `[log] content`, is cut here.
+/// Most characters of a line, and of a field. With `[log] content` an answer may have more; it is cut.
 const LONGEST_LINE: usize = 16_384;
 
 /// Starts logging at `level`. Call once.
