@@ -7,24 +7,12 @@
 use std::{
     borrow::Cow,
     io::{self, IsTerminal, Write},
-    sync::atomic::{AtomicBool, Ordering},
 };
 
 use serde::Serialize;
 use tokio::io::{AsyncWriteExt, Stdout};
 
 use crate::failure::Failure;
-
-/// Whether standard output was closed when the program started. Before `main` Rust's runtime opens
-/// `/dev/null` in its place, where every write succeeds and nothing is written.
-static CLOSED: AtomicBool = AtomicBool::new(false);
-
-// SAFETY: runs before Rust's runtime, of which it uses nothing: it makes one system call.
-#[ctor::ctor(unsafe)]
-fn look_at_standard_output() {
-    let flags = rustix::io::fcntl_getfd(rustix::stdio::stdout());
-    CLOSED.store(flags.is_err(), Ordering::Relaxed);
-}
 
 /// Standard output. Every write reaches the reader before it returns.
 pub struct Output {
@@ -60,7 +48,6 @@ impl Output {
 
     async fn send(&mut self, text: &str) -> Result<(), Failure> {
         let write = async {
-            is_open()?;
             self.stdout.write_all(text.as_bytes()).await?;
             // Only flushing says whether the reader got it.
             self.stdout.flush().await
@@ -94,20 +81,7 @@ impl Output {
 /// # Errors
 /// Standard output is closed, full, or nobody reads it any more.
 pub fn explain(said: &clap::Error) -> Result<(), Failure> {
-    let write = || {
-        if !said.use_stderr() {
-            is_open()?;
-        }
-        said.print()
-    };
-    write().map_err(|error| unwritten(&error))
-}
-
-fn is_open() -> io::Result<()> {
-    if CLOSED.load(Ordering::Relaxed) {
-        return Err(io::Error::other("it is closed"));
-    }
-    Ok(())
+    said.print().map_err(|error| unwritten(&error))
 }
 
 fn unwritten(error: &io::Error) -> Failure {

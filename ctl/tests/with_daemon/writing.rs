@@ -19,17 +19,16 @@ async fn output_that_cannot_be_written_is_a_failure() {
         "ask --help".into(),
         "--version".into(),
     ] {
-        for (redirection, why) in [(">&-", "it is closed"), (">/dev/full", "No space left")] {
-            let mut shell = std::process::Command::new("sh");
-            for (name, value) in gemmactl.get_envs() {
-                shell.env(name, value.unwrap_or_default());
-            }
-            let program = gemmactl.get_program().to_str().unwrap();
-            let script = format!("'{program}' --session {line} {redirection}");
-            let done = Gemmactl::of(shell, &["-c", &script]).end().await;
-            assert_eq!(done.code, Some(1), "{script}: {done:?}");
-            assert!(done.stderr.contains(why), "{script}: {done:?}");
+        // Closed is not tried: Rust's runtime opens /dev/null in its place before the program begins.
+        let mut shell = std::process::Command::new("sh");
+        for (name, value) in gemmactl.get_envs() {
+            shell.env(name, value.unwrap_or_default());
         }
+        let program = gemmactl.get_program().to_str().unwrap();
+        let script = format!("'{program}' --session {line} >/dev/full");
+        let done = Gemmactl::of(shell, &["-c", &script]).end().await;
+        assert_eq!(done.code, Some(1), "{script}: {done:?}");
+        assert!(done.stderr.contains("No space left"), "{script}: {done:?}");
     }
 }
 
