@@ -311,7 +311,7 @@ async fn a_yes_or_no_said_next_decides_about_what_was_said_and_has_to_be_confirm
         ("lock the front door", asked),
         ("go ahead", "set_lock door=front state=locked"),
         ("lock the front door", asked),
-        ("cancel", "set_lock door=front state=locked (cancelled)"),
+        ("cancel", "set_lock door=front state=locked (refused)"),
         // What is said after something else decides nothing.
         ("lock the front door", asked),
         (nano::COMMAND, "set_light room=kitchen state=on"),

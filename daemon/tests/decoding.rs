@@ -240,6 +240,7 @@ fn no_file_takes_more_than_8_mib_or_3_s_whatever_is_in_it() {
         println!("{name}: {took:?}, {peak} KiB: {outcome:?}");
         assert!(peak <= MOST_KIB, "{name}: {peak} KiB");
         assert!(took <= LONGEST, "{name}: {took:?}");
-        assert!(outcome.is_err(), "{name}: {outcome:?}");
+        // What is no sound is refused; of what is, no more than 30 s are heard.
+        assert!(outcome.unwrap_or_default() <= 30 * 16_000, "{name}");
     }
 }

@@ -97,9 +97,10 @@ impl Gemmactl {
     pub async fn run_on_terminal(daemon: &Daemon, arguments: &[&str]) -> String {
         let terminal = Terminal::open();
         let mut command = Command::from(daemon.gemmactl().unwrap());
-        let command = command.args(arguments).stdin(Stdio::null());
+        command.args(arguments).stdin(Stdio::null());
         let child = command.stdout(terminal.line()).spawn();
-        // The command holds the line as long as it lives.
+        // It holds the line as long as it lives, and nothing more is shown until nobody does.
+        drop(command);
         let status = within(child.unwrap().wait()).await.unwrap();
         assert!(status.success(), "{status}");
         terminal.shown()

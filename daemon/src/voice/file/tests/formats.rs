@@ -66,12 +66,19 @@ fn two_files_one_behind_the_other_are_both_heard() {
 #[test]
 fn a_file_that_is_cut_short_gives_what_it_has_and_says_so() {
     let raw = wav(16_000, 1, 16, &sine(440.0, 16_000, 1, 500));
-    let files: [(&str, &[u8]); 7] = [
+    // All the sound of these is in one page of Ogg, which is lost as a whole.
+    for (name, file) in [("vorbis", VORBIS), ("opus", OPUS)] {
+        let twice = [file, file].concat();
+        let decoded = decode(&twice.get(..twice.len() * 7 / 10).unwrap());
+        let decoded = decoded.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(decoded.is_incomplete, "{name}");
+        let length = decoded.samples.len() / 16;
+        assert!((450..650).contains(&length), "{name}: {length} ms");
+    }
+    let files: [(&str, &[u8]); 5] = [
         ("wav", &raw),
         ("flac", FLAC),
         ("mp3", tone!("tone-lame.mp3")),
-        ("vorbis", VORBIS),
-        ("opus", OPUS),
         ("aiff", AIFF),
         ("webm", WEBM),
     ];
