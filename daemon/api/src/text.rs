@@ -65,6 +65,8 @@ pub struct Stream {
     reader: Reader,
     /// A joiner at the end of the last piece, which is kept if what follows needs it.
     joiner: Option<char>,
+    /// A line break that becomes a space does not double it.
+    is_after_space: bool,
 }
 
 /// What was read so far, as far as the next character depends on it.
@@ -123,7 +125,14 @@ impl Stream {
                 self.joiner = Some(character);
             } else {
                 let read = self.reader.read(character, after, Layout::Lines);
-                shown.extend(shown_as(character, read));
+                let Some(character) = shown_as(character, read) else {
+                    continue;
+                };
+                let doubles = read.is_err() && character == ' ' && self.is_after_space;
+                if !doubles {
+                    shown.push(character);
+                }
+                self.is_after_space = character == ' ';
             }
         }
         shown
