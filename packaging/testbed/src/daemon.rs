@@ -101,6 +101,7 @@ pub struct Setup<'a> {
     sound: Vec<(&'static str, OsString)>,
     hears: bool,
     env: Vec<(&'static str, OsString)>,
+    descriptors: Option<u64>,
     state: ManagerState,
 }
 
@@ -180,6 +181,13 @@ impl Setup<'_> {
         self
     }
 
+    /// Lets it have at most `most` files open at once.
+    #[must_use]
+    pub fn descriptors(mut self, most: u64) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
     /// Takes the programs from elsewhere than this build.
     #[must_use]
     pub fn binaries(mut self, binaries: Binaries) -> Self {
@@ -209,7 +217,11 @@ impl Setup<'_> {
         std::fs::write(&config, self.config.to_string()).map_err(Error::file(&config))?;
 
         let connection = self.bus.connect(PATIENCE).await?;
-        let mut command = Command::new(binaries.path("gemmad")?);
+        let gemmad = binaries.path("gemmad")?;
+        let mut command = match self.descriptors {
+            Some(most) => limited(&gemmad, most),
+            None => Command::new(gemmad),
+        };
         command
             .arg("--config")
             .arg(&config)
@@ -239,6 +251,16 @@ impl Setup<'_> {
     }
 }
 
+/// `program` with at most `most` files open at once, to be given arguments.
+fn limited(program: &Path, most: u64) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg(format!("ulimit -n {most} && exec \"$0\" \"$@\""))
+        .arg(program);
+    command
+}
+
 /// A running daemon. It is killed when dropped; [`Daemon::stop`] ends it in order.
 #[derive(Debug)]
 pub struct Daemon {
@@ -264,6 +286,7 @@ impl Daemon {
             sound: no_microphone(),
             hears: false,
             env: Vec::new(),
+            descriptors: None,
             state: ManagerState::Ready,
         }
         .model(&Model::nano())

@@ -8,9 +8,11 @@ pub mod commands;
 mod endpoint;
 mod figure;
 mod keyword;
+mod late;
 pub mod nano;
 mod overhead;
 mod quiet;
+mod siege;
 mod speed;
 mod turn;
 mod voice;
@@ -54,6 +56,10 @@ pub enum Benchmark {
     Keyword,
     /// A word that halts, while an answer is being written: from its end to the signal.
     Halt,
+    /// Commands that are halted at any moment: whether one begins afterwards.
+    LateStarts,
+    /// 200 clients misuse the daemon for ten minutes. Only when asked for.
+    Siege,
     /// Commands, through microphone and bus: how well and how soon, and what is called that nobody asked for.
     Commands,
     /// How much the nano model understands, in its card too.
@@ -72,6 +78,11 @@ impl Benchmark {
         matches!(self, Self::Speed | Self::Turn | Self::Voice | Self::Halt)
     }
 
+    /// Whether it is only run when it is asked for by name.
+    fn is_long(self) -> bool {
+        matches!(self, Self::Monologue | Self::Siege)
+    }
+
     /// Whether it asks the nano model's held-out sets, which have to be made first.
     fn needs_held_out_sets(self) -> bool {
         matches!(
@@ -84,7 +95,7 @@ impl Benchmark {
     fn is_timed(self) -> bool {
         !matches!(
             self,
-            Self::Nano | Self::Endpoint | Self::Keyword | Self::Replug
+            Self::Nano | Self::Endpoint | Self::Keyword | Self::Replug | Self::LateStarts
         )
     }
 }
@@ -102,18 +113,18 @@ struct Bench {
 }
 
 /// Runs one benchmark, or all. `run` is the folder of the nano model's held-out sets; `options` are those of
-/// [`Benchmark::Commands`], `minutes` is how long [`Benchmark::Monologue`] lasts.
+/// [`Benchmark::Commands`], `minutes` is how long [`Benchmark::Monologue`] or [`Benchmark::Siege`] lasts.
 pub fn run(
     only: Option<Benchmark>,
     json: &Path,
     run: PathBuf,
     options: &commands::Options,
-    minutes: u64,
+    minutes: Option<u64>,
 ) -> Result<()> {
     setup::run()?;
     let chosen = Benchmark::value_variants().iter().copied();
     let chosen: Vec<_> = chosen
-        .filter(|one| only.map_or(*one != Benchmark::Monologue, |only| only == *one))
+        .filter(|one| only.map_or(!one.is_long(), |only| only == *one))
         .collect();
     let bench = Bench::prepare(&chosen, run)?;
     let mut figures = Figures::load(json)?;
@@ -127,12 +138,16 @@ pub fn run(
                 Benchmark::Turn => turn::measure(&bench).await,
                 Benchmark::Voice => voice::answer::measure(&bench).await,
                 Benchmark::BargeIn => voice::barge_in::measure(&bench).await,
-                Benchmark::Monologue => voice::barge_in::monologue(&bench, minutes).await,
+                Benchmark::Monologue => {
+                    voice::barge_in::monologue(&bench, minutes.unwrap_or(60)).await
+                }
                 Benchmark::Idle => voice::idle::measure(&bench).await,
                 Benchmark::Replug => voice::replug::measure(&bench).await,
                 Benchmark::Endpoint => endpoint::measure(&bench).await,
                 Benchmark::Keyword => keyword::measure(&bench).await,
                 Benchmark::Halt => keyword::halting(&bench).await,
+                Benchmark::LateStarts => late::measure(&bench).await,
+                Benchmark::Siege => siege::measure(&bench, minutes.unwrap_or(10)).await,
                 Benchmark::Commands => commands::measure(&bench, options).await,
                 Benchmark::Nano => nano::measure(&bench).await,
             };

@@ -85,9 +85,9 @@ enum Task {
         run: nano::Run,
         #[command(flatten)]
         commands: bench::commands::Options,
-        /// How long the assistant speaks to nobody in `monologue`.
-        #[arg(long, value_name = "N", default_value_t = 60)]
-        minutes: u64,
+        /// How long the assistant speaks to nobody in `monologue` (60), or is misused in `siege` (10).
+        #[arg(long, value_name = "N")]
+        minutes: Option<u64>,
     },
 }
 

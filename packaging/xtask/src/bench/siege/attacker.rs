@@ -1,0 +1,351 @@
+//! A client that misuses the daemon, in a way that is drawn anew each time.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixDatagram, UnixStream},
+    },
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Result;
+use futures_util::future::join_all;
+use gemmad_api::{
+    AskOptions, CommandsProxy, InvocationStatus, InvokeOptions, MANAGER_PATH, ManagerProxy,
+    SERVICE, SayOptions, TranscribeOptions, VoiceProxy,
+};
+use gemmad_testbed::Bus;
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use zbus::{Connection, Variant, proxy::CacheProperties};
+
+use super::arms::Arms;
+
+/// Longest wait for the reply to an abuse.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Longest pause between two abuses of one client, in milliseconds.
+const PAUSE_MS: u64 = 8_000;
+
+/// Most abuses before a client leaves and another one comes.
+const ABUSES: u32 = 20;
+
+/// All of them, at work.
+pub struct Attackers {
+    tasks: JoinSet<()>,
+    abuses: Arc<AtomicU64>,
+}
+
+impl Attackers {
+    /// Sends `count` of them.
+    pub fn lay_siege(bus: &Arc<Bus>, arms: &Arc<Arms>, count: u64) -> Self {
+        let abuses = Arc::new(AtomicU64::new(0));
+        let attacker = |seed| Attacker {
+            bus: bus.clone(),
+            arms: arms.clone(),
+            abuses: abuses.clone(),
+            random: fastrand::Rng::with_seed(seed),
+        };
+        let tasks = (0..count).map(|seed| attacker(seed).attack()).collect();
+        Self { tasks, abuses }
+    }
+
+    /// Lets them leave in the middle of all they do; how many abuses there were.
+    pub fn leave(self) -> u64 {
+        self.abuses.load(Ordering::Relaxed)
+    }
+}
+
+/// Ways to misuse the daemon.
+#[derive(Debug, Clone, Copy)]
+enum Abuse {
+    Prompt,
+    Schema,
+    Catalogue,
+    Sound,
+    UnreadStream,
+    ClosedStream,
+    WrongStream,
+    Say,
+    MuteWhileSaying,
+    Halts,
+    HaltWhileInvoking,
+    Confirmations,
+    Tokens,
+    Options,
+    Reload,
+    Devices,
+    Listen,
+}
+
+const ALL: [Abuse; 17] = [
+    Abuse::Prompt,
+    Abuse::Schema,
+    Abuse::Catalogue,
+    Abuse::Sound,
+    Abuse::UnreadStream,
+    Abuse::ClosedStream,
+    Abuse::WrongStream,
+    Abuse::Say,
+    Abuse::MuteWhileSaying,
+    Abuse::Halts,
+    Abuse::HaltWhileInvoking,
+    Abuse::Confirmations,
+    Abuse::Tokens,
+    Abuse::Options,
+    Abuse::Reload,
+    Abuse::Devices,
+    Abuse::Listen,
+];
+
+/// One client after the other, on one seat.
+struct Attacker {
+    bus: Arc<Bus>,
+    arms: Arc<Arms>,
+    abuses: Arc<AtomicU64>,
+    random: fastrand::Rng,
+}
+
+impl Attacker {
+    /// Misuses the daemon for ever.
+    async fn attack(mut self) {
+        loop {
+            // At the beginning too, or all would besiege the bus at once.
+            self.pause().await;
+            // The bus may have had enough of a client; then the next one comes.
+            let _ = self.visit().await;
+        }
+    }
+
+    /// One client, from connecting to leaving.
+    async fn visit(&mut self) -> Result<()> {
+        let mut client = Client::connect(&self.bus).await?;
+        for _ in 0..self.random.u32(1..=ABUSES) {
+            let abuse = ALL[self.random.usize(..ALL.len())];
+            self.abuses.fetch_add(1, Ordering::Relaxed);
+            // One in four leaves without waiting for the reply.
+            let leaves = self.random.u8(..4) == 0;
+            let patience = if leaves {
+                Duration::from_millis(self.random.u64(..20))
+            } else {
+                PATIENCE
+            };
+            // The reply is not judged here: the daemon has to live, and to serve others.
+            let _ = timeout(patience, client.commit(abuse, &self.arms, &mut self.random)).await;
+            if leaves {
+                break;
+            }
+            self.pause().await;
+        }
+        Ok(())
+    }
+
+    async fn pause(&mut self) {
+        sleep(Duration::from_millis(self.random.u64(..PAUSE_MS))).await;
+    }
+}
+
+struct Client {
+    connection: Connection,
+    manager: ManagerProxy<'static>,
+    voice: VoiceProxy<'static>,
+    commands: CommandsProxy<'static>,
+    /// Read ends of streams that are never read.
+    unread: Vec<OwnedFd>,
+}
+
+impl Client {
+    async fn connect(bus: &Bus) -> Result<Self> {
+        let connection = bus.connect(PATIENCE).await?;
+        let manager = ManagerProxy::builder(&connection);
+        let voice = VoiceProxy::builder(&connection);
+        let commands = CommandsProxy::builder(&connection);
+        Ok(Self {
+            manager: manager
+                .cache_properties(CacheProperties::No)
+                .build()
+                .await?,
+            voice: voice.cache_properties(CacheProperties::No).build().await?,
+            commands: commands
+                .cache_properties(CacheProperties::No)
+                .build()
+                .await?,
+            connection,
+            unread: Vec::new(),
+        })
+    }
+
+    async fn commit(
+        &mut self,
+        abuse: Abuse,
+        arms: &Arms,
+        random: &mut fastrand::Rng,
+    ) -> Result<()> {
+        match abuse {
+            Abuse::Prompt => {
+                let prompt = &arms.prompts[random.usize(..arms.prompts.len())];
+                if random.bool() {
+                    self.manager.ask(prompt, few_tokens()).await?;
+                } else {
+                    self.commands
+                        .invoke(prompt, InvokeOptions::default())
+                        .await?;
+                }
+            }
+            Abuse::Schema => {
+                let schema = arms.schemas[random.usize(..arms.schemas.len())].clone();
+                let options = AskOptions {
+                    schema: Some(schema),
+                    ..few_tokens()
+                };
+                self.manager.ask("Hello", options).await?;
+            }
+            Abuse::Catalogue => {
+                let text = &arms.catalogues[random.usize(..arms.catalogues.len())];
+                self.commands.check("hostile.toml", text).await?;
+            }
+            Abuse::Sound => {
+                let file = File::open(&arms.sounds[random.usize(..arms.sounds.len())])?;
+                let descriptor = OwnedFd::from(file);
+                if random.bool() {
+                    let options = TranscribeOptions::default();
+                    self.manager.transcribe(descriptor.into(), options).await?;
+                } else {
+                    let options = AskOptions {
+                        audio: Some(descriptor.into()),
+                        ..few_tokens()
+                    };
+                    self.manager.ask("", options).await?;
+                }
+            }
+            Abuse::UnreadStream => self.unread_streams(random).await?,
+            Abuse::ClosedStream => {
+                for _ in 0..random.usize(1..6) {
+                    let (ours, theirs) = UnixStream::pair()?;
+                    let stream = self.manager.stream("Hello", few_tokens(), (&theirs).into());
+                    drop(ours);
+                    stream.await?;
+                }
+            }
+            Abuse::WrongStream => self.wrong_streams().await,
+            Abuse::Say => {
+                let text = &arms.speeches[random.usize(..arms.speeches.len())];
+                self.voice.say(text, SayOptions::default()).await?;
+            }
+            Abuse::MuteWhileSaying => {
+                let said = self.voice.say("One. Two. Three.", SayOptions::default());
+                let muted = self.voice.set_muted(random.bool());
+                let _ = tokio::join!(said, muted);
+                self.voice.stop().await?;
+            }
+            Abuse::Halts => {
+                join_all((0..30).map(|_| self.commands.halt())).await;
+            }
+            Abuse::HaltWhileInvoking => {
+                let pause = Duration::from_millis(random.u64(..15));
+                let text = "move forward two meters";
+                let invoked = self.commands.invoke(text, InvokeOptions::default());
+                let halted = async {
+                    sleep(pause).await;
+                    self.commands.halt().await
+                };
+                let _ = tokio::join!(invoked, halted);
+            }
+            Abuse::Confirmations => self.confirmations(random).await?,
+            Abuse::Tokens => {
+                let options = AskOptions {
+                    max_tokens: Some([3_000, 1_000_000, u32::MAX][random.usize(..3)]),
+                    min_tokens: random.bool().then_some(3_000),
+                    ..AskOptions::default()
+                };
+                self.manager.ask("tell me everything", options).await?;
+            }
+            Abuse::Options => {
+                let options: HashMap<_, _> = [
+                    ("max_tokens", Variant::from(-20_i32)),
+                    ("temperature", Variant::from("hot")),
+                    ("colour", Variant::from(vec![0_u8; 1 << 16])),
+                ]
+                .into();
+                let interface = Some("org.gemmad1.Manager");
+                let body = ("Hello", options);
+                self.connection
+                    .call_method(Some(SERVICE), MANAGER_PATH, interface, "Ask", &body)
+                    .await?;
+            }
+            Abuse::Reload => {
+                self.manager.reload().await?;
+            }
+            Abuse::Devices => {
+                join_all((0..10).map(|_| self.voice.devices())).await;
+            }
+            Abuse::Listen => {
+                join_all((0..10).map(|_| self.voice.listen())).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Streams whose one token nobody reads; their descriptors stay open until the client leaves.
+    async fn unread_streams(&mut self, random: &mut fastrand::Rng) -> Result<()> {
+        for _ in 0..5 {
+            let (reader, writer) = std::io::pipe()?;
+            self.unread.push(reader.into());
+            let options = AskOptions {
+                max_tokens: Some(if random.bool() { 1 } else { 3_000 }),
+                ..AskOptions::default()
+            };
+            self.manager
+                .stream("Hello", options, (&writer).into())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Streams into what is no stream.
+    async fn wrong_streams(&self) {
+        let files = ["/dev/null", "/dev/zero", "/proc/self/status"];
+        let files = files.into_iter().filter_map(|path| File::open(path).ok());
+        let mut wrong: Vec<OwnedFd> = files.map(OwnedFd::from).collect();
+        if let Ok((one, other)) = UnixDatagram::pair() {
+            wrong.extend([OwnedFd::from(one), OwnedFd::from(other)]);
+        }
+        if let Ok((reader, _writer)) = std::io::pipe() {
+            wrong.push(reader.into());
+        }
+        for descriptor in wrong {
+            let _ = self
+                .manager
+                .stream("Hello", few_tokens(), descriptor.into())
+                .await;
+        }
+    }
+
+    /// Commands that wait, the confirmations of others, and those of none.
+    async fn confirmations(&self, random: &mut fastrand::Rng) -> Result<()> {
+        let text = "set your speed to sixty percent";
+        let (_, _, invoked, _) = self.commands.invoke(text, InvokeOptions::default()).await?;
+        let waits = invoked
+            .iter()
+            .find(|it| it.status == InvocationStatus::Unconfirmed);
+        let newest = waits.map_or(1_000, |it| it.id);
+        let numbers: Vec<_> = (0..50).map(|_| random.u64(..newest + 10)).collect();
+        join_all(numbers.into_iter().map(|id| self.commands.confirm(id))).await;
+        Ok(())
+    }
+}
+
+fn few_tokens() -> AskOptions {
+    AskOptions {
+        max_tokens: Some(8),
+        ..AskOptions::default()
+    }
+}
