@@ -84,9 +84,11 @@ fn follow(mut arriving: Arriving, heard: &mpsc::UnboundedSender<Asked>) {
 mod tests {
     use std::io::{BufRead, BufReader};
     use std::os::unix::process::ExitStatusExt;
+    use std::pin::pin;
     use std::process::{Child, Command, ExitStatus, Stdio};
     use std::time::{Duration, Instant};
 
+    use futures_util::FutureExt;
     use rustix::process::{Pid, Signal, kill_process};
 
     use super::*;
@@ -97,9 +99,14 @@ mod tests {
     #[ignore = "the other tests start it"]
     async fn listens_and_hangs() {
         let mut signals = Signals::listen().unwrap();
-        println!("\nlistens");
-        if std::env::var_os("NEVER_AWAITED").is_none() {
-            let asked = signals.next().await;
+        if std::env::var_os("NEVER_AWAITED").is_some() {
+            println!("\nlistens");
+        } else {
+            let mut next = pin!(signals.next());
+            // From its first poll on it is awaited.
+            assert!((&mut next).now_or_never().is_none());
+            println!("\nlistens");
+            let asked = next.await;
             println!("\n{asked:?}");
         }
         loop {

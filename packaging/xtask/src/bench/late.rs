@@ -31,7 +31,7 @@ use crate::command::root;
 const ROUNDS: u32 = 1_000;
 
 /// Longest round, in which every reply has to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Longest pause between two calls, in ms: about as long as the nano model takes for a command.
 const PAUSE_MS: u64 = 20;

@@ -40,7 +40,8 @@ const ABUSES: u32 = 20;
 
 /// All of them, at work.
 pub struct Attackers {
-    tasks: JoinSet<()>,
+    /// They end when this is dropped.
+    _tasks: JoinSet<()>,
     abuses: Arc<AtomicU64>,
 }
 
@@ -55,7 +56,10 @@ impl Attackers {
             random: fastrand::Rng::with_seed(seed),
         };
         let tasks = (0..count).map(|seed| attacker(seed).attack()).collect();
-        Self { tasks, abuses }
+        Self {
+            _tasks: tasks,
+            abuses,
+        }
     }
 
     /// Lets them leave in the middle of all they do; how many abuses there were.
@@ -183,6 +187,7 @@ impl Client {
         })
     }
 
+    #[allow(clippy::too_many_lines)] // One arm for each abuse.
     async fn commit(
         &mut self,
         abuse: Abuse,
