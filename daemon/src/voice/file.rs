@@ -172,8 +172,8 @@ pub fn decode(bytes: &impl Bytes) -> Result<Decoded, FileError> {
         (_, best) => hear(&file, &limits, best).map(|(decoded, _)| decoded),
     };
     // Readers of formats meet numbers here that their authors did not think of. Nothing of theirs is kept.
-    let decoded = catch_unwind(AssertUnwindSafe(hear))
-        .unwrap_or_else(|_| Err(FileError::Damaged("its reader failed at what is in it")))?;
+    let failed = Err(FileError::Damaged("its reader failed at what is in it"));
+    let decoded = catch_unwind(AssertUnwindSafe(hear)).unwrap_or(failed)?;
     let milliseconds = decoded.samples.len() as u64 * 1000 / u64::from(super::resample::RATE);
     if milliseconds < u64::from(SHORTEST_MS) {
         return Err(FileError::TooShort(milliseconds));
