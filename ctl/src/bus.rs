@@ -79,6 +79,8 @@ impl Way {
     fn found(&self, connection: Connection, bus: Bus) -> Connection {
         // It is looked for once.
         let _ = self.found.set(bus);
+        // Asking for it starts it: the daemon pings who gets many replies, to see that they are read.
+        let _ = connection.object_server();
         connection
     }
 }

@@ -29,15 +29,27 @@ pub async fn run(options: &args::CommandText, way: &Way) -> Result<(), Failure> 
     if !options.json {
         answer.show(&mut output).await?;
     }
-    let waiting = answer.waiting();
-    if let [first, ..] = &waiting[..]
-        && (options.yes || is_confirmed(&commands, &waiting).await?)
-    {
-        let confirmed = commands.confirm(first.id).await?;
+    let mut agreed = Vec::new();
+    // One that is confirmed may be followed by another that has to be.
+    while let [first, ..] = &answer.waiting()[..] {
+        let said = if options.yes || agreed.contains(&first.id) {
+            Said::Yes
+        } else {
+            ask(&commands, &answer.waiting()).await?
+        };
+        let became = match said {
+            Said::Yes => {
+                // The question named them all.
+                agreed.extend(answer.waiting().iter().map(|it| it.id));
+                commands.confirm(first.id).await?
+            }
+            Said::No => commands.refuse(first.id).await?,
+            Said::Nothing => break,
+        };
         if !options.json {
-            show(&confirmed, &mut output).await?;
+            show(&became, &mut output).await?;
         }
-        answer.confirm(confirmed);
+        answer.settle(became);
     }
     if options.json {
         output.json(&answer).await?;
@@ -54,12 +66,16 @@ pub async fn halt(way: &Way) -> Result<(), Failure> {
     show(&commands.halt().await?, &mut Output::new()).await
 }
 
-/// Asks at the terminal whether `waiting` is to be done, until the daemon lets go of it. Where there is no
-/// terminal, nobody can say yes.
-async fn is_confirmed(
-    commands: &CommandsProxy<'_>,
-    waiting: &[&Invocation],
-) -> Result<bool, Failure> {
+/// An answer to the question whether commands are to be done.
+enum Said {
+    Yes,
+    No,
+    /// There is no terminal, or the daemon has let go of them already.
+    Nothing,
+}
+
+/// Asks at the terminal whether `waiting` is to be done, until the daemon lets go of it.
+async fn ask(commands: &CommandsProxy<'_>, waiting: &[&Invocation]) -> Result<Said, Failure> {
     let names: Vec<_> = waiting
         .iter()
         .map(|it| format!("{} {}", it.name, it.arguments))
@@ -70,7 +86,7 @@ async fn is_confirmed(
             "gemmactl: not done, because nobody confirmed it: {names}. There is no terminal to ask at; --yes \
              confirms without asking"
         ));
-        return Ok(false);
+        return Ok(Said::Nothing);
     }
     let mut drops = commands.receive_dropped().await?;
     let dropped = async {
@@ -91,9 +107,13 @@ async fn is_confirmed(
         }
         became = dropped => {
             terminal::note(&format!("gemmactl: {}; it waits no longer", became?));
+            return Ok(Said::Nothing);
         }
     }
-    Ok(matches!(line.trim(), "y" | "Y" | "yes" | "Yes"))
+    Ok(match line.trim() {
+        "y" | "Y" | "yes" | "Yes" => Said::Yes,
+        _ => Said::No,
+    })
 }
 
 /// What came of the words.
@@ -138,10 +158,14 @@ impl Answer {
         commands.filter(waits).collect()
     }
 
-    fn confirm(&mut self, confirmed: Vec<Invocation>) {
-        self.commands
-            .retain(|it| it.status != InvocationStatus::Unconfirmed);
-        self.commands.extend(confirmed);
+    /// Takes what became of some of the commands.
+    fn settle(&mut self, became: Vec<Invocation>) {
+        for settled in became {
+            match self.commands.iter_mut().find(|it| it.id == settled.id) {
+                Some(command) => *command = settled,
+                None => self.commands.push(settled),
+            }
+        }
     }
 
     fn end(&self) -> Result<(), Failure> {

@@ -84,7 +84,9 @@ async fn meter(voice: &VoiceProxy<'_>, json: bool) -> Result<(), Failure> {
     if voice.device().await?.is_empty() {
         let problem = voice.problem().await?;
         return Err(Failure::Refused(if problem.is_empty() {
-            "no microphone is open: it is muted, or [voice] mode is \"off\", or \"push\" and nobody has talked yet".into()
+            "no microphone is open: `gemmactl unmute` if it is muted, set [voice] mode if that is \"off\"; in mode \"push\" it opens \
+             while `gemmactl listen --once` listens"
+                .into()
         } else {
             problem
         }));

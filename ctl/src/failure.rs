@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use gemmad_api::Error;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::emulate_default_handler;
 use zbus::fdo;
 
 use crate::{args::Bus, bus::Way, terminal};
@@ -41,10 +43,20 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Tells the user, who went this way, and gives the exit code.
+    /// Tells the user, who went this way, and gives the exit code. After a signal the process ends by that signal: a
+    /// shell ends a loop only if a program in it did.
     pub fn report(self, way: &Way) -> ExitCode {
         if let Some(message) = self.message(way) {
             terminal::note(&format!("gemmactl: {message}"));
+        }
+        let signal = match self {
+            Self::Interrupted => Some(SIGINT),
+            Self::Terminated => Some(SIGTERM),
+            _ => None,
+        };
+        if let Some(signal) = signal {
+            // It returns only where the system has no such signal.
+            let _ = emulate_default_handler(signal);
         }
         ExitCode::from(self.code())
     }

@@ -1,14 +1,15 @@
 //! Standard output and standard error, and what may reach a terminal.
 //!
-//! What a model, a catalogue or a file says is not to be trusted: an escape sequence could retitle the
-//! window or type commands, a bidirectional override make one command look like another. On a
-//! terminal such characters are therefore replaced; in a pipe or file everything goes through as it is.
+//! Text of a model, a catalogue or a file is not to be trusted: an escape sequence could retitle the
+//! window or type commands, a bidirectional override make one command look like another. A terminal
+//! therefore gets text as [`gemmad_api::text`] cleans it; a pipe or a file gets it as it is.
 
 use std::{
     borrow::Cow,
     io::{self, IsTerminal, Write},
 };
 
+use gemmad_api::text;
 use serde::Serialize;
 use tokio::io::{AsyncWriteExt, Stdout};
 
@@ -17,7 +18,8 @@ use crate::failure::Failure;
 /// Standard output. Every write reaches the reader before it returns.
 pub struct Output {
     stdout: Stdout,
-    terminal: bool,
+    /// Cleans it, on a terminal.
+    cleaner: Option<text::Stream>,
     line_open: bool,
 }
 
@@ -26,7 +28,7 @@ impl Output {
     pub fn new() -> Self {
         Self {
             stdout: tokio::io::stdout(),
-            terminal: io::stdout().is_terminal(),
+            cleaner: io::stdout().is_terminal().then(text::Stream::default),
             line_open: false,
         }
     }
@@ -37,13 +39,18 @@ impl Output {
             return Ok(());
         };
         self.line_open = last != '\n';
-        self.send(&printable(text, self.terminal)).await
+        let shown = match &mut self.cleaner {
+            Some(cleaner) => Cow::Owned(cleaner.push(text)),
+            None => Cow::Borrowed(text),
+        };
+        self.send(&shown).await
     }
 
     /// Writes `text` over the line the cursor is in, on a terminal.
     pub async fn overwrite(&mut self, text: &str) -> Result<(), Failure> {
         self.line_open = true;
-        self.send(&format!("\r{}", printable(text, true))).await
+        self.send(&format!("\r{}", text::lines(text, usize::MAX)))
+            .await
     }
 
     async fn send(&mut self, text: &str) -> Result<(), Failure> {
@@ -76,6 +83,15 @@ impl Output {
     }
 }
 
+/// An interrupted line ends, so that what is written next has one of its own.
+impl Drop for Output {
+    fn drop(&mut self) {
+        if self.line_open && self.cleaner.is_some() {
+            let _ = writeln!(io::stdout());
+        }
+    }
+}
+
 /// Writes what the command line's parser has to say: help to standard output, mistakes to standard error.
 ///
 /// # Errors
@@ -98,8 +114,12 @@ fn unwritten(error: &io::Error) -> Failure {
 pub fn note(text: &str) {
     let mut stderr = io::stderr().lock();
     let text = indented(text);
-    let text = printable(&text, stderr.is_terminal());
-    let _ = writeln!(stderr, "{text}");
+    let shown = if stderr.is_terminal() {
+        text::lines(&text, usize::MAX)
+    } else {
+        Cow::Borrowed(text.as_str())
+    };
+    let _ = writeln!(stderr, "{shown}");
 }
 
 /// `text` on one line, as a field of a table, where another line would look like another row.
@@ -136,54 +156,9 @@ pub fn count(count: usize, noun: &str) -> String {
     format!("{count} {noun}{plural}")
 }
 
-/// `text` as it may be shown; on a terminal without what [`is_harmful`] there.
-fn printable(text: &str, terminal: bool) -> Cow<'_, str> {
-    if terminal && text.contains(is_harmful) {
-        Cow::Owned(text.replace(is_harmful, "\u{FFFD}"))
-    } else {
-        Cow::Borrowed(text)
-    }
-}
-
-/// Control characters but newline and tab; separators of lines and paragraphs; characters that change
-/// the direction of others; invisible tags. Joiners and marks of direction are part of many scripts.
-fn is_harmful(c: char) -> bool {
-    match c {
-        '\n' | '\t' => false,
-        '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{E0000}'..='\u{E007F}' => true,
-        c => c.is_control(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_terminal_gets_no_escape_sequences() {
-        let hostile = "a\x1b[2Jb\u{9b}c\r\x07\x7f\nd\te\u{e9}";
-        assert_eq!(
-            printable(hostile, true),
-            "a\u{FFFD}[2Jb\u{FFFD}c\u{FFFD}\u{FFFD}\u{FFFD}\nd\te\u{e9}"
-        );
-    }
-
-    #[test]
-    fn a_terminal_gets_no_text_that_looks_like_another() {
-        let hostile = "a\u{202E}b\u{2066}c\u{2028}d\u{E0041}e";
-        assert_eq!(
-            printable(hostile, true),
-            "a\u{FFFD}b\u{FFFD}c\u{FFFD}d\u{FFFD}e"
-        );
-        let persian = "می\u{200C}خواهم 👩\u{200D}💻";
-        assert_eq!(printable(persian, true), persian);
-    }
-
-    #[test]
-    fn a_pipe_gets_everything_as_it_is() {
-        let hostile = "a\x1b[2Jb\r\n\u{202E}";
-        assert_eq!(printable(hostile, false), hostile);
-    }
 
     #[test]
     fn a_field_is_on_one_line() {

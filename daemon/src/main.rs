@@ -33,10 +33,22 @@ fn main() -> ExitCode {
     match start(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("gemmad: {error:#}");
+            eprintln!("gemmad: {}", reasons(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// What went wrong and why, each reason once: most texts hold that of their cause.
+fn reasons(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, reason| {
+        let reason = reason.to_string();
+        match told.as_str() {
+            "" => reason,
+            _ if told.contains(&reason) => told,
+            _ => format!("{told}: {reason}"),
+        }
+    })
 }
 
 fn start(args: Args) -> anyhow::Result<()> {
@@ -115,10 +127,10 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
     };
     log::info!(event = "stopping"; "stopping");
     end::by_deadline();
-    systemd::stopping().await;
-    bus.stopping().await;
+    bus.take_nothing();
     voice.stop();
-    commands.stop().await;
+    // Halting comes first: the others may have to wait.
+    tokio::join!(commands.stop(), systemd::stopping(), bus.announce_end());
     engine.stop().await;
     bus.answered().await;
     bus.close().await;

@@ -1,7 +1,9 @@
 //! Actions over a real bus: real programs, a real socket and a real D-Bus service do what was written to the real
 //! daemon, in order, and end when something halts.
 
+use std::fs::Permissions;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -98,6 +100,34 @@ async fn commands_said_together_are_done_one_after_the_other_and_none_after_one_
 }
 
 #[tokio::test]
+async fn the_journal_says_why_an_action_failed_and_not_what_it_said() {
+    let bus = Bus::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let wheels = folder.path().join("wheels");
+    std::fs::write(
+        &wheels,
+        "#!/bin/sh\necho \"the $1 wheel is stuck\" >&2\nexit 3\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&wheels, Permissions::from_mode(0o755)).unwrap();
+    let wheels = wheels.display();
+    let turn = format!("action.program = {{ run = [\"{wheels}\", \"{{direction}}\"] }}");
+    robot(folder.path(), &[("turn", &turn)]);
+    let (daemon, commands) = start(&bus, folder.path()).await;
+    let [turn] = invoke(&commands, "turn left").await.try_into().unwrap();
+    assert_eq!(
+        (turn.status, turn.result.as_str()),
+        (
+            Status::Failed,
+            "it ended with code 3: the left wheel is stuck"
+        )
+    );
+    let log = daemon.log();
+    assert!(log.contains("command turn: it ended with code 3"), "{log}");
+    assert!(!log.contains("wheel") && !log.contains("left"), "{log}");
+}
+
+#[tokio::test]
 async fn what_runs_ends_when_something_halts() {
     let bus = Bus::start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -129,6 +159,26 @@ async fn what_runs_ends_when_something_halts() {
             (stopped[0].id, Status::Done)
         ]
     );
+}
+
+#[tokio::test]
+async fn what_runs_ends_when_the_client_that_waits_for_it_leaves() {
+    let bus = Bus::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let turn = r#"action.program = { run = ["/bin/sleep", "1000"] }"#;
+    robot(folder.path(), &[("turn", turn)]);
+    let (_daemon, commands) = start(&bus, folder.path()).await;
+    let mut invoked = commands.receive_invoked().await.unwrap();
+    let mut finished = commands.receive_finished().await.unwrap();
+    let leaving = bus.connect(Duration::from_mins(1)).await.unwrap();
+    let theirs = CommandsProxy::new(&leaving).await.unwrap();
+    let waiting = tokio::spawn(async move { invoke(&theirs, "turn left").await });
+    let id = invoked.next().await.unwrap().args().unwrap().id;
+    leaving.close().await.unwrap();
+    let signal = finished.next().await.unwrap();
+    let signal = signal.args().unwrap();
+    assert_eq!((signal.id, signal.status), (id, Status::Cancelled));
+    assert!(waiting.await.is_err());
 }
 
 #[tokio::test]

@@ -26,9 +26,32 @@ async fn the_question_at_the_terminal_names_the_command() {
         terminal.types(answer);
         let ended = asking.end().await;
         assert_eq!(ended.code, Some(code), "{ended:?}");
-        let status = if done { "\"done\"" } else { "\"unconfirmed\"" };
+        let status = if done { "\"done\"" } else { "\"refused\"" };
         assert!(ended.stdout.contains(status), "{ended:?}");
     }
+}
+
+#[tokio::test]
+async fn one_yes_is_for_all_commands_that_the_question_named() {
+    let bus = Bus::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let robot = include_str!("../../../configs/commands/robot.toml");
+    let robot = robot.replace("[commands.turn]\n", "[commands.turn]\nconfirm = true\n");
+    std::fs::write(folder.path().join("robot.toml"), robot).unwrap();
+    let setup = Daemon::setup(&bus).commands(folder.path());
+    let daemon = setup.start().await.unwrap();
+    let both = "turn left and turn right";
+
+    let confirmed = Gemmactl::run(&daemon, &["command", "--yes", both]).await;
+    assert_eq!(confirmed.code, Some(0), "{confirmed:?}");
+
+    let terminal = Terminal::open();
+    let mut asking = Gemmactl::start_with(&daemon, &["command", "--json", both], terminal.line());
+    assert!(asking.remark().await.contains(", then turn "));
+    terminal.types("y");
+    let ended = asking.end().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.stdout.matches("\"done\"").count(), 2, "{ended:?}");
 }
 
 #[tokio::test]

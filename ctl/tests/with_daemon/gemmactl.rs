@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{Read, Write},
     os::fd::OwnedFd,
+    os::unix::process::ExitStatusExt,
     process::Stdio,
 };
 
@@ -29,6 +30,7 @@ pub struct Gemmactl {
 /// What one did that has ended.
 #[derive(Debug)]
 pub struct Ended {
+    /// As a shell tells it: 128 and the signal for one that ended by it.
     pub code: Option<i32>,
     /// Without what the test read while it ran.
     pub stdout: String,
@@ -115,7 +117,10 @@ impl Gemmactl {
             }
             self.stderr.read_to_string(&mut err).await.unwrap();
             Ended {
-                code: self.child.wait().await.unwrap().code(),
+                code: {
+                    let status = self.child.wait().await.unwrap();
+                    status.code().or(status.signal().map(|it| 128 + it))
+                },
                 stdout: out,
                 stderr: err,
             }

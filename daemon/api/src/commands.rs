@@ -155,8 +155,8 @@ pub trait Commands {
     /// daemon's user may be able to write it.
     fn check(&self, name: &str, text: &str) -> Result<Vec<Dict>, Error>;
 
-    /// Makes out what `text` asks for, invokes it, and waits until the actions have ended; they go on if the
-    /// caller does not wait. Returns what it was; the question back, the model's words if it was no command, or what it
+    /// Makes out what `text` asks for, invokes it, and waits until the actions have ended. If the caller leaves
+    /// the bus before that, they are ended, unless they halt; if it wants no reply, they go on. Returns what it was; the question back, the model's words if it was no command, or what it
     /// says of what the commands found; the commands in the order they were said; and statistics
     /// ([`crate::Stats`]).
     fn invoke(
@@ -168,6 +168,10 @@ pub trait Commands {
     /// Invokes the command that waits under this number, and those that were said after it. What somebody
     /// wrote only they confirm; what was said, whoever may talk to the daemon.
     fn confirm(&self, id: u64) -> Result<Vec<Invocation>, Error>;
+
+    /// Lets go of the command that waits under this number, and of those that were said after it; returns them. Who
+    /// may confirm it may refuse it.
+    fn refuse(&self, id: u64) -> Result<Vec<Invocation>, Error>;
 
     /// Cancels all that waits to be confirmed and all actions that run, and invokes every command of the catalogue that
     /// `halts`. The model is not asked, and no condition holds it up. What was asked for before this is not begun

@@ -11,10 +11,13 @@ use std::marker::PhantomData;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use zbus::{OwnedFd, Signature, Type, Variant};
 
-use crate::Error;
+use crate::{Error, text};
 
 /// Most characters of an option's name that an error repeats.
 const SHOWN: usize = 40;
+
+/// Most options of a call. No call knows as many; reading more would only take time.
+const MOST: usize = 64;
 
 /// The options of a call: read, or the reason why they cannot be. A wrong option is no malformed message, so it
 /// does not fail before the method has begun.
@@ -215,7 +218,14 @@ impl<'de, T: FromOptions> Visitor<'de> for Dictionary<T> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut options = Ok(T::default());
         let mut seen = Vec::new();
+        let mut count = 0;
         while let Some(name) = entries.next_key::<&str>()? {
+            count += 1;
+            if count > MOST {
+                return Err(de::Error::custom(format!(
+                    "there are more than {MOST} options"
+                )));
+            }
             let value = entries.next_value_seed(Entry { name })?;
             let Ok(so_far) = &mut options else { continue };
             let known = T::NAMES.iter().find(|known| **known == name);
@@ -223,7 +233,7 @@ impl<'de, T: FromOptions> Visitor<'de> for Dictionary<T> {
                 Err(format!("{name} is given twice"))
             } else {
                 let set = so_far.set(name, value);
-                set.map_err(|unfit| unfit.of(&shown(name), T::NAMES))
+                set.map_err(|unfit| unfit.of(&text::line(name, SHOWN), T::NAMES))
             };
             match set {
                 Ok(()) => seen.push(known),
@@ -277,7 +287,9 @@ impl<'de> Visitor<'de> for Entry<'_> {
                     given: format!("of type `{other}`"),
                     wanted: "a boolean, a number, a string or a file descriptor",
                 };
-                return Err(de::Error::custom(unfit.of(&shown(self.name), &[])));
+                return Err(de::Error::custom(
+                    unfit.of(&text::line(self.name, SHOWN), &[]),
+                ));
             }
         })
     }
@@ -285,12 +297,6 @@ impl<'de> Visitor<'de> for Entry<'_> {
 
 fn kind(signature: &Signature) -> char {
     signature.to_string().chars().next().unwrap_or_default()
-}
-
-/// The beginning of a name that somebody else chose, without what would move a terminal's cursor.
-fn shown(name: &str) -> String {
-    let shown = |it: char| if it.is_control() { '\u{fffd}' } else { it };
-    name.chars().take(SHOWN).map(shown).collect()
 }
 
 #[cfg(test)]
@@ -389,7 +395,7 @@ mod tests {
     fn a_name_that_moves_the_cursor_is_repeated_without_that() {
         let unknown = ask("a\u{1b}[2J\nb", 1u8).unwrap_err();
         assert!(
-            unknown.starts_with("there is no option `a\u{fffd}[2J\u{fffd}b`; "),
+            unknown.starts_with("there is no option `a\u{fffd}[2J b`; "),
             "{unknown}"
         );
     }

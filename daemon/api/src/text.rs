@@ -230,7 +230,9 @@ impl Reader {
             Is::PrivateUse | Is::Unassigned => Err(FlawKind::Unknown),
             _ if is_joiner(character) => self.joiner(after),
             _ if is_hidden(character) => Err(FlawKind::Hidden),
-            _ if is_selector(character) && self.before.is_none_or(is_mark) => Err(FlawKind::Hidden),
+            _ if is_selector(character) && self.before.is_none_or(has_no_variants) => {
+                Err(FlawKind::Hidden)
+            }
             _ if is_mark(character) && self.marks >= MOST_MARKS => Err(FlawKind::Marks),
             _ => Ok(()),
         }
@@ -278,7 +280,15 @@ fn is_joined(character: char) -> bool {
 
 /// Variation selectors, which choose how the character before them looks.
 fn is_selector(character: char) -> bool {
-    matches!(character, '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}')
+    matches!(
+        character,
+        '\u{180B}'..='\u{180D}' | '\u{180F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}'
+    )
+}
+
+/// Whether no selector changes how it looks: a letter of a script with capitals, or a mark.
+fn has_no_variants(character: char) -> bool {
+    is_mark(character) || character.is_lowercase() || character.is_uppercase()
 }
 
 /// Whether it takes no room of its own.
@@ -292,14 +302,24 @@ fn is_mark(character: char) -> bool {
         )
 }
 
-/// Whether it is there and nobody sees it: a format character, or a letter that only fills a place in Hangul. The
+/// Whether it is there and nobody sees it: a format character, or a mark or letter that only fills a place. The
 /// Arabic signs that enclose digits are format characters too, but seen.
 fn is_hidden(character: char) -> bool {
     let encloses = matches!(
         character,
         '\u{600}'..='\u{605}' | '\u{6DD}' | '\u{70F}' | '\u{890}'..='\u{891}' | '\u{8E2}' | '\u{110BD}' | '\u{110CD}'
     );
-    let fills = matches!(character, '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}');
+    let fills = matches!(
+        character,
+        '\u{34F}'
+            | '\u{115F}'
+            | '\u{1160}'
+            | '\u{17B4}'
+            | '\u{17B5}'
+            | '\u{180E}'
+            | '\u{3164}'
+            | '\u{FFA0}'
+    );
     fills || character.general_category() == GeneralCategory::Format && !encloses
 }
 
@@ -372,9 +392,10 @@ mod tests {
             ("on\u{200C}", "on"),
             ("hidden\u{E0041}\u{E0042}", "hidden"),
             ("\u{3164}", ""),
+            ("on\u{34F}\u{17B4}\u{180B}\u{FE0F}", "on"),
             ("\u{E000}\u{10FFFF}", "\u{FFFD}\u{FFFD}"),
             (&marks, &few),
-            ("a\u{FE0F}\u{E0100}", "a\u{FE0F}"),
+            ("\u{2764}\u{FE0F}\u{E0100}", "\u{2764}\u{FE0F}"),
         ] {
             assert!(check(text).is_err(), "{text:?}");
             assert_eq!(line(text, 1000), shown, "{text:?}");

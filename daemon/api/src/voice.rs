@@ -110,7 +110,7 @@ impl FromOptions for SayOptions {
 )]
 pub trait Voice {
     /// Push to talk: hears one utterance, whatever the mode in the configuration, and answers it. In mode `wake` it
-    /// is as if the wake word had been said. Returns at once.
+    /// is as if the wake word had been said. Returns when the microphone is open.
     fn listen(&self) -> Result<(), Error>;
 
     /// Says `text` through the loudspeaker, after what is being said already, and returns when it was heard.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use zbus::Connection;
 use zbus::fdo::DBusProxy;
-use zbus::message::Header;
+use zbus::message::{Flags, Header};
 use zbus::names::{BusName, OwnedUniqueName};
 
 use super::refusal;
@@ -218,6 +218,7 @@ impl Clients {
             registry: Arc::clone(&self.0),
             client,
             kind,
+            is_awaited: !header.primary().flags().contains(Flags::NO_REPLY_EXPECTED),
             _holding: self.0.holding.subscribe(),
         })
     }
@@ -347,11 +348,14 @@ pub(super) struct Hold {
     registry: Arc<Registry>,
     client: Arc<Client>,
     kind: Kind,
+    /// Whether the client wants a reply.
+    is_awaited: bool,
     _holding: watch::Receiver<()>,
 }
 
 impl Hold {
-    /// Does `work` unless the client leaves the bus first; then `work` is dropped.
+    /// Does `work` unless the client leaves the bus before its reply; then `work` is dropped. One that wants no reply
+    /// may leave.
     ///
     /// # Errors
     /// Those of `work`; [`Error::Cancelled`] when the client left.
@@ -359,6 +363,9 @@ impl Hold {
         &self,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
+        if !self.is_awaited {
+            return work.await;
+        }
         let mut presence = self.client.presence.subscribe();
         tokio::select! {
             done = work => done,

@@ -12,7 +12,7 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Connection, interface};
 
 use super::clients::{Clients, Kind};
-use super::{question, refusal};
+use super::refusal;
 use crate::commands::{
     self, Catalogue, CatalogueError, CommandError, Event, Invocation, Origin, Reading, Source,
 };
@@ -75,7 +75,8 @@ impl Commands {
     ) -> Result<(Outcome, String, Vec<gemmad_api::Invocation>, Dict), Error> {
         // Before anything is waited for: a halt that comes meanwhile is meant for this too.
         let arrival = self.commands.arrival();
-        question::check_length(text)?;
+        let measured = self.commands.measure(text);
+        measured.map_err(|error| refusal::command(&error))?;
         let dry_run = options.read()?.dry_run.unwrap_or(false);
         let call = self.clients.hold(connection, &header, Kind::Call)?;
         call.while_there(async {
@@ -104,8 +105,28 @@ impl Commands {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<gemmad_api::Invocation>, Error> {
+        let call = self.clients.hold(connection, &header, Kind::Call)?;
+        call.while_there(async {
+            let user = self.clients.user(connection, &header).await?.name;
+            let confirmed = self.commands.confirm(id, &Origin::Text { user }).await;
+            let confirmed = confirmed.map_err(|error| refusal::command(&error))?;
+            Ok(translate(confirmed))
+        })
+        .await
+    }
+
+    /// Lets go of the command that waits under this number, and of those that were said after it.
+    #[zbus(out_args("commands"))]
+    async fn refuse(
+        &self,
+        id: u64,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<gemmad_api::Invocation>, Error> {
         let user = self.clients.user(connection, &header).await?.name;
-        translated(self.commands.confirm(id, &Origin::Text { user }).await)
+        let refused = self.commands.refuse(id, &Origin::Text { user });
+        let refused = refused.map_err(|error| refusal::command(&error))?;
+        Ok(translate(refused))
     }
 
     /// Cancels all that waits and runs, and invokes every command that halts, without the model.
@@ -215,14 +236,6 @@ fn details(origin: Origin, result: Option<String>) -> Dict {
         utterance,
         result,
     })
-}
-
-fn translated(
-    outcome: Result<Vec<Invocation>, CommandError>,
-) -> Result<Vec<gemmad_api::Invocation>, Error> {
-    outcome
-        .map(translate)
-        .map_err(|error| refusal::command(&error))
 }
 
 fn translate(invocations: Vec<Invocation>) -> Vec<gemmad_api::Invocation> {

@@ -13,6 +13,7 @@
 //! | `sound` | sound files that clients pass |
 //! | `pipe` | answers as JSON lines on a client's descriptor |
 //! | `socket` | what arrives from the bus, bounded |
+//! | `traffic` | calls that are not answered yet, and replies that may not be read |
 //! | `refusal` | errors of other rooms as errors of the contract |
 //!
 //! At each door the order is the same: what came is measured; a place is taken, or there is none; then the work is
@@ -28,6 +29,7 @@ mod question;
 mod refusal;
 mod socket;
 mod sound;
+mod traffic;
 mod voice;
 
 use std::time::Duration;
@@ -76,7 +78,9 @@ pub enum Which {
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
     /// There is no bus, or it does not let us in.
-    #[error("cannot connect to the {which} bus: {source}; is dbus running?")]
+    #[error(
+        "cannot connect to the {which} bus: {source}; start D-Bus, or choose the other bus with or without --session"
+    )]
     Unreachable {
         /// Which one.
         which: &'static str,
@@ -88,7 +92,8 @@ pub enum BusError {
     NameTaken(&'static str),
     /// The name or the objects were refused.
     #[error(
-        "cannot serve {SERVICE} on the {which} bus: {source}; does its policy allow this user to own the name?"
+        "cannot serve {SERVICE} on the {which} bus: {source}; its policy must allow this user to own the name, and \
+         --session needs no policy"
     )]
     Refused {
         /// Which one.
@@ -155,11 +160,15 @@ impl Bus {
         self.connection.closed().await;
     }
 
-    /// Takes nothing new, and tells everybody that the daemon is going away. What halts is still obeyed.
-    pub async fn stopping(&self) {
+    /// Takes nothing new. What halts is still obeyed.
+    pub fn take_nothing(&self) {
         self.stopping.send_replace(true);
-        // A bus that is gone needs no telling.
-        let _ = announce::manager_state(&self.connection).await;
+    }
+
+    /// Tells everybody that the daemon is going away.
+    pub async fn announce_end(&self) {
+        // A bus that is gone, or does not take anything, needs no telling.
+        let _ = tokio::time::timeout(LAST_WORDS, announce::manager_state(&self.connection)).await;
     }
 
     /// Waits until every call is answered and the last line of every answer is with its reader, but not for readers
@@ -199,7 +208,7 @@ async fn connect(
         Which::System => Address::system()?,
         Which::Session => Address::session()?,
     };
-    let (socket, refusals) = socket::connect(&address).await?;
+    let (socket, own) = socket::connect(&address).await?;
     let manager = Manager {
         which,
         settings: rooms.settings.clone(),
@@ -220,15 +229,15 @@ async fn connect(
         .serve_at(COMMANDS_PATH, commands)
         .build()
         .await?;
-    tokio::spawn(refuse(connection.clone(), refusals));
+    tokio::spawn(send(connection.clone(), own));
     Ok(connection)
 }
 
-/// Sends the replies to what was refused on arrival.
-async fn refuse(connection: Connection, mut refusals: mpsc::Receiver<Message>) {
-    while let Some(reply) = refusals.recv().await {
-        if let Err(error) = connection.send(&reply).await {
-            log::debug!("a refusal was not sent: {error}");
+/// Sends what the socket has to say by itself.
+async fn send(connection: Connection, mut own: mpsc::Receiver<Message>) {
+    while let Some(message) = own.recv().await {
+        if let Err(error) = connection.send(&message).await {
+            log::debug!("a message of the socket's own was not sent: {error}");
         }
     }
 }

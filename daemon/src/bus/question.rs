@@ -12,9 +12,6 @@ use crate::config::{Config, Fraction, Temperature};
 use crate::engine::{Engine, EngineError, Form, Grammar, Limits, Phase, Request};
 use crate::platform::work;
 
-/// Most bytes of a prompt: more than any model has context for.
-const LONGEST_PROMPT: usize = 1 << 20;
-
 /// A request that is measured, and what is still to be done for it. Until it has a place it is as large as the
 /// message it came with.
 #[derive(Debug)]
@@ -136,20 +133,6 @@ impl Question {
         }
         Ok(request)
     }
-}
-
-/// Whether a text is short enough to be looked at.
-///
-/// # Errors
-/// [`Error::PromptTooLong`] if not.
-pub(super) fn check_length(text: &str) -> Result<(), Error> {
-    if text.len() <= LONGEST_PROMPT {
-        return Ok(());
-    }
-    Err(Error::PromptTooLong(format!(
-        "the text has {} bytes, and at most {LONGEST_PROMPT} are looked at; shorten it",
-        text.len()
-    )))
 }
 
 /// Waits for a model.

@@ -45,6 +45,9 @@ pub(super) fn voice(error: &VoiceError) -> Error {
 /// The contract's error for something that was not said.
 pub(super) fn speech(error: &SpeechError) -> Error {
     match error {
+        SpeechError::Failed { said, .. } => {
+            Error::NoSpeech(format!("{error}; it said: {}", said.reveal()))
+        }
         SpeechError::Stopped => Error::Cancelled(error.to_string()),
         SpeechError::Busy { .. } => Error::Busy(error.to_string()),
         _ => Error::NoSpeech(error.to_string()),

@@ -7,7 +7,8 @@ use std::ffi::OsString;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use gemmad_api::Error;
 use rustix::cmsg_space;
@@ -21,8 +22,11 @@ use tokio::sync::mpsc;
 use zbus::address::transport::{Transport, UnixSocket};
 use zbus::connection::socket::{BoxedSplit, ReadHalf, Split, WriteHalf};
 use zbus::export::async_trait::async_trait;
-use zbus::message::Type;
+use zbus::message::{Flags, Header, Type};
+use zbus::names::BusName;
 use zbus::{Address, DBusError, Message};
+
+use super::traffic::{Call, Parting, Traffic, Verdict};
 
 /// Most bytes of a message. The longest call that makes sense has a prompt and a system prompt of 1 MiB each, and a
 /// schema of 64 KiB.
@@ -47,10 +51,14 @@ const CHUNK: usize = 1 << 18;
 /// Most descriptors that come with one read; the kernel passes no more.
 const MOST_AT_ONCE: usize = 253;
 
-/// Refusals that wait to be sent. While so many do, nothing is read.
-const REFUSALS: usize = 16;
+/// Messages of the socket's own that wait to be sent. Where so many do, the bus takes none, and more are not made.
+const WAITING: usize = 1024;
 
-/// Connects to the bus. What is refused on arrival comes out of the receiver, as replies to be sent.
+/// The bus itself, as a sender.
+const BUS: &str = "org.freedesktop.DBus";
+
+/// Connects to the bus. Out of the receiver comes what has to be sent besides: replies to what is refused on arrival, and
+/// pings.
 ///
 /// # Errors
 /// When there is nothing at this address, or it is no Unix socket.
@@ -77,20 +85,27 @@ pub(super) async fn connect(
         _ => return Err(unsupported()),
     };
     let stream = Arc::new(stream);
-    let (refused, refusals) = mpsc::channel(REFUSALS);
+    let (own, to_send) = mpsc::channel(WAITING);
+    let traffic = Arc::new(Mutex::default());
     let inbound = Inbound {
         raw: Raw(Arc::clone(&stream)),
-        refused,
+        traffic: Arc::clone(&traffic),
+        own: own.clone(),
     };
-    let outbound = Outbound(stream);
-    Ok((Split::new(Box::new(inbound), Box::new(outbound)), refusals))
+    let outbound = Outbound {
+        stream,
+        traffic,
+        own,
+    };
+    Ok((Split::new(Box::new(inbound), Box::new(outbound)), to_send))
 }
 
 /// What is read, bounded.
 #[derive(Debug)]
 struct Inbound {
     raw: Raw,
-    refused: mpsc::Sender<Message>,
+    traffic: Arc<Mutex<Traffic>>,
+    own: mpsc::Sender<Message>,
 }
 
 #[async_trait]
@@ -106,8 +121,10 @@ impl ReadHalf for Inbound {
             let length = Length::of(bytes);
             if length.total() > LARGEST {
                 if let Some(message) = self.hollow(sequence, length, bytes, descriptors).await? {
-                    self.refuse(&message, &too_large(length.total(), LARGEST))
-                        .await;
+                    self.refuse(
+                        &message,
+                        &Error::InvalidArgument(too_large(length.total(), LARGEST)),
+                    );
                 }
                 continue;
             }
@@ -115,9 +132,8 @@ impl ReadHalf for Inbound {
                 .raw
                 .receive_message(sequence, bytes, descriptors)
                 .await?;
-            match unfit(&message) {
-                Some(why) => self.refuse(&message, &why).await,
-                None => return Ok(message),
+            if self.takes(&message) {
+                return Ok(message);
             }
         }
     }
@@ -159,13 +175,75 @@ impl Inbound {
         Ok(Some(message))
     }
 
-    async fn refuse(&self, message: &Message, why: &str) {
-        if message.message_type() == Type::MethodCall
-            && let Ok(reply) = Error::InvalidArgument(why.into()).create_reply(&message.header())
-        {
-            // At the end nobody sends replies any more.
-            let _ = self.refused.send(reply).await;
+    /// Whether the message goes to the objects.
+    fn takes(&self, message: &Message) -> bool {
+        let header = message.header();
+        let sender = header.sender().map_or("", |name| name.as_str());
+        let mut traffic = traffic(&self.traffic);
+        match message.message_type() {
+            Type::MethodCall => match traffic.call(call(message, &header), Instant::now()) {
+                Verdict::Take => {
+                    drop(traffic);
+                    let unfit = unfit(message);
+                    let takes = unfit.is_none();
+                    if let Some(why) = unfit {
+                        self.refuse(message, &Error::InvalidArgument(why));
+                    }
+                    takes
+                }
+                Verdict::Refuse(why) => {
+                    drop(traffic);
+                    self.refuse(message, &Error::Busy(why.into()));
+                    false
+                }
+                Verdict::Ignore => false,
+            },
+            Type::MethodReturn | Type::Error => {
+                if let Some(serial) = header.reply_serial() {
+                    traffic.answered(sender, serial);
+                }
+                true
+            }
+            Type::Signal => {
+                let is_left =
+                    sender == BUS && header.member().is_some_and(|it| it == "NameOwnerChanged");
+                if is_left
+                    && let Ok((name, _, "")) = message.body().deserialize::<(&str, &str, &str)>()
+                {
+                    traffic.left(name);
+                }
+                true
+            }
         }
+    }
+
+    fn refuse(&self, message: &Message, why: &Error) {
+        let header = message.header();
+        let wants_reply = !header.primary().flags().contains(Flags::NO_REPLY_EXPECTED);
+        if message.message_type() == Type::MethodCall
+            && wants_reply
+            && let Ok(reply) = why.create_reply(&header)
+        {
+            // Where many wait, the client does not read what it asks for.
+            let _ = self.own.try_send(reply);
+        }
+    }
+}
+
+fn traffic(traffic: &Mutex<Traffic>) -> MutexGuard<'_, Traffic> {
+    // Nothing panics while it is locked.
+    traffic.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn call<'a>(message: &Message, header: &'a Header<'_>) -> Call<'a> {
+    let is = |name: &str| header.member().is_some_and(|it| it == name);
+    Call {
+        sender: header.sender().map_or("", |name| name.as_str()),
+        serial: header.primary().serial_num(),
+        bytes: message.data().len(),
+        descriptors: message.data().fds().len(),
+        wants_reply: !header.primary().flags().contains(Flags::NO_REPLY_EXPECTED),
+        halts: is("Halt"),
     }
 }
 
@@ -300,27 +378,73 @@ fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<
 
 /// What is written, as zbus makes it.
 #[derive(Debug)]
-struct Outbound(Arc<UnixStream>);
+struct Outbound {
+    stream: Arc<UnixStream>,
+    traffic: Arc<Mutex<Traffic>>,
+    own: mpsc::Sender<Message>,
+}
 
 #[async_trait]
 impl WriteHalf for Outbound {
+    async fn send_message(&mut self, message: &Message) -> zbus::Result<()> {
+        if self.part(message) == Parting::Spare {
+            return Ok(());
+        }
+        let data = message.data();
+        let descriptors: Vec<_> = data.fds().iter().map(AsFd::as_fd).collect();
+        let mut sent = 0;
+        while sent < data.len() {
+            // They go with the first byte.
+            let with = if sent == 0 { &*descriptors } else { &[] };
+            sent += self.sendmsg(&data[sent..], with).await?;
+        }
+        Ok(())
+    }
+
     async fn sendmsg(
         &mut self,
         buffer: &[u8],
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<usize> {
-        let stream = &self.0;
+        let stream = &self.stream;
         let send = || send(stream.as_fd(), buffer, descriptors);
         stream.async_io(Interest::WRITABLE, send).await
     }
 
     async fn close(&mut self) -> io::Result<()> {
-        rustix::net::shutdown(&*self.0, rustix::net::Shutdown::Both).map_err(Into::into)
+        rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Both).map_err(Into::into)
     }
 
     fn can_pass_unix_fd(&self) -> bool {
         true
     }
+}
+
+impl Outbound {
+    /// What becomes of a message; one that is followed by a ping has it made.
+    fn part(&self, message: &Message) -> Parting {
+        let header = message.header();
+        let (Some(to), Some(serial)) = (header.destination(), header.reply_serial()) else {
+            return Parting::Send;
+        };
+        let mut traffic = traffic(&self.traffic);
+        let parting = traffic.reply(to, serial, message.data().len(), Instant::now());
+        if parting == Parting::SendAndPing
+            && let Ok(ping) = ping(to)
+        {
+            traffic.pinged(to, ping.primary_header().serial_num());
+            // It goes out behind this reply. If it does not, the client counts as one that cannot answer.
+            let _ = self.own.try_send(ping);
+        }
+        parting
+    }
+}
+
+fn ping(client: &BusName<'_>) -> zbus::Result<Message> {
+    Message::method_call("/", "Ping")
+        .destination(client)
+        .interface("org.freedesktop.DBus.Peer")
+        .build(&())
 }
 
 fn send(

@@ -29,10 +29,18 @@ pub(super) struct Voice {
 
 #[interface(name = "org.gemmad1.Voice")]
 impl Voice {
-    /// Push to talk: hears one utterance and answers it. Returns at once.
-    fn listen(&self) -> Result<(), Error> {
-        self.clients.admit()?;
-        self.room.listen().map_err(|error| refusal::voice(&error))
+    /// Push to talk: hears one utterance and answers it. Returns when the microphone is open.
+    async fn listen(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), Error> {
+        let call = self.clients.hold(connection, &header, Kind::Call)?;
+        call.while_there(async {
+            let listening = self.room.listen().await;
+            listening.map_err(|error| refusal::voice(&error))
+        })
+        .await
     }
 
     /// Says `text` through the loudspeaker and returns when it was heard.

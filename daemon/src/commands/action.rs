@@ -38,6 +38,7 @@ use serde_json::{Value, json};
 
 use super::{Call, Name, Origin, Parameter};
 use crate::platform::environment::Environment;
+use crate::platform::withheld::Withheld;
 use http::Http;
 use method::Method;
 use program::Program;
@@ -62,8 +63,13 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ActionError {
     /// It said so, or could not begin.
-    #[error("{0}")]
-    Failed(String),
+    #[error("{why}")]
+    Failed {
+        /// Why.
+        why: String,
+        /// What the action said, or the value that does not fit.
+        said: Withheld,
+    },
     /// It took longer than it may.
     #[error("it took longer than {} ms", .0.as_millis())]
     TimedOut(Duration),
@@ -168,10 +174,28 @@ async fn unless(
 }
 
 impl ActionError {
+    /// Nothing was said about why.
+    fn failed(why: impl Into<String>) -> Self {
+        Self::Failed {
+            why: why.into(),
+            said: Withheld::default(),
+        }
+    }
+
+    /// Why, with what was said, for the person who wanted it done.
+    pub(super) fn told(&self) -> String {
+        match self {
+            Self::Failed { why, said } if !said.reveal().is_empty() => {
+                format!("{why}: {}", said.reveal())
+            }
+            error => error.to_string(),
+        }
+    }
+
     /// What became of the command.
     pub(super) fn status(&self) -> InvocationStatus {
         match self {
-            Self::Failed(_) => InvocationStatus::Failed,
+            Self::Failed { .. } => InvocationStatus::Failed,
             Self::TimedOut(_) => InvocationStatus::TimedOut,
             Self::Halted => InvocationStatus::Cancelled,
         }
@@ -254,8 +278,6 @@ impl Output {
     /// What is kept of `said`, as people may be shown it, without what surrounds it.
     fn keep(self, said: &[u8]) -> String {
         let kept = String::from_utf8_lossy(&said[..said.len().min(self.0)]);
-        let is_harmless = |it: char| it == '\n' || it == '\t' || !it.is_control();
-        let kept: String = kept.chars().filter(|it| is_harmless(*it)).collect();
         let kept = gemmad_api::text::lines(&kept, usize::MAX);
         let mut kept = kept.trim();
         if said.len() >= self.0 {
@@ -335,7 +357,10 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_text_and_no_half_of_a_character() {
-        assert_eq!(Output(4096).keep(b" \x1b[2Jon\xff\n"), "[2Jon\u{fffd}");
+        assert_eq!(
+            Output(4096).keep(b" \x1b[2Jon\xff\n"),
+            "\u{fffd}[2Jon\u{fffd}"
+        );
         assert_eq!(Output(4096).keep("on\u{202E}ffo".as_bytes()), "onffo");
         assert_eq!(Output(4).keep("äää".as_bytes()), "ää");
         assert_eq!(Output(5).keep("äää".as_bytes()), "ää");

@@ -89,8 +89,8 @@ impl Executor {
         self.step(|ledger, _, _| ledger.rehearse(calls))
     }
 
-    /// Carries out `calls`, and waits until all have ended or wait to be confirmed. They go on if nobody
-    /// waits.
+    /// Carries out `calls`, and waits until all have ended or wait to be confirmed. What a person wrote ends
+    /// when nobody waits for it any more; what was said goes on.
     ///
     /// # Errors
     /// When too many run.
@@ -100,9 +100,10 @@ impl Executor {
         origin: &Origin,
         arrival: Arrival,
     ) -> Result<Vec<Invocation>, CommandError> {
-        let outcome =
-            self.begin(|ledger, now, effects| ledger.enter(calls, origin, arrival, now, effects))?;
-        settled(outcome).await
+        let begun = self.begin(origin, |ledger, now, effects| {
+            ledger.enter(calls, origin, arrival, now, effects)
+        });
+        begun?.settled().await
     }
 
     /// The same for the command that waits under `id`.
@@ -114,11 +115,10 @@ impl Executor {
         id: u64,
         by: &Origin,
     ) -> Result<Vec<Invocation>, CommandError> {
-        let outcome = self.begin(|ledger, now, effects| {
-            let confirmed = ledger.confirm(id, by, now, effects);
-            confirmed.ok_or(CommandError::NothingToConfirm(id))
-        })?;
-        settled(outcome).await
+        let begun = self.begin(by, |ledger, now, effects| {
+            ledger.confirm(id, by, now, effects)
+        });
+        begun?.settled().await
     }
 
     pub(super) fn refuse(self: &Arc<Self>, id: u64, by: &Origin) -> Option<Vec<Invocation>> {
@@ -155,28 +155,38 @@ impl Executor {
     /// A step after which a batch of this number goes on; who waits for it.
     fn begin(
         self: &Arc<Self>,
+        by: &Origin,
         step: impl FnOnce(&mut Ledger, Instant, &mut Vec<Effect>) -> Result<u64, CommandError>,
-    ) -> Result<oneshot::Receiver<Vec<Invocation>>, CommandError> {
+    ) -> Result<Waiting, CommandError> {
         let (outcome, settled) = oneshot::channel();
-        let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
-        let mut effects = Vec::new();
-        let begun = step(&mut book.ledger, Instant::now(), &mut effects);
-        if let Ok(number) = &begun {
-            book.waiting.insert(*number, outcome);
-        }
-        self.carry(&mut book, &effects);
-        drop(book);
-        self.record(&effects);
-        begun.map(|_| settled)
+        let number = self.write(|book, now, effects| {
+            let number = step(&mut book.ledger, now, effects)?;
+            book.waiting.insert(number, outcome);
+            Ok::<_, CommandError>(number)
+        })?;
+        Ok(Waiting {
+            executor: Arc::clone(self),
+            number,
+            settled,
+            takes_along: matches!(by, Origin::Text { .. }),
+        })
     }
 
     fn step<T>(
         self: &Arc<Self>,
         step: impl FnOnce(&mut Ledger, Instant, &mut Vec<Effect>) -> T,
     ) -> T {
+        self.write(|book, now, effects| step(&mut book.ledger, now, effects))
+    }
+
+    /// Makes a step and carries out its effects, before anything else is done with the book.
+    fn write<T>(
+        self: &Arc<Self>,
+        step: impl FnOnce(&mut Book, Instant, &mut Vec<Effect>) -> T,
+    ) -> T {
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         let mut effects = Vec::new();
-        let result = step(&mut book.ledger, Instant::now(), &mut effects);
+        let result = step(&mut book, Instant::now(), &mut effects);
         self.carry(&mut book, &effects);
         drop(book);
         self.record(&effects);
@@ -270,7 +280,13 @@ impl Executor {
         };
         let ended = match outcome {
             Ok(said) => (InvocationStatus::Done, said),
-            Err(error) => (error.status(), error.to_string()),
+            Err(error) => {
+                log::info!(
+                    event = "action", command = call.name, id = *id;
+                    "command {}: {}", call.name, error
+                );
+                (error.status(), error.told())
+            }
         };
         self.step(|ledger, now, effects| ledger.ended(*id, ended, now, effects));
     }
@@ -293,12 +309,33 @@ impl Executor {
     }
 }
 
-/// Waits until a batch has ended or waits to be confirmed.
-async fn settled(
-    outcome: oneshot::Receiver<Vec<Invocation>>,
-) -> Result<Vec<Invocation>, CommandError> {
-    // The sender is dropped only with the daemon.
-    Ok(outcome.await.map_err(|_| EngineError::Stopping)?)
+/// Somebody who waits for a batch.
+struct Waiting {
+    executor: Arc<Executor>,
+    number: u64,
+    settled: oneshot::Receiver<Vec<Invocation>>,
+    /// Whether the batch ends when this is dropped.
+    takes_along: bool,
+}
+
+impl Waiting {
+    /// Waits until the batch has ended or waits to be confirmed.
+    async fn settled(mut self) -> Result<Vec<Invocation>, CommandError> {
+        let settled = (&mut self.settled).await;
+        self.takes_along = false;
+        // The sender is dropped only with the daemon.
+        Ok(settled.map_err(|_| EngineError::Stopping)?)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.takes_along {
+            let number = self.number;
+            self.executor
+                .step(|ledger, _, effects| ledger.abandon(number, effects));
+        }
+    }
 }
 
 /// An action that moves only while no step of the ledger is under way.

@@ -70,7 +70,7 @@ pub use plain::{Name, Plain};
 pub use written::Source;
 
 use crate::config::{self, Settings};
-use crate::engine::{Engine, EngineError, Kept, Request};
+use crate::engine::{Engine, EngineError, Kept, Limits, Request};
 use crate::platform::environment::Environment;
 use consent::Consent;
 use executor::Executor;
@@ -213,6 +213,15 @@ impl Commands {
         self.executor.arrival()
     }
 
+    /// Checks that `text` is short enough for [`Self::invoke`].
+    ///
+    /// # Errors
+    /// [`EngineError::TextTooLong`].
+    pub fn measure(&self, text: &str) -> Result<(), CommandError> {
+        let limits = Limits::new(&self.settings.current().engine);
+        Ok(limits.check_prompt(text.len())?)
+    }
+
     /// Makes out what was written, and carries it out unless it is to be a `dry_run`. The statistics are those of
     /// making it out.
     ///
@@ -273,6 +282,15 @@ impl Commands {
     /// When none does, or it is another user's.
     pub async fn confirm(&self, id: u64, by: &Origin) -> Result<Vec<Invocation>, CommandError> {
         self.executor.confirm(id, by).await
+    }
+
+    /// Lets go of the command that waits under this number, and of those that were said after it; returns them.
+    ///
+    /// # Errors
+    /// When none does, or it is another user's.
+    pub fn refuse(&self, id: u64, by: &Origin) -> Result<Vec<Invocation>, CommandError> {
+        let refused = self.executor.refuse(id, by);
+        refused.ok_or(CommandError::NothingToConfirm(id))
     }
 
     /// Whether an utterance that arrives now may be a yes or a no to a command that was said and waits.

@@ -297,6 +297,16 @@ pub enum ConfigError {
         /// What is wrong.
         message: String,
     },
+    /// Keys that fit each for itself, and not together.
+    #[error("{}: {key}: {why}", shown(path))]
+    Contradiction {
+        /// The file.
+        path: PathBuf,
+        /// The key that is easiest to mend.
+        key: &'static str,
+        /// What is wrong and what to do.
+        why: &'static str,
+    },
 }
 
 impl Config {
@@ -306,6 +316,10 @@ impl Config {
     /// When the file cannot be read, is not TOML, or holds a key or value that does not fit.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let mut config = Self::parse(path, &file::read_text(path, LONGEST_FILE)?)?;
+        if let Some((key, why)) = config.contradiction() {
+            let path = path.into();
+            return Err(ConfigError::Contradiction { path, key, why });
+        }
         let folder = path.parent().unwrap_or(Path::new("."));
         config.model.text = folder.join(&config.model.text);
         if !config.model.mmproj.as_os_str().is_empty() {
@@ -318,6 +332,56 @@ impl Config {
             word.model = folder.join(&word.model);
         }
         Ok(config)
+    }
+
+    /// The first key that does not go with others, and why.
+    fn contradiction(&self) -> Option<(&'static str, &'static str)> {
+        let Self {
+            voice,
+            speech,
+            commands,
+            ..
+        } = self;
+        let is_said = |list: &[String]| {
+            let is_word = |it: &String| it.contains(char::is_alphanumeric);
+            !list.is_empty() && list.iter().all(is_word)
+        };
+        let lower = |list: &[String]| list.iter().map(|it| it.to_lowercase()).collect::<Vec<_>>();
+        let (yes, no) = (lower(&commands.yes), lower(&commands.no));
+        [
+            (
+                voice.close.get() > voice.open.get(),
+                "voice.close",
+                "it is above voice.open, so speech would end before it begins; set it to that or less",
+            ),
+            (
+                speech.command.is_empty(),
+                "speech.command",
+                "it names no program; name one, or leave it out for espeak-ng",
+            ),
+            (
+                !is_said(&yes),
+                "commands.yes",
+                "nobody can say it; name words, or leave it out",
+            ),
+            (
+                !is_said(&no),
+                "commands.no",
+                "nobody can say it; name words, or leave it out",
+            ),
+            (
+                yes.iter().any(|it| no.contains(it)),
+                "commands.no",
+                "it has words of commands.yes; leave them out of one of the two",
+            ),
+            (
+                commands.enabled && commands.folders.is_empty(),
+                "commands.folders",
+                "it names no folder to read commands from; name one, or set enabled = false",
+            ),
+        ]
+        .into_iter()
+        .find_map(|(is_wrong, key, why)| is_wrong.then_some((key, why)))
     }
 
     /// The keys, as `section.key`, whose values differ in `other`.
@@ -434,6 +498,41 @@ mod tests {
             "{message}"
         );
         assert!(refuse("[engine]\ncontext = -1\n").contains("256 to 1048576"));
+    }
+
+    #[test]
+    fn keys_that_contradict_each_other_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gemmad.toml");
+        for (text, why) in [
+            (
+                "[voice]\nopen = 0.2\nclose = 0.9",
+                "voice.close: it is above voice.open",
+            ),
+            (
+                "[speech]\ncommand = []",
+                "speech.command: it names no program",
+            ),
+            ("[commands]\nyes = []", "commands.yes: nobody can say it"),
+            (
+                "[commands]\nno = [\"no\", \"!\"]",
+                "commands.no: nobody can say it",
+            ),
+            (
+                "[commands]\nyes = [\"OK\"]\nno = [\"ok\"]",
+                "commands.no: it has words of",
+            ),
+            (
+                "[commands]\nenabled = true\nfolders = []",
+                "commands.folders: it names no folder",
+            ),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let refused = Config::load(&path).unwrap_err().to_string();
+            assert!(refused.contains(why), "{text}: {refused}");
+        }
+        std::fs::write(&path, "[voice]\nopen = 0.9\nclose = 0.9").unwrap();
+        assert!(Config::load(&path).is_ok());
     }
 
     #[test]

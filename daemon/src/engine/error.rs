@@ -1,10 +1,10 @@
 //! What can go wrong in the engine, in words a user can act on.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::SchemaError;
 use super::limits::LONGEST_TEXT;
+use crate::platform::withheld::Withheld;
 use crate::platform::work::Panicked;
 
 /// Why a request was refused or failed.
@@ -112,31 +112,6 @@ fn or_raise(most: usize) -> &'static str {
         ", or raise [engine] context"
     } else {
         ""
-    }
-}
-
-/// A piece of an answer inside an error. Neither `Display` nor `Debug` shows it, so no line of a log can; it is for
-/// the client that asked.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Withheld(String);
-
-impl Withheld {
-    /// The text, for the client that asked.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Withheld {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Withheld {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "({} bytes)", self.0.len())
     }
 }
 

@@ -191,7 +191,7 @@ pub fn projector(path: &Path) -> Result<Heard, LoadError> {
     let width = header.u32("clip.audio.projection_dim").unwrap_or(1) as usize;
     let encoder = Encoder::load(path, width, threads()?, Options::default())?;
     let mut spans = Spans::new(&encoder, Vec::new(), Vec::new());
-    spans.push(&[0.0; ROWS * SAMPLES_IN_ROW]);
+    spans.push(&vec![0.0; ROWS * SAMPLES_IN_ROW]);
     spans.finish();
     let rows = spans.backlog();
     let mut numbers = 0;

@@ -65,7 +65,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use answer::{Answer, Event};
 pub use audio::{Clip, LONGEST_SECONDS, SAMPLE_RATE, SHORTEST_MS};
-pub use error::{EngineError, LoadError, Withheld};
+pub use error::{EngineError, LoadError};
 pub use grammar::{Form, Grammar, SchemaError};
 pub use limits::{LONGEST_SCHEMA, Limits};
 pub use places::Place;

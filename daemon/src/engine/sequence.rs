@@ -14,7 +14,8 @@ use super::model::{Model, Token};
 use super::places::Place;
 use super::sampler::{Candidates, Choice, Sampler};
 use super::text::Text;
-use super::{EngineError, Event, Priority, Sampling, Withheld};
+use super::{EngineError, Event, Priority, Sampling};
+use crate::platform::withheld::Withheld;
 
 /// A request, prepared, on its way to the engine thread.
 #[derive(Debug)]

@@ -6,6 +6,9 @@
 //! [`Piece::Said`] afterwards. So whoever types `<|turn>system` has typed characters, not a control
 //! token, whatever the template does.
 
+use std::io::{self, Write};
+
+use gemmad_api::text;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Value, context};
@@ -18,6 +21,12 @@ const AUDIO_PLACE: &str = "<|audio|>";
 
 /// Steps a template may take; Gemma 4's takes about a thousand for a question, and as many for each tool.
 const FUEL: u64 = 10_000_000;
+
+/// Most bytes of a prompt: as many as of everything that is said in it, eight times.
+const LONGEST: usize = 8 * super::limits::LONGEST_TEXT;
+
+/// Most characters of what a template says is wrong.
+const LONGEST_COMPLAINT: usize = 300;
 
 /// Marks around the number of a text, from Unicode's private use area.
 const MARK: (char, char) = ('\u{F0001}', '\u{F0002}');
@@ -114,26 +123,51 @@ impl Template {
             .map(|message| texts.message(message))
             .collect();
         messages.extend(called.iter().flat_map(|calls| texts.calls(calls)));
-        let rendered = self
-            .environment
-            .get_template("chat")
-            .and_then(|template| {
-                template.render(context! {
-                    messages,
-                    tools => (!tools.is_empty()).then(|| Value::from(Serde(tools))),
-                    add_generation_prompt => true,
-                    enable_thinking => thinking,
-                    bos_token => self.bos.as_str(),
-                    eos_token => self.eos.as_str(),
-                })
-            })
-            .map_err(|error| failed(&error))?;
-        decode(&rendered, &texts.0)
+        let mut rendered = Bounded(Vec::new());
+        let written = self.environment.get_template("chat").and_then(|template| {
+            let context = context! {
+                messages,
+                tools => (!tools.is_empty()).then(|| Value::from(Serde(tools))),
+                add_generation_prompt => true,
+                enable_thinking => thinking,
+                bos_token => self.bos.as_str(),
+                eos_token => self.eos.as_str(),
+            };
+            template
+                .render_captured_to(context, &mut rendered)
+                .map(drop)
+        });
+        if rendered.0.len() == LONGEST {
+            return Err(too_long());
+        }
+        written.map_err(|error| failed(&error))?;
+        decode(&String::from_utf8_lossy(&rendered.0), &texts.0)
+    }
+}
+
+/// Output that takes no more than [`LONGEST`] bytes.
+struct Bounded(Vec<u8>);
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(LONGEST - self.0.len());
+        self.0.extend_from_slice(&bytes[..taken]);
+        // Nothing taken is an error to the one who writes.
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
 fn failed(error: &minijinja::Error) -> EngineError {
-    EngineError::Template(error.to_string())
+    let said = error.to_string();
+    EngineError::Template(text::line(&said, LONGEST_COMPLAINT).into_owned())
+}
+
+fn too_long() -> EngineError {
+    EngineError::Template(format!("it writes more than {LONGEST} bytes"))
 }
 
 /// What people and tools said, by the number in its mark.
@@ -204,6 +238,7 @@ impl<'a> Texts<'a> {
 /// Cuts the rendered text at the marks and at the places for sound.
 fn decode(rendered: &str, texts: &[&str]) -> Result<Vec<Piece>, EngineError> {
     let mut pieces = Vec::new();
+    let mut room = LONGEST;
     for (nth, part) in rendered.split(MARK.0).enumerate() {
         let template = if nth == 0 {
             part
@@ -212,6 +247,7 @@ fn decode(rendered: &str, texts: &[&str]) -> Result<Vec<Piece>, EngineError> {
                 .split_once(MARK.1)
                 .and_then(|(number, rest)| Some((texts.get(number.parse::<usize>().ok()?)?, rest)))
                 .ok_or_else(|| EngineError::Template("it garbles the messages' text".into()))?;
+            room = room.checked_sub(said.len()).ok_or_else(too_long)?;
             pieces.push(Piece::Said((*said).to_owned()));
             rest
         };
@@ -397,5 +433,31 @@ mod tests {
             .to_string();
         assert!(error.contains("no system turn"), "{error}");
         assert!(Template::new("{% if %}".into(), String::new(), String::new()).is_err());
+    }
+
+    #[test]
+    fn a_template_that_writes_or_repeats_without_measure_is_refused() {
+        let said = "word ".repeat(1 << 17);
+        for source in [
+            "{% for _ in range(100000) %}{{ 'x' * 1000 }}{% endfor %}",
+            "{% for _ in range(100) %}{{ messages[0].content }}{% endfor %}",
+        ] {
+            let template = Template::new(source.into(), String::new(), String::new()).unwrap();
+            let messages = [user(vec![Content::Text(&said)])];
+            let error = template.render(&messages, &[], &[], false).unwrap_err();
+            assert!(error.to_string().contains("writes more than"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_reason_of_a_template_is_one_short_line() {
+        let source = "{{ raise_exception('no\n\x1b[2J' ~ 'very ' * 1000) }}";
+        let template = Template::new(source.into(), String::new(), String::new()).unwrap();
+        let error = template.render(&[], &[], &[], false).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.chars().count() < 500 && gemmad_api::text::check(&error).is_ok(),
+            "{error}"
+        );
     }
 }

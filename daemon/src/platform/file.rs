@@ -106,18 +106,29 @@ impl Regular {
         &self.found
     }
 
+    /// Reads at most `most` bytes.
+    ///
+    /// # Errors
+    /// [`FileProblem::TooLong`] or [`FileProblem::Unreadable`].
+    pub fn bytes(&self, most: usize) -> Result<Vec<u8>, FileProblem> {
+        let path = &self.path;
+        let mut bytes = Vec::new();
+        let read = (&self.file).take(most as u64 + 1).read_to_end(&mut bytes);
+        read.map_err(|error| unreadable(path, &error))?;
+        if bytes.len() > most {
+            let path = path.clone();
+            return Err(FileProblem::TooLong { path, most });
+        }
+        Ok(bytes)
+    }
+
     /// Reads at most `most` bytes of UTF-8. A byte order mark is left out.
     ///
     /// # Errors
     /// [`FileProblem::TooLong`], [`FileProblem::NotText`] or [`FileProblem::Unreadable`].
     pub fn text(self, most: usize) -> Result<String, FileProblem> {
-        let Self { path, file, .. } = self;
-        let mut bytes = Vec::new();
-        let read = file.take(most as u64 + 1).read_to_end(&mut bytes);
-        read.map_err(|error| unreadable(&path, &error))?;
-        if bytes.len() > most {
-            return Err(FileProblem::TooLong { path, most });
-        }
+        let bytes = self.bytes(most)?;
+        let path = self.path;
         let text = String::from_utf8(bytes).map_err(|error| {
             let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             // All of it is text.

@@ -11,4 +11,5 @@ pub mod program;
 pub mod signals;
 pub mod systemd;
 pub mod thermal;
+pub mod withheld;
 pub mod work;

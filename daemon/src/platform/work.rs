@@ -5,19 +5,27 @@
 //! Here a few run at a time and the others wait in order of arrival. A caller takes its place and bounds its
 //! input first, so what waits is bounded too.
 
-use std::sync::{Arc, LazyLock};
-use std::thread::available_parallelism;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::thread::{self, available_parallelism};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Jobs that run at a time, where the system does not tell how many cores there are.
 const CORES: usize = 2;
 
-/// One permit for each job that may run.
-static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
-    let cores = available_parallelism().map_or(CORES, std::num::NonZero::get);
-    Arc::new(Semaphore::new(cores))
-});
+/// A job, which hands its result to the caller.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads that work. The same ones always, since the allocator keeps memory for each thread that ever needed it.
+struct Workers {
+    jobs: Sender<Job>,
+    /// One permit for each job that may run, so that a job of a caller who left is never begun.
+    turns: Arc<Semaphore>,
+}
+
+static WORKERS: LazyLock<Workers> = LazyLock::new(Workers::start);
 
 /// The job panicked. The panic was reported, with its place, on standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,21 +36,57 @@ pub struct Panicked;
 /// later, it runs to its end unheard.
 ///
 /// # Errors
-/// When it panics, or the daemon ends before its turn.
+/// When it panics, or the system has no thread to give.
 pub async fn run<T: Send + 'static>(
     job: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Panicked> {
+    let Workers { jobs, turns } = &*WORKERS;
     // Nobody closes it.
-    let turn = Arc::clone(&TURNS).acquire_owned().await;
+    let turn = Arc::clone(turns).acquire_owned().await;
     let turn = turn.map_err(|_| Panicked)?;
-    let work = move || {
-        let done = job();
+    let (result, done) = oneshot::channel();
+    let job = move || {
+        let ran = catch_unwind(AssertUnwindSafe(job));
         drop(turn);
-        done
+        // A caller who left does not wait.
+        let _ = result.send(ran.map_err(|_| Panicked));
     };
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| Panicked)
+    // Where no thread works, the job is dropped, and with it its result.
+    let _ = jobs.send(Box::new(job));
+    done.await.unwrap_or(Err(Panicked))
+}
+
+impl Workers {
+    fn start() -> Self {
+        let (jobs, waiting) = channel::<Job>();
+        let waiting = Arc::new(Mutex::new(waiting));
+        let cores = available_parallelism().map_or(CORES, std::num::NonZero::get);
+        let begin = |nth: usize| {
+            let waiting = Arc::clone(&waiting);
+            let thread = thread::Builder::new().name(format!("work-{nth}"));
+            thread.spawn(move || work(&waiting))
+        };
+        let threads = (0..cores).filter_map(|nth| begin(nth).ok()).count();
+        Self {
+            jobs,
+            turns: Arc::new(Semaphore::new(threads.max(1))),
+        }
+    }
+}
+
+/// Does one job after the other.
+fn work(waiting: &Mutex<Receiver<Job>>) {
+    loop {
+        // Nothing panics while it is locked. It is locked while a job is waited for, not while it runs.
+        let next = waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv();
+        match next {
+            Ok(job) => job(),
+            Err(_) => return,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gemmad_api::{Stats, VoiceState};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::conversation::{Conversation, Speech};
 use super::device::{self, Kind, Present};
@@ -27,6 +29,9 @@ use crate::platform::environment::Environment;
 
 /// Events kept for a slow listener; a turn makes four or five.
 const EVENTS_KEPT: usize = 256;
+
+/// How long a microphone is waited for. A headset by radio takes two or three seconds.
+const OPENING: Duration = Duration::from_secs(5);
 
 /// What happens in a spoken turn. The number of the utterance ties the events together.
 #[derive(Debug, Clone)]
@@ -121,6 +126,19 @@ enum Order {
     Configure,
 }
 
+impl Status {
+    /// Whether there is a microphone to listen with.
+    fn may_hear(&self) -> Result<(), VoiceError> {
+        if self.muted {
+            return Err(VoiceError::Muted);
+        }
+        if !self.no_microphone.is_empty() {
+            return Err(VoiceError::NoMicrophone(self.no_microphone.clone()));
+        }
+        Ok(())
+    }
+}
+
 /// The door to the voice. Clones lead to the same voice.
 #[derive(Debug, Clone)]
 pub struct Voice {
@@ -183,23 +201,23 @@ impl Voice {
         })
     }
 
-    /// Push to talk: hears one utterance and answers it.
+    /// Push to talk: hears one utterance and answers it. Returns when the microphone is open.
     ///
     /// # Errors
     /// When there is no microphone to listen with.
-    pub fn listen(&self) -> Result<(), VoiceError> {
-        let status = self.status.borrow();
+    pub async fn listen(&self) -> Result<(), VoiceError> {
         if self.settings.current().voice.mode == Mode::Off {
             return Err(VoiceError::Off);
         }
-        if status.muted {
-            return Err(VoiceError::Muted);
-        }
-        if !status.no_microphone.is_empty() {
-            return Err(VoiceError::NoMicrophone(status.no_microphone.clone()));
-        }
+        self.status.borrow().may_hear()?;
         self.order(Order::Listen);
-        Ok(())
+        let mut status = self.status.subscribe();
+        let is_settled = |it: &Status| !it.device.is_empty() || it.may_hear().is_err();
+        // A device that takes longer may still open; the status tells.
+        match timeout(OPENING, status.wait_for(is_settled)).await {
+            Ok(Ok(status)) => status.may_hear(),
+            Ok(Err(_)) | Err(_) => Ok(()),
+        }
     }
 
     /// Says `text`, after what is being said already, and returns when it was heard. Dropped before, it falls

@@ -82,10 +82,13 @@ impl Bus {
     /// # Errors
     /// When the bus has gone.
     pub async fn connect(&self, patience: Duration) -> Result<Connection, Error> {
-        Ok(connection::Builder::address(self.address.as_str())
+        let connection = connection::Builder::address(self.address.as_str())
             .method_timeout(patience)
             .build()
-            .await?)
+            .await?;
+        // Asking for it starts it: the daemon pings who gets many replies.
+        let _ = connection.object_server();
+        Ok(connection)
     }
 
     /// Has it read its configuration again, and the folders of services that this names; when this

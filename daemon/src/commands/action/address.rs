@@ -66,10 +66,13 @@ impl Address {
         for segment in &self.segments {
             let text = encode(segment, arguments)?;
             if segment.fixed().is_none() && is_a_way(&text) {
-                return Err(ActionError::Failed(format!(
-                    "http://{}: nothing has the name {text:?}",
-                    self.host
-                )));
+                return Err(ActionError::Failed {
+                    why: format!(
+                        "http://{}: a value leads to another place than `url` says",
+                        self.host
+                    ),
+                    said: text.into(),
+                });
             }
             filled.push('/');
             filled.push_str(&text);
@@ -196,7 +199,7 @@ mod tests {
         ] {
             let refused = fill(place, room).unwrap_err().to_string();
             assert!(
-                refused.contains("nothing has the name"),
+                refused.contains("leads to another place"),
                 "{place}: {refused}"
             );
         }

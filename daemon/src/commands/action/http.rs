@@ -4,14 +4,17 @@
 //! whoever wrote the catalogue chose. Redirections are not followed, so a server cannot change that.
 
 use std::collections::BTreeMap;
-use std::io::Error;
+use std::io::{self, Error};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Request, Response, header};
+use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::address::Address;
@@ -82,29 +85,32 @@ impl Http {
     /// When nobody answers, or with a status other than 200 to 299.
     pub(super) async fn run(&self, job: Job<'_>) -> Result<String, ActionError> {
         let request = self.request(job).await?;
-        let told = self.talk(request).await;
-        told.map_err(|error| self.failed(&error.to_string()))
-    }
-
-    async fn talk(&self, request: Request<Full<Bytes>>) -> Result<String, Error> {
-        let stream = TcpStream::connect(&*self.url.sockets).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(Error::other)?;
-        // Ends with `sender`, and whatever it ends with is what the request ends with too.
-        tokio::spawn(connection);
-        let answer = sender.send_request(request).await.map_err(Error::other)?;
-        let status = answer.status();
-        let said = self.output.keep(&self.read(answer).await?);
+        let answer = self.talk(request).await;
+        let (status, said) = answer.map_err(|error| self.failed(&error.to_string(), ""))?;
         if status.is_success() {
             return Ok(said);
         }
-        let why = if said.is_empty() {
-            String::new()
-        } else {
-            format!(": {said}")
+        Err(self.failed(&format!("it answered {status}"), &said))
+    }
+
+    async fn talk(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, String), Error> {
+        let stream = TcpStream::connect(&*self.url.sockets).await?;
+        let stream = Bounded {
+            stream,
+            left: LONGEST,
         };
-        Err(Error::other(format!("it answered {status}{why}")))
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| because(&error))?;
+        // Ends with `sender`, and whatever it ends with is what the request ends with too.
+        tokio::spawn(connection);
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(|error| because(&error))?;
+        let status = answer.status();
+        let said = self.output.keep(&self.read(answer).await?);
+        Ok((status, said))
     }
 
     async fn request(&self, job: Job<'_>) -> Result<Request<Full<Bytes>>, ActionError> {
@@ -114,7 +120,7 @@ impl Http {
             .uri(self.url.fill(&job.call.arguments)?)
             .header(header::HOST, &self.url.host);
         if let Some(token) = &self.token_file {
-            let bearer = token.bearer().await.map_err(|why| self.failed(&why))?;
+            let bearer = token.bearer().await.map_err(|why| self.failed(&why, ""))?;
             request = request.header(header::AUTHORIZATION, bearer);
         }
         let body = match &self.body {
@@ -126,11 +132,14 @@ impl Http {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let request = request.body(body.into());
-        request.map_err(|error| self.failed(&error.to_string()))
+        request.map_err(|error| self.failed(&error.to_string(), ""))
     }
 
-    fn failed(&self, why: &str) -> ActionError {
-        ActionError::Failed(format!("http://{}: {why}", self.url.host))
+    fn failed(&self, why: &str, said: &str) -> ActionError {
+        ActionError::Failed {
+            why: format!("http://{}: {why}", self.url.host),
+            said: said.to_owned().into(),
+        }
     }
 
     /// As much of an answer as is kept.
@@ -139,9 +148,68 @@ impl Http {
         while said.len() < self.output.0
             && let Some(frame) = answer.frame().await
         {
-            said.extend(frame.map_err(Error::other)?.into_data().unwrap_or_default());
+            said.extend(
+                frame
+                    .map_err(|error| because(&error))?
+                    .into_data()
+                    .unwrap_or_default(),
+            );
         }
         Ok(said)
+    }
+}
+
+/// What is at the bottom of hyper's error.
+fn because(error: &hyper::Error) -> Error {
+    let mut why: &dyn std::error::Error = error;
+    while let Some(source) = why.source() {
+        why = source;
+    }
+    Error::other(why.to_string())
+}
+
+/// Most bytes that a server may send, its headers and what it says besides included.
+const LONGEST: usize = 1 << 20;
+
+/// A connection that reads no more than so many bytes. A server may send answers that are none for ever.
+struct Bounded {
+    stream: TcpStream,
+    left: usize,
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let read = buffer.filled().len() - before;
+        let Some(left) = self.left.checked_sub(read) else {
+            let why = format!("it sends more than {LONGEST} bytes");
+            return Poll::Ready(Err(Error::other(why)));
+        };
+        self.left = left;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -173,7 +241,8 @@ mod tests {
                 assert!(read > 0);
                 length += read;
             }
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            // One that has heard enough closes.
+            let _ = stream.write_all(answer.as_bytes()).await;
             String::from_utf8_lossy(&got[..length]).into_owned()
         };
         let action = format!(
@@ -206,6 +275,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_server_that_never_comes_to_its_answer_is_not_listened_to_for_ever() {
+        let answer = "HTTP/1.1 100 Continue\r\n\r\n".repeat(100_000);
+        let (_, said) = asked("", &answer).await;
+        let refused = said.unwrap_err().to_string();
+        assert!(refused.contains("it sends more than"), "{refused}");
+    }
+
+    #[tokio::test]
     async fn a_body_keeps_types_and_a_token_is_read_from_its_file() {
         let token = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&token, "secret\n").unwrap();
@@ -235,7 +312,7 @@ mod tests {
             "HTTP/1.1 404 Not Found\r\ncontent-length: 7\r\n\r\nno lamp",
         )
         .await;
-        let why = said.unwrap_err().to_string();
+        let why = said.unwrap_err().told();
         assert!(why.ends_with("it answered 404 Not Found: no lamp"), "{why}");
         // Nor is it followed anywhere else.
         let (_, said) = asked(
@@ -275,7 +352,8 @@ mod tests {
         let text =
             format!("action.http = {{ url = \"http://127.0.0.1:9\", token_file = \"{path}\" }}");
         let refused = run(&text).await.unwrap_err().to_string();
-        let wanted = format!("http://127.0.0.1:9: the token in {path}: its first line is empty");
+        let wanted =
+            format!("http://127.0.0.1:9: the token that it wants: {path}: its first line is empty");
         assert!(refused.starts_with(&wanted), "{refused}");
     }
 

@@ -138,7 +138,10 @@ impl Argument {
     fn variant(&self, arguments: &Arguments) -> Result<Variant<'static>, ActionError> {
         let value = self.value.fill(arguments)?;
         let variant = self.r#type.variant(&value);
-        variant.ok_or_else(|| ActionError::Failed(format!("{value} is not of the declared type")))
+        variant.ok_or_else(|| ActionError::Failed {
+            why: "a value is not of the declared type".into(),
+            said: value.to_string().into(),
+        })
     }
 }
 
@@ -195,10 +198,14 @@ impl Method {
         let values = values.map(|argument| argument.variant(&job.call.arguments));
         let called = self.call(values.collect::<Result<_, _>>()?).await;
         let answer = called.map_err(|error| {
-            ActionError::Failed(match error {
-                zbus::Error::MethodError(name, Some(why), _) => format!("{name}: {why}"),
-                error => error.to_string(),
-            })
+            let (why, said) = match error {
+                zbus::Error::MethodError(name, said, _) => {
+                    (name.to_string(), said.unwrap_or_default())
+                }
+                error => (error.to_string(), String::new()),
+            };
+            let said = self.output.keep(said.as_bytes()).into();
+            ActionError::Failed { why, said }
         })?;
         Ok(self.output.keep(answer.as_bytes()))
     }
@@ -226,11 +233,21 @@ impl Method {
     }
 }
 
+/// Most bytes of an answer that are unpacked.
+const LONGEST: usize = 1 << 18;
+
 /// What a method answered, as text: texts as they are, anything else as D-Bus tools write it.
 fn answer(message: &zbus::Message) -> zbus::Result<String> {
     let body = message.body();
     if body.is_empty() {
         return Ok(String::new());
+    }
+    // Unpacked it is up to a hundred times as large.
+    if body.len() > LONGEST {
+        return Err(zbus::Error::Failure(format!(
+            "it answered {} bytes; at most {LONGEST} are read",
+            body.len()
+        )));
     }
     let body: Structure<'_> = body.deserialize()?;
     let fields = body.fields().iter().map(|field| match field {

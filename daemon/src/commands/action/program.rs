@@ -143,7 +143,7 @@ impl Program {
 
     fn not_run(&self, error: &ProgramError) -> ActionError {
         let path = self.run.first().and_then(Text::fixed).unwrap_or_default();
-        ActionError::Failed(format!("{path} cannot be run: {error}"))
+        ActionError::failed(format!("{path} cannot be run: {error}"))
     }
 }
 
@@ -164,12 +164,16 @@ async fn follow(
     if status.success() {
         return Ok(Ok(output.keep(&said)));
     }
-    let how = program::describe(status);
     let complained = output.keep(&complained);
-    Ok(Err(ActionError::Failed(match complained.lines().last() {
-        Some(line) => format!("{how}: {line}"),
-        None => how,
-    })))
+    Ok(Err(ActionError::Failed {
+        why: program::describe(status),
+        said: complained
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .to_owned()
+            .into(),
+    }))
 }
 
 /// Whether a value can look like an option.
@@ -212,7 +216,7 @@ mod tests {
 
     fn failed(result: Result<String, ActionError>) -> String {
         match result {
-            Err(ActionError::Failed(why)) => why,
+            Err(error @ ActionError::Failed { .. }) => error.told(),
             other => panic!("{other:?}"),
         }
     }

@@ -29,7 +29,7 @@ impl Socket {
     pub(super) async fn run(&self, job: Job<'_>) -> Result<String, ActionError> {
         let Absolute(path) = &self.path;
         let said = self.talk(job.json() + "\n").await;
-        said.map_err(|error| ActionError::Failed(format!("{}: {error}", path.display())))
+        said.map_err(|error| ActionError::failed(format!("{}: {error}", path.display())))
     }
 
     async fn talk(&self, line: String) -> std::io::Result<String> {

@@ -34,7 +34,7 @@ pub(super) struct Unfilled(Name);
 
 impl From<Unfilled> for ActionError {
     fn from(unfilled: Unfilled) -> Self {
-        Self::Failed(unfilled.to_string())
+        Self::failed(unfilled.to_string())
     }
 }
 

@@ -1,16 +1,15 @@
 //! A file that holds the secret with which a server is asked.
 
-use std::io::{Error, Read};
-use std::path::PathBuf;
+use std::path::Path;
 
 use hyper::header::HeaderValue;
-use rustix::fs::{Mode, OFlags, open};
 use serde::Deserialize;
 
 use super::Absolute;
+use crate::platform::file;
 
-/// Most bytes of the file that are read. Tokens have a few hundred.
-const LONGEST: u64 = 65536;
+/// Most bytes of the file. Tokens have a few hundred.
+const LONGEST: usize = 65536;
 
 /// The file, whose first line is the token. It is read each time, so that the token can be changed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -23,42 +22,23 @@ impl Token {
     /// When the file cannot be read or its first line is no token; the file is named.
     pub(super) async fn bearer(&self) -> Result<HeaderValue, String> {
         let path = self.0.0.clone();
-        let read = tokio::task::spawn_blocking(move || (bearer(&path), path));
-        match read.await {
-            Ok((Ok(value), _)) => Ok(value),
-            Ok((Err(why), path)) => Err(format!("the token in {}: {why}", path.display())),
-            Err(_) => Err("the daemon is stopping".into()),
-        }
+        let read = tokio::task::spawn_blocking(move || bearer(&path)).await;
+        read.unwrap_or_else(|_| Err("the daemon is stopping".into()))
+            .map_err(|why| format!("the token that it wants: {why}"))
     }
 }
 
-fn bearer(path: &PathBuf) -> Result<HeaderValue, String> {
-    let text = read(path)?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+fn bearer(path: &Path) -> Result<HeaderValue, String> {
+    let text = file::read_text(path, LONGEST).map_err(|problem| problem.to_string())?;
     let token = text.lines().next().unwrap_or_default().trim();
+    let named = |why: &str| format!("{}: {why}", file::shown(path));
     if token.is_empty() {
-        return Err("its first line is empty; write the token there".into());
+        return Err(named("its first line is empty; write the token there"));
     }
     let value = HeaderValue::from_str(&format!("Bearer {token}"));
-    let mut value = value.map_err(|_| "its first line has characters that no token has")?;
+    let mut value = value.map_err(|_| named("its first line has characters that no token has"))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// The beginning of the file. Whatever else has that name, such as a pipe, is not waited for.
-fn read(path: &PathBuf) -> Result<String, String> {
-    let plain = |error: Error| error.to_string();
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = open(path, flags, Mode::empty()).map_err(|error| plain(error.into()))?;
-    let file = std::fs::File::from(file);
-    if !file.metadata().map_err(plain)?.is_file() {
-        return Err("it is no file".into());
-    }
-    let mut text = String::new();
-    file.take(LONGEST)
-        .read_to_string(&mut text)
-        .map_err(plain)?;
-    Ok(text)
 }
 
 #[cfg(test)]
@@ -68,7 +48,7 @@ mod tests {
     fn token(bytes: &[u8]) -> Result<HeaderValue, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, bytes).unwrap();
-        bearer(&file.path().to_owned())
+        bearer(file.path())
     }
 
     #[test]
@@ -83,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_no_token_is_refused_and_a_pipe_is_not_waited_for() {
+    fn what_holds_no_token_is_refused() {
         for (bytes, why) in [
             (&b""[..], "is empty"),
             (b"\nsecret\n", "is empty"),
@@ -94,16 +74,7 @@ mod tests {
             let refused = token(bytes).unwrap_err();
             assert!(refused.contains(why), "{bytes:?}: {refused}");
         }
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &pipe,
-            rustix::fs::FileType::Fifo,
-            Mode::RUSR | Mode::WUSR,
-            0,
-        )
-        .unwrap();
-        assert_eq!(bearer(&pipe), Err("it is no file".into()));
+        let device = bearer(Path::new("/dev/zero")).unwrap_err();
+        assert!(device.contains("/dev/zero: it is a device"), "{device}");
     }
 }

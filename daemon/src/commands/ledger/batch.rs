@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Effect;
-use crate::commands::{Epoch, Invocation, Origin};
+use crate::commands::{Epoch, Event, Invocation, Origin};
 
 /// How long a command waits to be confirmed, from the moment it is asked about.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -83,6 +83,12 @@ impl Batch {
 
     pub(super) fn record(&self, index: usize) -> Effect {
         Effect::Record(self.invocations[index].clone(), self.origin.clone())
+    }
+
+    /// Listeners are told that it will not be done although it was asked about.
+    pub(super) fn drop_of(&self, index: usize) -> Effect {
+        let dropped = self.invocations[index].clone();
+        Effect::Tell(Event::Dropped(dropped, self.origin.clone()))
     }
 
     /// What a person wrote, only they confirm; what was said, everybody who may talk to the daemon.

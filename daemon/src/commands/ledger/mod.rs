@@ -145,18 +145,23 @@ impl Ledger {
     }
 
     /// Carries out the command that waits under `id`, and those that were said after it. Returns the number
-    /// of their batch; `None`: nothing waits under `id` that this person may confirm.
+    /// of their batch.
+    ///
+    /// # Errors
+    /// When nothing waits under `id` that this person may confirm, or too many run already; then it goes on waiting.
     pub(super) fn confirm(
         &mut self,
         id: u64,
         by: &Origin,
         now: Instant,
         effects: &mut Effects,
-    ) -> Option<u64> {
-        let number = self.waiting(id, by, now)?;
-        let Held { batch, .. } = self.held.remove(&number)?;
+    ) -> Result<u64, CommandError> {
+        let nothing = || CommandError::NothingToConfirm(id);
+        let number = self.waiting(id, by, now).ok_or_else(nothing)?;
+        self.refuse_crowds(by)?;
+        let Held { batch, .. } = self.held.remove(&number).ok_or_else(nothing)?;
         self.advance(batch, true, now, effects);
-        Some(number)
+        Ok(number)
     }
 
     /// Lets go of the command that waits under `id`, and of those that were said after it; returns them.
@@ -226,6 +231,14 @@ impl Ledger {
         halted
     }
 
+    /// The person who waited for the batch of this number has left: what runs of it is to end, unless it halts, and
+    /// the rest does not begin. A question stays: others may answer it.
+    pub(super) fn abandon(&mut self, number: u64, effects: &mut Effects) {
+        if self.held.get(&number).is_some_and(Held::runs) {
+            self.cancel(number, effects);
+        }
+    }
+
     /// The last halt: nothing begins after it but the commands that halt.
     pub(super) fn close(&mut self, origin: &Origin, now: Instant, effects: &mut Effects) {
         self.halt(origin, now, effects);
@@ -285,7 +298,11 @@ impl Ledger {
                 Decision::Ask => return self.ask(batch, now, effects),
                 Decision::Refuse(status) => {
                     batch.invocations[batch.turn].status = status;
-                    effects.push(batch.record(batch.turn));
+                    effects.push(if confirmed {
+                        batch.drop_of(batch.turn)
+                    } else {
+                        batch.record(batch.turn)
+                    });
                     batch.turn += 1;
                     let rest = match status {
                         Status::Cancelled => Status::Cancelled,
@@ -423,8 +440,7 @@ impl Ledger {
         };
         let asked = batch.turn;
         batch.invocations[asked].status = status;
-        let dropped = Event::Dropped(batch.invocations[asked].clone(), batch.origin.clone());
-        effects.push(Effect::Tell(dropped));
+        effects.push(batch.drop_of(asked));
         self.drop_pending(&mut batch, .., status, effects);
         batch.invocations.split_off(asked)
     }
@@ -434,14 +450,22 @@ impl Ledger {
     fn cancel_all(&mut self, effects: &mut Effects) {
         self.epoch = self.epoch.next();
         self.drop_where(|_, _| true, Status::Cancelled, effects);
-        let mut running = std::mem::take(&mut self.held);
-        for held in running.values_mut() {
-            if matches!(held.state, State::Running) {
-                effects.push(Effect::Cancel(held.current().id));
-            }
-            self.drop_pending(&mut held.batch, .., Status::Cancelled, effects);
+        let running: Vec<_> = self.held.keys().copied().collect();
+        for number in running {
+            self.cancel(number, effects);
         }
-        self.held = running;
+    }
+
+    /// Ends what runs of a batch, unless it halts, and drops the rest of it.
+    fn cancel(&mut self, number: u64, effects: &mut Effects) {
+        let Some(mut held) = self.held.remove(&number) else {
+            return;
+        };
+        if matches!(held.state, State::Running) {
+            effects.push(Effect::Cancel(held.current().id));
+        }
+        self.drop_pending(&mut held.batch, .., Status::Cancelled, effects);
+        self.held.insert(number, held);
     }
 
     /// Gives those in `range` whose turn has not come this status, but for those that halt.

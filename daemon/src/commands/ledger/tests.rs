@@ -123,7 +123,8 @@ impl Room {
     }
 
     fn confirm(&mut self, id: u64, by: &Origin) -> Option<u64> {
-        self.ledger.confirm(id, by, self.now, &mut self.effects)
+        let confirmed = self.ledger.confirm(id, by, self.now, &mut self.effects);
+        confirmed.ok()
     }
 
     fn end(&mut self, id: u64, status: Status) {
@@ -338,7 +339,7 @@ fn a_command_that_no_longer_fits_the_catalogue_is_dropped_and_does_not_begin() {
         .unwrap();
     ledger.put(Some(force(30)), effects);
     // The question still fits; what follows it does not.
-    assert_eq!(ledger.confirm(2, &voice(), *now, effects), Some(batch));
+    assert_eq!(ledger.confirm(2, &voice(), *now, effects).ok(), Some(batch));
     ledger.ended(2, (Status::Done, String::new()), *now, effects);
     assert_eq!(statuses(room.outcome(batch)), "done done not-allowed");
 
@@ -458,6 +459,22 @@ fn at_the_end_what_halts_is_invoked_and_nothing_else_any_more() {
     assert!(room.ledger.is_idle());
 }
 
+#[test]
+fn who_leaves_takes_along_what_runs_and_what_was_to_follow_but_not_what_halts() {
+    let mut room = Room::new();
+    let going = room.enter("go look", &user("anna"));
+    room.ledger.abandon(going, &mut room.effects);
+    let is_cancelled = |effect: &Effect| matches!(effect, Effect::Cancel(_));
+    assert!(room.effects.iter().any(is_cancelled));
+    room.end_all();
+    assert_eq!(statuses(room.outcome(going)), "done cancelled");
+
+    let stopping = room.enter("stop", &user("anna"));
+    room.effects.clear();
+    room.ledger.abandon(stopping, &mut room.effects);
+    assert!(!room.effects.iter().any(is_cancelled));
+}
+
 /// One step of a random run. Numbers choose among what there is.
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -472,6 +489,9 @@ enum Step {
         who: usize,
     },
     Refuse {
+        which: usize,
+    },
+    Abandon {
         which: usize,
     },
     Halt {
@@ -500,6 +520,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(arrival, calls, who)| Step::Enter { arrival, calls, who }),
         2 => (any.clone(), any.clone()).prop_map(|(which, who)| Step::Confirm { which, who }),
         1 => any.clone().prop_map(|which| Step::Refuse { which }),
+        1 => any.clone().prop_map(|which| Step::Abandon { which }),
         1 => any.clone().prop_map(|who| Step::Halt { who }),
         3 => (any.clone(), any.clone()).prop_map(|(which, how)| Step::End { which, how }),
         2 => (0..50_u64).prop_map(|seconds| Step::Pass { seconds }),
@@ -646,11 +667,12 @@ fn run(steps: &[Step]) {
                     room.now < *since + Duration::from_mins(1)
                         && (*origin == voice() || *origin == by)
                 });
-                if open {
+                let is_crowded = room.ledger.refuse_crowds(&by).is_err();
+                if open && !is_crowded {
                     seen.asked.remove(&id);
                     seen.confirmed.insert(id);
                 }
-                assert_eq!(room.confirm(id, &by).is_some(), open);
+                assert_eq!(room.confirm(id, &by).is_some(), open && !is_crowded);
             }
             Step::Refuse { which } => {
                 let ids: Vec<_> = seen.asked.keys().copied().collect();
@@ -661,6 +683,18 @@ fn run(steps: &[Step]) {
                         effects,
                     } = &mut room;
                     let _ = ledger.refuse(*id, &voice(), *now, effects);
+                }
+            }
+            Step::Abandon { which } => {
+                let numbers: Vec<_> = room.ledger.held.keys().copied().collect();
+                if let Some(number) = pick(&numbers, which) {
+                    room.ledger.abandon(*number, &mut room.effects);
+                    seen.read(&mut room);
+                    if let Some(held) = room.ledger.held.get(number) {
+                        let id = held.current().id;
+                        let runs = matches!(held.state, State::Running);
+                        assert!(!runs || seen.cancelled.contains(&id), "{held:?} runs on");
+                    }
                 }
             }
             Step::Halt { who } => {

@@ -141,7 +141,7 @@ impl Convolution {
         let kernel = format!("{name}.weight");
         let channels = reader.shape(&kernel).map_or(0, |shape| shape[3]);
         Ok(Self {
-            kernel: reader.tensor(&kernel, &[3, 3, before, channels])?,
+            kernel: reader.kernel(&kernel, &[3, 3, before, channels])?,
             bias: reader.optional(&format!("{name}.bias"), &[1, 1, channels])?,
             norm: reader.optional(&format!("{name}.norm.weight"), &[channels])?,
             channels,
@@ -184,7 +184,7 @@ impl Layer {
                 norm: reader.optional(&weight("conv_norm"), &[hidden])?,
                 inner_norm: reader.optional(&weight("norm_conv"), &[hidden])?,
                 up: reader.linear(&name("conv_pw1"), hidden, 2 * hidden)?,
-                kernel: reader.tensor(&weight("conv_dw"), &[CONVOLVED, hidden])?,
+                kernel: reader.numbers(&weight("conv_dw"), &[CONVOLVED, hidden])?,
                 bias: reader.optional(&name("conv_dw.bias"), &[hidden])?,
                 down: reader.linear(&name("conv_pw2"), hidden, hidden)?,
             },
@@ -203,7 +203,7 @@ impl FeedForward {
         } = sizes;
         let name = |part: &str| format!("a.blk.{layer}.{part}{half}");
         Ok(Self {
-            norm: reader.tensor(&format!("{}.weight", name("ffn_norm")), &[hidden])?,
+            norm: reader.numbers(&format!("{}.weight", name("ffn_norm")), &[hidden])?,
             up: reader.linear(&name("ffn_up"), hidden, feed_forward)?,
             down: reader.linear(&name("ffn_down"), feed_forward, hidden)?,
             post_norm: reader.optional(&format!("{}.weight", name("ffn_post_norm")), &[hidden])?,
@@ -227,7 +227,7 @@ fn distances(
     let operations = 8 * layers + 8;
     let weights = (0..layers)
         .map(|layer| {
-            reader.tensor(
+            reader.matrix(
                 &format!("a.blk.{layer}.attn_k_rel.weight"),
                 &[hidden, hidden],
             )

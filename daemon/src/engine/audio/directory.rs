@@ -41,6 +41,13 @@ impl Directory {
         Ok(Self { gguf, described })
     }
 
+    /// How many tensors the file has.
+    pub(super) fn len(&self) -> usize {
+        // SAFETY: the context is valid.
+        let count = unsafe { sys::gguf_get_n_tensors(self.gguf.as_ptr()) };
+        usize::try_from(count).unwrap_or(0)
+    }
+
     /// Element type, shape, and place of the data in the file: offset and bytes.
     pub(super) fn find(&self, name: &str) -> Option<Entry> {
         let name = CString::new(name).ok()?;

@@ -2,6 +2,7 @@
 //!
 //! Only what is asked for is read, so the vision encoder in the same file costs nothing.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -48,9 +49,22 @@ pub(in crate::engine) enum Precision {
     Q8,
 }
 
+/// How a tensor is held in memory, whatever it is in the file.
+#[derive(Debug, Clone, Copy)]
+enum Hold {
+    /// As 32-bit floats, the only type that ggml adds and scales by everywhere.
+    Floats,
+    /// As 16-bit floats if it is in them, else as 32-bit ones: those that ggml convolves with.
+    Kernel,
+    /// To multiply by.
+    Matrix(Precision),
+}
+
 /// A file being read: tensors are asked for by name, then all are loaded at once.
 pub(super) struct Reader {
     file: File,
+    /// Bytes of the file.
+    length: u64,
     directory: Directory,
     arena: Arena,
     precision: Precision,
@@ -67,7 +81,7 @@ pub(super) struct Weights {
 }
 
 impl Reader {
-    /// Opens a file to read at most `tensors` tensors of it, until `stop` is said.
+    /// Opens a file to read at most `tensors` tensors of it, each once, until `stop` is said.
     ///
     /// # Errors
     /// Why it cannot be read.
@@ -77,9 +91,14 @@ impl Reader {
         precision: Precision,
         stop: &Stop,
     ) -> Result<Self, String> {
+        let file = File::open(path).map_err(|error| error.to_string())?;
+        let directory = Directory::open(path)?;
+        // A header may promise more layers than there is memory for.
+        let tensors = tensors.min(directory.len());
         Ok(Self {
-            file: File::open(path).map_err(|error| error.to_string())?,
-            directory: Directory::open(path)?,
+            length: file.metadata().map_err(|error| error.to_string())?.len(),
+            file,
+            directory,
             arena: Arena::new(tensors)?,
             precision,
             wanted: Vec::new(),
@@ -92,29 +111,39 @@ impl Reader {
         self.directory.find(name).map(|entry| entry.shape)
     }
 
-    /// A tensor that must be there, of this shape (missing dimensions are 1).
+    /// Numbers that must be there, of this shape (missing dimensions are 1).
     ///
     /// # Errors
-    /// When it is missing or has another shape.
-    pub(super) fn tensor(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, String> {
-        self.optional(name, shape)?
-            .ok_or_else(|| format!("it has no tensor {name}"))
+    /// When they are missing, have another shape, or cannot be read.
+    pub(super) fn numbers(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, String> {
+        there(name, self.optional(name, shape)?)
     }
 
-    /// A tensor that may be there.
+    /// Numbers that may be there.
     ///
     /// # Errors
-    /// When it has another shape.
+    /// When they have another shape or cannot be read.
     pub(super) fn optional(&mut self, name: &str, shape: &[i64]) -> Result<Option<Tensor>, String> {
-        self.held(name, shape, Precision::Stored)
+        self.held(name, shape, Hold::Floats)
     }
 
-    fn held(
-        &mut self,
-        name: &str,
-        shape: &[i64],
-        precision: Precision,
-    ) -> Result<Option<Tensor>, String> {
+    /// What a convolution multiplies by.
+    ///
+    /// # Errors
+    /// When it is missing, has another shape, or cannot be read.
+    pub(super) fn kernel(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, String> {
+        there(name, self.held(name, shape, Hold::Kernel)?)
+    }
+
+    /// A matrix without a range.
+    ///
+    /// # Errors
+    /// When it is missing, has another shape, or cannot be read.
+    pub(super) fn matrix(&mut self, name: &str, shape: &[i64; 2]) -> Result<Tensor, String> {
+        there(name, self.held(name, shape, Hold::Matrix(self.precision))?)
+    }
+
+    fn held(&mut self, name: &str, shape: &[i64], hold: Hold) -> Result<Option<Tensor>, String> {
         let Some(entry) = self.directory.find(name) else {
             return Ok(None);
         };
@@ -126,13 +155,36 @@ impl Reader {
                 entry.shape
             ));
         }
-        let kind = match precision {
-            Precision::Q8 if can_be_q8(&entry) => sys::GGML_TYPE_Q8_0,
-            _ => entry.kind,
+        self.check(name, &entry)?;
+        let kind = match hold {
+            Hold::Kernel if entry.kind == sys::GGML_TYPE_F16 => sys::GGML_TYPE_F16,
+            Hold::Floats | Hold::Kernel => sys::GGML_TYPE_F32,
+            Hold::Matrix(Precision::Q8) if can_be_q8(&entry) => sys::GGML_TYPE_Q8_0,
+            Hold::Matrix(_) => entry.kind,
         };
         let tensor = self.arena.tensor(kind, &entry.shape);
         self.wanted.push((tensor, entry));
         Ok(Some(tensor))
+    }
+
+    /// Checks that there is something to read, that it is in the file, and that it is numbers.
+    fn check(&self, name: &str, entry: &Entry) -> Result<(), String> {
+        if entry.bytes == 0 {
+            return Err(format!("its tensor {name} is empty"));
+        }
+        let end = entry.offset.checked_add(entry.bytes as u64);
+        if end.is_none_or(|end| end > self.length) {
+            return Err(format!(
+                "it ends before its tensor {name} does; download it again"
+            ));
+        }
+        if !is_read(entry.kind) {
+            return Err(format!(
+                "its tensor {name} holds {}, which is not for weights",
+                name_of(entry.kind)
+            ));
+        }
+        Ok(())
     }
 
     /// The matrix `name.weight` with its range.
@@ -146,9 +198,8 @@ impl Reader {
         outputs: i64,
     ) -> Result<Linear, String> {
         let matrix = format!("{name}.weight");
-        let weight = self.held(&matrix, &[inputs, outputs], self.precision)?;
         Ok(Linear {
-            weight: weight.ok_or_else(|| format!("it has no tensor {matrix}"))?,
+            weight: self.matrix(&matrix, &[inputs, outputs])?,
             clamp: self.clamp(name)?,
         })
     }
@@ -181,7 +232,7 @@ impl Reader {
             return Ok(None);
         };
         let mut bytes = [0; 4];
-        if entry.bytes != bytes.len() {
+        if (entry.kind, entry.bytes) != (sys::GGML_TYPE_F32, bytes.len()) {
             return Err(format!("its tensor {name} is not one number"));
         }
         self.read(&entry, &mut bytes)?;
@@ -201,10 +252,10 @@ impl Reader {
             }
             bytes.resize(entry.bytes, 0);
             self.read(entry, &mut bytes)?;
-            if tensor.kind() == entry.kind {
-                tensor.write_bytes(&bytes);
-            } else {
-                tensor.write_bytes(&quantise(entry, &bytes)?);
+            match tensor.kind() {
+                kind if kind == entry.kind => tensor.write_bytes(&bytes),
+                sys::GGML_TYPE_F32 => tensor.write(&floats(entry, &bytes)),
+                _ => tensor.write_bytes(&quantised(entry, &floats(entry, &bytes))),
             }
         }
         Ok(Weights {
@@ -226,31 +277,48 @@ fn can_be_q8(entry: &Entry) -> bool {
     is_float.contains(&entry.kind) && entry.shape[0] % 32 == 0
 }
 
+/// A tensor that must be in the file.
+fn there(name: &str, tensor: Option<Tensor>) -> Result<Tensor, String> {
+    tensor.ok_or_else(|| format!("it has no tensor {name}"))
+}
+
+/// Whether ggml can make floats of a type: of all that weights are stored in, and of no integers.
+fn is_read(kind: sys::ggml_type) -> bool {
+    kind == sys::GGML_TYPE_F32 || to_float(kind).is_some()
+}
+
+fn to_float(kind: sys::ggml_type) -> sys::ggml_to_float_t {
+    // SAFETY: the reader of the file's header has checked that this is a type of ggml's.
+    unsafe { (*sys::ggml_get_type_traits(kind)).to_float }
+}
+
+/// A type as people call it.
+fn name_of(kind: sys::ggml_type) -> String {
+    // SAFETY: as for `to_float`; the name is static.
+    let name = unsafe { CStr::from_ptr(sys::ggml_type_name(kind)) };
+    name.to_string_lossy().into_owned()
+}
+
+/// The numbers of a tensor of a type that [`is_read`].
+fn floats(entry: &Entry, bytes: &[u8]) -> Vec<f32> {
+    let Some(to_float) = to_float(entry.kind) else {
+        let numbers = bytes.as_chunks().0.iter();
+        return numbers.map(|it| f32::from_le_bytes(*it)).collect();
+    };
+    let count: i64 = entry.shape.iter().product();
+    let mut numbers = vec![0.0; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: `bytes` are `count` numbers of the entry's type, in any alignment that x86 and ARM can read;
+    // `numbers` has room for as many.
+    unsafe { to_float(bytes.as_ptr().cast(), numbers.as_mut_ptr(), count) }
+    numbers
+}
+
 /// The numbers of a matrix in 8 bits, as ggml rounds them.
-fn quantise(entry: &Entry, bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let [width, ..] = entry.shape;
-    let count = usize::try_from(entry.shape.iter().product::<i64>()).unwrap_or(0);
-    let mut numbers = vec![0f32; count];
-    let length = i64::try_from(count).map_err(|error| error.to_string())?;
-    // SAFETY: `bytes` are `count` numbers of the entry's type, in any alignment that x86 and ARM can
-    // read; `numbers` has room for as many.
-    unsafe {
-        match (
-            (*sys::ggml_get_type_traits(entry.kind)).to_float,
-            entry.kind,
-        ) {
-            (_, sys::GGML_TYPE_F32) => {
-                for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks().0) {
-                    *number = f32::from_le_bytes(*bytes);
-                }
-            }
-            (Some(to_float), _) => to_float(bytes.as_ptr().cast(), numbers.as_mut_ptr(), length),
-            (None, kind) => return Err(format!("its weights have the type {kind}")),
-        }
-    }
+fn quantised(entry: &Entry, numbers: &[f32]) -> Vec<u8> {
+    let [width, rows @ ..] = entry.shape;
+    let rows: i64 = rows.iter().product();
     // SAFETY: plain arithmetic.
     let row = unsafe { sys::ggml_row_size(sys::GGML_TYPE_Q8_0, width) };
-    let rows = length / width;
     let mut quantised = vec![0; row * usize::try_from(rows).unwrap_or(0)];
     // SAFETY: `rows` rows of `width` numbers, and room for as many quantised rows.
     unsafe {
@@ -264,5 +332,5 @@ fn quantise(entry: &Entry, bytes: &[u8]) -> Result<Vec<u8>, String> {
             std::ptr::null(),
         );
     }
-    Ok(quantised)
+    quantised
 }

@@ -21,7 +21,7 @@ const LONGEST_LARK: usize = 1 << 18;
 const KEPT: usize = 8;
 
 /// States of a grammar's lexer, each of one or two kilobytes (llguidance, `ParserLimits`).
-const STATES: usize = 1 << 16;
+const STATES: usize = 1 << 13;
 
 /// Stack of the thread that compiles, in bytes. The compiler follows references by calling itself; the longest
 /// chain in a schema of 64 KiB has almost 3,000 links.

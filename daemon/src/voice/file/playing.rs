@@ -120,6 +120,7 @@ impl<'a> Playing<'a> {
         let before = self.sound.milliseconds();
         let (mut track, mut decoder) = begin(reader.as_ref())?;
         let stated = stated(reader.as_ref(), &track);
+        let promised = promised(kind, reader.as_ref(), &track);
         let stated_in_all = stated.map(|stated| before + stated);
         let is_exact = kind == Kind::Flac;
         loop {
@@ -138,6 +139,9 @@ impl<'a> Playing<'a> {
                     }
                     Err(error) => self.end_with(error),
                 },
+                Err(Fault::IoError(error)) if promised.is_none() && is_end(&error, kind) => {
+                    Next::Nothing
+                }
                 Err(fault) => self.end_with(self.meaning(&fault)),
             };
             self.check(is_exact, stated_in_all)?;
@@ -146,7 +150,7 @@ impl<'a> Playing<'a> {
             }
         }
         let played = self.sound.milliseconds() - before;
-        self.is_incomplete |= stated.is_some_and(|stated| played + TOLERANCE_MS < stated);
+        self.is_incomplete |= promised.is_some_and(|promised| played + TOLERANCE_MS < promised);
         Ok(())
     }
 
@@ -220,6 +224,21 @@ fn stated(reader: &dyn FormatReader, track: &Track) -> Option<u64> {
     let of_file = reader.media_info();
     let of_track = time(track.duration, track.time_base);
     of_track.or_else(|| time(of_file.duration, of_file.time_base))
+}
+
+/// The same where it can be relied on. Readers of AAC guess it by its first packets, and Matroska tells how long
+/// the longest of its tracks is, which may be a picture's.
+fn promised(kind: Kind, reader: &dyn FormatReader, track: &Track) -> Option<u64> {
+    match kind {
+        Kind::Adts => None,
+        Kind::Matroska if reader.tracks().len() > 1 => time(track.duration, track.time_base),
+        _ => stated(reader, track),
+    }
+}
+
+/// Whether a file of this kind may end so, without its length. A live recording in Matroska is open at its end.
+fn is_end(error: &std::io::Error, kind: Kind) -> bool {
+    kind == Kind::Matroska && error.kind() == ErrorKind::UnexpectedEof
 }
 
 fn time(duration: Option<Duration>, base: Option<TimeBase>) -> Option<u64> {

@@ -17,8 +17,6 @@ mod network;
 mod onnx;
 mod word;
 
-use std::path::PathBuf;
-
 use super::vad::{FRAME, Vad};
 use crate::config::{self, Meaning, Mode};
 use features::{CHUNK, Features};
@@ -37,13 +35,8 @@ const ONSET_MS: u32 = 32;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeywordError {
     /// One of them cannot be used.
-    #[error("the keyword model {} cannot be used: {why}; see [keyword] in the configuration", model.display())]
-    Word {
-        /// Its model.
-        model: PathBuf,
-        /// What is wrong with that.
-        why: String,
-    },
+    #[error("a keyword model cannot be used: {0}; see [keyword] in the configuration")]
+    Word(String),
     /// This machine cannot run what all models are based on.
     #[error("keywords cannot be spotted here: {0}")]
     FrontEnd(String),
@@ -89,10 +82,7 @@ impl Spotter {
         for word in keyword.words.iter().filter(is_wanted) {
             match Word::load(word, keyword.refractory_ms.get()) {
                 Ok(word) => words.push(word),
-                Err(why) => errors.push(KeywordError::Word {
-                    model: word.model.clone(),
-                    why,
-                }),
+                Err(why) => errors.push(KeywordError::Word(why)),
             }
         }
         let Some(window) = words.iter().map(|word| word.window).max() else {
@@ -268,7 +258,7 @@ mod tests {
         }
         let missing = refusal(shipped("no_such_word", Meaning::Wake));
         assert!(
-            missing.contains("no_such_word.onnx cannot be used: No such file"),
+            missing.contains("no_such_word.onnx: No such file"),
             "{missing}"
         );
     }
@@ -305,7 +295,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("cannot be used: it is no model in ONNX format"),
+                .contains(": it is no model in ONNX format"),
             "{error}"
         );
         let sound = [noise(0.001, 1500), spoken("stop"), noise(0.001, 3000)].concat();

@@ -4,11 +4,15 @@ use super::Spotted;
 use super::features::{CHUNK, EMBEDDING};
 use super::network::{Draft, Network};
 use crate::config;
+use crate::platform::file::{self, Regular};
 use crate::voice::resample::samples;
 
 /// Most embeddings a model may look at, one every 80 ms: 10 s. Those for words of three syllables look at 16, those for
 /// phrases at up to 40.
 const LONGEST_WINDOW: usize = 125;
+
+/// Most bytes of a model. Those of openWakeWord have 200 kB to 2 MB.
+const LONGEST: usize = 16 << 20;
 
 /// The window of a model whose file leaves it open, which is what openWakeWord trains.
 const USUAL_WINDOW: usize = 16;
@@ -32,11 +36,13 @@ impl Word {
     /// Reads its model.
     ///
     /// # Errors
-    /// Why that cannot be used.
+    /// Why that cannot be used; the file is named.
     pub(super) fn load(config: &config::Word, refractory_ms: u32) -> Result<Self, String> {
-        let onnx = std::fs::read(&config.model).map_err(|error| error.to_string())?;
+        let onnx = Regular::open(&config.model).and_then(|file| file.bytes(LONGEST));
+        let onnx = onnx.map_err(|problem| problem.to_string())?;
         let name = config.model.file_stem().unwrap_or_default();
-        let (network, window) = classifier(&onnx)?;
+        let named = |why: String| format!("{}: {why}", file::shown(&config.model));
+        let (network, window) = classifier(&onnx).map_err(named)?;
         Ok(Self {
             name: name.to_string_lossy().into_owned(),
             network,

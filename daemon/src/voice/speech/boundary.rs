@@ -17,8 +17,27 @@ pub const PAUSES: [char; 9] = [',', ';', ':', '—', '–', '，', '、', '،', 
 /// What may stand between the end of a sentence and white space.
 const CLOSING: &str = "\"'”’»›)]_」』）";
 
-/// Abbreviations that `sentencex` does not know.
-const ABBREVIATIONS: [&str; 1] = ["approx"];
+/// Abbreviations before a number that `sentencex` does not know, of all languages and of some.
+const ABBREVIATIONS: [(&str, &[&str]); 3] = [
+    ("", &["approx", "ca", "incl"]),
+    (
+        "en",
+        &[
+            "apt", "avg", "ch", "chap", "eq", "est", "excl", "figs", "max", "min", "para", "tel",
+            "vol", "vols", "Mon", "Tue", "Tues", "Wed", "Thu", "Thur", "Thurs", "Fri", "Sat",
+            "Sun",
+        ],
+    ),
+    (
+        "de",
+        &[
+            "aufl", "exkl", "geb", "gegr", "inkl", "max", "min", "mind", "tel", "zzgl",
+        ],
+    ),
+];
+
+/// What may be an answer, at the start of a sentence, or else comes before a number.
+const ANSWER: &str = "No";
 
 /// Most letters of a word with a full stop that may be an abbreviation nobody has listed.
 const SHORT: usize = 3;
@@ -48,7 +67,10 @@ pub fn at(seen: &str, words: usize, is_first: bool, tag: &str) -> End {
         let is_number = text.trim_end_matches(PAUSES).ends_with(char::is_numeric);
         return if is_number { End::Open } else { End::Yes };
     };
-    if mark.is_certain() && rules.find_boundary(text, mark.start, text.len()).is_some() {
+    if words == 1 && mark.marks == "." && mark.word() == ANSWER {
+        return End::Yes;
+    }
+    if mark.is_certain(tag) && rules.find_boundary(text, mark.start, text.len()).is_some() {
         End::Yes
     } else {
         End::Open
@@ -64,12 +86,39 @@ pub fn before(next: &str, seen: &str, tag: &str) -> bool {
         return !next.starts_with(char::is_numeric);
     };
     let next = next.trim_start_matches(|it: char| !it.is_alphanumeric());
-    if mark.marks == "." && next.starts_with(char::is_lowercase) {
+    let goes_on = next.starts_with(char::is_lowercase)
+        || next.starts_with(char::is_numeric) && mark.is_before_number(tag);
+    if mark.marks == "." && goes_on {
         return false;
     }
     rules
         .find_boundary(&format!("{text} {next}"), mark.start, text.len())
         .is_some()
+}
+
+/// Whether only a clause has ended after `seen`.
+#[must_use]
+pub fn is_clause(seen: &str) -> bool {
+    let text = seen.trim_end_matches(|it| CLOSING.contains(it));
+    text.ends_with(PAUSES)
+}
+
+/// Whether `word` is this abbreviation. At the start of a sentence it has a capital letter, but is not all in capitals.
+#[must_use]
+pub fn is_written(word: &str, abbreviation: &str) -> bool {
+    let is_capitalised = abbreviation.starts_with(char::is_lowercase)
+        && word.eq_ignore_ascii_case(abbreviation)
+        && word.get(1..) == abbreviation.get(1..);
+    word == abbreviation || is_capitalised
+}
+
+/// Whether it stands before numbers in this language.
+fn is_abbreviation(word: &str, tag: &str) -> bool {
+    let code = language::code(tag);
+    ABBREVIATIONS
+        .iter()
+        .filter(|(it, _)| it.is_empty() || *it == code)
+        .any(|(_, words)| words.iter().any(|it| is_written(word, it)))
 }
 
 /// Whether `character` ends a sentence where no spaces are written.
@@ -105,19 +154,33 @@ impl<'a> Mark<'a> {
 
     /// Whether the marks end a sentence whatever follows. A full stop does not if it may be that of an abbreviation, an
     /// initial or an ordinal; neither does an ellipsis.
-    fn is_certain(&self) -> bool {
+    fn is_certain(&self, tag: &str) -> bool {
         if self.marks != "." {
             return self.marks.chars().count() == 1 && self.marks != "…";
         }
         let word = self.word();
         let is_short = word.chars().count() <= SHORT && word.starts_with(char::is_uppercase);
         let is_letter = word.chars().count() == 1;
-        let is_listed = ABBREVIATIONS.contains(&word);
         word.contains(char::is_alphabetic)
             && !word.contains('.')
             && !is_short
             && !is_letter
-            && !is_listed
+            && !is_abbreviation(word, tag)
+    }
+
+    /// Whether the full stop is that of an abbreviation if a number follows.
+    fn is_before_number(&self, tag: &str) -> bool {
+        let word = self.word();
+        let before = self.before.split_whitespace().nth_back(1);
+        let before = before.unwrap_or_default();
+        // Names, the star and the unit are words.
+        let is_word = match word {
+            "Max" | "Min" => !before.is_empty(),
+            "Sun" => before.eq_ignore_ascii_case("the"),
+            "min" => before.ends_with(char::is_numeric),
+            _ => false,
+        };
+        !is_word && is_abbreviation(word, tag)
     }
 
     /// The word before.
@@ -137,7 +200,7 @@ mod tests {
 
     /// Whether a sentence ends after `seen` if `next` follows.
     fn ends(seen: &str, next: &str, tag: &str) -> bool {
-        match at(seen, 1, false, tag) {
+        match at(seen, seen.split_whitespace().count(), false, tag) {
             End::No => false,
             End::Yes => true,
             End::Open => before(next, seen, tag),
@@ -159,8 +222,42 @@ mod tests {
             ("Wait...", "no", "en"),
             ("from a.", "segmentation", "en"),
             ("approx.", "five", "en"),
+            ("takes approx.", "20", "en"),
+            ("call tel.", "555", "en"),
+            ("see vol.", "3", "en"),
+            ("Max.", "10", "en"),
+            ("with max.", "10", "en"),
+            ("with min.", "(5", "en"),
+            ("on Sat.", "5", "en"),
+            ("on Jan.", "5", "en"),
+            ("incl.", "5", "en"),
+            ("est.", "1990", "en"),
+            ("see Ch.", "5", "en"),
+            ("see Fig.", "2", "en"),
+            ("on pp.", "3", "en"),
+            ("it is ca.", "5", "en"),
+            ("see No.", "3", "en"),
+            ("es sind ca.", "5", "de"),
+            ("siehe Nr.", "5", "de"),
+            ("nach Abs.", "2", "de"),
+            ("nach Art.", "5", "de"),
+            ("mit max.", "5", "de"),
+            ("am Sa.", "5", "de"),
         ] {
             assert!(!ends(seen, next, tag), "{seen} {next}");
+        }
+    }
+
+    #[test]
+    fn words_that_look_like_abbreviations_end_sentences() {
+        for (seen, next, tag) in [
+            ("No.", "3", "en"),
+            ("I asked Max.", "5", "en"),
+            ("We go round the Sun.", "8", "en"),
+            ("There they sat.", "5", "en"),
+            ("It is 10 litres max.", "Then", "en"),
+        ] {
+            assert!(ends(seen, next, tag), "{seen} {next}");
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! What they do read is left to them: numbers, years, ordinals, times, percentages of other languages.
 
+use super::boundary;
+
 /// Signs behind a number and what they mean, for one and for many.
 const UNITS: [(&str, &str, &str); 42] = [
     ("%", "percent", "percent"),
@@ -109,7 +111,7 @@ const SIGNS: [(&str, &str); 18] = [
     (">", "is more than"),
     ("≤", "is at most"),
     ("≥", "is at least"),
-    ("≠", "is not"),
+    ("≠", "is not equal to"),
     ("≈", "is about"),
     ("→", "to"),
     ("->", "to"),
@@ -132,7 +134,7 @@ const PREFIXES: [(char, &str); 9] = [
 ];
 
 /// Abbreviations with a full stop that are read as a word, and whether only before a number.
-const ABBREVIATIONS: [(&str, &str, bool); 15] = [
+const ABBREVIATIONS: [(&str, &str, bool); 34] = [
     ("Jan", "January", true),
     ("Feb", "February", true),
     ("Mar", "March", true),
@@ -145,7 +147,26 @@ const ABBREVIATIONS: [(&str, &str, bool); 15] = [
     ("Oct", "October", true),
     ("Nov", "November", true),
     ("Dec", "December", true),
+    ("Mon", "Monday", true),
+    ("Tue", "Tuesday", true),
+    ("Tues", "Tuesday", true),
+    ("Wed", "Wednesday", true),
+    ("Thu", "Thursday", true),
+    ("Thur", "Thursday", true),
+    ("Thurs", "Thursday", true),
+    ("Fri", "Friday", true),
+    ("Sat", "Saturday", true),
+    ("Sun", "Sunday", true),
     ("No", "number", true),
+    ("ca", "about", true),
+    ("ch", "chapter", true),
+    ("fig", "figure", true),
+    ("incl", "including", true),
+    ("max", "maximum", true),
+    ("min", "minimum", true),
+    ("pp", "pages", true),
+    ("tel", "telephone", true),
+    ("vol", "volume", true),
     ("vs", "versus", false),
     ("approx", "approximately", false),
 ];
@@ -197,9 +218,9 @@ pub fn read(words: &[Word<'_>]) -> Option<Phrase> {
 
 fn abbreviation(word: Word<'_>, next: &str) -> Option<&'static str> {
     let is_before_number = starts_with_digit(next);
-    let known = ABBREVIATIONS
-        .iter()
-        .find(|(it, _, before_number)| *it == word.core && (is_before_number || !before_number));
+    let known = ABBREVIATIONS.iter().find(|(it, _, before_number)| {
+        boundary::is_written(word.core, it) && (is_before_number || !before_number)
+    });
     known.filter(|_| word.end == ".").map(|(_, said, _)| *said)
 }
 
@@ -264,6 +285,12 @@ fn pair(first: &Amount<'_>, rest: &str) -> Option<String> {
     }
     let is_said = second == first.number || (first.number, second) == ("24", "7");
     (first.is_bare() && is_said).then(|| format!("{} {second}", first.number))
+}
+
+/// Whether it is a fraction that people have words for.
+#[must_use]
+pub fn is_fraction(core: &str) -> bool {
+    fraction(core).is_some()
 }
 
 fn fraction(core: &str) -> Option<String> {

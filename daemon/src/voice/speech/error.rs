@@ -1,5 +1,7 @@
 //! Why something was not said.
 
+use crate::platform::withheld::Withheld;
+
 /// Why something was not said to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpeechError {
@@ -18,14 +20,14 @@ pub enum SpeechError {
         why: String,
     },
     /// The program failed, or made no sound.
-    #[error("{program} made no sound of a sentence ({status}); it said: {said}")]
+    #[error("{program} made no sound of a sentence ({status}); try it in a terminal")]
     Failed {
         /// The program.
         program: String,
         /// How it ended.
         status: String,
         /// What it wrote on standard error.
-        said: String,
+        said: Withheld,
     },
     /// The program neither writes nor ends.
     #[error(

@@ -97,6 +97,7 @@ impl Reader<'_> {
             }
             Some('\\') => self.command(depth),
             Some('^') => self.power(depth),
+            Some('-') => self.minus(),
             Some('_' | '{' | '}' | '$' | '&' | '~') => self.said.push(' '),
             Some(it) if it.is_alphanumeric() || ".,!'".contains(it) => self.said.push(it),
             Some(it) => self.said.extend([' ', it, ' ']),
@@ -160,6 +161,14 @@ impl Reader<'_> {
         self.said.push(' ');
     }
 
+    /// A hyphen is one only inside a word.
+    fn minus(&mut self) {
+        let last = self.said.chars().rev().take(2);
+        let is_word = last.filter(|it| it.is_alphabetic()).count() == 2
+            && self.rest.peek().is_some_and(|it| it.is_alphabetic());
+        self.said.push_str(if is_word { "-" } else { " − " });
+    }
+
     /// What is read of the next item.
     fn part(&mut self, depth: usize) -> String {
         while self.rest.next_if(|it| it.is_whitespace()).is_some() {}
@@ -188,6 +197,8 @@ mod tests {
             ),
             (r"\left(a_1\right)", "( a 1 )", "( a 1 )"),
             (r"20\,^\circ\text{C}", "20 ° C", "20 ° C"),
+            (r"10^{-3} - x", "10 to the power of − 3 − x", "10^− 3 − x"),
+            (r"\text{non-zero}", "non-zero", "non-zero"),
             ("}}{a", "a", "a"),
         ] {
             assert_eq!(read(formula, true), english, "{formula}");

@@ -1,5 +1,7 @@
 //! Markdown, read by `pulldown-cmark`: what a line begins, and what people read of a paragraph.
 
+use std::borrow::Cow;
+
 use pulldown_cmark::{
     BrokenLink, CodeBlockKind, CowStr, Event, LinkType, Options, Parser, Tag, TagEnd,
 };
@@ -89,7 +91,13 @@ impl Context {
             0
         };
         let end = if is_whole { "\n" } else { "" };
-        let source = format!("{}{:shown$}{text}{end}", self.line, "");
+        let is_quoted = self.has_paragraph() && self.line.contains('>');
+        let known = if is_quoted {
+            Cow::Borrowed(text)
+        } else {
+            without_comparison(text)
+        };
+        let source = format!("{}{:shown$}{known}{end}", self.line, "");
         let from = self.line.len();
         let place = |at: usize| (at - from - shown.min(at - from)) + before;
         match look(&source, from) {
@@ -165,6 +173,26 @@ impl Context {
 /// Columns of white space; a tab is worth four.
 fn columns(space: &str) -> usize {
     space.chars().map(|it| if it == '\t' { 4 } else { 1 }).sum()
+}
+
+/// The start of a line with a letter for a `>` before a number, which means "more than" and quotes nothing.
+fn without_comparison(line: &str) -> Cow<'_, str> {
+    let is_mark = |it: char| it.is_whitespace() || it.is_ascii_digit() || ">-*+.)".contains(it);
+    let end = line.find(|it| !is_mark(it)).unwrap_or(line.len());
+    let mut quotes = line[..end].match_indices('>').map(|(at, _)| at);
+    let is_compared = |at: &usize| {
+        let after = &line[at + 1..];
+        let after = after.strip_prefix('=').map_or(after, str::trim_start);
+        let number = after.trim_start_matches(['$', '€', '£', '¥', '₹']);
+        let rest = number.trim_start_matches(|it: char| it.is_ascii_digit());
+        // `>1. Boil water` quotes an item.
+        let is_item = [". ", ") "].iter().any(|it| rest.starts_with(it));
+        rest.len() < number.len() && !is_item
+    };
+    match quotes.find(is_compared) {
+        Some(at) => format!("{}x{}", &line[..at], &line[at + 1..]).into(),
+        None => line.into(),
+    }
 }
 
 /// What the parser finds in a line.
@@ -353,6 +381,16 @@ mod tests {
         assert_eq!(
             begins("**Bold** words\n*and* more"),
             ["+**Bold** words", ".*and* more"]
+        );
+    }
+
+    #[test]
+    fn comparisons_with_a_number_are_no_quotations() {
+        assert_eq!(
+            begins(">90% of\n> so\n>5 b\n\n>=3 c\n- >$5 d\n>1. e\n\n> >5 f"),
+            [
+                "+>90% of", "+so", ".5 b", "-", "+>=3 c", "+>$5 d", "+1. e", "-", "+>5 f"
+            ]
         );
     }
 

@@ -8,6 +8,7 @@
 //! A sentence is synthesised while the one before is played and the one after is still written. The
 //! loudspeaker is opened when there is something to say, and kept for a while.
 
+mod arithmetic;
 mod boundary;
 mod earcon;
 mod english;

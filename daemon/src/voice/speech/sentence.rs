@@ -32,7 +32,7 @@ pub struct Sentence {
     pub seen: String,
     /// Bytes that people read of it.
     length: usize,
-    /// Words of it.
+    /// Words of it, with those of the clauses before.
     words: usize,
     /// An end that the word under way decides about.
     open: Option<Open>,
@@ -92,7 +92,7 @@ impl Sentence {
                 self.see(character);
             }
             if boundary::is_end_without_space(character) && !self.inline.is_open() {
-                self.complete();
+                self.complete(false);
             }
         }
         if self.length > LONGEST || self.source.len() > LONGEST_SOURCE {
@@ -129,7 +129,7 @@ impl Sentence {
         }
         self.words += 1;
         match boundary::at(&self.seen, self.words, !self.is_begun, &self.language) {
-            End::Yes => return self.complete(),
+            End::Yes => return self.complete(boundary::is_clause(&self.seen)),
             End::No => {}
             End::Open => {
                 self.open = Some(Open {
@@ -149,15 +149,15 @@ impl Sentence {
         if let Some(open) = self.open.take()
             && boundary::before(&open.next, &open.seen, &self.language)
         {
-            self.split(open.at);
+            self.split(open.at, boundary::is_clause(&open.seen));
             self.seen = open.next;
         }
     }
 
-    /// Completes the Markdown up to `at`; the rest is the beginning of the next sentence.
-    fn split(&mut self, at: usize) {
+    /// Completes the Markdown up to `at`; the rest is the beginning of the next sentence or clause.
+    fn split(&mut self, at: usize, is_clause: bool) {
         let rest = self.source.split_off(at);
-        self.complete();
+        self.complete(is_clause);
         self.length = rest.len();
         self.seen.push_str(&rest);
         self.source = rest;
@@ -168,17 +168,18 @@ impl Sentence {
         let spaces = || self.source.match_indices(' ').map(|(at, _)| at + 1).rev();
         let is_pause = |at: &usize| self.source[..*at].trim_end().ends_with(boundary::PAUSES);
         let place = spaces().find(is_pause).or_else(|| spaces().next());
-        self.split(place.unwrap_or(self.source.len()));
+        self.split(place.unwrap_or(self.source.len()), true);
     }
 
     /// The block ends, and the sentence with it.
     fn end(&mut self) {
         self.decide();
-        self.complete();
+        self.complete(false);
         self.inline = Inline::default();
     }
 
-    fn complete(&mut self) {
+    /// Completes the sentence, or a clause of it.
+    fn complete(&mut self, is_clause: bool) {
         let sentence = self.source.trim();
         if !sentence.is_empty() {
             self.complete.push_back(Passage::Text(sentence.into()));
@@ -187,7 +188,9 @@ impl Sentence {
         self.source.clear();
         self.seen.clear();
         self.length = 0;
-        self.words = 0;
+        if !is_clause {
+            self.words = 0;
+        }
         self.open = None;
     }
 }

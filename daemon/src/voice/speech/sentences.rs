@@ -213,6 +213,24 @@ mod tests {
     }
 
     #[test]
+    fn no_is_an_answer_at_the_start_of_a_sentence_and_a_number_elsewhere() {
+        assert_eq!(
+            cut("Was it good? No. 3 of us left. Please look at No. 3 there."),
+            [
+                "Was it good?",
+                "No.",
+                "3 of us left.",
+                "Please look at No. 3 there."
+            ]
+        );
+        // After a clause too.
+        assert_eq!(
+            cut("The best of them is, No. 3 says."),
+            ["The best of them is,", "No. 3 says."]
+        );
+    }
+
+    #[test]
     fn dates_are_not_cut_at_their_comma() {
         assert_eq!(
             cut("It was on March 5, 2024, when we met. On Monday, May 6, 2024 we left."),

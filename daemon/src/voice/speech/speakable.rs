@@ -2,12 +2,12 @@
 //! read.
 //!
 //! What comes from a model or a client is hostile. Whatever it is, what leaves here is one line of text without control
-//! characters, and not much longer. Words of English come only from [`super::english`], and only for a voice that speaks
-//! it: of other languages the synthesiser knows more.
+//! characters, and not much longer. Words of English come only from [`super::english`], of arithmetic and of formulas,
+//! and only for a voice that speaks it: of other languages the synthesiser knows more.
 
 use super::english::{self, Word};
 use super::sentences::Passage;
-use super::{language, markdown};
+use super::{arithmetic, language, markdown};
 
 /// What stands around words and is not read.
 const AROUND: &str = "*_`\"'“”‘’«»()[]{}";
@@ -28,7 +28,9 @@ pub fn speakable(passage: &Passage, tag: &str) -> String {
         Passage::Code => return String::new(),
         Passage::Text(source) => source,
     };
-    let text = readable(&markdown::read(&readable(source), is_english));
+    let source = arithmetic::without_stars(&readable(source));
+    let text = readable(&markdown::read(&source, is_english));
+    let text = arithmetic::mathematical(&text, is_english);
     let words: Vec<Word<'_>> = text.split_whitespace().map(parts).collect();
     let mut spoken = String::with_capacity(text.len());
     let mut at = 0;
@@ -357,7 +359,7 @@ segmentation fault, see [the manual][m] in section
     #[test]
     fn signs_of_mathematics_and_music_are_not_dropped() {
         assert_said(&[
-            ("a ≤ b ≠ c", "a is at most b is not c."),
+            ("a ≤ b ≠ c", "a is at most b is not equal to c."),
             ("≥5 of them, x → y", "at least 5 of them, x to y."),
             ("Write C# or F# here", "Write C sharp or F sharp here."),
             (
@@ -373,6 +375,53 @@ segmentation fault, see [the manual][m] in section
     }
 
     #[test]
+    fn arithmetic_and_comparisons_are_read_with_their_signs() {
+        assert_said(&[
+            ("2*3 is 6", "2 times 3 is 6."),
+            ("7*8=56", "7 times 8 equals 56."),
+            (
+                "2*3*4, 2 * 3 and `2*x`",
+                "2 times 3 times 4, 2 times 3 and 2 times x.",
+            ),
+            ("2\\*3 *so* **2** *3*", "2 times 3 so 2 3."),
+            (
+                "2^10 is 1024, not 10^6 or x^2",
+                "2 to the power of 10 is 1024, not 10 to the power of 6 or x squared.",
+            ),
+            (
+                "if x >= 3 then y <= 4",
+                "if x is at least 3 then y is at most 4.",
+            ),
+            ("a != b and a == b", "a is not equal to b and a equals b."),
+            ("12/4=3", "12 divided by 4 equals 3."),
+            ("2+2=4 and x=-5", "2 plus 2 equals 4 and x equals minus 5."),
+            ("3 - 5 people", "3 to 5 people."),
+            ("10 - 3 = 7", "10 minus 3 equals 7."),
+            ("$10^{-3}$ is small", "10 to the power of minus 3 is small."),
+        ]);
+        for (text, spoken) in [
+            ("2*3*4 = 24", "2×3×4 = 24."),
+            ("x >= 3 und y<=4", "x ≥ 3 und y≤4."),
+            ("a != b und 2^10, 2 ^ 3", "a ≠ b und 2^10, 2^3."),
+        ] {
+            assert_eq!(said_in(text, "de"), spoken);
+        }
+    }
+
+    #[test]
+    fn more_than_a_number_at_the_start_of_a_line_is_no_quotation() {
+        assert_said(&[
+            (
+                ">90% of users agree",
+                "more than 90 percent of users agree.",
+            ),
+            ("- >5 km away", "more than 5 kilometres away."),
+            (">= 3 of them", "at least 3 of them."),
+            ("> 5 of them", "5 of them."),
+        ]);
+    }
+
+    #[test]
     fn abbreviations_that_synthesisers_do_not_know_are_words() {
         assert_said(&[
             (
@@ -384,6 +433,19 @@ segmentation fault, see [the manual][m] in section
                 "At 3:45 p.m. on Monday we go.",
             ),
             ("It is us vs. them.", "It is us versus them."),
+            (
+                "It takes approx. 20 minutes.",
+                "It takes approximately 20 minutes.",
+            ),
+            (
+                "We meet on Sat. 5 May for max. 3 hours, see vol. 3.",
+                "We meet on Saturday 5 May for maximum 3 hours, see volume 3.",
+            ),
+            ("Please see No. 3.", "Please see number 3."),
+            (
+                "Was it good? No. 3 of us left.",
+                "Was it good? No. 3 of us left.",
+            ),
         ]);
         assert_eq!(said_in("Das ist z. B. so.", "de"), "Das ist z. B. so.");
     }

@@ -6,6 +6,7 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use gemmad_api::text;
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStdout;
 use tokio::time::timeout;
@@ -90,7 +91,7 @@ impl Synthesiser {
         Err(SpeechError::Failed {
             program: self.program.clone(),
             status: program::describe(status),
-            said: on_one_line(&complaint),
+            said: on_one_line(&complaint).into(),
         })
     }
 
@@ -158,11 +159,7 @@ impl Synthesiser {
 /// What the program complained, without line breaks.
 fn on_one_line(complaint: &[u8]) -> String {
     let text = String::from_utf8_lossy(complaint);
-    let text: String = text
-        .chars()
-        .map(|it| if it.is_control() { ' ' } else { it })
-        .collect();
-    match text.trim() {
+    match text::line(text.trim(), usize::MAX).trim() {
         "" => "nothing".into(),
         text => text.into(),
     }
@@ -206,7 +203,7 @@ mod tests {
         let SpeechError::Failed { status, said, .. } = speak(script).await.unwrap_err() else {
             panic!("it did not fail")
         };
-        assert_eq!(said, "some words 0 1 2 3 0");
+        assert_eq!(said.reveal(), "some words 0 1 2 3 0");
         assert_eq!(status, "it ended with code 3");
     }
 

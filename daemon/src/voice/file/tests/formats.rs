@@ -10,11 +10,12 @@ fn flac_and_vorbis_are_heard_exactly() {
 
 #[test]
 fn what_telephones_and_programs_write_is_heard() {
-    let files: [(&str, &[u8]); 13] = [
+    let files: [(&str, &[u8]); 14] = [
         ("mp3", MP3),
         ("mp3 with tags", tone!("tone-lame.mp3")),
         ("opus", OPUS),
         ("opus in webm", WEBM),
+        ("opus in webm, live", tone!("tone-live.webm")),
         ("opus in mp4", tone!("tone-opus.mp4")),
         ("opus in caf", CAF),
         ("aac in mp4", M4A),
@@ -30,6 +31,13 @@ fn what_telephones_and_programs_write_is_heard() {
         assert!(!decoded.is_incomplete, "{name}");
         assert_sounds_like_the_tone(&decoded.samples, 499);
     }
+}
+
+#[test]
+fn a_length_that_is_only_guessed_makes_no_file_incomplete() {
+    let decoded = decoded(tone!("tone-long.aac"));
+    assert!(!decoded.is_incomplete);
+    assert_sounds_like_the_tone(&decoded.samples, 2999);
 }
 
 #[test]
