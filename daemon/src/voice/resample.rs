@@ -16,6 +16,14 @@ pub const RATE: u32 = crate::engine::SAMPLE_RATE;
 /// what the output can carry (this one at 16 kHz to 7.7 of 8 kHz) and answer later.
 const BLOCKS_PER_SECOND: u32 = 50;
 
+/// Longest block of input or output, in samples. Two rates without a common divisor make a block of a second, and the filter
+/// for that takes 250 times as many bytes.
+const LONGEST_BLOCK: u32 = 48_000;
+
+/// Rates that make a longer one are taken for the nearest multiple of so many hertz. All that are in use are multiples of
+/// it; at 48 kHz that is off by half a cent at most.
+const STEP: u32 = 25;
+
 /// Turns interleaved samples into mono samples of another rate.
 ///
 /// The output begins where the input begins, without the filter's delay, and after [`flush`] it is
@@ -142,6 +150,7 @@ impl Resampler {
 
 impl Filter {
     fn new(rate: u32, target: u32) -> Self {
+        let (rate, target) = convenient(rate, target);
         let build = |block| {
             Fft::new(rate as usize, target as usize, block, 1, FixedSync::Both)
                 .expect("it refuses only rates and blocks of 0, and neither is")
@@ -170,6 +179,23 @@ impl Filter {
         let dropped = self.delay.min(made);
         self.delay -= dropped;
         output.extend_from_slice(&self.output[dropped..made]);
+    }
+}
+
+/// Rates whose block is not too long: these, or the nearest multiples of [`STEP`].
+fn convenient(rate: u32, target: u32) -> (u32, u32) {
+    let block = rate.max(target) / greatest_common_divisor(rate, target);
+    let round = |rate: u32| (rate + STEP / 2) / STEP * STEP;
+    match block {
+        0..=LONGEST_BLOCK => (rate, target),
+        _ => (round(rate).max(STEP), round(target).max(STEP)),
+    }
+}
+
+fn greatest_common_divisor(one: u32, other: u32) -> u32 {
+    match other {
+        0 => one.max(1),
+        other => greatest_common_divisor(other, one % other),
     }
 }
 
@@ -296,6 +322,15 @@ mod tests {
                 .iter()
                 .all(|sample| sample.abs() <= 1.1)
         );
+    }
+
+    #[test]
+    fn rates_with_nothing_in_common_are_taken_for_others_close_by() {
+        assert_eq!(convenient(44_099, 16_000), (44_099, 16_000));
+        assert_eq!(convenient(383_987, 16_000), (384_000, 16_000));
+        assert_eq!(convenient(192_000, 44_100), (192_000, 44_100));
+        let output = resample(191_999, 1, &[&sine(440.0, 191_999, 1, 500)]);
+        assert!(output.len().abs_diff(8_000) <= 1, "{}", output.len());
     }
 
     #[test]
