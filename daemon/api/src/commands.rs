@@ -156,9 +156,9 @@ pub trait Commands {
     fn check(&self, name: &str, text: &str) -> Result<Vec<Dict>, Error>;
 
     /// Makes out what `text` asks for, invokes it, and waits until the actions have ended. If the caller leaves
-    /// the bus before that, they are ended, unless they halt; if it wants no reply, they go on. Returns what it was; the question back, the model's words if it was no command, or what it
-    /// says of what the commands found; the commands in the order they were said; and statistics
-    /// ([`crate::Stats`]).
+    /// the bus before that, they are ended, unless they halt; if it wants no reply, they go on. Returns what it was;
+    /// the question back, the model's words if it was no command, or what it says of what the commands found; the
+    /// commands in the order they were said; and statistics ([`crate::Stats`]).
     fn invoke(
         &self,
         text: &str,

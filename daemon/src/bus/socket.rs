@@ -236,14 +236,15 @@ fn traffic(traffic: &Mutex<Traffic>) -> MutexGuard<'_, Traffic> {
 }
 
 fn call<'a>(message: &Message, header: &'a Header<'_>) -> Call<'a> {
-    let is = |name: &str| header.member().is_some_and(|it| it == name);
+    let is_halt = header.member().is_some_and(|it| it == "Halt");
     Call {
         sender: header.sender().map_or("", |name| name.as_str()),
         serial: header.primary().serial_num(),
         bytes: message.data().len(),
         descriptors: message.data().fds().len(),
         wants_reply: !header.primary().flags().contains(Flags::NO_REPLY_EXPECTED),
-        halts: is("Halt"),
+        // It has no arguments; under its name nothing large is taken.
+        halts: is_halt && message.body().is_empty(),
     }
 }
 

@@ -282,7 +282,7 @@ impl Executor {
             Ok(said) => (InvocationStatus::Done, said),
             Err(error) => {
                 log::info!(
-                    event = "action", command = call.name, id = *id;
+                    command = call.name, id = *id;
                     "command {}: {}", call.name, error
                 );
                 (error.status(), error.told())
