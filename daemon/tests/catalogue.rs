@@ -119,7 +119,8 @@ async fn checking_a_file_that_grows_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn users_nobody_knows_and_a_file_others_may_write_are_found_when_it_is_checked() {
+async fn users_nobody_knows_programs_that_are_not_there_and_a_file_others_may_write_are_found_when_it_is_checked()
+ {
     let bus = Bus::start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let daemon = daemon(&bus, folder.path()).await;
@@ -128,6 +129,14 @@ async fn users_nobody_knows_and_a_file_others_may_write_are_found_when_it_is_che
     let why = refused(commands.check("home.toml", &unknown).await);
     assert!(
         why.contains("home.toml:4: commands.dance.users: there is no user no_such_user"),
+        "{why}"
+    );
+    let missing = format!("{DANCE}action.program = {{ run = [\"/bin/tru\", \"x\"] }}\n");
+    let why = refused(commands.check("home.toml", &missing).await);
+    assert!(
+        why.contains(
+            "home.toml:3: commands.dance.action.program.run: there is no program /bin/tru"
+        ),
         "{why}"
     );
     // A user who was deleted is no reason to be without commands.

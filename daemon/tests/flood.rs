@@ -1,13 +1,13 @@
 //! Clients that ask for more than they read, on a real bus: others are served as if they were not there.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use gemmad_api::{COMMANDS_PATH, CommandsProxy, MANAGER_PATH, ManagerProxy, SERVICE};
-use gemmad_testbed::{Bus, Daemon};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use gemmad_api::{COMMANDS_PATH, CommandsProxy, MANAGER_PATH, ManagerProxy, SERVICE, VoiceProxy};
+use gemmad_testbed::{Bus, Daemon, Deaf};
+use tokio::task::JoinHandle;
 use zbus::Message;
 use zbus::message::Flags;
 use zbus::proxy::CacheProperties;
@@ -20,44 +20,13 @@ const JAM: Duration = Duration::from_secs(5);
 /// Most memory beyond that of the idle daemon, in kB.
 const MEMORY: u64 = 128 << 10;
 
-/// A client that says hello and reads nothing after that.
-struct Deaf(UnixStream);
-
-impl Deaf {
-    fn connect(bus: &Bus) -> Self {
-        let path = bus.address().trim_start_matches("unix:path=");
-        let path = path.split(',').next().unwrap();
-        let mut stream = UnixStream::connect(path).unwrap();
-        let user = rustix::process::getuid().as_raw().to_string();
-        // In hexadecimal: the code of a digit is 3 and the digit.
-        let user: String = user.chars().flat_map(|digit| ['3', digit]).collect();
-        write!(stream, "\0AUTH EXTERNAL {user}\r\n").unwrap();
-        let mut line = String::new();
-        BufReader::with_capacity(1, &stream)
-            .read_line(&mut line)
-            .unwrap();
-        assert!(line.starts_with("OK "), "{line}");
-        stream.write_all(b"BEGIN\r\n").unwrap();
-        let bus = "org.freedesktop.DBus";
-        let hello = Message::method_call("/org/freedesktop/DBus", "Hello");
-        let hello = hello.destination(bus).interface(bus).build(&()).unwrap();
-        stream.write_all(hello.data()).unwrap();
-        stream.read_exact(&mut [0; 16]).unwrap();
-        stream.set_write_timeout(Some(JAM)).unwrap();
-        Self(stream)
-    }
-
-    /// Sends so many calls, or as many as the bus takes.
-    fn send(mut self, count: u32, call: impl Fn() -> Message + Send + 'static) -> JoinHandle<Self> {
-        std::thread::spawn(move || {
-            for _ in 0..count {
-                if self.0.write_all(call().data()).is_err() {
-                    break;
-                }
-            }
-            self
-        })
-    }
+/// A client that sends so many of these, or as many as the bus takes, and reads nothing.
+async fn deaf(bus: &Bus, count: usize, call: fn() -> Message) -> JoinHandle<Deaf> {
+    let mut client = Deaf::connect(bus).await.unwrap();
+    tokio::spawn(async move {
+        client.send((0..count).map(|_| call()), JAM).await;
+        client
+    })
 }
 
 fn list() -> Message {
@@ -74,6 +43,13 @@ fn state() -> Message {
         .interface("org.freedesktop.DBus.Properties")
         .with_flags(Flags::NO_REPLY_EXPECTED);
     call.build(&("org.gemmad1.Manager", "State")).unwrap()
+}
+
+/// Asks an object for something that nobody knows, by a path that the answer would repeat.
+fn long() -> Message {
+    let path = "/a".repeat(2_000_000);
+    let call = Message::method_call(path, "Do").destination(SERVICE);
+    call.interface("a.b").build(&()).unwrap()
 }
 
 async fn daemon(bus: &Bus) -> Daemon {
@@ -113,26 +89,72 @@ async fn is_served(bus: &Bus, senders: &[JoinHandle<Deaf>]) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_reads_no_replies_silences_nobody() {
     let bus = Bus::start().await.unwrap();
     let daemon = daemon(&bus).await;
     let process = daemon.process().unwrap();
     let idle = memory(process);
-    let senders: Vec<_> = (0..3)
-        .map(|_| Deaf::connect(&bus).send(10_000, list))
-        .collect();
+    let senders = join_all((0..3).map(|_| deaf(&bus, 10_000, list))).await;
     is_served(&bus, &senders).await;
     let more = memory(process).saturating_sub(idle);
     assert!(more < MEMORY, "{more} kB");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_that_want_no_reply_do_not_hold_up_a_halt() {
     let bus = Bus::start().await.unwrap();
     let _daemon = daemon(&bus).await;
-    let senders: Vec<_> = (0..3)
-        .map(|_| Deaf::connect(&bus).send(30_000, state))
-        .collect();
+    let senders = join_all((0..3).map(|_| deaf(&bus, 30_000, state))).await;
     is_served(&bus, &senders).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_that_an_answer_would_repeat_are_not_taken() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = daemon(&bus).await;
+    let process = daemon.process().unwrap();
+    let idle = memory(process);
+    let senders = join_all((0..40).map(|_| deaf(&bus, 1, long))).await;
+    is_served(&bus, &senders).await;
+    let more = memory(process).saturating_sub(idle);
+    assert!(more < MEMORY, "{more} kB");
+}
+
+/// A bus keeps signals for a listener that does not read them.
+#[tokio::test]
+async fn what_clients_make_the_daemon_signal_comes_so_many_times_a_second() {
+    let bus = Bus::start().await.unwrap();
+    let _daemon = daemon(&bus).await;
+    let connection = bus.connect(PATIENCE).await.unwrap();
+    let voice = VoiceProxy::builder(&connection);
+    let voice = voice.cache_properties(CacheProperties::No);
+    let voice = voice.build().await.unwrap();
+    let mut refused = 0;
+    for _ in 0..200 {
+        refused += u32::from(voice.set_muted(false).await.is_err());
+    }
+    assert!(refused > 100, "{refused}");
+    // An open microphone is closed in any case.
+    voice.set_muted(true).await.unwrap();
+    assert!(voice.muted().await.unwrap());
+
+    let commands = CommandsProxy::new(&connection).await.unwrap();
+    let mut invoked = commands.receive_invoked().await.unwrap();
+    let begin = Instant::now();
+    for _ in 0..1000 {
+        commands.halt().await.unwrap();
+    }
+    let took = begin.elapsed().as_millis();
+    let end = commands.halt().await.unwrap().last().unwrap().id;
+    let mut signals = 0;
+    loop {
+        let signal = invoked.next().await.unwrap();
+        signals += 1;
+        if signal.args().unwrap().id == end {
+            break;
+        }
+    }
+    // One command of the robot's and of the home's halts.
+    assert!(signals <= 2 * (took / 100 + 2), "{signals} in {took} ms");
 }

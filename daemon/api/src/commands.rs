@@ -176,7 +176,8 @@ pub trait Commands {
     /// Cancels all that waits to be confirmed and all actions that run, and invokes every command of the catalogue that
     /// `halts`. The model is not asked, and no condition holds it up. What was asked for before this is not begun
     /// after it. Returns what was invoked, and does not wait until it has ended; a command that halts already is not
-    /// invoked again beside itself. Without a catalogue nothing is invoked, and all is cancelled the same.
+    /// invoked again beside itself, and a halt within 100 ms of the one before, with nothing asked for in between, is
+    /// the same one. Without a catalogue nothing is invoked, and all is cancelled the same.
     fn halt(&self) -> Result<Vec<Invocation>, Error>;
 
     /// The action of this command has ended. `details` are those of [`Self::invoked`], and for a spoken command

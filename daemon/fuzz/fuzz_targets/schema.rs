@@ -4,10 +4,10 @@
 
 #![no_main]
 
-use std::{panic, sync::LazyLock};
+use std::sync::LazyLock;
 
 use gemmad::engine::{Form, fuzzing::Nano};
-use gemmad_fuzz::{assert_message, text_and_choices};
+use gemmad_fuzz::{assert_message, forgive, text_and_choices};
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -16,24 +16,13 @@ use serde_json::Value;
 const DRAWN: usize = 64;
 
 /// Crates of the compiler, which gives up on some schemas by a panic that the daemon catches.
-const COMPILER: [&str; 3] = ["/derivre-", "/llguidance-", "/toktrie-"];
+static COMPILER: [&str; 3] = ["/derivre-", "/llguidance-", "/toktrie-"];
 
 static NANO: LazyLock<Nano> = LazyLock::new(|| {
-    forgive_compiler();
+    forgive(&COMPILER);
     // It is part of the repository.
     Nano::load().expect("the nano model loads")
 });
-
-/// Lets the compiler's panics unwind. libFuzzer's hook ends the process at any.
-fn forgive_compiler() {
-    let end = panic::take_hook();
-    panic::set_hook(Box::new(move |panic| {
-        let file = panic.location().map_or("", |place| place.file());
-        if !COMPILER.iter().any(|name| file.contains(name)) {
-            end(panic);
-        }
-    }));
-}
 
 /// Whether JSON of this type begins so.
 fn begins(kind: &str, first: char) -> bool {

@@ -1,19 +1,27 @@
 //! Signals on the bus for what changes in other rooms.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use gemmad_api::{COMMANDS_PATH, KeywordMeaning, MANAGER_PATH, VOICE_PATH, to_dict};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
+use tokio::time::sleep_until;
 use zbus::Connection;
 use zbus::object_server::{InterfaceRef, SignalEmitter};
 
+use super::bucket::Bucket;
 use super::manager::Manager;
 use super::{Rooms, commands, refusal, voice};
 use crate::commands::{Event as Command, Force};
 use crate::config::Meaning;
 use crate::engine::{Engine, Phase};
 use crate::voice::{Event, Spotted, Status};
+
+/// Changes of the voice's properties that are announced at once, and how many more a second. Clients can cause as many
+/// as they like, and a bus keeps them all for a listener that does not read; see [`super::traffic`].
+const CHANGES: u32 = 64;
+const CHANGES_A_SECOND: u32 = 8;
 
 /// The tasks that announce.
 #[derive(Debug)]
@@ -125,7 +133,12 @@ async fn spoken_turns(
     mut end: watch::Receiver<bool>,
 ) {
     let mut before = status.borrow_and_update().clone();
+    let mut pace = Bucket::new(CHANGES, CHANGES_A_SECOND, Instant::now());
     loop {
+        let changed = async {
+            sleep_until(pace.next().into()).await;
+            status.changed().await
+        };
         tokio::select! {
             biased;
             event = events.recv() => match event {
@@ -135,10 +148,11 @@ async fn spoken_turns(
                 }
                 Err(broadcast::error::RecvError::Closed) => return,
             },
-            changed = status.changed() => {
+            changed = changed => {
                 if changed.is_err() {
                     return;
                 }
+                pace.take(Instant::now());
                 let now = status.borrow_and_update().clone();
                 log_failure(properties(&object, &before, &now).await);
                 before = now;

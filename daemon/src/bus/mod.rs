@@ -7,6 +7,7 @@
 //! | `manager` | `org.gemmad1.Manager` |
 //! | `voice` | `org.gemmad1.Voice` |
 //! | `announce` | signals for what changes in other rooms |
+//! | `bucket` | how often something may happen |
 //! | `clients` | what each client holds, and whether it is still there |
 //! | `authority` | who may manage the daemon |
 //! | `question` | what is asked, measured before anything is done for it |
@@ -21,6 +22,7 @@
 
 mod announce;
 mod authority;
+mod bucket;
 mod clients;
 mod commands;
 mod manager;

@@ -9,6 +9,7 @@ use gemmad_api::{Error, Event};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::net::{AddressFamily, SendFlags, SocketType, sockopt};
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -152,12 +153,25 @@ fn write_to_pipe(descriptor: &OwnedFd, bytes: &[u8]) -> rustix::io::Result<usize
     let parts = [IoSlice::new(bytes)];
     match rustix::io::pwritev2(descriptor, &parts, NO_OFFSET, ReadWriteFlags::NOWAIT) {
         // Linux before 6.4 knows this for files only.
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-            rustix::io::ioctl_fionbio(descriptor, true)?;
-            rustix::io::write(descriptor, bytes)
-        }
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => splice_to_pipe(descriptor, bytes),
         result => result,
     }
+}
+
+/// Writes by way of a pipe of our own: between two pipes the call says whether it waits, not the flags of the
+/// client's, which may change at any time.
+fn splice_to_pipe(descriptor: &OwnedFd, bytes: &[u8]) -> rustix::io::Result<usize> {
+    let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
+    let (own_reader, own_writer) = pipe_with(flags)?;
+    let filled = rustix::io::write(own_writer, bytes)?;
+    splice(
+        own_reader,
+        None,
+        descriptor,
+        None,
+        filled,
+        SpliceFlags::NONBLOCK,
+    )
 }
 
 fn unfit(why: &dyn Display) -> Error {
@@ -318,6 +332,24 @@ mod tests {
             rustix::io::ioctl_fionbio(&same, false).unwrap();
             let written = pipe.kind.write(pipe.descriptor.get_ref(), b"more");
             assert_eq!(written.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            if matches!(pipe.kind, Kind::Pipe) {
+                let written = splice_to_pipe(pipe.descriptor.get_ref(), b"more");
+                assert_eq!(written, Err(Errno::AGAIN));
+            }
         }
+    }
+
+    #[test]
+    fn where_linux_is_old_an_answer_goes_by_way_of_another_pipe() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let writer = OwnedFd::from(writer);
+        let text = vec![b'x'; 100_000];
+        // As many as a pipe takes.
+        assert_eq!(splice_to_pipe(&writer, &text), Ok(65_536));
+        assert_eq!(splice_to_pipe(&writer, b"more"), Err(Errno::AGAIN));
+        reader.read_exact(&mut vec![0; 65_536]).unwrap();
+        assert_eq!(splice_to_pipe(&writer, b"more"), Ok(4));
+        drop(reader);
+        assert_eq!(splice_to_pipe(&writer, b"more"), Err(Errno::PIPE));
     }
 }

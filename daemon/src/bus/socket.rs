@@ -4,8 +4,10 @@
 //! Descriptors that come with a message are closed in programs that the daemon runs.
 
 use std::ffi::OsString;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -42,8 +44,15 @@ const MOST_DESCRIPTORS: usize = 2;
 /// Bytes of a message that every message has, and from which its length follows.
 const HEADER: usize = 16;
 
-/// Most bytes of the header of a message that is too large but answered all the same.
-const LARGEST_HEADER: usize = 1 << 16;
+/// Most bytes of a message's header. Names have 255 bytes at most, and no object's path has as many; but an answer may
+/// repeat the path.
+const LARGEST_HEADER: usize = 1 << 12;
+
+/// Most bytes of a header that is too large and all the same read, so that the call is answered.
+const LARGEST_ANSWERED: usize = 1 << 16;
+
+/// Calls that bring files.
+const WITH_FILES: [&str; 3] = ["Ask", "Stream", "Transcribe"];
 
 /// Bytes that are dropped at a time.
 const CHUNK: usize = 1 << 18;
@@ -119,12 +128,9 @@ impl ReadHalf for Inbound {
         loop {
             self.raw.fill(bytes, descriptors, HEADER).await?;
             let length = Length::of(bytes);
-            if length.total() > LARGEST {
+            if let Some(why) = length.excess() {
                 if let Some(message) = self.hollow(sequence, length, bytes, descriptors).await? {
-                    self.refuse(
-                        &message,
-                        &Error::InvalidArgument(too_large(length.total(), LARGEST)),
-                    );
+                    self.takes(&message, Some(why));
                 }
                 continue;
             }
@@ -132,7 +138,7 @@ impl ReadHalf for Inbound {
                 .raw
                 .receive_message(sequence, bytes, descriptors)
                 .await?;
-            if self.takes(&message) {
+            if self.takes(&message, None) {
                 return Ok(message);
             }
         }
@@ -157,7 +163,7 @@ impl Inbound {
         descriptors: &mut Vec<OwnedFd>,
     ) -> zbus::Result<Option<Message>> {
         log::debug!("a message of {} bytes is refused", length.total());
-        if length.header > LARGEST_HEADER {
+        if length.header > LARGEST_ANSWERED {
             self.raw.skip(bytes, descriptors, length.total()).await?;
             descriptors.clear();
             return Ok(None);
@@ -175,8 +181,8 @@ impl Inbound {
         Ok(Some(message))
     }
 
-    /// Whether the message goes to the objects.
-    fn takes(&self, message: &Message) -> bool {
+    /// Whether the message goes to the objects. Where it is `unfit` for them, the reason is told to who calls.
+    fn takes(&self, message: &Message, unfit: Option<String>) -> bool {
         let header = message.header();
         let sender = header.sender().map_or("", |name| name.as_str());
         let mut traffic = traffic(&self.traffic);
@@ -184,7 +190,7 @@ impl Inbound {
             Type::MethodCall => match traffic.call(call(message, &header), Instant::now()) {
                 Verdict::Take => {
                     drop(traffic);
-                    let unfit = unfit(message);
+                    let unfit = unfit.or_else(|| self::unfit(message));
                     let takes = unfit.is_none();
                     if let Some(why) = unfit {
                         self.refuse(message, &Error::InvalidArgument(why));
@@ -202,7 +208,7 @@ impl Inbound {
                 if let Some(serial) = header.reply_serial() {
                     traffic.answered(sender, serial);
                 }
-                true
+                unfit.is_none()
             }
             Type::Signal => {
                 let is_left =
@@ -212,7 +218,7 @@ impl Inbound {
                 {
                     traffic.left(name);
                 }
-                true
+                unfit.is_none()
             }
         }
     }
@@ -223,9 +229,11 @@ impl Inbound {
         if message.message_type() == Type::MethodCall
             && wants_reply
             && let Ok(reply) = why.create_reply(&header)
+            && self.own.try_send(reply).is_err()
+            && let Some(sender) = header.sender()
         {
-            // Where many wait, the client does not read what it asks for.
-            let _ = self.own.try_send(reply);
+            // The bus takes nothing, or takes it too slowly. Then nobody answers this call.
+            traffic(&self.traffic).settle(sender, header.primary().serial_num());
         }
     }
 }
@@ -243,21 +251,24 @@ fn call<'a>(message: &Message, header: &'a Header<'_>) -> Call<'a> {
         bytes: message.data().len(),
         descriptors: message.data().fds().len(),
         wants_reply: !header.primary().flags().contains(Flags::NO_REPLY_EXPECTED),
-        // It has no arguments; under its name nothing large is taken.
-        halts: is_halt && message.body().is_empty(),
+        // It has no arguments; under its name nothing large is taken, and no files.
+        halts: is_halt && message.body().is_empty() && message.data().fds().is_empty(),
     }
 }
 
 /// Why a call is refused as it arrives.
 fn unfit(message: &Message) -> Option<String> {
-    if message.message_type() != Type::MethodCall {
-        return None;
-    }
     let header = message.header();
     let descriptors = message.data().fds().len();
-    if descriptors > MOST_DESCRIPTORS {
+    let member = header.member().map_or("", |name| name.as_str());
+    let most = if WITH_FILES.contains(&member) {
+        MOST_DESCRIPTORS
+    } else {
+        0
+    };
+    if descriptors > most {
         return Some(format!(
-            "the call carries {descriptors} file descriptors; at most {MOST_DESCRIPTORS} are taken"
+            "the call carries {descriptors} file descriptors; at most {most} are taken"
         ));
     }
     let size = message.data().len();
@@ -298,6 +309,17 @@ impl Length {
 
     fn total(self) -> usize {
         self.header + self.body
+    }
+
+    /// Why a message so long is not taken.
+    fn excess(self) -> Option<String> {
+        if self.header > LARGEST_HEADER {
+            let header = self.header;
+            return Some(format!(
+                "the call has a header of {header} bytes; at most {LARGEST_HEADER} are taken"
+            ));
+        }
+        (self.total() > LARGEST).then(|| too_large(self.total(), LARGEST))
     }
 }
 
@@ -388,9 +410,15 @@ struct Outbound {
 #[async_trait]
 impl WriteHalf for Outbound {
     async fn send_message(&mut self, message: &Message) -> zbus::Result<()> {
-        if self.part(message) == Parting::Spare {
-            return Ok(());
-        }
+        let refusal;
+        let message = match self.part(message) {
+            Parting::Spare => return Ok(()),
+            Parting::Send | Parting::SendAndPing => message,
+            Parting::Refuse => {
+                refusal = no_room(&message.header())?;
+                &refusal
+            }
+        };
         let data = message.data();
         let descriptors: Vec<_> = data.fds().iter().map(AsFd::as_fd).collect();
         let mut sent = 0;
@@ -441,11 +469,29 @@ impl Outbound {
     }
 }
 
+/// A ping with a number that cannot be guessed, from the upper half: zbus counts its own messages from 1.
 fn ping(client: &BusName<'_>) -> zbus::Result<Message> {
+    let [.., a, b, c, d] = RandomState::new().hash_one(client.as_str()).to_ne_bytes();
+    let serial = NonZeroU32::MIN | u32::from_ne_bytes([a, b, c, d]) | 1 << 31;
     Message::method_call("/", "Ping")
         .destination(client)
         .interface("org.freedesktop.DBus.Peer")
+        .serial(serial)
         .build(&())
+}
+
+/// The refusal that is sent in place of `reply`.
+fn no_room(reply: &Header<'_>) -> zbus::Result<Message> {
+    let (Some(BusName::Unique(client)), Some(serial)) = (reply.destination(), reply.reply_serial())
+    else {
+        return Err(zbus::Error::InvalidField);
+    };
+    // An error takes its destination and its number from the call.
+    let call = Message::method_call("/", "Call").sender(client);
+    let call = call.serial(serial).build(&())?;
+    let why =
+        "clients have not read so many replies that there is no room for this one; try again later";
+    Error::Busy(why.into()).create_reply(&call.header())
 }
 
 fn send(

@@ -2,17 +2,20 @@
 //!
 //! A bus keeps what a client does not read, and stops reading from the daemon when it keeps too much of that: then one
 //! client that never reads has silenced the daemon for all of them. So each client has a budget of replies. When half
-//! of it is used the daemon pings the client, whose answer proves that it has read all before (a bus keeps the order).
-//! A client that cannot answer, as one without objects of its own, gets its budget back slowly, as long as there is room.
+//! of it is used the daemon pings the client, whose answer proves that it has read all before: a bus keeps the order, and
+//! the number of the ping cannot be guessed. A client that cannot answer, as one without objects of its own, gets its
+//! budget back slowly, as long as there is room and it has not had its share of that.
 //!
-//! Calls cost memory until they are answered, and files that come with them, so these are counted too. A call that halts
-//! is always obeyed; only its reply may be spared.
+//! Calls cost memory until they are answered, and files that come with them, so these are counted too; a call that wants
+//! no reply is never large and brings no files. A call that halts is always obeyed; only its reply may be spared.
 //!
 //! Pure bookkeeping: it takes the time and reads no clock.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
+
+use super::bucket::Bucket;
 
 /// Most calls of one client that are not answered yet. Programs make one after the other, or a handful at a time.
 const UNANSWERED: usize = 64;
@@ -38,15 +41,21 @@ const BUDGET_OF_ALL: usize = 32 << 20;
 /// Bytes that a client may leave unread where all of them leave too much, and of refusals beyond its budget.
 const LITTLE: usize = 1 << 14;
 
+/// Most bytes of the refusal that takes the place of a reply for which there is no room.
+const REFUSAL: usize = 1 << 10;
+
 /// How long a client may take to answer a ping before it counts as one that cannot.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of its budget that a client which cannot answer gets back in a second, as long as all of them leave room.
 const BACK: usize = 1 << 16;
 
+/// Bytes that such a client may leave unread. Several of them leave room for others.
+const SHARE: usize = 4 << 20;
+
 /// Calls in a row that want no reply, and how many more a second adds to that.
-const UNHEARD: f64 = 64.0;
-const UNHEARD_A_SECOND: f64 = 32.0;
+const UNHEARD: u32 = 64;
+const UNHEARD_A_SECOND: u32 = 32;
 
 /// The traffic of all clients.
 #[derive(Debug, Default)]
@@ -85,6 +94,8 @@ pub(super) enum Parting {
     Send,
     /// It is sent, and a ping after it.
     SendAndPing,
+    /// There is no room for it: a refusal is sent in its place.
+    Refuse,
     /// The client reads no answers.
     Spare,
 }
@@ -99,7 +110,7 @@ struct Client {
     used: usize,
     ping: Option<Ping>,
     /// Calls that want no reply and may still come.
-    unheard: f64,
+    unheard: Bucket,
     seen: Instant,
 }
 
@@ -124,6 +135,8 @@ struct Ping {
 impl Traffic {
     /// A call has arrived.
     pub(super) fn call(&mut self, call: Call<'_>, now: Instant) -> Verdict {
+        // A bus lets no client use a number twice. One that did would have an answer less to wait for.
+        self.settle(call.sender, call.serial);
         let crowded = call.bytes > SMALL && self.bytes + call.bytes > BYTES;
         let is_full = call.descriptors > 0 && self.descriptors + call.descriptors > DESCRIPTORS;
         let room = self.room();
@@ -131,7 +144,7 @@ impl Traffic {
         let client = client.or_insert_with(|| Client::new(now));
         client.look(now, room);
         if !call.wants_reply {
-            return client.unheard(call.halts);
+            return client.unheard(&call, now);
         }
         let is_poor = client.used >= budget(room);
         let verdict = if call.halts && client.halts < HALTS {
@@ -173,23 +186,24 @@ impl Traffic {
         bytes: usize,
         now: Instant,
     ) -> Parting {
+        self.settle(to, serial);
         let room = self.room();
         // One that has left gets nothing.
         let Some(client) = self.clients.get_mut(to) else {
             return Parting::Send;
         };
-        if let Some(weight) = client.unanswered.remove(&serial) {
-            self.bytes -= weight.bytes;
-            self.descriptors -= weight.descriptors;
-            client.halts -= usize::from(weight.halts);
-        }
         client.look(now, room);
         if client.is_deaf(room) {
             return Parting::Spare;
         }
+        let has_room = bytes <= room || client.used + bytes <= budget(0) + LITTLE;
+        let bytes = if has_room { bytes } else { REFUSAL };
         client.unread += bytes;
         client.used += bytes;
         self.unread += bytes;
+        if !has_room {
+            return Parting::Refuse;
+        }
         if client.ping.is_some() || client.used < budget(room) / 2 {
             return Parting::Send;
         }
@@ -199,6 +213,18 @@ impl Traffic {
             since: now,
         });
         Parting::SendAndPing
+    }
+
+    /// The call `serial` of a client is answered, or never will be.
+    pub(super) fn settle(&mut self, client: &str, serial: NonZeroU32) {
+        let client = self.clients.get_mut(client);
+        if let Some(client) = client
+            && let Some(weight) = client.unanswered.remove(&serial)
+        {
+            self.bytes -= weight.bytes;
+            self.descriptors -= weight.descriptors;
+            client.halts -= usize::from(weight.halts);
+        }
     }
 
     /// The ping for this client is on its way under this number.
@@ -252,7 +278,7 @@ impl Client {
             unread: 0,
             used: 0,
             ping: None,
-            unheard: UNHEARD,
+            unheard: Bucket::new(UNHEARD, UNHEARD_A_SECOND, now),
             seen: now,
         }
     }
@@ -260,12 +286,11 @@ impl Client {
     /// Lets the time pass since it was looked at last.
     fn look(&mut self, now: Instant, room: usize) {
         let passed = now.saturating_duration_since(self.seen);
-        self.unheard = (passed.as_secs_f64() * UNHEARD_A_SECOND + self.unheard).min(UNHEARD);
         self.seen = now;
         let is_silent = |ping: &Ping| now.saturating_duration_since(ping.since) > PATIENCE;
-        if room > 0 && self.ping.as_ref().is_some_and(is_silent) {
-            let milliseconds = usize::try_from(passed.as_millis()).unwrap_or(usize::MAX);
-            let back = milliseconds.saturating_mul(BACK) / 1000;
+        if room > 0 && self.unread < SHARE && self.ping.as_ref().is_some_and(is_silent) {
+            let microseconds = usize::try_from(passed.as_micros()).unwrap_or(usize::MAX);
+            let back = microseconds.saturating_mul(BACK) / 1_000_000;
             self.used = self.used.saturating_sub(back);
         }
     }
@@ -276,15 +301,13 @@ impl Client {
     }
 
     /// A call that wants no reply.
-    fn unheard(&mut self, halts: bool) -> Verdict {
-        if halts {
-            return Verdict::Take;
+    fn unheard(&mut self, call: &Call<'_>, now: Instant) -> Verdict {
+        let is_light = call.bytes <= SMALL && call.descriptors == 0;
+        if call.halts || is_light && self.unheard.take(now) {
+            Verdict::Take
+        } else {
+            Verdict::Ignore
         }
-        if self.unheard < 1.0 {
-            return Verdict::Ignore;
-        }
-        self.unheard -= 1.0;
-        Verdict::Take
     }
 }
 
@@ -320,8 +343,11 @@ mod tests {
             match traffic.call(call(sender, number), now) {
                 Verdict::Ignore => return sent,
                 Verdict::Take | Verdict::Refuse(_) => {
-                    let parting = traffic.reply(sender, serial(number), bytes, now);
-                    sent += if parting == Parting::Spare { 0 } else { bytes };
+                    sent += match traffic.reply(sender, serial(number), bytes, now) {
+                        Parting::Spare => 0,
+                        Parting::Refuse => REFUSAL,
+                        Parting::Send | Parting::SendAndPing => bytes,
+                    };
                 }
             }
         }
@@ -376,25 +402,38 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_answer_a_ping_gets_its_budget_back_slowly() {
+    fn who_cannot_answer_a_ping_gets_its_budget_back_slowly_up_to_its_share() {
         let (mut traffic, mut now) = (Traffic::default(), Instant::now());
-        unread(&mut traffic, ANNA, 10_000, now);
+        let mut sent = unread(&mut traffic, ANNA, 10_000, now);
         now += PATIENCE + Duration::from_secs(1);
-        // From now on it counts as one that cannot.
-        traffic.call(call(ANNA, 1), now);
-        now += Duration::from_secs(20);
+        // From now on it counts as one that cannot. It may call as often as it likes.
+        for _ in 0..100_000 {
+            traffic.call(call(ANNA, 1), now);
+            now += Duration::from_micros(200);
+        }
         assert_eq!(traffic.call(call(ANNA, 1), now), Verdict::Take);
+        for _ in 0..100 {
+            now += Duration::from_mins(1);
+            sent += unread(&mut traffic, ANNA, 10_000, now);
+        }
+        assert!((SHARE..SHARE + 2 * BUDGET).contains(&sent), "{sent}");
     }
 
     #[test]
     fn many_that_do_not_read_leave_room_for_who_uses_little() {
+        for bytes in [10_000, 500_000, 4_000_000] {
+            many_unread(bytes);
+        }
+    }
+
+    fn many_unread(bytes: usize) {
         let (mut traffic, now) = (Traffic::default(), Instant::now());
         let names: Vec<_> = (0..1000).map(|it| format!(":2.{it}")).collect();
         let sent: usize = names
             .iter()
-            .map(|it| unread(&mut traffic, it, 10_000, now))
+            .map(|it| unread(&mut traffic, it, bytes, now))
             .sum();
-        assert!(sent < 127 << 20, "{sent}");
+        assert!(sent < 127 << 20, "{sent} of {bytes} each");
         assert_eq!(traffic.call(call(ANNA, 0), now), Verdict::Take);
         assert_eq!(traffic.reply(ANNA, serial(0), 100, now), Parting::Send);
         for name in &names {
@@ -450,5 +489,18 @@ mod tests {
             ..silent
         };
         assert_eq!(traffic.call(halt, now), Verdict::Take);
+        now += Duration::from_mins(1);
+        let large = Call {
+            bytes: SMALL + 1,
+            ..silent
+        };
+        let with_file = Call {
+            descriptors: 1,
+            ..silent
+        };
+        for call in [large, with_file] {
+            assert_eq!(traffic.call(call, now), Verdict::Ignore);
+        }
+        assert_eq!((traffic.bytes, traffic.descriptors), (0, 0));
     }
 }

@@ -1,15 +1,16 @@
 //! `org.gemmad1.Voice`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use gemmad_api::{
     DeviceInfo, DeviceKind, Dict, Error, KeywordMeaning, Options, SayOptions, VoiceState, to_dict,
 };
-use tokio::sync::Mutex;
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, interface};
 
+use super::bucket::Bucket;
 use super::clients::{Clients, Kind};
 use super::refusal;
 use crate::config::Fraction;
@@ -19,12 +20,19 @@ use crate::voice::{self, Manner, Status};
 /// Most bytes of a text to be said: more than an hour.
 const LONGEST_TEXT: usize = 1 << 16;
 
+/// How often the microphone may be opened, or told to be what it is already; and how many times more a second. Each
+/// time is signalled, changed or not, and a bus keeps signals for a listener that does not read.
+const MUTINGS: u32 = 32;
+const MUTINGS_A_SECOND: u32 = 2;
+
 /// The object.
 pub(super) struct Voice {
     room: voice::Voice,
     clients: Clients,
     /// Locked while devices are listed, since one that hangs keeps a thread.
-    listing: Arc<Mutex<()>>,
+    listing: Arc<tokio::sync::Mutex<()>>,
+    /// How often `Muted` may be set, but for closing an open microphone.
+    muting: Mutex<Bucket>,
 }
 
 #[interface(name = "org.gemmad1.Voice")]
@@ -102,9 +110,18 @@ impl Voice {
         self.status().muted
     }
 
+    // Closing an open microphone is always obeyed.
     #[zbus(property)]
-    fn set_muted(&self, muted: bool) {
-        self.room.mute(muted);
+    fn set_muted(&self, muted: bool) -> Result<(), Error> {
+        let is_open = !self.status().muted;
+        if muted && is_open || self.muting().take(Instant::now()) {
+            self.room.mute(muted);
+            return Ok(());
+        }
+        let now = if is_open { "open" } else { "muted" };
+        Err(Error::Busy(format!(
+            "the microphone was muted or unmuted too often; it is {now}; try again in a second"
+        )))
     }
 
     /// What the voice is doing.
@@ -194,7 +211,13 @@ impl Voice {
             room: voice,
             clients,
             listing: Arc::default(),
+            muting: Mutex::new(Bucket::new(MUTINGS, MUTINGS_A_SECOND, Instant::now())),
         }
+    }
+
+    fn muting(&self) -> MutexGuard<'_, Bucket> {
+        // Nothing panics while it is locked.
+        self.muting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lists the devices, one listing at a time, on a thread that may be kept waiting by them.

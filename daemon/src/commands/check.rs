@@ -1,11 +1,12 @@
 //! Mistakes in a catalogue that its keys do not show: no model can be held to it, or it is not what was meant.
 
 use std::collections::BTreeMap;
+use std::{fs, io};
 
 use nix::unistd::User;
 
 use super::call::{CLOSE, OPEN, QUOTE};
-use super::written::Source;
+use super::written::{Source, Which};
 use super::{Catalogue, CatalogueError, Command, Name, folder};
 use crate::engine::Form;
 use crate::platform::file::shown;
@@ -70,18 +71,33 @@ impl Catalogue {
 }
 
 impl Source {
-    /// What is surely not meant: users whom this machine does not know.
+    /// What is surely not meant: users and programs that this machine does not have.
     pub(super) fn doubts(&self) -> Vec<CatalogueError> {
-        let users = self.users().into_iter();
-        let unknown = users.filter(|named| is_unknown(&named.user));
-        let doubts = unknown.map(|named| {
-            let message = format!(
-                "there is no user {} on this machine; mind the spelling, or `adduser` them",
-                named.user
-            );
-            self.invalid_user(&named, &message)
+        let named = self.named().into_iter();
+        let doubts = named.filter_map(|named| {
+            let message = missing(&named.which)?;
+            Some(self.invalid_named(&named, &message))
         });
         doubts.collect()
+    }
+}
+
+/// What is to be done about what this machine does not have; `None` if it does, as far as that can be told.
+fn missing(which: &Which) -> Option<String> {
+    match which {
+        Which::User(name) => is_unknown(name).then(|| {
+            format!("there is no user {name} on this machine; mind the spelling, or `adduser` them")
+        }),
+        Which::Program(path) => {
+            let found = fs::metadata(path);
+            let is_missing = found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            is_missing.then(|| {
+                let path = shown(path);
+                format!(
+                    "there is no program {path} where gemmad runs; mind the spelling, or install it"
+                )
+            })
+        }
     }
 }
 

@@ -89,8 +89,8 @@ impl Executor {
         self.step(|ledger, _, _| ledger.rehearse(calls))
     }
 
-    /// Carries out `calls`, and waits until all have ended or wait to be confirmed. What a person wrote ends
-    /// when nobody waits for it any more; what was said goes on.
+    /// Carries out `calls`, and waits until all have ended or wait to be confirmed. They end when who wrote them does
+    /// not wait for that any more; those that were said go on.
     ///
     /// # Errors
     /// When too many run.
@@ -106,7 +106,8 @@ impl Executor {
         begun?.settled().await
     }
 
-    /// The same for the command that waits under `id`.
+    /// The same for the command that waits under `id`. It ends when who confirmed it in writing does not wait any
+    /// more, also if it was said.
     ///
     /// # Errors
     /// When none does that `by` may confirm.

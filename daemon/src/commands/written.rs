@@ -39,13 +39,21 @@ pub struct Source {
     text: String,
 }
 
-/// A user whom a file names.
-pub(super) struct NamedUser {
-    /// The command's name.
-    command: String,
-    /// The user's.
-    pub user: String,
+/// Something of this machine that a file names.
+pub(super) struct Named {
+    /// Which it is.
+    pub which: Which,
+    /// The key in the file.
+    key: String,
     at: Range<usize>,
+}
+
+/// What a file can name of a machine.
+pub(super) enum Which {
+    /// A user, by name or number.
+    User(String),
+    /// A program, by its path.
+    Program(PathBuf),
 }
 
 impl Catalogue {
@@ -120,24 +128,31 @@ impl Source {
         self.invalid(span, &format!("commands.{name}"), message)
     }
 
-    /// An error about this user.
-    pub(super) fn invalid_user(&self, named: &NamedUser, message: &str) -> CatalogueError {
-        let key = format!("commands.{}.users", named.command);
-        self.invalid(Some(named.at.clone()), &key, message)
+    /// An error about something that it names.
+    pub(super) fn invalid_named(&self, named: &Named, message: &str) -> CatalogueError {
+        self.invalid(Some(named.at.clone()), &named.key, message)
     }
 
-    /// All users it names.
-    pub(super) fn users(&self) -> Vec<NamedUser> {
+    /// All users and programs it names.
+    pub(super) fn named(&self) -> Vec<Named> {
         let places = self.places().into_iter();
-        let users = places.flat_map(|(command, place)| {
-            let users = place.into_inner().users.into_iter();
-            users.map(move |user| NamedUser {
-                command: command.clone(),
-                at: user.span(),
-                user: user.into_inner(),
-            })
+        let named = places.flat_map(|(command, place)| {
+            let Place { users, action } = place.into_inner();
+            let named = |key: &str, at, which| Named {
+                which,
+                key: format!("commands.{command}.{key}"),
+                at,
+            };
+            let users = users.into_iter();
+            let users = users.map(|it| named("users", it.span(), Which::User(it.into_inner())));
+            let program = action.program.run.into_iter().next();
+            let program = program.map(|it| {
+                let path = it.as_ref().into();
+                named("action.program.run", it.span(), Which::Program(path))
+            });
+            users.chain(program).collect::<Vec<_>>()
         });
-        users.collect()
+        named.collect()
     }
 
     /// Where its commands are; nothing where it cannot be read.
@@ -172,6 +187,20 @@ struct Places {
 struct Place {
     #[serde(default)]
     users: Vec<Spanned<String>>,
+    #[serde(default)]
+    action: PlaceOfAction,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct PlaceOfAction {
+    #[serde(default)]
+    program: PlaceOfProgram,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct PlaceOfProgram {
+    #[serde(default)]
+    run: Vec<Spanned<String>>,
 }
 
 /// The keys of a file.

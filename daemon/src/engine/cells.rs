@@ -9,7 +9,8 @@
 //! ([`Cells::share`]). A request begins with the cells of its prompt and of its answer, within its share if the
 //! prompt allows that ([`answer_room`]). A longer answer borrows cells as long as any are free. When none
 //! are, the answer that has borrowed most beyond its share ends ([`next_to_end`]); one within its share never
-//! does.
+//! does. A request that begins with more than a share therefore waits until the others are certain of theirs all
+//! the same ([`leaves_shares`]).
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -115,9 +116,14 @@ impl Cells {
         }
     }
 
+    /// How many all questions may have together.
+    pub(super) fn of_questions(&self) -> usize {
+        self.beside_speech().saturating_sub(self.prefixes())
+    }
+
     /// How many each of `parallel` questions is certain of.
     pub(super) fn share(&self, parallel: usize) -> usize {
-        self.beside_speech().saturating_sub(self.prefixes()) / parallel
+        self.of_questions() / parallel
     }
 
     /// Sets `size` cells aside, if so many are free.
@@ -139,6 +145,18 @@ pub(super) fn answer_room(prompt: usize, most: usize, share: usize, free: usize)
     let fair = share.saturating_sub(prompt).max(LEAST_ANSWER).min(most);
     let room = free.checked_sub(prompt)?.min(fair);
     (room >= LEAST_ANSWER.min(most)).then_some(room)
+}
+
+/// Whether a request may begin with `first` cells, so that each of the others, which began with so many of theirs, is
+/// certain of as many or of its share, if all of them have `all` cells.
+pub(super) fn leaves_shares(
+    others: impl Iterator<Item = usize>,
+    first: usize,
+    share: usize,
+    all: usize,
+) -> bool {
+    let certain: usize = others.map(|other| other.max(share)).sum();
+    certain + first.max(share) <= all
 }
 
 /// What an answer under way holds.
@@ -231,6 +249,17 @@ mod tests {
         assert_eq!(next_to_end(&all, 1000, 4000), None);
     }
 
+    #[test]
+    fn a_prompt_longer_than_a_share_waits_until_the_others_keep_theirs() {
+        let begins =
+            |others: &[usize], first| leaves_shares(others.iter().copied(), first, 400, 1600);
+        assert!(begins(&[100, 200, 400], 400));
+        assert!(!begins(&[100, 200, 400], 429));
+        assert!(begins(&[100, 200], 800));
+        assert!(!begins(&[100, 900], 400));
+        assert!(begins(&[], 1600));
+    }
+
     /// A request in the simulation.
     #[derive(Debug, Clone)]
     struct Wanted {
@@ -297,6 +326,10 @@ mod tests {
                 let free = self.cells.free(Purse::Questions);
                 if let Some(room) = answer_room(wanted.prompt, wanted.most, self.share(), free) {
                     let first = wanted.prompt + room;
+                    let others = self.running.iter().map(|it| it.first);
+                    if !leaves_shares(others, first, self.share(), self.cells.of_questions()) {
+                        return false;
+                    }
                     self.running.push(Running {
                         wanted: wanted.clone(),
                         blocks: vec![self.cells.take(first, Purse::Questions).unwrap()],

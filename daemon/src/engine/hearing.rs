@@ -223,6 +223,11 @@ impl Hearing {
         self.spans.is_last(most) && self.spans.backlog().saturating_add(closing) <= most
     }
 
+    /// How many cells were set aside for it when it began.
+    pub(super) fn first_cells(&self) -> usize {
+        self.reserved.as_ref().map_or(0, |block| block.size())
+    }
+
     /// How many of the cells that were set aside have its rows in them.
     pub(super) fn used_of_reserved(&self) -> usize {
         match self.reserved {

@@ -3,13 +3,23 @@
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{
+    SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2,
+    SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
+};
+use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 use crate::descriptors::Outputs;
+
+/// Signals that mean nothing to this process.
+const UNHEARD: [i32; 9] = [
+    SIGALRM, SIGPROF, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
+];
 
 /// The events.
 #[derive(Debug)]
@@ -22,11 +32,15 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to listen to signals. The program inherits none of that.
+    /// Begins to listen to signals. The program inherits none of that, and no signal that this process was told to
+    /// ignore: one with a handler has its default in a program that is run.
     pub fn start() -> io::Result<Self> {
+        for signal in UNHEARD {
+            flag::register(signal, Arc::default())?;
+        }
         Ok(Self {
             children: listen(&[SIGCHLD])?,
-            asked: listen(&[SIGTERM, SIGINT, SIGHUP])?,
+            asked: listen(&[SIGTERM, SIGINT, SIGHUP, SIGQUIT])?,
             has_to_end: false,
         })
     }

@@ -18,6 +18,7 @@
 
 mod bus;
 mod daemon;
+mod deaf;
 mod error;
 mod loudspeaker;
 mod microphone;
@@ -28,6 +29,7 @@ pub mod speech;
 
 pub use bus::Bus;
 pub use daemon::{Binaries, Daemon, Model, Setup};
+pub use deaf::Deaf;
 pub use error::Error;
 pub use loudspeaker::{Loudspeaker, RATE as LOUDSPEAKER_RATE};
 pub use microphone::{Echo, Encoding, Microphone, no_microphone};

@@ -1,6 +1,6 @@
 //! Measures gemmad, side by side with plain llama.cpp where both can do the same, and the nano model.
 //!
-//! Every benchmark yields named figures. They go into a JSON file, where a later run replaces those it
+//! Every benchmark yields named figures. They go into `docs/figures.json`, where a later run replaces those it
 //! measured again, and from there into `docs/performance.md`.
 
 mod ask;
@@ -112,11 +112,11 @@ struct Bench {
     run: PathBuf,
 }
 
-/// Runs one benchmark, or all. `run` is the folder of the nano model's held-out sets; `options` are those of
+/// Runs one benchmark, or all. The figures go into `json` alone if it is given. `run` is the folder of the nano model's
 /// [`Benchmark::Commands`], `minutes` is how long [`Benchmark::Monologue`] or [`Benchmark::Siege`] lasts.
 pub fn run(
     only: Option<Benchmark>,
-    json: &Path,
+    json: Option<&Path>,
     run: PathBuf,
     options: &commands::Options,
     minutes: Option<u64>,
@@ -127,7 +127,9 @@ pub fn run(
         .filter(|one| only.map_or(!one.is_long(), |only| only == *one))
         .collect();
     let bench = Bench::prepare(&chosen, run)?;
-    let mut figures = Figures::load(json)?;
+    let kept = root().join("docs/figures.json");
+    let file = json.unwrap_or(&kept);
+    let mut figures = Figures::load(file)?;
     tokio::runtime::Runtime::new()?.block_on(async {
         for benchmark in chosen {
             say::step(&format!("Measuring {}", benchmark.name()));
@@ -163,17 +165,16 @@ pub fn run(
             for figure in measured {
                 figures.put(figure.other_work(busy));
             }
-            figures.save(json)?;
+            figures.save(file)?;
         }
         anyhow::Ok(())
     })?;
-    let page = root().join("docs/performance.md");
-    std::fs::write(&page, figures.page())?;
-    say::success(&format!(
-        "{} and {} are written",
-        json.display(),
-        page.display()
-    ));
+    say::success(&format!("{} is written", file.display()));
+    if json.is_none() {
+        let page = root().join("docs/performance.md");
+        std::fs::write(&page, figures.page())?;
+        say::success(&format!("{} is written", page.display()));
+    }
     Ok(())
 }
 

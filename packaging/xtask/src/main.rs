@@ -78,9 +78,9 @@ enum Task {
     Bench {
         /// Only this benchmark.
         name: Option<bench::Benchmark>,
-        /// Where the figures are kept, those of other benchmarks and machines too.
-        #[arg(long, value_name = "FILE", default_value = "docs/figures.json")]
-        json: PathBuf,
+        /// Keep the figures in this file, and leave docs/figures.json and docs/performance.md as they are.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
         #[command(flatten)]
         run: nano::Run,
         #[command(flatten)]
@@ -108,7 +108,7 @@ fn main() -> ExitCode {
             run,
             commands,
             minutes,
-        } => bench::run(name, &json, run.folder, &commands, minutes),
+        } => bench::run(name, json.as_deref(), run.folder, &commands, minutes),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,6 +18,12 @@ const SHELLS: [&str; 10] = [
     "ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "mksh", "sh", "zsh",
 ];
 
+/// Programs that run the one that their arguments name.
+const RUNNERS: [&str; 13] = [
+    "chrt", "doas", "env", "flock", "ionice", "nice", "nohup", "runuser", "setsid", "stdbuf",
+    "sudo", "timeout", "xargs",
+];
+
 /// A program to run.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,17 +77,20 @@ impl Program {
                     .into(),
             );
         }
-        let is_shell = path
-            .rsplit('/')
-            .next()
-            .is_some_and(|name| SHELLS.contains(&name));
+        let runs_another = is_one_of(&RUNNERS, path);
+        let mut reads_programs = is_one_of(&SHELLS, path);
         let mut options_ended = false;
         for argument in arguments {
             argument.check(parameters)?;
-            if is_shell && argument.fixed().is_none() {
-                return Err(
-                    "a shell would read what was said as a program; run the program itself".into(),
-                );
+            match argument.fixed() {
+                Some(fixed) => reads_programs |= runs_another && is_one_of(&SHELLS, fixed),
+                None if reads_programs => {
+                    return Err(
+                        "a shell would read what was said as a program; run the program itself"
+                            .into(),
+                    );
+                }
+                None => {}
             }
             options_ended |= argument.fixed() == Some("--");
             let Some(name) = argument.first() else {
@@ -174,6 +183,12 @@ async fn follow(
             .to_owned()
             .into(),
     }))
+}
+
+/// Whether a program of this path or name is one of these.
+fn is_one_of(names: &[&str], path: &str) -> bool {
+    let name = path.rsplit('/').next();
+    name.is_some_and(|name| names.contains(&name))
 }
 
 /// Whether a value can look like an option.
@@ -404,6 +419,11 @@ mod tests {
                 "there is no parameter {colour}",
             ),
             (r#"["/bin/sh", "-c", "echo {count}"]"#, "a shell would read"),
+            (
+                r#"["/usr/bin/env", "LANG=C", "bash", "-c", "echo {count}"]"#,
+                "a shell would read",
+            ),
+            (r#"["/bin/echo", "a\u0000b"]"#, "NUL character"),
         ] {
             let refused = action(&format!("action.program = {{ run = {run} }}")).unwrap_err();
             assert!(refused.contains(why), "{run}: {refused}");
@@ -412,6 +432,7 @@ mod tests {
             r#"["/bin/echo", "{count}", "{way}"]"#,
             r#"["/bin/echo", "--angle={angle}"]"#,
             r#"["/bin/echo", "--", "{word}", "{angle}"]"#,
+            r#"["/opt/robot/feed", "fish", "{count}"]"#,
         ] {
             let accepted = action(&format!("action.program = {{ run = {run} }}"));
             assert!(accepted.is_ok(), "{accepted:?}");

@@ -150,6 +150,11 @@ impl TryFrom<String> for Text {
 
     fn try_from(text: String) -> Result<Self, String> {
         let braces = || format!("{text:?} has a brace too many; a brace itself is written twice");
+        if text.contains('\0') {
+            return Err(format!(
+                "{text:?} has a NUL character, where programs take a text to end; leave it out"
+            ));
+        }
         let mut parts = Vec::new();
         let mut fixed = String::new();
         let mut rest = text.as_str();
@@ -199,7 +204,7 @@ mod tests {
         );
         assert_eq!(fill("{{{count}").unwrap(), "{3");
         assert_eq!(fill("").unwrap(), "");
-        for wrong in ["{count", "count}", "{}", "{Count}", "{a b}"] {
+        for wrong in ["{count", "count}", "{}", "{Count}", "{a b}", "a\0b"] {
             assert!(fill(wrong).is_err(), "{wrong}");
         }
         assert_eq!(fill("{maybe}"), Err("there is no value for {maybe}".into()));

@@ -17,7 +17,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gemmad_api::InvocationStatus as Status;
 
@@ -35,6 +35,10 @@ const MOST_RUNNING_EACH: usize = 16;
 /// Most actions of one halting command that run at a time. A halt that comes while as many run is served
 /// when one of them has ended.
 const MOST_HALTING: usize = 4;
+
+/// A halt so soon after another one, with nothing numbered since and nothing failed, is the same halt: whoever listens
+/// to its commands is told of no more than ten a second, however many come.
+const SAME_HALT: Duration = Duration::from_millis(100);
 
 /// What a step of the ledger has done to the world outside.
 #[derive(Debug)]
@@ -71,6 +75,17 @@ pub(super) struct Ledger {
     held: BTreeMap<u64, Held>,
     /// The command that was said last and waits; the next utterance decides about it.
     asked: Option<u64>,
+    /// The last halt, unless one of its commands has failed.
+    halted: Option<Halted>,
+}
+
+/// A halt, and the commands that halt as they were then.
+#[derive(Debug)]
+struct Halted {
+    at: Instant,
+    /// The last number that was given.
+    last_id: u64,
+    invocations: Vec<Invocation>,
 }
 
 /// The effects of the step under way.
@@ -95,6 +110,7 @@ impl Ledger {
     /// Puts another catalogue into force, or none. What waits to be confirmed and no longer fits is dropped.
     pub(super) fn put(&mut self, force: Option<Arc<Force>>, effects: &mut Effects) {
         self.force = force;
+        self.halted = None;
         self.drop_where(
             |ledger, held| ledger.command(&held.current().call).is_none(),
             Status::NotAllowed,
@@ -209,7 +225,8 @@ impl Ledger {
     }
 
     /// Cancels all that waits and runs, and invokes every command that halts, all at once. One whose action
-    /// runs already, with nothing begun since, is not run a second time beside it.
+    /// runs already, with nothing begun since, is not run a second time beside it, and none are where that has just
+    /// been done.
     pub(super) fn halt(
         &mut self,
         origin: &Origin,
@@ -221,6 +238,10 @@ impl Ledger {
             Some(force) if !self.is_closed => force.catalogue.halting(),
             _ => Vec::new(),
         };
+        let is_same = |it: &&Halted| it.last_id == self.last_id && now < it.at + SAME_HALT;
+        if let Some(same) = self.halted.as_ref().filter(is_same) {
+            return same.invocations.clone();
+        }
         let mut halted = Vec::new();
         for call in calls {
             halted.push(match self.join_halt(&call, true) {
@@ -228,6 +249,11 @@ impl Ledger {
                 None => self.begin_halt(call, origin, now, effects),
             });
         }
+        self.halted = Some(Halted {
+            at: now,
+            last_id: self.last_id,
+            invocations: halted.clone(),
+        });
         halted
     }
 
@@ -261,6 +287,9 @@ impl Ledger {
         let invocation = &mut batch.invocations[batch.turn];
         (invocation.status, invocation.result) = (status, result);
         let call = invocation.call.clone();
+        if matches!(state, State::Halting { .. }) && status != Status::Done {
+            self.halted = None;
+        }
         let finished = Event::Finished(invocation.clone(), batch.origin.clone());
         effects.push(Effect::Tell(finished));
         if let State::Halting { again: true, .. } = state {

@@ -287,6 +287,7 @@ fn a_halt_joins_the_one_before_unless_something_began_in_between() {
     let mut room = Room::new();
     let first = room.halt(&user("anna"));
     for _ in 0..600 {
+        room.now += SAME_HALT;
         let next = room.halt(&user("bert"));
         // What has no action is signalled again; what runs already is not run twice.
         assert_eq!(next[1], first[1]);
@@ -296,6 +297,30 @@ fn a_halt_joins_the_one_before_unless_something_began_in_between() {
     let second = room.halt(&user("anna"));
     assert_ne!(second[1].id, first[1].id);
     assert_eq!(room.runs().len(), 2);
+}
+
+#[test]
+fn halts_in_a_row_are_told_of_once_in_a_while_unless_something_came_between_or_failed() {
+    let mut room = Room::new();
+    let invoked = |room: &Room| {
+        let told = room.told();
+        told.iter().filter(|it| *it == "invoked freeze").count()
+    };
+    let first = room.halt(&user("anna"));
+    assert_eq!(room.halt(&user("bert")), first);
+    for _ in 0..1000 {
+        room.halt(&user("bert"));
+        room.now += Duration::from_millis(1);
+    }
+    assert_eq!(invoked(&room), 10);
+    room.enter("look", &user("anna"));
+    room.halt(&user("anna"));
+    assert_eq!(invoked(&room), 11);
+    room.halt(&user("anna"));
+    let stop = *room.runs().last().unwrap();
+    room.end(stop, Status::Failed);
+    room.halt(&user("anna"));
+    assert_eq!(invoked(&room), 12);
 }
 
 #[test]

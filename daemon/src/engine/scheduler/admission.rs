@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::Scheduler;
 use super::prefix::{Beginning, Shared};
-use crate::engine::cells::{Block, LEAST_ANSWER, Purse, answer_room};
+use crate::engine::cells::{Block, LEAST_ANSWER, Purse, answer_room, leaves_shares};
 use crate::engine::context::SequenceId;
 use crate::engine::hearing::{Hearing, Lead, Recording};
 use crate::engine::model::Token;
@@ -216,6 +216,9 @@ impl Scheduler {
             Beginning::Unread(id) => return Room::AfterPrefix(id),
         };
         let rows = waiting.rows() - shared.rows;
+        if !self.leaves_shares(rows, waiting.job().max_tokens) {
+            return Room::Later;
+        }
         match self.reserve(rows, waiting.job().max_tokens, Purse::Questions) {
             Ok(cells) => Room::Now(shared, cells),
             Err(lacking) => Room::Lacking(lacking),
@@ -245,6 +248,20 @@ impl Scheduler {
                 self.hearings.push(hearing);
             }
         }
+    }
+
+    /// Whether the questions under way stay certain of their shares when another one begins.
+    fn leaves_shares(&self, prompt: usize, most: usize) -> bool {
+        let share = self.cells.share(self.parallel);
+        let free = self.cells.free(Purse::Questions);
+        // One that finds too few cells waits for other reasons.
+        let room = answer_room(prompt, most, share, free).unwrap_or(0);
+        let is_question = |priority| priority == Priority::Question;
+        let active = self.active.iter().filter(|it| is_question(it.job.priority));
+        let heard = self.hearings.iter().filter(|it| is_question(it.priority));
+        let begun = active.map(|it| it.holding().first);
+        let begun = begun.chain(heard.map(Hearing::first_cells));
+        leaves_shares(begun, prompt + room, share, self.cells.of_questions())
     }
 
     /// Sets cells aside for `prompt` rows and the first part of an answer of at most `most` tokens.

@@ -63,10 +63,17 @@ fn star(before: &str, stars: &str, after: &str, is_open: bool) -> Option<char> {
     let is_digit = (last.is_ascii_digit(), first.is_ascii_digit());
     let is_arithmetic = match (left.len() < before.len(), right.len() < after.len()) {
         _ if is_digit == (false, false) => false,
-        (true, true) => ends_operand(last) && begins_operand(first),
+        (true, true) => {
+            let (left, right) = (left.rsplit(char::is_whitespace), right.split_whitespace());
+            let mut words = left.take(1).chain(right.take(1));
+            words.all(is_term) && ends_operand(last) && begins_operand(first)
+        }
         (false, false) if is_digit == (true, true) => stars == "*" || !is_open,
         (false, false) => {
-            !is_open && last.is_alphanumeric() && first.is_alphanumeric() && !closes(right)
+            !is_open
+                && last.is_alphanumeric()
+                && first.is_alphanumeric()
+                && !are_closed(stars, right)
         }
         _ => false,
     };
@@ -78,11 +85,12 @@ fn star(before: &str, stars: &str, after: &str, is_open: bool) -> Option<char> {
     is_arithmetic.then_some(sign)
 }
 
-/// Whether stars end emphasis behind the first word of `text`.
-fn closes(text: &str) -> bool {
-    let rest = text.trim_start_matches(char::is_alphanumeric);
-    let after = rest.trim_start_matches('*');
-    after.len() < rest.len() && !after.starts_with(char::is_alphanumeric)
+/// Whether these stars end emphasis somewhere in `text`.
+fn are_closed(stars: &str, text: &str) -> bool {
+    text.match_indices(stars).any(|(at, _)| {
+        let after = text[at..].trim_start_matches('*');
+        !text[..at].ends_with(char::is_whitespace) && !after.starts_with(char::is_alphanumeric)
+    })
 }
 
 /// The text with its arithmetic in signs of mathematics. In English each is a word of its own; in other languages those
@@ -166,8 +174,11 @@ fn is_range(low: &str, high: &str) -> bool {
     let is_part = |it: char| it.is_ascii_digit() || ".,:".contains(it) || AMOUNT_SIGNS.contains(it);
     let is_amount =
         |text: &str| text.contains(|it: char| it.is_ascii_digit()) && text.chars().all(is_part);
-    let is_phone = (low.len(), high.len()) == (3, 4);
-    is_amount(low) && is_amount(high) && !low.ends_with(['.', ',', ':']) && !is_phone
+    let number = |text: &str| text.replace(|it| AMOUNT_SIGNS.contains(it), "");
+    is_amount(low)
+        && is_amount(high)
+        && !low.ends_with(['.', ',', ':'])
+        && english::may_be_range(&number(low), &number(high))
 }
 
 /// What a sign that stands between these words is read as.
@@ -302,7 +313,7 @@ fn is_number(text: &str) -> bool {
 fn is_term(text: &str) -> bool {
     let mut letters = text.chars().filter(|it| it.is_alphanumeric());
     let is_letter = letters.next().is_some_and(char::is_alphabetic) && letters.next().is_none();
-    is_letter || is_number(text)
+    is_letter || is_number(text) || text.trim_matches(|it: char| !it.is_alphanumeric()) == "pi"
 }
 
 /// Whether it is the address of a page or a mailbox. Those are read as a whole.
@@ -331,6 +342,8 @@ mod tests {
             "**2** or *3*, **5**3, *3*x, 5*kg*",
             "**plan b**2, *item 2*a",
             "5* of it, 5 *big* ones, a * b",
+            "Room 5 * Breakfast included",
+            "1**two words** of it",
             "2\\*3",
             "*",
             "",
@@ -366,6 +379,7 @@ mod tests {
             ("10 - 3 is 7", "10 − 3 is 7", "10 − 3 is 7"),
             ("(3 - 5) people", "(3–5) people", "(3 - 5) people"),
             ("3 - 5 a=2", "3–5 a = 2", "3 - 5 a=2"),
+            ("$5 - $10", "$5–$10", "$5 - $10"),
         ] {
             assert_eq!(mathematical(text, true), english, "{text}");
             assert_eq!(mathematical(text, false), other, "{text}");
@@ -380,6 +394,7 @@ mod tests {
             "https://e.org/a?b=5 ada+1@e.org",
             "==so== C++11 well-known and/or UTC+2 1e+5",
             "555 - 1234 and one - two",
+            "What is 10 - 3? It is 10 - 3, so 7. Call 0171 - 1234567",
             "Vec<5> Hello! <3 -5 ->",
         ] {
             assert_eq!(mathematical(text, true), text);

@@ -260,22 +260,34 @@ fn range(first: &Amount<'_>, rest: &str, next: Option<&str>) -> Option<(String, 
     let between = rest.chars().next().filter(|it| "-–—".contains(*it))?;
     let (second, rest) = Amount::read(&rest[between.len_utf8()..])?;
     let (low, high) = (first.number, second.number);
-    let is_phone = (low.len(), high.len()) == (3, 4);
-    let is_growing = || {
-        let value = |text: &str| text.replace(',', "").parse::<f64>();
-        matches!((value(low), value(high)), (Ok(low), Ok(high)) if low < high)
-    };
-    if !rest.is_empty() || between == '-' && (is_phone || !is_growing()) {
+    if !rest.is_empty() || between == '-' && !may_be_range(low, high) {
         return None;
     }
     let (said, words) = second.read_with(next).unwrap_or((high.into(), 1));
     Some((format!("{} to {said}", first.said()), words))
 }
 
+/// Whether a hyphen between these two numbers can mean "to": the second is larger, or both are times, and they are no
+/// phone number.
+#[must_use]
+pub fn may_be_range(low: &str, high: &str) -> bool {
+    let value = |text: &str| text.replace(',', "").parse::<f64>();
+    let is_code = low.len() > 1 && low.starts_with('0') && !low.contains(['.', ',']);
+    let is_phone = is_code || (low.len(), high.len()) == (3, 4);
+    match (low.contains(':'), high.contains(':')) {
+        (false, false) => {
+            !is_phone && matches!((value(low), value(high)), (Ok(low), Ok(high)) if low < high)
+        }
+        (has_low, has_high) => has_low && has_high,
+    }
+}
+
 /// Two numbers with a stroke, where people say both: `24/7`, `50/50`. Or an amount for something: `$5/month`.
 fn pair(first: &Amount<'_>, rest: &str) -> Option<String> {
     let second = rest.strip_prefix('/')?;
-    if !second.is_empty() && second.chars().all(|it| it.is_ascii_alphabetic()) {
+    let is_word = second.len() > 1 && second.chars().all(|it| it.is_ascii_lowercase());
+    let counts = first.currency.is_some() || first.unit.is_some();
+    if is_word || counts && !second.is_empty() && second.chars().all(char::is_alphabetic) {
         let one = UNITS.iter().find(|(it, ..)| *it == second);
         return Some(format!(
             "{} per {}",

@@ -346,6 +346,11 @@ segmentation fault, see [the manual][m] in section
             ),
             ("call 555-1234, it was 3-1", "call 555-1234, it was 3-1."),
             (
+                "0171-1234567, 030-123456, apartment 3/B",
+                "0171-1234567, 030-123456, apartment 3 B.",
+            ),
+            ("from 9:00-17:00", "from 9:00 to 17:00."),
+            (
                 "1/2 cup, 1 1/2 cups, 2½ cups",
                 "one half cup, 1 and one half cups, 2 and one half cups.",
             ),

@@ -230,9 +230,13 @@ pub fn commit() -> Result<String> {
         anyhow::Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "--short", "HEAD"])?;
-    // The pages themselves are rewritten by every run.
-    let pages = [":!docs/performance.md", ":!models/nano/README.md"];
-    let changes = git(&[&["status", "--porcelain", "--"], &pages[..]].concat())?;
+    // These are rewritten by every run.
+    let written = [
+        ":!docs/figures.json",
+        ":!docs/performance.md",
+        ":!models/nano/README.md",
+    ];
+    let changes = git(&[&["status", "--porcelain", "--"], &written[..]].concat())?;
     Ok(if changes.is_empty() {
         commit
     } else {

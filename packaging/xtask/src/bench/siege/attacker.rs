@@ -17,15 +17,15 @@ use std::{
 use anyhow::Result;
 use futures_util::future::join_all;
 use gemmad_api::{
-    AskOptions, CommandsProxy, InvocationStatus, InvokeOptions, MANAGER_PATH, ManagerProxy,
-    SERVICE, SayOptions, TranscribeOptions, VoiceProxy,
+    AskOptions, COMMANDS_PATH, CommandsProxy, InvocationStatus, InvokeOptions, MANAGER_PATH,
+    ManagerProxy, SERVICE, SayOptions, TranscribeOptions, VoiceProxy,
 };
-use gemmad_testbed::Bus;
+use gemmad_testbed::{Bus, Deaf};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use zbus::{Connection, Variant, proxy::CacheProperties};
+use zbus::{Connection, Message, Variant, message::Flags, proxy::CacheProperties};
 
 use super::arms::Arms;
 
@@ -88,9 +88,10 @@ enum Abuse {
     Reload,
     Devices,
     Listen,
+    Deaf,
 }
 
-const ALL: [Abuse; 17] = [
+const ALL: [Abuse; 18] = [
     Abuse::Prompt,
     Abuse::Schema,
     Abuse::Catalogue,
@@ -108,6 +109,7 @@ const ALL: [Abuse; 17] = [
     Abuse::Reload,
     Abuse::Devices,
     Abuse::Listen,
+    Abuse::Deaf,
 ];
 
 /// One client after the other, on one seat.
@@ -131,7 +133,7 @@ impl Attacker {
 
     /// One client, from connecting to leaving.
     async fn visit(&mut self) -> Result<()> {
-        let mut client = Client::connect(&self.bus).await?;
+        let mut client = Client::connect(self.bus.clone()).await?;
         for _ in 0..self.random.u32(1..=ABUSES) {
             let abuse = ALL[self.random.usize(..ALL.len())];
             self.abuses.fetch_add(1, Ordering::Relaxed);
@@ -158,16 +160,19 @@ impl Attacker {
 }
 
 struct Client {
+    bus: Arc<Bus>,
     connection: Connection,
     manager: ManagerProxy<'static>,
     voice: VoiceProxy<'static>,
     commands: CommandsProxy<'static>,
     /// Read ends of streams that are never read.
     unread: Vec<OwnedFd>,
+    /// Another client, which never reads its replies.
+    deaf: Option<Deaf>,
 }
 
 impl Client {
-    async fn connect(bus: &Bus) -> Result<Self> {
+    async fn connect(bus: Arc<Bus>) -> Result<Self> {
         let connection = bus.connect(PATIENCE).await?;
         let manager = ManagerProxy::builder(&connection);
         let voice = VoiceProxy::builder(&connection);
@@ -183,7 +188,9 @@ impl Client {
                 .build()
                 .await?,
             connection,
+            bus,
             unread: Vec::new(),
+            deaf: None,
         })
     }
 
@@ -295,6 +302,7 @@ impl Client {
             Abuse::Listen => {
                 join_all((0..10).map(|_| self.voice.listen())).await;
             }
+            Abuse::Deaf => self.unread_replies(random).await?,
         }
         Ok(())
     }
@@ -312,6 +320,37 @@ impl Client {
                 .stream("Hello", options, (&writer).into())
                 .await?;
         }
+        Ok(())
+    }
+
+    /// Calls whose replies nobody reads, or that want none; their client stays until this one leaves.
+    async fn unread_replies(&mut self, random: &mut fastrand::Rng) -> Result<()> {
+        let (path, interface, method) = [
+            (COMMANDS_PATH, "org.gemmad1.Commands", "List"),
+            (COMMANDS_PATH, "org.gemmad1.Commands", "Halt"),
+            (
+                MANAGER_PATH,
+                "org.freedesktop.DBus.Introspectable",
+                "Introspect",
+            ),
+            (MANAGER_PATH, "org.freedesktop.DBus.Peer", "Ping"),
+        ][random.usize(..4)];
+        let flags = if random.u8(..4) == 0 {
+            Flags::NO_REPLY_EXPECTED
+        } else {
+            Flags::empty()
+        };
+        // Each with a number of its own: the bus refuses a call that has that of one under way.
+        let call = |_| {
+            let call = Message::method_call(path, method).destination(SERVICE);
+            call.interface(interface).with_flags(flags).build(&())
+        };
+        let calls: Vec<_> = (0..2_000).map(call).collect::<zbus::Result<_>>()?;
+        let deaf = match &mut self.deaf {
+            Some(deaf) => deaf,
+            none => none.insert(Deaf::connect(&self.bus).await?),
+        };
+        deaf.send(calls, PATIENCE).await;
         Ok(())
     }
 
