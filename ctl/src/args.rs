@@ -23,11 +23,11 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Arguments {
-    /// Talk to the daemon on the system bus, the machine's, only
+    /// Look for the daemon on the system bus only, the machine's
     #[arg(long, global = true, conflicts_with = "session")]
     system: bool,
 
-    /// Talk to the daemon on the session bus, the user's, only
+    /// Look for the daemon on the session bus only, the user's
     #[arg(long, global = true)]
     session: bool,
 
@@ -37,7 +37,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// The bus the daemon is looked for on.
+    /// The bus to look for the daemon on.
     #[must_use]
     pub fn bus(&self) -> Bus {
         match (self.system, self.session) {
@@ -51,7 +51,7 @@ impl Arguments {
 /// A message bus to look for the daemon on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bus {
-    /// The machine's, or else the user's: where the daemon is.
+    /// The machine's or else the user's: the one with the daemon.
     Either,
     /// The machine's.
     System,
@@ -64,56 +64,56 @@ pub enum Bus {
 pub enum Command {
     /// Ask a question; the answer appears as it is generated
     Ask(Ask),
-    /// Have something done: `gemmactl command turn on the kitchen light`
+    /// Carry out a command in words: `gemmactl command turn on the kitchen light`
     Command(CommandText),
-    /// Show, check and test the commands there are
+    /// Show, check and test the catalogue of commands
     Commands {
-        /// What to do with them
+        /// What to do with the catalogue
         #[command(subcommand)]
         what: Catalogue,
     },
-    /// Write down what is said in a sound file
+    /// Transcribe the speech in a sound file
     Transcribe(Transcribe),
-    /// Show what is heard and answered, until Ctrl-C
+    /// Show transcripts and answers of spoken turns, until Ctrl-C
     Listen(Listen),
     /// Close the microphone
     Mute,
     /// Open the microphone
     Unmute,
-    /// Drop what is being heard and the spoken answer being made, and fall silent
+    /// Drop the utterance being heard, cancel spoken answers, and stop speaking
     Stop,
-    /// Cancel all commands that wait and run, and invoke those that stop everything, at once
+    /// Cancel all waiting and running commands, and invoke those that halt, at once
     Halt,
-    /// Say something through the loudspeaker; ends when it was heard, Ctrl-C stops it
+    /// Speak a text through the loudspeaker; ends when it has been played, Ctrl-C stops it
     Say(Say),
-    /// List the microphones and loudspeakers, or show how loud the microphone is
+    /// List the microphones and loudspeakers, or show the microphone's level
     Devices(Devices),
-    /// Show what the daemon is doing
+    /// Show the state of the daemon
     Status(Status),
-    /// Let the daemon read its configuration again; for root, and whom polkit allows it
+    /// Make the daemon read its configuration again; for root and users whom polkit allows it
     Reload(Reload),
 }
 
 /// `gemmactl ask`.
 #[derive(Debug, Args)]
 pub struct Ask {
-    /// The question. A last word `-` is standard input: its text follows the other words after a blank
-    /// line. Without words and without --audio, standard input is the question
+    /// The question. `-` as the last word stands for standard input, which follows the other words
+    /// after a blank line. Without words and without --audio, standard input is the question
     pub text: Vec<String>,
 
     /// Sound file the question is about (WAV, FLAC, MP3, Ogg, M4A and more); `-` is standard input
     #[arg(long, value_name = "FILE")]
     pub audio: Option<PathBuf>,
 
-    /// System prompt, instead of the configured one
+    /// System prompt instead of the configured one
     #[arg(long, value_name = "TEXT")]
     pub system_prompt: Option<String>,
 
-    /// Most tokens to generate
+    /// Maximum number of tokens to generate
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<u32>,
 
-    /// Fewest tokens to generate: the model cannot end its turn before; for measuring
+    /// Minimum number of tokens to generate: the model cannot end its turn before; for measurements
     #[arg(long, value_name = "N")]
     pub min_tokens: Option<u32>,
 
@@ -121,11 +121,11 @@ pub struct Ask {
     #[arg(long, value_name = "T")]
     pub temperature: Option<f64>,
 
-    /// Keep the K likeliest tokens
+    /// Sample from the K likeliest tokens only
     #[arg(long, value_name = "K")]
     pub top_k: Option<u32>,
 
-    /// Keep the likeliest tokens of total probability P
+    /// Sample from the likeliest tokens of total probability P only
     #[arg(long, value_name = "P")]
     pub top_p: Option<f64>,
 
@@ -137,11 +137,11 @@ pub struct Ask {
     #[arg(long)]
     pub think: bool,
 
-    /// JSON Schema in a file, `-` is standard input; the answer is JSON on one line that validates against it
+    /// File with a JSON Schema, `-` is standard input; the answer is JSON on one line that validates against it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["think", "min_tokens"])]
     pub schema: Option<PathBuf>,
 
-    /// Print the daemon's events, one JSON object a line
+    /// Print the daemon's events, one JSON object per line
     #[arg(long)]
     pub json: bool,
 
@@ -154,15 +154,15 @@ pub struct Ask {
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools)] // Each is an option of the command line.
 pub struct CommandText {
-    /// What to do. A last word `-` is standard input
+    /// The command in words. `-` as the last word stands for standard input
     #[arg(required = true)]
     pub text: Vec<String>,
 
-    /// Only show what would be done
+    /// Show what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Confirm what has to be confirmed, without asking
+    /// Confirm commands that need it without asking
     #[arg(short, long)]
     pub yes: bool,
 
@@ -184,15 +184,15 @@ pub enum Catalogue {
         #[arg(long)]
         json: bool,
     },
-    /// Look for mistakes in files of commands
+    /// Check files of commands for mistakes
     Check {
-        /// Files, and folders with such files: `*.toml`
+        /// Files of commands, or folders with such files (`*.toml`)
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Say all examples to the model and show which it did not understand; nothing is done
+    /// Give the model all examples and show which it did not understand; nothing is invoked
     Test {
-        /// Only the commands of this file, which are to be in force
+        /// Test only the commands of this file, which must be in force
         file: Option<PathBuf>,
 
         /// Print one JSON object
@@ -204,10 +204,10 @@ pub enum Catalogue {
 /// `gemmactl transcribe`.
 #[derive(Debug, Args)]
 pub struct Transcribe {
-    /// Sound file (WAV, FLAC, MP3, Ogg, M4A and more), 30 s at most; `-` is standard input
+    /// Sound file (WAV, FLAC, MP3, Ogg, M4A and more), at most 30 s; `-` is standard input
     pub file: PathBuf,
 
-    /// Language of the speech, as an English word, such as German
+    /// Language of the speech, as an English word such as German
     #[arg(long)]
     pub language: Option<String>,
 
@@ -227,7 +227,7 @@ pub struct Listen {
     #[arg(long)]
     pub once: bool,
 
-    /// Print events, one JSON object a line
+    /// Print events, one JSON object per line
     #[arg(long)]
     pub json: bool,
 
@@ -239,14 +239,14 @@ pub struct Listen {
 /// `gemmactl say`.
 #[derive(Debug, Args)]
 pub struct Say {
-    /// The text. A last word `-`, or no word at all, is standard input
+    /// The text. `-` as the last word, or no word at all, stands for standard input
     pub text: Vec<String>,
 
-    /// Voice of the synthesiser, instead of the configured one, such as de or en-gb
+    /// Voice of the synthesiser, such as de or en-gb, instead of the configured one
     #[arg(long, value_name = "NAME")]
     pub voice: Option<String>,
 
-    /// Volume, above 0, to 1, instead of the configured one
+    /// Volume, above 0, at most 1, instead of the configured one
     #[arg(long, value_name = "V")]
     pub volume: Option<f64>,
 }
@@ -254,11 +254,11 @@ pub struct Say {
 /// `gemmactl devices`.
 #[derive(Debug, Args)]
 pub struct Devices {
-    /// Show how loud the microphone in use is, until Ctrl-C
+    /// Show the level of the microphone in use, until Ctrl-C
     #[arg(long)]
     pub meter: bool,
 
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
 }

@@ -47,15 +47,15 @@ pub async fn run(ask: Ask, way: &Way) -> Result<(), Failure> {
     whole(&stats)
 }
 
-/// Whether the sound is the whole question.
+/// Whether the question is sound only.
 fn asks_by_sound(ask: &Ask) -> bool {
     ask.text.is_empty() && ask.audio.is_some()
 }
 
-/// Whether something is read from standard input.
+/// Whether the question, the sound or the schema comes from standard input.
 ///
 /// # Errors
-/// Two things would be.
+/// [`Failure::Usage`] if more than one of them would.
 fn reads_input(ask: &Ask) -> Result<bool, Failure> {
     let is_input =
         |path: &Option<PathBuf>| path.as_deref().map(Source::named) == Some(Source::Standard);
@@ -104,7 +104,7 @@ async fn stream(
     let (sender, receiver) = pipe()
         .map_err(|error| Failure::Failed(format!("cannot make a pipe for the answer: {error}")))?;
     let manager = ManagerProxy::new(connection).await?;
-    // Our own write end is dropped with this function: the pipe ends when the daemon closes its.
+    // This process's write end is dropped here, so that the pipe ends when the daemon closes its own.
     manager.stream(question, options, Fd::from(&sender)).await?;
     Ok(receiver)
 }

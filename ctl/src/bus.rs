@@ -1,4 +1,4 @@
-//! The way to the daemon: over the bus that it is on.
+//! The connection to the daemon, over the system bus or the session bus.
 
 use std::cell::OnceCell;
 
@@ -7,15 +7,15 @@ use zbus::{Connection, fdo::DBusProxy};
 
 use crate::{args::Bus, failure::Failure};
 
-/// Where the daemon is looked for, and where it was found.
+/// The bus to look for the daemon on, and the bus it was found on.
 pub struct Way {
-    /// Where the user wants it looked for.
+    /// The bus that the user named.
     pub wanted: Bus,
     found: OnceCell<Bus>,
 }
 
 impl Way {
-    /// The way over the bus that is `wanted`.
+    /// A way over the bus `wanted`, which is not yet taken.
     pub fn new(wanted: Bus) -> Self {
         Self {
             wanted,
@@ -23,12 +23,12 @@ impl Way {
         }
     }
 
-    /// The bus that the daemon is on, as far as that is known.
+    /// The bus the daemon was found on, or else the one that the user named.
     pub fn bus(&self) -> Bus {
         *self.found.get().unwrap_or(&self.wanted)
     }
 
-    /// A connection to the bus that the daemon is on. It runs then: where D-Bus can start it, it does.
+    /// Connects to the bus of the daemon. The daemon runs then; D-Bus starts it if it can.
     pub async fn connect(&self) -> Result<Connection, Failure> {
         match self.wanted {
             Bus::System => {
@@ -43,8 +43,8 @@ impl Way {
         }
     }
 
-    /// The system bus if the daemon is there, else the session bus if it is there, else the system bus if
-    /// it can be started there.
+    /// The system bus if the daemon runs there, else the session bus if it runs there, else the system
+    /// bus if it can be started there.
     async fn either(&self) -> Result<Connection, Failure> {
         let system = Connection::system().await;
         if let Ok(system) = &system
@@ -77,9 +77,10 @@ impl Way {
     }
 
     fn found(&self, connection: Connection, bus: Bus) -> Connection {
-        // It is looked for once.
+        // It is set once: a command connects once.
         let _ = self.found.set(bus);
-        // Asking for it starts it: the daemon pings who gets many replies, to see that they are read.
+        // Asking for the object server starts it. It answers pings: the daemon pings clients that get many replies, to
+        // learn whether they read them.
         let _ = connection.object_server();
         connection
     }
@@ -98,8 +99,8 @@ async fn is_activatable(connection: &Connection) -> Result<bool, Failure> {
     Ok(names.iter().any(|name| name.as_str() == SERVICE))
 }
 
-/// Lets D-Bus start the daemon, and waits until it is there. A call to the daemon does that under the
-/// bus's policy, which `StartServiceByName` would not ask.
+/// Lets D-Bus start the daemon, and waits until it runs. A call to the daemon does that subject to the
+/// bus's policy, which `StartServiceByName` does not check.
 async fn start(connection: &Connection) -> Result<(), Failure> {
     let peer = Some("org.freedesktop.DBus.Peer");
     connection

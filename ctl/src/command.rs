@@ -1,4 +1,4 @@
-//! `gemmactl command`, something to be done, in words; and `gemmactl halt`.
+//! `gemmactl command`, a command in words; and `gemmactl halt`.
 
 use std::io::IsTerminal;
 
@@ -18,7 +18,7 @@ use crate::{
     terminal::{self, Output, indented},
 };
 
-/// Has it done, and prints what that was.
+/// Lets the daemon carry out the text, and prints what became of its commands.
 pub async fn run(options: &args::CommandText, way: &Way) -> Result<(), Failure> {
     let text = question::read(&options.text).await?;
     let commands = CommandsProxy::new(&way.connect().await?).await?;
@@ -30,7 +30,7 @@ pub async fn run(options: &args::CommandText, way: &Way) -> Result<(), Failure> 
         answer.show(&mut output).await?;
     }
     let mut agreed = Vec::new();
-    // One that is confirmed may be followed by another that has to be.
+    // After a confirmed command another one may need to be confirmed.
     while let [first, ..] = &answer.waiting()[..] {
         let said = if options.yes || agreed.contains(&first.id) {
             Said::Yes
@@ -39,7 +39,7 @@ pub async fn run(options: &args::CommandText, way: &Way) -> Result<(), Failure> 
         };
         let became = match said {
             Said::Yes => {
-                // The question named them all.
+                // The question named all that wait.
                 agreed.extend(answer.waiting().iter().map(|it| it.id));
                 commands.confirm(first.id).await?
             }
@@ -60,21 +60,21 @@ pub async fn run(options: &args::CommandText, way: &Way) -> Result<(), Failure> 
     answer.end()
 }
 
-/// Stops everything, and prints what was invoked to that end.
+/// Halts, and prints the commands that were invoked for it.
 pub async fn halt(way: &Way) -> Result<(), Failure> {
     let commands = CommandsProxy::new(&way.connect().await?).await?;
     show(&commands.halt().await?, &mut Output::new()).await
 }
 
-/// An answer to the question whether commands are to be done.
+/// The user's answer to the question whether to carry out commands.
 enum Said {
     Yes,
     No,
-    /// There is no terminal, or the daemon has let go of them already.
+    /// None: there is no terminal, or the daemon has dropped the commands.
     Nothing,
 }
 
-/// Asks at the terminal whether `waiting` is to be done, until the daemon lets go of it.
+/// Asks at the terminal whether to carry out `waiting`, until the daemon drops it.
 async fn ask(commands: &CommandsProxy<'_>, waiting: &[&Invocation]) -> Result<Said, Failure> {
     let names: Vec<_> = waiting
         .iter()
@@ -116,7 +116,7 @@ async fn ask(commands: &CommandsProxy<'_>, waiting: &[&Invocation]) -> Result<Sa
     })
 }
 
-/// What came of the words.
+/// The reply to `Invoke`.
 #[derive(Debug, Serialize)]
 struct Answer {
     outcome: Outcome,
@@ -151,14 +151,14 @@ impl Answer {
         }
     }
 
-    /// The commands that wait to be confirmed: the first, and others with it.
+    /// The commands that wait to be confirmed: the one asked about, and those behind it.
     fn waiting(&self) -> Vec<&Invocation> {
         let commands = self.commands.iter();
         let waits = |it: &&Invocation| it.status == InvocationStatus::Unconfirmed;
         commands.filter(waits).collect()
     }
 
-    /// Takes what became of some of the commands.
+    /// Updates commands with what became of them.
     fn settle(&mut self, became: Vec<Invocation>) {
         for settled in became {
             match self.commands.iter_mut().find(|it| it.id == settled.id) {
@@ -186,7 +186,7 @@ async fn show(commands: &[Invocation], output: &mut Output) -> Result<(), Failur
     Ok(())
 }
 
-/// `set_light {"room":"kitchen"}`, what became of it unless it was done, and what its action said.
+/// `set_light {"room":"kitchen"}`, followed by its status unless it is done, and the output of its action.
 fn described(command: &Invocation) -> String {
     let Invocation {
         name,

@@ -1,4 +1,4 @@
-//! `gemmactl commands`: the catalogue in force, and whether a file would do.
+//! `gemmactl commands`: the catalogue in force, and checks of its files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::{
     terminal::{self, Output, count, one_line},
 };
 
-/// Longest catalogue that is read, in bytes.
+/// Maximum size of a file of commands, in bytes.
 const LONGEST: u64 = 1 << 20;
 
 /// Does what `options` say.
@@ -55,7 +55,7 @@ fn read(file: &Path) -> Result<String, Failure> {
     input::text(&file.display(), bytes)
 }
 
-/// The files, and those in folders as the daemon reads them.
+/// The files named, and those in folders named, in the order in which the daemon reads them.
 fn expand(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for name in named {
@@ -85,7 +85,7 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-/// Checks every file, then that no name is in two of them.
+/// Checks every file, and that no command is in two of them.
 async fn check_all(commands: &CommandsProxy<'_>, files: &[PathBuf]) -> Result<(), Failure> {
     let mut output = Output::new();
     let mut seen: BTreeMap<String, &Path> = BTreeMap::new();
@@ -94,7 +94,7 @@ async fn check_all(commands: &CommandsProxy<'_>, files: &[PathBuf]) -> Result<()
         match check_one(commands, file, &mut seen).await {
             Ok(said) => output.line(&said).await?,
             Err(Failure::Refused(mistake)) => {
-                // The last one is told at the end.
+                // The last mistake is reported at the end, as the failure.
                 let before = failed.replace(mistake);
                 if let Some(mistake) = before {
                     terminal::note(&mistake);
@@ -132,13 +132,16 @@ async fn check(
     file: &Path,
     text: &str,
 ) -> Result<Vec<CommandInfo>, Failure> {
-    // The daemon looks whether it would trust the file, and sees no folder that we are in.
+    // An absolute path, because the daemon checks whether it would trust the file and has another working folder.
     let path = std::path::absolute(file);
     let path = path.as_deref().unwrap_or(file).display().to_string();
     listed(&commands.check(&path, text).await?)
 }
 
-/// The commands of a file, which are in force as they stand there.
+/// The commands of a file.
+///
+/// # Errors
+/// [`Failure::Usage`] names those that are not in force exactly as in the file.
 async fn in_force(
     commands: &CommandsProxy<'_>,
     file: &Path,
@@ -182,14 +185,14 @@ async fn list(commands: &CommandsProxy<'_>, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What somebody may say, and what must come of it.
+/// A text, and the arguments expected for it; `None`: it is no command.
 #[derive(Debug, Deserialize)]
 struct Example {
     say: String,
     arguments: Option<Value>,
 }
 
-/// The parameters of a command, as far as they have defaults.
+/// The part of a command's parameters that says their defaults.
 #[derive(Debug, Deserialize)]
 struct Parameters {
     properties: BTreeMap<String, Property>,
@@ -201,7 +204,7 @@ struct Property {
 }
 
 impl Example {
-    /// With the arguments that come to those that are said.
+    /// Adds the defaults of the arguments that the example leaves out.
     fn with_defaults(mut self, command: &CommandInfo) -> Result<Self, Failure> {
         let parameters: Parameters =
             serde_json::from_str(&command.parameters).map_err(|error| {
@@ -218,7 +221,7 @@ impl Example {
     }
 }
 
-/// Says every example of the catalogue, and counts what came of it.
+/// Invokes every example of the catalogue as a dry run, and counts the outcomes.
 async fn test(
     commands: &CommandsProxy<'_>,
     known: &[CommandInfo],
@@ -250,12 +253,12 @@ async fn test(
     }
 }
 
-/// What was expected, and what came instead.
+/// Counts of examples, and the mistakes among them.
 #[derive(Debug, Default)]
 struct Confusion {
     all: usize,
     right: usize,
-    /// How often, by what was expected and what came; with one example each.
+    /// Number of mistakes and the first example, by expected and actual outcome.
     mistakes: BTreeMap<(String, String), (usize, String)>,
 }
 

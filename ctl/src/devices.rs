@@ -1,4 +1,4 @@
-//! `gemmactl devices`: the microphones and loudspeakers the daemon could use, and how loud it is.
+//! `gemmactl devices`: the microphones and loudspeakers the daemon could use, and the microphone's level.
 
 use std::{fmt::Write, io::IsTerminal, time::Duration};
 
@@ -13,10 +13,10 @@ use crate::{
     terminal::{self, Output, one_line},
 };
 
-/// How often the meter is read.
+/// Interval at which the meter is read.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// Columns of the meter, of 2 dB each.
+/// Columns of the meter; 2 dB each.
 const COLUMNS: usize = 30;
 
 /// Lists the devices, or shows the meter.
@@ -79,7 +79,7 @@ fn listed(kind: DeviceKind, devices: &[DeviceInfo]) -> String {
     text
 }
 
-/// Shows how loud it is, for ever.
+/// Shows the microphone's level until interrupted.
 async fn meter(voice: &VoiceProxy<'_>, json: bool) -> Result<(), Failure> {
     if voice.device().await?.is_empty() {
         let problem = voice.problem().await?;

@@ -1,169 +1,40 @@
-//! Why a command ended without success: its exit code, and what the user is told.
-
-use std::process::ExitCode;
+//! Why a command ended without success.
 
 use gemmad_api::Error;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::low_level::emulate_default_handler;
 use zbus::fdo;
-
-use crate::{args::Bus, bus::Way, terminal};
 
 /// Why a command ended without success. The exit codes are documented in `gemmactl --help`.
 #[derive(Debug)]
 pub enum Failure {
     /// Something went wrong, here or in the daemon.
     Failed(String),
-    /// The daemon said this in a form that is not understood.
+    /// The named part of the daemon's reply cannot be parsed.
     Garbled(&'static str),
-    /// What the user gave is unusable.
+    /// The command line, a named file or standard input is unusable.
     Usage(String),
-    /// There is no bus to talk on.
+    /// No bus can be reached.
     NoBus(zbus::Error),
-    /// Nobody owns the daemon's name on the bus.
+    /// The daemon's name has no owner on the bus.
     NotRunning,
-    /// The daemon, or the bus, went away in the middle.
+    /// The daemon or the bus went away during the call.
     WentAway,
-    /// The bus or the daemon does not let this user do it.
+    /// The bus or the daemon denies access to this user.
     Denied(String),
-    /// The daemon refused.
+    /// The daemon refused, with this message.
     Refused(String),
-    /// A command was not carried out; what came of it was shown.
+    /// A command was not carried out; its outcome has been shown.
     NotDone,
-    /// An answer ended at the most tokens allowed; what there is of it was shown.
+    /// An answer was cut off, at the maximum number of tokens or before it was valid; the part there is has been
+    /// shown.
     CutOff(String),
-    /// Somebody cancelled it in the daemon.
+    /// The request was cancelled in the daemon.
     Cancelled(String),
     /// SIGINT.
     Interrupted,
     /// SIGTERM.
     Terminated,
-    /// Whoever read standard output has enough.
+    /// The reader of standard output closed it.
     ReaderLeft,
-}
-
-impl Failure {
-    /// Tells the user, who went this way, and gives the exit code. After a signal the process ends by that signal: a
-    /// shell ends a loop only if a program in it did.
-    pub fn report(self, way: &Way) -> ExitCode {
-        if let Some(message) = self.message(way) {
-            terminal::note(&format!("gemmactl: {message}"));
-        }
-        let signal = match self {
-            Self::Interrupted => Some(SIGINT),
-            Self::Terminated => Some(SIGTERM),
-            _ => None,
-        };
-        if let Some(signal) = signal {
-            // It returns only where the system has no such signal.
-            let _ = emulate_default_handler(signal);
-        }
-        ExitCode::from(self.code())
-    }
-
-    fn code(&self) -> u8 {
-        match self {
-            Self::ReaderLeft => 0,
-            Self::Failed(_) | Self::Garbled(_) => 1,
-            Self::Usage(_) => 2,
-            Self::NoBus(_) | Self::NotRunning | Self::WentAway => 3,
-            Self::Denied(_) | Self::Refused(_) => 4,
-            Self::NotDone => 5,
-            Self::CutOff(_) => 6,
-            Self::Cancelled(_) | Self::Interrupted => 130,
-            Self::Terminated => 143,
-        }
-    }
-
-    fn message(&self, way: &Way) -> Option<String> {
-        match self {
-            Self::Failed(message)
-            | Self::Usage(message)
-            | Self::Refused(message)
-            | Self::CutOff(message)
-            | Self::Cancelled(message) => Some(message.clone()),
-            Self::Garbled(subject) => Some(format!(
-                "cannot understand the daemon's {subject}. Install gemmad and gemmactl of the same version"
-            )),
-            Self::NoBus(error) => Some(no_bus(way.wanted, error)),
-            Self::NotRunning => Some(not_running(way.wanted)),
-            Self::WentAway => Some(format!(
-                "the daemon went away before it was done. Its log says why: {}",
-                log(way.bus())
-            )),
-            Self::Denied(message) => Some(denied(way.bus(), message)),
-            Self::NotDone | Self::Interrupted | Self::Terminated | Self::ReaderLeft => None,
-        }
-    }
-}
-
-fn no_bus(bus: Bus, error: &zbus::Error) -> String {
-    match bus {
-        Bus::Either => format!(
-            "cannot reach the system bus: {error}. There is no session bus either. Start D-Bus, \
-             or log in to a session"
-        ),
-        Bus::System => format!(
-            "cannot reach the system bus: {error}. Start D-Bus, or leave out --system if the \
-             daemon runs on the session bus"
-        ),
-        Bus::Session => format!(
-            "cannot reach the session bus: {error}. Log in to a session, set \
-             DBUS_SESSION_BUS_ADDRESS, or leave out --session if the daemon runs on the system bus"
-        ),
-    }
-}
-
-fn not_running(bus: Bus) -> String {
-    const SYSTEM: &str = "`sudo systemctl start gemmad`";
-    const SESSION: &str = "`systemctl --user start gemmad`";
-    match bus {
-        Bus::Either => format!(
-            "the daemon is not running, neither on the system bus nor on the session bus. Start \
-             the machine's with {SYSTEM}, or one of your own with {SESSION}"
-        ),
-        Bus::System => format!(
-            "the daemon is not running on the system bus. Start it with {SYSTEM}, or leave out \
-             --system if it runs on the session bus"
-        ),
-        Bus::Session => format!(
-            "the daemon is not running on the session bus. Start it with {SESSION}, or leave out \
-             --session if it runs on the system bus"
-        ),
-    }
-}
-
-/// How to see what the daemon logged.
-fn log(bus: Bus) -> &'static str {
-    match bus {
-        Bus::Either => {
-            "`sudo journalctl --unit gemmad`, or `journalctl --user --unit gemmad` for one of your own"
-        }
-        Bus::System => "`sudo journalctl --unit gemmad`",
-        Bus::Session => "`journalctl --user --unit gemmad`",
-    }
-}
-
-/// On the system bus it is the bus's policy that refuses, in words that help nobody who has not
-/// written it.
-fn denied(bus: Bus, message: &str) -> String {
-    match bus {
-        Bus::Either | Bus::System => format!(
-            "you may not use this machine's daemon: it is for root and members of the group \
-             gemmad. Ask an administrator for `sudo adduser {} gemmad`, then log out and in again",
-            user()
-        ),
-        Bus::Session => format!(
-            "not allowed: {}. Use the session bus of the user who started the daemon",
-            message.trim_end_matches('.')
-        ),
-    }
-}
-
-/// The user's name, as far as the login said it.
-fn user() -> String {
-    let name = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-    name.unwrap_or_else(|_| "NAME".into())
 }
 
 impl From<Error> for Failure {
@@ -230,92 +101,8 @@ fn bus_failure(error: zbus::Error) -> Failure {
     }
 }
 
-/// Whether the error is that of a service manager that was asked to start the daemon and cannot, such
-/// as `org.freedesktop.systemd1.NoSuchUnit` for a unit that is disabled.
+/// Whether the error comes from a service manager that cannot start the daemon, such as
+/// `org.freedesktop.systemd1.NoSuchUnit` for a disabled unit.
 fn is_not_startable(name: &str) -> bool {
     name.starts_with("org.freedesktop.systemd1.")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn from_bus(error: fdo::Error) -> Failure {
-        zbus::Error::FDO(Box::new(error)).into()
-    }
-
-    #[test]
-    fn a_name_without_owner_means_the_daemon_is_not_running() {
-        let failure = from_bus(fdo::Error::ServiceUnknown("The name is unknown".into()));
-        assert_eq!(failure.code(), 3);
-        for (bus, command) in [
-            (Bus::Either, "systemctl start gemmad"),
-            (Bus::Either, "systemctl --user start gemmad"),
-            (Bus::System, "systemctl start gemmad"),
-            (Bus::Session, "systemctl --user start gemmad"),
-        ] {
-            let message = failure.message(&Way::new(bus)).unwrap();
-            assert!(message.contains("not running"), "{message}");
-            assert!(message.contains(command), "{message}");
-        }
-    }
-
-    #[test]
-    fn what_the_daemon_refuses_is_told_in_its_own_words() {
-        for name in [
-            "Busy",
-            "InvalidArgument",
-            "InvalidAudio",
-            "InvalidSchema",
-            "PromptTooLong",
-            "NotSupported",
-            "NoMicrophone",
-            "ModelNotLoaded",
-            "InvalidConfiguration",
-            "NotAuthorized",
-        ] {
-            let error = Error::from_name(&format!("org.gemmad1.Error.{name}"), "Because.".into());
-            let failure = Failure::from(error);
-            assert_eq!(failure.code(), 4, "{name}");
-            assert_eq!(failure.message(&Way::new(Bus::System)).unwrap(), "Because.");
-        }
-        assert_eq!(
-            from_bus(fdo::Error::InvalidArgs("unknown field".into())).code(),
-            4
-        );
-    }
-
-    #[test]
-    fn a_user_who_is_not_allowed_is_told_whom_to_ask() {
-        // What dbus-daemon says.
-        let rejected = "Rejected send message, 1 matched rules; type=\"method_call\"";
-        let failure = from_bus(fdo::Error::AccessDenied(rejected.into()));
-        assert_eq!(failure.code(), 4);
-        for bus in [Bus::Either, Bus::System] {
-            let message = failure.message(&Way::new(bus)).unwrap();
-            assert!(message.contains("group gemmad"), "{message}");
-            assert!(!message.contains("matched rules"), "{message}");
-        }
-        let message = failure.message(&Way::new(Bus::Session)).unwrap();
-        assert!(message.contains(rejected), "{message}");
-    }
-
-    #[test]
-    fn failed_cancelled_and_gone_have_codes_of_their_own() {
-        assert_eq!(Failure::from(Error::Failed("x".into())).code(), 1);
-        assert_eq!(Failure::from(Error::Cancelled("x".into())).code(), 130);
-        assert_eq!(from_bus(fdo::Error::NoReply("x".into())).code(), 3);
-        assert_eq!(Failure::Terminated.code(), 143);
-    }
-
-    #[test]
-    fn signals_and_a_reader_who_left_are_not_talked_about() {
-        for failure in [
-            Failure::Interrupted,
-            Failure::Terminated,
-            Failure::ReaderLeft,
-        ] {
-            assert_eq!(failure.message(&Way::new(Bus::System)), None);
-        }
-    }
 }

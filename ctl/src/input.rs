@@ -1,7 +1,7 @@
-//! What is read from outside: standard input and named files, and no more of them than is of use.
+//! Input from standard input and named files, with a limit on each.
 //!
-//! A pipe may be silent for ever and `/dev/zero` never ends. Reading happens beside the program, so
-//! signals end it; a silent pipe is told about; and every source has a limit.
+//! A pipe may be silent for ever, and `/dev/zero` never ends. Reading is asynchronous, so that signals
+//! end it; the user is told about a silent pipe; and every source has a maximum length.
 
 use std::{
     fmt::{self, Display},
@@ -20,25 +20,25 @@ use tokio::{
 
 use crate::{failure::Failure, terminal};
 
-/// Most bytes of a text: more than any context holds, and still a bus message.
+/// Maximum length of a text, in bytes: more than any context holds, and still small enough for a bus message.
 const LONGEST_TEXT: usize = 1 << 20;
 
-/// Most bytes of sound that is not in a regular file: 64 MiB, the most the daemon reads.
+/// Maximum length of sound that is not in a regular file, in bytes: 64 MiB, as much as the daemon reads.
 const LONGEST_SOUND: usize = 64 << 20;
 
 /// Bytes read at once.
 const PIECE: usize = 64 << 10;
 
-/// How long a source is silent before the user is told that it is waited for.
+/// Silence of a source after which the user is told that gemmactl waits for it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a named source may be silent before it is given up.
+/// Silence of a named source after which reading fails.
 const SILENCE: Duration = Duration::from_mins(1);
 
-/// Where something is read from.
+/// A source of input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source<'a> {
-    /// Standard input. Its writer may take any time.
+    /// Standard input. Its writer may take any amount of time.
     Standard,
     /// A file by its path.
     File(&'a Path),
@@ -57,7 +57,7 @@ impl<'a> Source<'a> {
     /// Reads a text of at most 1 MiB.
     ///
     /// # Errors
-    /// [`Failure::Usage`] names the place of what is no UTF-8 text.
+    /// [`Failure::Usage`] with the place of the first byte that is not UTF-8 text.
     pub async fn text(self) -> Result<String, Failure> {
         let mut bytes = Vec::new();
         let mut reader = Reader::open(self).await?;
@@ -70,8 +70,8 @@ impl<'a> Source<'a> {
         text(&self, bytes)
     }
 
-    /// Sound as the daemon takes it, a regular file from its current position. The bytes of anything
-    /// else, such as a pipe, are copied into one that has no name.
+    /// Opens sound for the daemon, which reads regular files from their current position. Any other
+    /// source, such as a pipe, is copied into an unnamed file.
     pub async fn sound(self) -> Result<OwnedFd, Failure> {
         let reader = Reader::open(self).await?;
         let metadata = reader.file.metadata().await;
@@ -135,7 +135,7 @@ impl Display for Source<'_> {
     }
 }
 
-/// An open source, and room for the piece read last.
+/// An open source, and the buffer for the piece read last.
 struct Reader<'a> {
     wait: Wait<'a>,
     file: File,
@@ -146,7 +146,7 @@ impl<'a> Reader<'a> {
     async fn open(source: Source<'a>) -> Result<Self, Failure> {
         let mut wait = Wait::new(source);
         Ok(Self {
-            // Opening a named pipe waits for its writer.
+            // Opening a named pipe blocks until it has a writer.
             file: wait.until(source.open()).await?,
             wait,
             buffer: vec![0; PIECE],
@@ -165,9 +165,9 @@ impl<'a> Reader<'a> {
 /// Waiting for a source that may be silent.
 struct Wait<'a> {
     source: Source<'a>,
-    /// How long it may be silent.
+    /// Longest silence.
     silence: Duration,
-    /// The user knows that it is waited for: it was said once, or they type it.
+    /// Whether the user knows about the wait: it was reported, or the source is their terminal.
     told: bool,
 }
 
@@ -183,7 +183,10 @@ impl<'a> Wait<'a> {
         }
     }
 
-    /// Waits until the source has done `work`, or has been silent for too long.
+    /// Waits for `work` on the source.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] if it fails, or takes longer than the longest silence.
     async fn until<T>(&mut self, work: impl Future<Output = io::Result<T>>) -> Result<T, Failure> {
         tokio::pin!(work);
         if !self.told && self.silence > PATIENCE {
@@ -200,10 +203,10 @@ impl<'a> Wait<'a> {
     }
 }
 
-/// The text `bytes` of the source called `name`, without a byte order mark.
+/// Decodes the text `bytes` of the source called `name`, without a byte order mark.
 ///
 /// # Errors
-/// [`Failure::Usage`] with the line of what is no text.
+/// [`Failure::Usage`] with the place of the first byte that is not text.
 pub fn text(name: &dyn Display, mut bytes: Vec<u8>) -> Result<String, Failure> {
     const MARK: &[u8] = "\u{FEFF}".as_bytes();
     if bytes.len() > LONGEST_TEXT {
@@ -230,7 +233,7 @@ pub fn text(name: &dyn Display, mut bytes: Vec<u8>) -> Result<String, Failure> {
         ))
     })?;
     match text.find('\0') {
-        // D-Bus strings cannot hold it.
+        // D-Bus strings cannot hold a NUL byte.
         Some(end) => Err(Failure::Usage(format!(
             "{}: no text, because of a NUL byte. Give a text file",
             place(name, &text.as_bytes()[..end])
@@ -239,7 +242,7 @@ pub fn text(name: &dyn Display, mut bytes: Vec<u8>) -> Result<String, Failure> {
     }
 }
 
-/// Line and byte, both counted from 1, of what follows `before`.
+/// `NAME:LINE:BYTE` of the byte after `before`; line and byte are counted from 1.
 fn place(name: &dyn Display, before: &[u8]) -> String {
     let mut lines = before.rsplit(|byte| *byte == b'\n');
     let byte = lines.next().map_or(0, <[u8]>::len) + 1;

@@ -6,13 +6,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::Failure;
 
-/// Does `work` until it ends or a signal ends it. Dropped work closes its pipe and leaves the bus,
-/// which is what cancels it in the daemon.
+/// Runs `work` until it ends or a signal interrupts it. Interrupted work is dropped, which closes its
+/// pipe and its connection to the bus; the daemon then cancels it.
 pub async fn until_interrupted<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     tokio::select! {
-        // First, so that the signals are caught before the work begins.
+        // Polled first, so that the signals are caught before the work begins.
         biased;
         interrupt = interrupt() => Err(interrupt.unwrap_or_else(|error| {
             Failure::Failed(format!("cannot wait for signals: {error}; try again"))

@@ -1,4 +1,4 @@
-//! The command line of `gemmactl`, for whoever describes it: manual pages, completions.
+//! The command line of `gemmactl`, for the generators of manual pages and completions.
 //!
 //! The program itself is in `main.rs`.
 

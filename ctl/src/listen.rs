@@ -1,4 +1,4 @@
-//! `gemmactl listen`: what is said into the microphone and what is answered, as it happens.
+//! `gemmactl listen`: spoken turns as they happen.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::{
     terminal::{self, Output, labelled},
 };
 
-/// How long a daemon that does not answer keeps an interrupted `listen --once` from ending.
+/// Longest wait of an interrupted `listen --once` for the daemon's reply to `Stop`.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Shows everything that is heard and answered, for ever.
+/// Shows all spoken turns until interrupted, or until the daemon goes away.
 pub async fn live(options: &Listen, way: &Way) -> Result<(), Failure> {
     let voice = VoiceProxy::new(&way.connect().await?).await?;
     let mut notices = notices(&voice).await?;
@@ -53,7 +53,7 @@ async fn show(notice: &Notice, options: &Listen, output: &mut Output) -> Result<
     Ok(())
 }
 
-/// What is neither transcript nor answer, for standard error.
+/// Writes a notice that is neither transcript nor answer to standard error.
 fn remark(notice: &Notice) {
     match notice {
         Notice::SpeechStarted { .. } => terminal::note("listening ..."),
@@ -74,13 +74,13 @@ fn remark(notice: &Notice) {
     }
 }
 
-/// Hears one utterance, prints its answer. Interrupted, it tells the daemon to stop listening.
+/// Hears one utterance and prints its answer. When interrupted, it tells the daemon to stop listening.
 pub async fn once(options: &Listen, way: &Way) -> Result<(), Failure> {
     let voice =
         until_interrupted(async { Ok(VoiceProxy::new(&way.connect().await?).await?) }).await?;
     let outcome = until_interrupted(push_to_talk(&voice, options)).await;
     if matches!(outcome, Err(Failure::Interrupted | Failure::Terminated)) {
-        // Whether it hears us no longer matters: we are leaving.
+        // The process ends, so a failure of this call no longer matters.
         let _ = timeout(PATIENCE, voice.stop()).await;
     }
     outcome
@@ -107,7 +107,7 @@ async fn push_to_talk(voice: &VoiceProxy<'static>, options: &Listen) -> Result<(
     whole(&stats)
 }
 
-/// Waits for the answer to the utterance that begins first; what else happens goes to standard error.
+/// Waits for the answer to the first utterance that begins; other notices go to standard error.
 async fn answer(
     mut notices: impl Stream<Item = Notice> + Unpin,
     quiet: bool,
@@ -132,8 +132,8 @@ async fn answer(
                 return Err(Error::from_name(name, message.clone()).into());
             }
             Notice::State { state } => {
-                // Off is also how it may be before `Listen` takes effect, and again once the sound
-                // is with the model. Where there is a wake word it waits for that again after some time.
+                // `Off` may also be the state before `Listen` takes effect, and again once the sound is
+                // with the model. With a wake word, `Waiting` returns after a time without speech.
                 let is_over = match state {
                     VoiceState::Off => before != VoiceState::Off,
                     VoiceState::Waiting => before == VoiceState::Listening,
@@ -224,7 +224,7 @@ mod tests {
                 Notice::SpeechStarted { utterance: 1 },
                 state(VoiceState::Off),
             ],
-            // Nobody spoke in time, and the wake word is waited for again.
+            // No speech in time: the voice waits for the wake word again.
             vec![
                 state(VoiceState::Waiting),
                 state(VoiceState::Listening),

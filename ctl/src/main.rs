@@ -1,20 +1,21 @@
-//! `gemmactl`: gemmad from a terminal, over D-Bus and nothing else.
+//! `gemmactl`: a client of gemmad for the terminal, over D-Bus only.
 //!
 //! | file | owns |
 //! |---|---|
 //! | `args` (the library) | the command line |
 //! | `ask` | a typed question and its streamed answer |
 //! | `question`, `input` | text and sound from the command line, files and standard input |
-//! | `command` | something to be done, in words; stopping everything |
+//! | `command` | commands in words; halting |
 //! | `commands` | the catalogue of commands |
 //! | `transcribe` | sound files |
-//! | `listen`, `notice` | what is said into the microphone, live |
+//! | `listen`, `notice` | spoken turns, live |
 //! | `voice` | mute, unmute, stop |
-//! | `devices` | microphones and loudspeakers, and how loud it is |
+//! | `devices` | microphones and loudspeakers, and the microphone's level |
 //! | `say` | text for the loudspeaker |
-//! | `status`, `statistics` | how the daemon is, and how an answer came about |
+//! | `status`, `statistics` | the state of the daemon, and the statistics of an answer |
 //! | `reload` | reading the configuration again |
-//! | `bus`, `failure`, `interrupt`, `terminal` | the bus, errors and exit codes, signals, the screen |
+//! | `bus`, `interrupt`, `terminal` | connecting to the bus, signals, standard output and error |
+//! | `failure`, `report` | why a command failed, and the message and exit code for it |
 
 mod ask;
 mod bus;
@@ -28,6 +29,7 @@ mod listen;
 mod notice;
 mod question;
 mod reload;
+mod report;
 mod say;
 mod statistics;
 mod status;
@@ -69,7 +71,7 @@ fn run(command: Command, way: &Way) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::Failed(format!("cannot start: {error}; try again")))?;
     let outcome = runtime.block_on(obey(command, way));
-    // A read of standard input, or a write to somebody who does not read, may never end.
+    // A blocked read of standard input, or a write without a reader, may never return.
     runtime.shutdown_background();
     outcome
 }

@@ -1,4 +1,4 @@
-//! What the voice reports, in the order it happened.
+//! Signals and properties of `Voice`, as notices in the order in which they happened.
 
 use futures_util::{Stream, StreamExt, stream};
 use gemmad_api::{
@@ -10,56 +10,56 @@ use zbus::Message;
 
 use crate::failure::Failure;
 
-/// One thing the voice reports; as JSON one object with a `type`.
+/// A signal or a change of a property of `Voice`. As JSON an object with a `type`.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Notice {
-    /// Somebody began to speak.
+    /// An utterance began.
     SpeechStarted { utterance: u64 },
-    /// They stopped.
+    /// The utterance ended.
     SpeechEnded { utterance: u64, milliseconds: u32 },
-    /// What they said.
+    /// Transcript of the utterance.
     Transcript { utterance: u64, text: String },
-    /// The answer.
+    /// Answer to the utterance.
     Reply {
         utterance: u64,
         text: String,
         stats: Stats,
     },
-    /// A word was said that is known without the model.
+    /// A keyword was heard, which is recognised without the language model.
     Keyword {
         word: String,
         meaning: KeywordMeaning,
         score: f64,
     },
-    /// There is no answer, for this reason.
+    /// The utterance got no answer, for this reason.
     Failed {
         utterance: u64,
         name: String,
         message: String,
     },
-    /// What the voice is doing now.
+    /// The new state of the voice.
     State { state: VoiceState },
-    /// The microphone in use; empty: none.
+    /// The microphone in use; empty if none is open.
     Device { name: String },
-    /// What is wrong with the microphone; empty: nothing any more.
+    /// The problem with the microphone; empty once there is none.
     Problem { message: String },
     /// The daemon left the bus.
     Gone,
 }
 
-/// Everything the voice reports from now on, beginning with how it is now.
+/// All notices from now on, beginning with the current properties.
 pub async fn notices(
     voice: &VoiceProxy<'static>,
 ) -> Result<impl Stream<Item = Notice> + Unpin + use<>, Failure> {
-    // One stream for all signals, so that they come in the order they were sent.
+    // One stream for all signals, so that they arrive in the order in which they were sent.
     let signals = voice.inner().receive_all_signals().await?;
     let signals = signals
         .filter_map(async |message| Notice::from_signal(&message))
         .chain(stream::iter([Notice::Gone]));
     let owners = voice.inner().receive_owner_changed().await?;
     let gone = owners.filter_map(async |owner| owner.is_none().then_some(Notice::Gone));
-    // Reading one property fills the cache with which the streams of properties begin.
+    // Reading one property fills the cache, from which the streams of properties take their first values.
     voice.state().await?;
     let states = voice
         .receive_state_changed()
@@ -84,7 +84,7 @@ pub async fn notices(
         devices.boxed_local(),
         problems.boxed_local(),
     ]);
-    // A change of state is told after the signals that came before it.
+    // Signals first: a change of state comes after the signals that were sent before it.
     let signals = stream::select(signals, gone).boxed_local();
     Ok(stream::select_with_strategy(
         signals,
@@ -145,7 +145,7 @@ impl Notice {
     }
 }
 
-/// What an older daemon does not count is 0.
+/// Statistics that an older daemon does not send are 0.
 fn statistics(dict: &Dict) -> Stats {
     from_dict(dict).unwrap_or_default()
 }

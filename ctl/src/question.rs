@@ -6,13 +6,13 @@ use rustix::{fs::tell, io::ioctl_fionread};
 
 use crate::{failure::Failure, input::Source, terminal};
 
-/// Whether standard input belongs to the text: the last word is `-`, or there is no word at all.
-/// Nothing else takes it, so a loop that reads its lines from standard input keeps them.
+/// Whether standard input is part of the text: the last word is `-`, or there is no word at all.
+/// Otherwise it is not read, so that a shell loop over the lines of standard input keeps them.
 pub fn is_piped(words: &[String]) -> bool {
     words.last().is_none_or(|word| word == "-")
 }
 
-/// The text made of `words`, followed by standard input where that belongs to it.
+/// The text: `words`, followed by standard input if that is part of it.
 pub async fn read(words: &[String]) -> Result<String, Failure> {
     if !is_piped(words) {
         return Ok(words.join(" "));
@@ -35,8 +35,8 @@ fn join(words: String, piped: &str) -> String {
     }
 }
 
-/// Tells the user that standard input was not read, if there is something in it that may have been
-/// meant: a pipe holds bytes, or a file stands at its beginning. The file of a loop stands further on.
+/// Tells the user that standard input was not read, if it may have been meant: it is a pipe that holds
+/// bytes, or a file at its beginning. In a shell loop over a file the position is further on.
 pub fn tell_unread() {
     let stdin = io::stdin();
     // A pipe has no position.

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{args, bus::Way, failure::Failure, terminal::Output};
 
-/// Reloads, and prints which keys took effect and which wait.
+/// Reloads, and prints which keys took effect and which wait for a restart.
 pub async fn run(options: &args::Reload, way: &Way) -> Result<(), Failure> {
     let manager = ManagerProxy::new(&way.connect().await?).await?;
     let (changed, pending) = manager.reload().await?;

@@ -4,7 +4,7 @@ use gemmad_api::{SayOptions, VoiceProxy};
 
 use crate::{args::Say, bus::Way, failure::Failure, question};
 
-/// Says it, and waits until it was heard. Dropped before, it leaves the bus, at which the daemon falls silent.
+/// Speaks the text, and waits until it has been played. Dropping it leaves the bus, and the daemon stops speaking.
 pub async fn run(options: Say, way: &Way) -> Result<(), Failure> {
     let text = question::read(&options.text).await?;
     let voice = VoiceProxy::new(&way.connect().await?).await?;

@@ -1,4 +1,4 @@
-//! How an answer came about, as one line for people.
+//! Statistics of an answer, as one line for people.
 
 use gemmad_api::{Finish, Stats};
 
@@ -37,7 +37,7 @@ pub fn summary(stats: &Stats) -> String {
     parts.join(", ")
 }
 
-/// What to tell the user if not all of a sound file was heard.
+/// Message if only a part of a sound file was heard.
 pub fn missing(stats: &Stats) -> Option<String> {
     let heard = stats.sound_ms.unwrap_or_default() / 1000.0;
     stats.cut_short.then(|| {
@@ -45,7 +45,7 @@ pub fn missing(stats: &Stats) -> Option<String> {
     })
 }
 
-/// That the answer is not whole, if it is not.
+/// Message if the answer was cut off.
 pub fn cut(stats: &Stats) -> Option<String> {
     (stats.finish == Finish::Length).then(|| {
         format!(
@@ -56,8 +56,10 @@ pub fn cut(stats: &Stats) -> Option<String> {
     })
 }
 
+/// Checks that the answer was not cut off.
+///
 /// # Errors
-/// [`Failure::CutOff`] if the answer is not whole.
+/// [`Failure::CutOff`] if it was.
 pub fn whole(stats: &Stats) -> Result<(), Failure> {
     cut(stats).map_or(Ok(()), |message| Err(Failure::CutOff(message)))
 }
@@ -75,7 +77,7 @@ fn with_details(count: u32, details: &[(u32, &str)]) -> String {
     }
 }
 
-/// Tokens a second while decoding; the clock starts with the first token.
+/// Decoding speed, in tokens per second, measured from the first token.
 fn speed(stats: &Stats) -> Option<f64> {
     let steps = stats
         .output_tokens

@@ -1,4 +1,4 @@
-//! `gemmactl status`: what the daemon is doing, also while it loads.
+//! `gemmactl status`: the state of the daemon, also while it loads the model.
 
 use gemmad_api::{Health, ManagerProxy, ManagerState, VoiceProxy, VoiceState, from_dict};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::{
     terminal::{Output, one_line},
 };
 
-/// Prints it.
+/// Prints the state.
 pub async fn run(options: &args::Status, way: &Way) -> Result<(), Failure> {
     let status = Status::read(&way.connect().await?).await?;
     let mut output = Output::new();
@@ -22,7 +22,7 @@ pub async fn run(options: &args::Status, way: &Way) -> Result<(), Failure> {
     }
 }
 
-/// The properties of both objects.
+/// The properties of the objects of `Manager` and `Voice`.
 #[derive(Debug, Serialize)]
 struct Status {
     state: ManagerState,
@@ -68,7 +68,7 @@ impl Status {
                 loudspeaker: voice.loudspeaker().await?,
                 speech_problem: voice.speech_problem().await?,
             },
-            // An older daemon may not count everything; what it does not count is 0.
+            // Counts that an older daemon does not send are 0.
             health: from_dict(&manager.health().await?).unwrap_or_default(),
         })
     }
@@ -126,7 +126,7 @@ fn or_none(text: &str) -> String {
     if text.is_empty() { "none" } else { text }.into()
 }
 
-/// The state as the bus spells it.
+/// The state, spelled as on the bus.
 fn word(state: &impl Serialize) -> String {
     let word = serde_json::to_value(state).ok();
     word.and_then(|word| Some(word.as_str()?.to_owned()))

@@ -1,8 +1,8 @@
-//! Standard output and standard error, and what may reach a terminal.
+//! Standard output and standard error, and cleaning of text for a terminal.
 //!
-//! Text of a model, a catalogue or a file is not to be trusted: an escape sequence could retitle the
-//! window or type commands, a bidirectional override make one command look like another. A terminal
-//! therefore gets text as [`gemmad_api::text`] cleans it; a pipe or a file gets it as it is.
+//! Text of a model, a catalogue or a file is not trusted: an escape sequence could retitle the window
+//! or type commands, and a bidirectional override make one command look like another. A terminal
+//! therefore gets text cleaned by [`gemmad_api::text`]; a pipe or a file gets it unchanged.
 
 use std::{
     borrow::Cow,
@@ -18,13 +18,13 @@ use crate::failure::Failure;
 /// Standard output. Every write reaches the reader before it returns.
 pub struct Output {
     stdout: Stdout,
-    /// Cleans it, on a terminal.
+    /// Cleans the text; only on a terminal.
     cleaner: Option<text::Stream>,
     line_open: bool,
 }
 
 impl Output {
-    /// The process's own.
+    /// Standard output of this process.
     pub fn new() -> Self {
         Self {
             stdout: tokio::io::stdout(),
@@ -46,7 +46,7 @@ impl Output {
         self.send(&shown).await
     }
 
-    /// Writes `text` over the line the cursor is in, on a terminal.
+    /// Writes `text` over the current line, on a terminal.
     pub async fn overwrite(&mut self, text: &str) -> Result<(), Failure> {
         self.line_open = true;
         self.send(&format!("\r{}", text::lines(text, usize::MAX)))
@@ -56,7 +56,7 @@ impl Output {
     async fn send(&mut self, text: &str) -> Result<(), Failure> {
         let write = async {
             self.stdout.write_all(text.as_bytes()).await?;
-            // Only flushing says whether the reader got it.
+            // Only flushing reports whether the write succeeded.
             self.stdout.flush().await
         };
         write.await.map_err(|error| unwritten(&error))
@@ -83,7 +83,7 @@ impl Output {
     }
 }
 
-/// An interrupted line ends, so that what is written next has one of its own.
+/// Ends an interrupted line on a terminal, so that the next output begins on its own line.
 impl Drop for Output {
     fn drop(&mut self) {
         if self.line_open && self.cleaner.is_some() {
@@ -92,10 +92,10 @@ impl Drop for Output {
     }
 }
 
-/// Writes what the command line's parser has to say: help to standard output, mistakes to standard error.
+/// Prints the message of the command line's parser: help to standard output, mistakes to standard error.
 ///
 /// # Errors
-/// Standard output is closed, full, or nobody reads it any more.
+/// Standard output is closed or full, or its reader has left.
 pub fn explain(said: &clap::Error) -> Result<(), Failure> {
     said.print().map_err(|error| unwritten(&error))
 }
@@ -109,8 +109,8 @@ fn unwritten(error: &io::Error) -> Failure {
     ))
 }
 
-/// A remark on standard error; its further lines are indented, so that none looks like another remark.
-/// When nobody reads that either, there is nobody left to tell.
+/// Writes a remark to standard error. Its further lines are indented, so that none looks like another
+/// remark. A failure to write is ignored, because there is nowhere else to report it.
 pub fn note(text: &str) {
     let mut stderr = io::stderr().lock();
     let text = indented(text);
@@ -122,7 +122,7 @@ pub fn note(text: &str) {
     let _ = writeln!(stderr, "{shown}");
 }
 
-/// `text` on one line, as a field of a table, where another line would look like another row.
+/// `text` on one line, for a field of a table, where a further line would look like another row.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     let breaks = |c: char| {
         matches!(
@@ -144,13 +144,13 @@ pub fn indented(text: &str) -> String {
     text.trim_end().replace('\n', "\n    ")
 }
 
-/// `text` after `label`, its further lines indented by as much, so that no text can look like two.
+/// `text` after `label`, with its further lines indented by the label's width, so that one text cannot look like two.
 pub fn labelled(label: &str, text: &str) -> String {
     let indent = format!("\n{}", " ".repeat(label.len()));
     label.to_owned() + &text.trim_end().replace('\n', &indent)
 }
 
-/// `1 command`, `2 commands`: `count` of what `noun` names, whose plural ends in `s`.
+/// `1 command`, `2 commands`: `count` with a `noun` whose plural ends in `s`.
 pub fn count(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")

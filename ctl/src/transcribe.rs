@@ -1,4 +1,4 @@
-//! `gemmactl transcribe`: what is said in a sound file.
+//! `gemmactl transcribe`: the transcript of a sound file.
 
 use gemmad_api::{Dict, ManagerProxy, Stats, TranscribeOptions, from_dict};
 use serde_json::{Map, Value};
@@ -29,7 +29,7 @@ pub async fn run(transcribe: Transcribe, way: &Way) -> Result<(), Failure> {
         output.write(&text).await?;
         output.end_line().await?;
     }
-    // What an older daemon does not count is 0.
+    // Statistics that an older daemon does not send are 0.
     let stats: Stats = from_dict(&stats).unwrap_or_default();
     if let Some(missing) = missing(&stats) {
         terminal::note(&missing);
@@ -41,7 +41,7 @@ pub async fn run(transcribe: Transcribe, way: &Way) -> Result<(), Failure> {
 }
 
 fn json(text: &str, stats: &Dict) -> Map<String, Value> {
-    // Any dictionary of plain values is such a map.
+    // Any dictionary of plain values converts to a map.
     let mut object: Map<String, Value> = from_dict(stats).unwrap_or_default();
     object.insert("text".into(), text.into());
     object

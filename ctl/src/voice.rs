@@ -10,7 +10,7 @@ pub async fn set_muted(muted: bool, way: &Way) -> Result<(), Failure> {
     Ok(voice.set_muted(muted).await?)
 }
 
-/// Drops what is being heard and answered.
+/// Drops the utterance being heard, cancels spoken answers, and stops speaking.
 pub async fn stop(way: &Way) -> Result<(), Failure> {
     let voice = VoiceProxy::new(&way.connect().await?).await?;
     Ok(voice.stop().await?)

@@ -1,4 +1,4 @@
-//! What `gemmactl` does where no daemon runs: usage errors, and saying so.
+//! `gemmactl` without a daemon: usage errors, and the message that none runs.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 fn gemmactl(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gemmactl"));
-    // No bus but the one a test gives.
+    // No bus unless a test provides one.
     command
         .args(arguments)
         .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent/bus")

@@ -1,13 +1,12 @@
-//! When utterances end, in rooms of several kinds: commands are put into the sound of a room, and cut out of it
-//! as the daemon does. Faster than they are spoken, because no clock is involved. Prints one JSON object for
-//! each command and room:
+//! Measures endpoints in rooms of several kinds: commands are mixed into the sound of a room, and segmented as by the
+//! daemon. It runs faster than real time, because no clock is involved. Prints one JSON object per command and room:
 //!
 //! ```json
 //! {"room":"television","delay_ms":840.0,"cut_off":false}
 //! ```
 //!
-//! `delay_ms` is from the last sound of the command to the end of the utterance; null when that does not come
-//! within 3 s. `cut_off` says that an utterance ended while the command was being spoken.
+//! `delay_ms` is from the last sound of the command to the end of the utterance, and null if that does not come
+//! within 3 s. `cut_off` says whether an utterance ended while the command was being spoken.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -21,32 +20,33 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use gemmad::config;
 use gemmad::engine::SAMPLE_RATE;
-use gemmad::voice::{Segment, Segmenter, decode};
+use gemmad::listen::{Segment, Segmenter};
+use gemmad::sound::decode;
 use serde_json::{Value, json};
 
-/// What is heard of a room before the command: as long as it takes to know a background.
+/// Sound of the room before the command, in samples: 21 s, the time needed to learn a background.
 const BEFORE: usize = 21 * RATE;
 
-/// What is heard of it after the command.
+/// Sound of the room after the command, in samples: 3 s.
 const AFTER: usize = 3 * RATE;
 
-/// Samples pushed at once: a frame of the voice-activity detector.
+/// Samples per push: a frame of the voice-activity detector.
 const PUSH: usize = 256;
 
 const RATE: usize = SAMPLE_RATE as usize;
 
 #[derive(Debug, Parser)]
 struct Args {
-    /// Manifest of the commands: lines of JSON with `audio`, a path beside it.
+    /// Manifest of the commands: lines of JSON with `audio`, a path relative to the manifest.
     #[arg(long)]
     commands: PathBuf,
-    /// The same of what a television says.
+    /// Manifest of the television's speech, in the same format.
     #[arg(long)]
     television: PathBuf,
-    /// How many commands.
+    /// Number of commands.
     #[arg(long, default_value_t = 120)]
     count: usize,
-    /// Say two of them with so many milliseconds of silence between them, as whoever hesitates.
+    /// Joins two commands with this much silence between them, in ms, like a speaker who hesitates; 0: single commands.
     #[arg(long, default_value_t = 0)]
     pause_ms: usize,
 }
@@ -57,9 +57,9 @@ enum Room {
     Quiet,
     /// Steady noise, 15 dB below the speech.
     Noise,
-    /// Others talk on end, 10 dB below the speech.
+    /// Continuous speech of others, 10 dB below the command.
     Television,
-    /// Quiet, but whoever speaks is far away: 26 dB below the recording, with noise 25 dB below that.
+    /// Quiet, with a distant speaker: the command 26 dB below the recording, and noise 25 dB below that.
     Far,
 }
 
@@ -71,7 +71,7 @@ impl Room {
         (Self::Far, "far"),
     ];
 
-    /// Its level beside speech of level 1.
+    /// Level of the background relative to the speech, as a factor of amplitude.
     fn level(self) -> f32 {
         let decibels = match self {
             Self::Quiet => -60.0,
@@ -82,7 +82,7 @@ impl Room {
         10_f32.powf(decibels / 20.0)
     }
 
-    /// How loud both are.
+    /// Gain of both speech and background, for the distance.
     fn distance(self) -> f32 {
         match self {
             Self::Far => 0.05,
@@ -149,7 +149,7 @@ fn trimmed(sound: &[f32]) -> &[f32] {
     &sound[first..=last.max(first)]
 }
 
-/// The command after [`BEFORE`] samples of a room, whose sound is `level` times as loud.
+/// The command after [`BEFORE`] samples of a room, whose sound is `level` times as loud as the command.
 fn in_room<'a>(command: &[f32], background: impl Iterator<Item = &'a f32>, level: f32) -> Vec<f32> {
     let length = BEFORE + command.len() + AFTER;
     let mut sound: Vec<f32> = background.take(length).copied().collect();
@@ -163,7 +163,7 @@ fn in_room<'a>(command: &[f32], background: impl Iterator<Item = &'a f32>, level
     sound
 }
 
-/// Root mean square of the louder half of pieces of 20 ms: of speech, not of its pauses.
+/// Root mean square of the louder half of the pieces of 20 ms, which excludes the pauses of speech.
 fn loudness(sound: &[f32]) -> f32 {
     let pieces = sound.chunks(RATE / 50);
     let mut powers: Vec<f32> = pieces
@@ -176,7 +176,7 @@ fn loudness(sound: &[f32]) -> f32 {
         .max(1e-6)
 }
 
-/// White noise, the same every time.
+/// White noise, the same in every run.
 fn noise(count: usize) -> Vec<f32> {
     let mut state = 1_u32;
     let mut next = || {
@@ -189,11 +189,11 @@ fn noise(count: usize) -> Vec<f32> {
     std::iter::repeat_with(&mut next).take(count).collect()
 }
 
-/// When the utterance with the command ended.
+/// The result for one command in one room.
 fn endpoint(sound: &[f32], spoken: usize, room: &str) -> Value {
     let mut segmenter = Segmenter::new(&config::Voice::default());
     let (begin, end) = (BEFORE, BEFORE + spoken);
-    // The last consonant may be let go.
+    // Losing the last 100 ms, such as a final consonant, does not count as cut off.
     let nearly = end - RATE / 10;
     let (mut cut_off, mut delay_ms) = (false, None);
     for (nth, piece) in sound.chunks(PUSH).enumerate() {

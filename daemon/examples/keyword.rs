@@ -1,11 +1,11 @@
-//! What a keyword model makes of recordings: each is heard as the daemon hears a microphone, faster than it was
-//! spoken, because no clock is involved. Prints one JSON object for each:
+//! Runs a keyword model on recordings: each is processed as the daemon processes a microphone, faster than real time,
+//! because no clock is involved. Prints one JSON object per recording:
 //!
 //! ```json
 //! {"audio":"hey_gemma/0001.wav","seconds":4.2,"spotted":[3.12]}
 //! ```
 //!
-//! `spotted` are the seconds of the recording that were heard when the word was spotted.
+//! `spotted` holds the times in the recording, in seconds, at which the word was spotted.
 
 #![expect(clippy::cast_precision_loss, reason = "times of some minutes")]
 
@@ -15,19 +15,19 @@ use anyhow::Context;
 use clap::Parser;
 use gemmad::config::{Keyword, Mode, Word};
 use gemmad::engine::SAMPLE_RATE;
-use gemmad::voice::Spotter;
+use gemmad::listen::Spotter;
 use serde_json::{Value, json};
 
-/// Samples pushed at once: 10 ms.
+/// Samples per push: 10 ms.
 const PUSH: usize = SAMPLE_RATE as usize / 100;
 
 #[derive(Debug, Parser)]
 struct Args {
-    /// The word's model.
+    /// Model of the keyword.
     model: PathBuf,
-    /// Manifest of the recordings: lines of JSON with `audio`, a path beside it.
+    /// Manifest of the recordings: lines of JSON with `audio`, a path relative to the manifest.
     manifest: PathBuf,
-    /// How many scores in a row must reach the threshold.
+    /// Number of scores in a row that must reach the threshold.
     #[arg(long, default_value = "1")]
     patience: String,
 }
@@ -68,7 +68,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The samples of a WAV file of 16 bits, 16 kHz, mono.
+/// The samples of a WAV file: 16 bits, 16 kHz, mono.
 fn recording(path: &Path) -> hound::Result<Vec<f32>> {
     let mut reader = hound::WavReader::open(path)?;
     let samples = reader.samples::<i16>();

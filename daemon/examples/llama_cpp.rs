@@ -1,14 +1,14 @@
-//! llama.cpp's own way with a prompt: the reference for answers and for speed.
+//! Answers a prompt with llama.cpp alone: the reference for answers and speed.
 //!
 //! The prompt is raw text with llama.cpp's media marker (`<__media__>`) where the sound goes. It is
-//! tokenised, encoded and prefilled by mtmd and sampled greedily, all through llama-cpp-2 and nothing
-//! of gemmad, on the same build of llama.cpp. Prints one JSON object:
+//! tokenised, encoded and prefilled by mtmd and sampled greedily, all through llama-cpp-2 without code
+//! of gemmad, on the same build of llama.cpp. Prints one JSON object per run:
 //!
 //! ```json
 //! {"text":"…","tokens":[…],"prompt_rows":50,"prefill_ms":812.0,"decode_ms":1310.0}
 //! ```
 //!
-//! `prefill_ms` holds encoding too; `decode_ms` is from the first sampled token to the last.
+//! `prefill_ms` includes encoding; `decode_ms` is from the first sampled token to the last.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ struct Args {
     /// A sound file, decoded by llama.cpp, for the prompt's media marker.
     #[arg(long)]
     audio: Option<PathBuf>,
-    /// Most tokens to generate.
+    /// Maximum number of tokens to generate.
     #[arg(long, default_value_t = 128)]
     max_tokens: usize,
     /// Generate `max_tokens` tokens even past the end of the turn, to measure speed.
@@ -46,13 +46,13 @@ struct Args {
     /// Threads.
     #[arg(long, default_value_t = 2)]
     threads: i32,
-    /// Rows in a batch.
+    /// Maximum number of rows in a batch.
     #[arg(long, default_value_t = 512)]
     batch: u32,
     /// Cells of the KV cache.
     #[arg(long, default_value_t = 4096)]
     context: u32,
-    /// Runs; each prints its line.
+    /// Number of runs.
     #[arg(long, default_value_t = 1)]
     runs: usize,
 }
@@ -70,7 +70,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Loads the CPU kernels that are best here, from where a package puts them.
+/// Loads the CPU kernels that suit this processor best, from the folder of the package.
 #[cfg(feature = "portable")]
 fn load_kernels() -> anyhow::Result<()> {
     let program = std::env::current_exe()?;

@@ -1,13 +1,13 @@
-//! One spoken turn on gemmad's engine alone, to measure: sound is pushed at the pace of speech, and the
-//! question comes with the last sample. Prints one JSON object for each run:
+//! Measures spoken turns on gemmad's engine alone: sound is pushed at the pace of speech, and the question
+//! comes with the last sample. Prints one JSON object per run:
 //!
 //! ```json
 //! {"text":"…","tokens":[…],"first_token_ms":310.0,"speaking_cpu":0.4,"idle_cpu":0.0,"stats":{…}}
 //! ```
 //!
 //! `first_token_ms` is from the push of the last samples to the first token. `speaking_cpu` and
-//! `idle_cpu` are processor time by time, in cores, while the turn was spoken and in the second after
-//! the answer.
+//! `idle_cpu` are processor time per wall-clock time, in cores, while the turn is spoken and in the
+//! second after the answer.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use gemmad_api::Stats;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
-/// Samples in a push: 32 ms, what a sound card delivers at once.
+/// Samples per push: 32 ms, as much as a sound card delivers at a time.
 const PUSH: usize = 512;
 
 #[derive(Debug, Parser)]
@@ -31,36 +31,36 @@ struct Args {
     /// Its projector.
     #[arg(long)]
     mmproj: PathBuf,
-    /// Sound files; a run for each.
+    /// Sound files, one run for each.
     #[arg(long, required = true, num_args = 1..)]
     audio: Vec<PathBuf>,
-    /// Only so many seconds of each; a run for each.
+    /// Seconds of each sound file to use, one run for each number; all of it by default.
     #[arg(long, num_args = 1..)]
     seconds: Vec<f64>,
-    /// Most tokens to generate.
+    /// Maximum number of tokens to generate.
     #[arg(long, default_value_t = 4)]
     max_tokens: u32,
     /// Generate `max_tokens` tokens even past the end of the turn.
     #[arg(long)]
     ignore_end: bool,
-    /// Threads.
+    /// Threads of the engine.
     #[arg(long, default_value_t = 2)]
     threads: u32,
     /// Hold the encoder's matrices in 8 bits.
     #[arg(long)]
     q8: bool,
-    /// How the sound comes.
+    /// How the sound is pushed.
     #[arg(long, value_enum, default_value_t)]
     pace: Pace,
 }
 
-/// How the sound comes.
+/// How the sound is pushed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Pace {
-    /// At the pace of speech; after the answer a second of doing nothing is measured.
+    /// At the pace of speech; after the answer, an idle second is measured too.
     #[default]
     Speech,
-    /// In pieces, but all at once.
+    /// In pieces, without waiting between them.
     AtOnce,
     /// As a finished clip.
     Whole,
@@ -73,7 +73,7 @@ async fn main() -> anyhow::Result<()> {
     let engine = Engine::start(&config)?;
     engine.load();
     let sounds = sounds(&args)?;
-    // The first turn makes the encoder's graphs and reads the weights into memory.
+    // A first turn, not measured, builds the encoder's graphs and reads the weights into memory.
     turn(&args, &config, &engine, &vec![0.0; 48_000], Pace::AtOnce).await?;
     for samples in sounds {
         let line = match args.pace {
@@ -97,7 +97,7 @@ async fn turn(
     let (started, cpu) = (Instant::now(), cpu_time());
     for (nth, piece) in samples.chunks(PUSH).enumerate() {
         if pace == Pace::Speech {
-            // A piece is there when its last sample is.
+            // A piece is complete when its last sample has been spoken.
             let there = Duration::from_secs((nth * PUSH + piece.len()) as u64) / SAMPLE_RATE;
             tokio::time::sleep_until((started + there).into()).await;
         }
@@ -157,7 +157,7 @@ fn request(args: &Args, config: &Config) -> Request {
     }
 }
 
-/// A whole answer.
+/// A complete answer.
 struct Answered {
     text: String,
     tokens: Vec<i32>,
@@ -198,12 +198,12 @@ fn config(args: &Args) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// All that is to be heard, in order.
+/// The sounds of all runs, in order.
 fn sounds(args: &Args) -> anyhow::Result<Vec<Vec<f32>>> {
     let mut sounds = Vec::new();
     for path in &args.audio {
         let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
-        let samples = gemmad::voice::decode(&file)?.samples;
+        let samples = gemmad::sound::decode(&file)?.samples;
         if args.seconds.is_empty() {
             sounds.push(samples);
             continue;

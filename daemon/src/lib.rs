@@ -3,24 +3,30 @@
 //! | room | owns |
 //! |---|---|
 //! | [`config`] | typed configuration and its errors |
-//! | [`commands`] | the catalogue of commands, and what comes of them |
-//! | [`engine`] | everything llama.cpp, behind an async door |
-//! | [`voice`] | the microphone, utterances, the spoken turn |
+//! | [`commands`] | the catalogue of commands, and carrying them out |
+//! | [`engine`] | llama.cpp, behind an async interface |
+//! | [`sound`] | devices, samples, sound files |
+//! | [`listen`] | from the microphone to utterances |
+//! | [`speak`] | from text to the loudspeaker |
+//! | [`assistant`] | from an utterance to its reply |
 //! | [`reload`] | putting a changed configuration into force |
-//! | [`bus`] | the D-Bus objects; translates and nothing more |
-//! | [`platform`] | the journal, the service manager, signals, thermometers |
+//! | [`bus`] | the D-Bus objects; they only translate |
+//! | [`platform`] | the journal, the service manager, signals, thermal zones, files, programs, threads |
 //!
-//! `main` is the order of start and stop; nothing else.
+//! `main` is only the order of start and stop.
 
+pub mod assistant;
 pub mod bus;
 pub mod commands;
 pub mod config;
 pub mod engine;
+pub mod listen;
 pub mod platform;
 pub mod reload;
-pub mod voice;
+pub mod sound;
+pub mod speak;
 
-/// Stops a test in which a callback of sound allocates; anything else may.
+/// Aborts a test in which a sound callback allocates. All other code may allocate.
 #[cfg(test)]
 #[global_allocator]
 static ALLOCATOR: assert_no_alloc::AllocDisabler = assert_no_alloc::AllocDisabler;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use gemmad::assistant::Voice;
 use gemmad::bus::{Bus, Rooms, Which};
 use gemmad::commands::Commands;
 use gemmad::config::Settings;
@@ -13,7 +14,6 @@ use gemmad::platform::environment::Environment;
 use gemmad::platform::signals::{Asked, Signals};
 use gemmad::platform::{descriptors, end, logging, systemd};
 use gemmad::reload::Reloader;
-use gemmad::voice::Voice;
 use tokio::runtime::Builder;
 
 /// Understands speech and answers questions with Gemma 4, offline.
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What went wrong and why, each reason once: most texts hold that of their cause.
+/// The error and its causes, each once: most texts already repeat that of their cause.
 fn reasons(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |told, reason| {
         let reason = reason.to_string();
@@ -54,12 +54,12 @@ fn reasons(error: &anyhow::Error) -> String {
 fn start(args: Args) -> anyhow::Result<()> {
     let signals = Signals::listen().context("cannot wait for signals")?;
     descriptors::raise_limit();
-    // One thread: tasks run in the order in which they are begun, so requests arrive as the bus delivered them, and
-    // a halt is never overtaken. Work for the processor has threads of its own.
+    // One thread: tasks run in the order in which they are begun, so requests arrive in the order of the bus, and a
+    // halt is never overtaken. CPU-bound work has threads of its own.
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot wait for events")?;
     let ended = runtime.block_on(run(args, signals));
-    // Threads that wait for a file or a device are left alone.
+    // Does not wait for threads that are blocked by a file or a device.
     runtime.shutdown_background();
     ended
 }
@@ -111,7 +111,7 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
         tokio::select! {
             asked = signals.next() => match asked {
                 Asked::Stop => break Ok(()),
-                // Beside the signals, because files may be slow. What is wrong with them is in the log.
+                // A task of its own, because files may be slow. Its errors are in the log.
                 Asked::Reload => drop(tokio::spawn(reloader.clone().reload())),
             },
             () = voice.ended() => {
@@ -129,7 +129,7 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
     end::by_deadline();
     bus.take_nothing();
     voice.stop();
-    // Halting comes first: the others may have to wait.
+    // The halt comes first in the list, because the others may have to wait.
     tokio::join!(commands.stop(), systemd::stopping(), bus.announce_end());
     engine.stop().await;
     bus.answered().await;
@@ -137,7 +137,7 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
     ended
 }
 
-/// Where the configuration is if nobody says otherwise: a user's own comes first for a user's daemon.
+/// The path of the configuration without `--config`. A daemon on the session bus prefers the user's own, if it exists.
 fn usual_file(which: Which) -> PathBuf {
     let folder = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
     let folder = folder.or_else(|| Some(std::env::home_dir()?.join(".config")));

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use crate::assistant::Voice;
 use crate::commands::{CatalogueError, Commands};
 use crate::config::{ConfigError, Reloaded, Settings};
 use crate::engine::{Engine, Kept};
 use crate::platform::{logging, systemd};
-use crate::voice::Voice;
 
 /// Why nothing was reloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// The configuration file does not fit.
+    /// The configuration file is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The catalogue of commands does not.
+    /// The catalogue of commands is not valid.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
     /// The daemon ends before the files were read.
@@ -24,7 +24,7 @@ pub enum ReloadError {
     Stopping,
 }
 
-/// Everything a reload reaches.
+/// The handles of everything that a reload changes.
 #[derive(Debug, Clone)]
 pub struct Reloader {
     settings: Settings,
@@ -36,7 +36,7 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Reloads `settings`, for these rooms.
+    /// A reloader of `settings` that informs these parts.
     #[must_use]
     pub fn new(settings: Settings, engine: Engine, voice: Voice, commands: Commands) -> Self {
         Self {
@@ -48,11 +48,11 @@ impl Reloader {
         }
     }
 
-    /// Reads the configuration file and the catalogue of commands again and puts what changed into force, one
-    /// reload after the other. It is done on a thread that files may keep waiting, whether or not anybody waits for it.
+    /// Reads the configuration file and the catalogue of commands again, and puts the changes into force, one reload
+    /// after the other. It runs on a thread that files may block, and to its end even if the future is dropped.
     ///
     /// # Errors
-    /// When one of the files does not fit; everything stays as it is then.
+    /// When one of the files is not valid; then everything stays as it is.
     pub async fn reload(self) -> Result<Reloaded, ReloadError> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let reloading = tokio::task::spawn_blocking(move || {
@@ -60,7 +60,7 @@ impl Reloader {
             drop(turn);
             reloaded
         });
-        // It ends early only with the daemon, or by a panic, which was reported.
+        // It fails only at the daemon's end, or by a panic, which was reported.
         reloading.await.unwrap_or(Err(ReloadError::Stopping))
     }
 
@@ -83,12 +83,12 @@ impl Reloader {
         reloaded
     }
 
-    /// Everything is read before anything is put into force.
+    /// Reads all files before it puts any of them into force.
     fn put(&self) -> Result<Reloaded, ReloadError> {
         let file = self.settings.read()?;
         let catalogue = Commands::read(&file.commands)?;
         let mut reloaded = self.settings.put(&file);
-        // The files in the folders are part of the configuration, without being keys of it.
+        // A change of the catalogue's files counts as a change of the key that names their folders.
         let folders = "commands.folders";
         let is_new = !self.commands.has(catalogue.as_ref());
         if is_new && !reloaded.changed.iter().any(|key| key == folders) {

@@ -1,5 +1,5 @@
-//! Actions over a real bus: real programs, a real socket and a real D-Bus service do what was written to the real
-//! daemon, in order, and end when something halts.
+//! Actions over a real bus: real programs, a real socket and a real D-Bus service carry out commands of the real
+//! daemon, in order, and end at a halt.
 
 use std::fs::Permissions;
 use std::io::Read;
@@ -17,7 +17,7 @@ use tokio::net::UnixListener;
 
 const ROBOT: &str = include_str!("../../configs/commands/robot.toml");
 
-/// The shipped catalogue of the robot, which nano was trained on, with these lines added to commands.
+/// The shipped catalogue of the robot, on which the nano model was trained, with these lines added to its commands.
 fn robot(folder: &Path, lines: &[(&str, &str)]) {
     let text = lines.iter().fold(ROBOT.to_owned(), |text, (name, line)| {
         let head = format!("[commands.{name}]\n");
@@ -241,14 +241,14 @@ async fn a_program_ends_in_order_when_its_daemon_is_killed() {
         .unwrap();
 }
 
-/// Waits until there is such a file.
+/// Waits until the file exists.
 async fn exists(path: &Path) {
     while !path.exists() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-/// A descriptor that a client handed over stays open in the daemon while its request is answered.
+/// The daemon holds a descriptor of a client as long as it answers the request.
 #[tokio::test]
 async fn no_descriptor_of_a_client_reaches_a_program() {
     let bus = Bus::start().await.unwrap();
@@ -281,7 +281,7 @@ async fn no_descriptor_of_a_client_reaches_a_program() {
     let signal = finished.next().await.unwrap();
     assert_eq!(signal.args().unwrap().status, Status::Done);
     let list = std::fs::read_to_string(list).unwrap();
-    // The last is the folder that is listed.
+    // Standard input, output and error, and the folder that `ls` lists.
     assert_eq!(
         list.lines().filter(|line| line.contains(" -> ")).count(),
         4,
@@ -360,8 +360,8 @@ async fn a_method_is_called_with_typed_arguments_and_its_error_is_the_command_s(
     );
 }
 
-/// The shipped catalogue of the home, whose weather this program finds out. What it finds nano says only if it is one
-/// of the few words it has learnt so.
+/// The shipped catalogue of the home, with `program` as the action of its weather command. The nano model repeats a
+/// result only if it is one of the few words it was trained to repeat.
 fn home(folder: &Path, program: &str) {
     let head = "[commands.get_weather]\n";
     let more = format!("answers = true\naction.program = {{ run = {program} }}\n");
@@ -398,7 +398,7 @@ async fn what_a_command_finds_out_goes_back_to_the_model_which_says_it() {
         if status == Status::Done {
             assert_eq!(text, said);
         } else {
-            // Why it failed a model this small does not always repeat: "That did not work: WHY."
+            // A model this small does not always repeat the reason in "That did not work: WHY."
             assert!(text.starts_with(said), "{text}");
         }
         daemon.stop().await.unwrap();
@@ -428,7 +428,7 @@ async fn what_a_command_finds_out_can_make_the_model_do_nothing() {
         std::fs::write(&found, text).unwrap();
         let asked = commands.invoke(WEATHER, InvokeOptions::default()).await;
         let (_, said, invoked, _) = asked.unwrap();
-        // It may look again, and nothing else.
+        // The model may ask for the weather again, but for nothing else.
         let names: Vec<_> = invoked.iter().map(|it| it.name.as_str()).collect();
         assert!((1..=2).contains(&names.len()), "{names:?}");
         assert!(!said.contains(['<', '\u{1b}']), "{said}");
@@ -438,7 +438,7 @@ async fn what_a_command_finds_out_can_make_the_model_do_nothing() {
             assert_eq!(signal.args().unwrap().name, name);
         }
     }
-    // Whatever else had been invoked would have been signalled before this.
+    // The signal of any other command would come before that of the halt.
     commands.halt().await.unwrap();
     let signal = signals.next().await.unwrap();
     assert_eq!(signal.args().unwrap().name, "stop");
@@ -465,6 +465,7 @@ async fn who_asks_aloud_is_told_by_the_model_what_was_found() {
     assert_eq!(String::try_from(found.clone()).unwrap(), "snow");
     let reply = replies.next().await.unwrap();
     let text = reply.args().unwrap().text;
-    // Nano has learnt only from what was typed to say what was found. Without its words there would be the command.
+    // The nano model was trained to report results for typed commands only. Without its words the reply would be the
+    // command.
     assert!(!text.is_empty() && !text.contains("get_weather"), "{text}");
 }

@@ -1,5 +1,5 @@
-//! What is said through the loudspeaker: synthesised by espeak-ng, played through cpal by the real daemon,
-//! recorded from a virtual loudspeaker, and understood again.
+//! Speech through the loudspeaker: synthesised by espeak-ng, played through cpal by the real daemon, recorded from a
+//! virtual loudspeaker, and transcribed.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use gemmad_api::{Error, SayOptions, TranscribeOptions, VoiceState};
 use gemmad_testbed::{Bus, Daemon, LOUDSPEAKER_RATE, Loudspeaker, Microphone, nano, speech};
 use tokio::time::timeout;
 
-/// A pause in which nobody speaks any more: longer than the assistant listens whether somebody speaks over it.
+/// Silence that means the end of speech: longer than the pause for which the assistant listens for barge-in.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Longest wait for anything.
+/// Longest wait for any event.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("took too long")
 }
 
-/// What the nano model understands of what was heard from `since` on.
+/// The nano model's transcript of the loudspeaker's sound from the sample `since` on.
 async fn understood(daemon: &Daemon, loudspeaker: &Loudspeaker, since: usize) -> String {
     let mut heard = loudspeaker.heard(since).unwrap();
     heard.extend(speech::silence(300));
@@ -31,7 +31,7 @@ async fn understood(daemon: &Daemon, loudspeaker: &Loudspeaker, since: usize) ->
     transcribed.unwrap().0
 }
 
-/// A command with the silence around it that ends an utterance.
+/// A spoken command, with silence before it, and enough after it to end the utterance.
 fn command() -> Vec<f32> {
     let mut sound = speech::silence(400);
     sound.extend(speech::say(nano::COMMAND, "en-us").unwrap());
@@ -52,7 +52,7 @@ async fn say_speaks_what_it_is_given_and_returns_when_it_was_heard() {
         .unwrap();
     let end = loudspeaker.now();
     let begin = within(loudspeaker.sounds(0)).await;
-    // Nothing comes after it has returned, give or take what the virtual device holds.
+    // `Say` returns when the text has been played, give or take the buffer of the virtual device.
     let silent = within(loudspeaker.is_silent(begin, SILENCE)).await;
     assert!(
         silent < end + LOUDSPEAKER_RATE as usize / 5,
@@ -155,10 +155,10 @@ async fn whoever_speaks_over_the_assistant_silences_it_and_is_heard() {
         voice.say(&long, SayOptions::default()),
         within(async {
             let begin = loudspeaker.sounds(0).await;
-            // It knows the room after so long.
+            // The echo canceller has adapted to the room after 3 s.
             let learned = begin + 3 * LOUDSPEAKER_RATE as usize;
             loudspeaker.reaches(learned).await;
-            // On a busy machine the virtual devices lose time, and it has to learn anew.
+            // On a busy machine the virtual devices lose time, and the canceller has to adapt again.
             while voice.state().await.unwrap() == VoiceState::Speaking {
                 microphone.play(&command()).await.unwrap();
             }
@@ -209,7 +209,7 @@ async fn of_many_texts_a_few_are_synthesised_and_those_beyond_the_places_are_ref
     let loudspeaker = Loudspeaker::alsa().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let started = folder.path().join("started");
-    // It tells that it was started, and makes silence for as long as anybody takes it.
+    // A synthesiser that records each start and writes endless silence.
     let script = format!("echo >> '{}'; exec cat /dev/zero", started.display());
     let daemon = Daemon::setup(&bus)
         .loudspeaker(&loudspeaker)

@@ -17,7 +17,7 @@ fn greedy() -> AskOptions {
     AskOptions::default()
 }
 
-/// An answer that goes on for as long as the context allows.
+/// Options for an answer as long as the context allows.
 fn endless() -> AskOptions {
     AskOptions {
         max_tokens: Some(100_000),
@@ -44,7 +44,7 @@ fn lines(reader: impl Read) -> Vec<Event> {
         .collect()
 }
 
-/// Waits until the daemon carries what is wanted. Health has no change signal, so this asks again.
+/// Waits for the `wanted` health, by polling: health has no change signal.
 async fn health_becomes(manager: &ManagerProxy<'_>, wanted: impl Fn(&Health) -> bool) -> Health {
     let patience = Instant::now();
     loop {
@@ -101,7 +101,7 @@ async fn the_state_goes_from_starting_over_loading_to_ready_and_status_is_answer
     assert_eq!(state, "stopping");
 }
 
-/// Asks for the state from the moment the name appears until it is ready.
+/// Polls the state from the moment the name appears until it is `Ready`; returns the states seen.
 async fn states_seen_by_asking(connection: Connection) -> Vec<ManagerState> {
     let bus = zbus::fdo::DBusProxy::new(&connection).await.unwrap();
     let mut owners = bus
@@ -268,7 +268,7 @@ async fn a_client_that_dies_in_the_middle_of_an_answer_is_forgotten() {
 async fn a_slow_reader_slows_only_itself() {
     let bus = Bus::start().await.unwrap();
     let daemon = Daemon::setup(&bus).start().await.unwrap();
-    // Its lines fill the pipe long before the answer ends, and nobody reads.
+    // Its lines fill the pipe long before the answer ends, because nothing reads them.
     let (_, asleep) = stream(daemon.manager(), "tell me everything", endless())
         .await
         .unwrap();
@@ -341,7 +341,7 @@ async fn a_second_daemon_and_a_bad_configuration_end_with_an_explanation() {
     assert!(said.contains("cannot read the configuration"), "{said}");
 }
 
-/// Runs a daemon that cannot start, and returns what it said.
+/// Runs a daemon that cannot start, and returns its message.
 async fn run_to_end(bus: &Bus, config: &Path) -> String {
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_gemmad"))
         .args(["--session", "--config"])

@@ -1,4 +1,4 @@
-//! Catalogues that are hostile, hopeless or doubtful, given to the real daemon: what is refused, and that it lives.
+//! Hostile, hopeless and doubtful catalogues, given to the real daemon: it refuses them, and lives on.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
@@ -32,12 +32,12 @@ fn refused<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     why
 }
 
-/// A command with this parameter `x`.
+/// A catalogue of a command with this parameter `x`.
 fn with(parameter: &str) -> String {
     format!("{DANCE}[commands.dance.parameters]\nx = {{ {parameter} }}\n")
 }
 
-/// Catalogues under which every command would fail, or people would be shown what they cannot see; and what is said.
+/// Catalogues under which every command would fail, or with invisible characters; and a part of each error message.
 fn hopeless() -> Vec<(String, &'static str)> {
     let values: Vec<_> = (0..2000).map(|nth| format!("\"v{nth}\"")).collect();
     let values = format!("type = \"enum\", values = [{}]", values.join(","));
@@ -139,7 +139,7 @@ async fn users_nobody_knows_programs_that_are_not_there_and_a_file_others_may_wr
         ),
         "{why}"
     );
-    // A user who was deleted is no reason to be without commands.
+    // A deleted user must not cost a machine its commands, so a reload only warns.
     std::fs::write(folder.path().join("one.toml"), &unknown).unwrap();
     daemon.manager().reload().await.unwrap();
     let log = daemon.log();
@@ -155,7 +155,7 @@ async fn users_nobody_knows_programs_that_are_not_there_and_a_file_others_may_wr
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
     let why = refused(commands.check(&name, DANCE).await);
     assert!(why.contains("two.toml: everybody may write it"), "{why}");
-    // Whoever does not know what is in a file learns nothing of it.
+    // With another text the file is not judged: a client that does not know its text learns nothing about it.
     commands.check(&name, &format!("{DANCE}\n")).await.unwrap();
 }
 

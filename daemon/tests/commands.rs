@@ -1,5 +1,5 @@
-//! Commands over a real bus to the real daemon: what is invoked, asked back, confirmed, refused, and how the
-//! catalogue changes while it runs.
+//! Commands over a real bus to the real daemon: invoking, questions back, confirming, refusing, and changes of the
+//! catalogue at run time.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use gemmad_api::{
 use gemmad_testbed::{Bus, Daemon, Microphone, nano, speech};
 use serde_json::{Value, json};
 
-/// The shipped catalogues, which nano was trained on.
+/// The shipped catalogues, on which the nano model was trained.
 fn shipped() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/commands")).into()
 }
@@ -31,7 +31,7 @@ fn arguments(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// What somebody says, and so much silence after it.
+/// `text` as speech, followed by `silence_ms` of silence.
 fn spoken(text: &str, silence_ms: u32) -> Vec<f32> {
     let words = speech::say(text, "en-us").unwrap();
     [speech::silence(400), words, speech::silence(silence_ms)].concat()
@@ -68,7 +68,7 @@ async fn a_command_is_invoked_and_everybody_who_listens_hears_of_it() {
     let stats: Stats = from_dict(&stats).unwrap();
     assert!(stats.forced_tokens > 0, "{stats:?}");
 
-    // The dry run came first, so it would have been signalled first.
+    // The dry run came first, so a signal of it would come first.
     let signal = signals.next().await.unwrap();
     let signal = signal.args().unwrap();
     assert_eq!((signal.id, signal.name.as_str()), (light.id, "set_light"));
@@ -139,7 +139,7 @@ async fn what_has_to_be_confirmed_waits_for_it() {
 async fn halting_needs_no_model() {
     let bus = Bus::start().await.unwrap();
     let daemon = Daemon::setup(&bus).commands(&shipped());
-    // No model is there, and none is needed.
+    // There is no model, and halting needs none.
     let daemon = daemon.set("model", "text", "/nonexistent.gguf");
     let daemon = daemon.until(ManagerState::Degraded).start().await.unwrap();
     let commands = commands(&daemon).await;
@@ -244,7 +244,7 @@ async fn declarations_are_read_once_and_kept() {
             .await;
         from_dict::<Stats>(&invoked.unwrap().3).unwrap()
     };
-    // They are read when nothing else is to be done.
+    // The engine prefills the prefix of the commands when it is idle.
     let mut stats = ask().await;
     let patience = Instant::now();
     while stats.prompt_tokens - stats.cached_tokens >= 20
@@ -254,7 +254,7 @@ async fn declarations_are_read_once_and_kept() {
         stats = ask().await;
     }
     assert!(stats.prompt_tokens - stats.cached_tokens < 20, "{stats:?}");
-    // An ordinary answer knows nothing of them.
+    // The prompt of an ordinary question does not hold the commands.
     let (text, stats) = daemon
         .manager()
         .ask(nano::COMMAND, AskOptions::default())
@@ -312,7 +312,7 @@ async fn a_yes_or_no_said_next_decides_about_what_was_said_and_has_to_be_confirm
         ("go ahead", "set_lock door=front state=locked"),
         ("lock the front door", asked),
         ("cancel", "set_lock door=front state=locked (refused)"),
-        // What is said after something else decides nothing.
+        // After any other utterance, a yes or no decides nothing.
         ("lock the front door", asked),
         (nano::COMMAND, "set_light room=kitchen state=on"),
     ] {
@@ -341,7 +341,7 @@ async fn a_whole_command_is_not_waited_on() {
     let daemon = daemon.start().await.unwrap();
     let commands = commands(&daemon).await;
     let mut invoked = commands.receive_invoked().await.unwrap();
-    // So little silence would not end the first.
+    // A shorter silence would not end the first utterance.
     let twice = spoken(nano::COMMAND, 3000).repeat(2);
     microphone.play(&twice).await.unwrap();
     for _ in 0..2 {

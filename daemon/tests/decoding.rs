@@ -1,23 +1,24 @@
-//! What decoding a sound file costs, whatever is in the file: memory and processor time. One test alone, because it
-//! measures the process.
+//! Bounds on the memory and processor time for decoding a sound file, with hostile files too. It is the only test of
+//! its program, because it measures the process.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::time::Duration;
 
-use gemmad::voice::decode;
+use gemmad::sound::decode;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Most memory that one file may take. The reader of Matroska keeps texts at seventeen times their length; others take 8 MiB.
+/// Maximum memory for one file, in KiB. The reader of Matroska keeps texts at 17 times their length; the others take
+/// 8 MiB.
 const MOST_KIB: u64 = 24 << 10;
 
-/// Longest that one file may take. Refused is as good as done.
+/// Maximum processor time for one file, whether it is decoded or refused.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// Bytes of the largest file that is taken.
+/// Size of the largest file that is accepted, in bytes.
 const LARGEST: usize = 64 << 20;
 
-/// A file of these bytes, and then of more for as long as it may be.
+/// A file of `start`, filled up to the largest size with `more`.
 fn filled(start: &[u8], more: &[u8]) -> File {
     let file = tempfile::tempfile().unwrap();
     let mut writer = BufWriter::new(&file);
@@ -30,7 +31,7 @@ fn filled(start: &[u8], more: &[u8]) -> File {
     file
 }
 
-/// A file of these bytes alone.
+/// A file of these bytes.
 fn file(bytes: &[u8]) -> File {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
@@ -43,7 +44,7 @@ fn processor_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
 
-/// A number that the kernel tells of this process, in KiB.
+/// A value of this process in `/proc/self/status`, in KiB.
 fn kib(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -92,7 +93,7 @@ fn page(number: u32, flags: u8, segments: &[u8], body: &[u8]) -> Vec<u8> {
     page
 }
 
-/// An Ogg Opus file whose comments are as many as can be.
+/// An Ogg Opus file with as many comments as possible.
 fn comments() -> File {
     let head = b"OpusHead\x01\x01\0\0\x80\xbb\0\0\0\0\0";
     let mut file = page(0, 2, &[19], head);
@@ -107,13 +108,14 @@ fn comments() -> File {
     self::file(&file)
 }
 
-/// A Vorbis file whose codebooks, of some dozen bytes each, stand for tables of 16 MiB.
+/// A Vorbis file whose codebooks, a few dozen bytes each, expand to tables of 16 MiB.
 fn codebooks() -> File {
     let mut bits = Vec::new();
     let mut write = |value: u64, count: u32| bits.extend((0..count).map(|it| value >> it & 1 == 1));
     write(63, 8);
     for _ in 0..64 {
-        // 131,072 entries of 32 dimensions, in order: two of 17 bits for each length; one multiplicand.
+        // 131,072 entries of 32 dimensions, ordered, all with codewords of 17 bits; lookup of type 1 with one
+        // multiplicand of 1 bit.
         for (value, count) in [
             (0x0056_4342, 24),
             (32, 16),
@@ -155,7 +157,7 @@ fn codebooks() -> File {
     )
 }
 
-/// A FLAC file of a header and any number of empty blocks.
+/// A FLAC file of a header and as many empty blocks as possible.
 fn blocks() -> File {
     filled(
         b"fLaC\0\0\0\x22\x10\0\x10\0\0\0\0\0\0\0\x03\xe8\0\xf0",
@@ -177,7 +179,7 @@ fn index() -> File {
     file(&[kind, nested].concat())
 }
 
-/// A `WebM` file with as many texts as can be.
+/// A `WebM` file with as many texts as possible.
 fn texts() -> File {
     let header = b"\x1a\x45\xdf\xa3\x87\x42\x82\x84webm";
     let segment = b"\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff";
@@ -227,9 +229,9 @@ fn no_file_takes_more_than_24_mib_or_3_s_whatever_is_in_it() {
         ("webm texts", texts()),
         ("caf packets", packets()),
     ];
-    // A reader that fails is caught; the backtrace of that would take memory of its own.
+    // A panic of a reader is caught; its backtrace would take memory of its own.
     std::panic::set_hook(Box::new(|info| eprintln!("{info}")));
-    // What is made once.
+    // Decodes one file first, so that memory allocated only once does not count.
     let _ = decode(&files[1].1);
     for (name, file) in files {
         std::fs::write("/proc/self/clear_refs", "5").unwrap();
@@ -242,7 +244,7 @@ fn no_file_takes_more_than_24_mib_or_3_s_whatever_is_in_it() {
         println!("{name}: {took:?}, {peak} KiB: {outcome:?}");
         assert!(peak <= MOST_KIB, "{name}: {peak} KiB");
         assert!(took <= LONGEST, "{name}: {took:?}");
-        // What is no sound is refused; of what is, no more than 30 s are heard.
+        // A file without sound is refused; of any other at most 30 s are decoded.
         assert!(outcome.unwrap_or_default() <= 30 * 16_000, "{name}");
     }
 }

@@ -1,5 +1,5 @@
-//! The doors on the bus under clients that ask for too much, hold too much or leave without a word: what they can
-//! hold is bounded, nobody else waits for them, and what halts is obeyed.
+//! The bus interfaces under clients that ask for too much, hold too much or leave without notice: their resources are
+//! bounded, other clients do not wait for them, and halts are obeyed.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -18,10 +18,10 @@ use gemmad_testbed::{Bus, Daemon, Microphone, Signal, nano};
 use tokio::time::timeout;
 use zbus::{Connection, Fd, MatchRule, MessageStream, Variant};
 
-/// Longest wait for anything that takes a while.
+/// Longest wait for events that may take a while.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What is answered at once takes no longer than this, on a busy machine too.
+/// Longest wait for an immediate reply, on a busy machine too.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 const MIB: u64 = 1 << 20;
@@ -43,7 +43,7 @@ fn short() -> AskOptions {
     }
 }
 
-/// The most memory that the daemon has had so far, in bytes.
+/// Peak resident memory of the daemon so far, in bytes.
 fn peak(daemon: &Daemon) -> u64 {
     let status = format!("/proc/{}/status", daemon.process().unwrap());
     let status = std::fs::read_to_string(status).unwrap();
@@ -52,7 +52,7 @@ fn peak(daemon: &Daemon) -> u64 {
     number.parse::<u64>().unwrap() * 1024
 }
 
-/// A pipe whose write end takes nothing more.
+/// A pipe that is full.
 fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
     let (reader, mut writer) = io::pipe().unwrap();
     rustix::io::ioctl_fionbio(&writer, true).unwrap();
@@ -93,7 +93,7 @@ async fn health(manager: &ManagerProxy<'_>) -> Health {
     from_dict(&manager.health().await.unwrap()).unwrap()
 }
 
-/// Waits until the daemon carries what is wanted. Health has no change signal, so this asks again.
+/// Waits for the `wanted` health, by polling: health has no change signal.
 async fn health_becomes(manager: &ManagerProxy<'_>, wanted: impl Fn(&Health) -> bool) {
     let patience = Instant::now();
     while !wanted(&health(manager).await) {
@@ -117,7 +117,7 @@ async fn numbers_are_taken_in_every_type_and_what_does_not_fit_is_named() {
         )
         .await
     };
-    // As Python's bindings send them.
+    // Types as Python's bindings choose them.
     let numbers: [(&str, Variant<'_>); 5] = [
         ("max_tokens", 4i32.into()),
         ("temperature", 0i32.into()),
@@ -198,7 +198,7 @@ async fn what_clients_send_is_measured_before_it_takes_memory() {
         manager(&client).await.ask(&prompt, short()).await
     });
     for refused in join_all(prompts).await {
-        // Where they come faster than they are read, the bus itself refuses some.
+        // If they come faster than the daemon reads them, the bus itself refuses some.
         let is_refused = matches!(
             &refused,
             Err(Error::InvalidArgument(_) | Error::Bus(zbus::Error::FDO(_)))
@@ -221,7 +221,7 @@ async fn what_clients_send_is_measured_before_it_takes_memory() {
         "{refused:?}"
     );
 
-    // Unpacked, an array in a variant is a hundred times as large.
+    // Deserialised, an array in a variant takes a hundred times its size in the message.
     let value = Variant::from(vec![0u8; 16 << 20]);
     let arguments = ("org.gemmad1.Voice", "Muted", value);
     let properties = "org.freedesktop.DBus.Properties";
@@ -236,7 +236,7 @@ async fn what_clients_send_is_measured_before_it_takes_memory() {
     let (_, said) = set.unwrap_err();
     assert!(said.contains("shorten its arguments"), "{said}");
 
-    // Nobody asked for these, but they would be held for as long as the call lasts.
+    // No option takes these descriptors, but the daemon would hold them as long as the call lasts.
     let (reader, _writer) = io::pipe().unwrap();
     let descriptors: HashMap<_, _> = (0..8)
         .map(|at| (format!("d{at}"), Variant::from(Fd::from(&reader))))
@@ -264,7 +264,7 @@ async fn what_clients_send_is_measured_before_it_takes_memory() {
     assert_eq!(text, nano::ANSWER);
 }
 
-/// A WAV file of 8-bit silence at this rate that is 64 MiB long, and takes no room on the disk.
+/// A WAV file of 64 MiB of 8-bit silence at this rate; it is sparse and takes no space on the disk.
 fn huge_wav(rate: u32) -> std::fs::File {
     let mut file = tempfile::tempfile().unwrap();
     let spec = hound::WavSpec {
@@ -304,7 +304,7 @@ async fn sound_files_are_decoded_a_few_at_a_time_and_nobody_else_waits_for_them(
             .await
     });
     let asking = async {
-        // As long as they are being refused and decoded, others are answered.
+        // While the transcriptions are refused and decoded, other clients are answered.
         for _ in 0..20 {
             let state = timeout(AT_ONCE, daemon.manager().state()).await;
             assert_eq!(state.expect("too slow").unwrap(), ManagerState::Ready);
@@ -341,7 +341,7 @@ async fn one_client_and_all_together_hold_so_many_streams_and_a_reader_that_leav
                     break;
                 }
             }
-            // Its answer waits for the reader, not for the engine.
+            // The answer is complete and waits for its reader; the engine is idle.
             health_becomes(&manager, |health| health.active + health.queued == 0).await;
             of_this += 1;
         }
@@ -355,7 +355,7 @@ async fn one_client_and_all_together_hold_so_many_streams_and_a_reader_that_leav
     );
     assert_eq!(readers.len(), 64);
 
-    // Others are answered, and what halts is obeyed.
+    // Other clients are answered, and a halt is obeyed.
     let (text, _) = daemon
         .manager()
         .ask(nano::COMMAND, AskOptions::default())
@@ -397,7 +397,7 @@ async fn a_socket_whose_peer_has_gone_gives_its_place_back_and_one_that_cannot_t
         drop(reader);
         health_becomes(manager, |health| health.active == 0).await;
     }
-    // Closed before anything was written, too.
+    // Also if the reader closes it before anything is written.
     let (reader, writer) = UnixStream::pair().unwrap();
     drop(reader);
     let closed = manager
@@ -503,7 +503,7 @@ async fn no_signal_is_sent_without_the_name() {
         .await
         .unwrap();
     let commands = CommandsProxy::new(daemon.connection()).await.unwrap();
-    // While a reader does not read, the end takes half a second.
+    // With a reader that does not read, the daemon takes half a second to end.
     let (_reader, writer) = full_pipe();
     daemon
         .manager()
@@ -557,7 +557,7 @@ async fn no_signal_is_sent_without_the_name() {
         "{last_words:?}"
     );
     assert!(daemon.wait().await.unwrap().success());
-    // What it sent is here before the answer to this.
+    // All that the daemon sent arrives before the reply to this call.
     driver.get_id().await.unwrap();
     let late = async {
         loop {
@@ -616,7 +616,7 @@ async fn programs_of_commands_get_no_descriptors_of_clients() {
         .stream("Go on.", endless(), (&writer).into())
         .await
         .unwrap();
-    // This one waits, with its file.
+    // This transcription waits, and the daemon holds its file.
     let mut secret = tempfile::NamedTempFile::with_prefix("secret").unwrap();
     let sound = huge_wav(16_000);
     io::copy(&mut sound.take(80_000), &mut secret).unwrap();
@@ -649,7 +649,7 @@ async fn a_file_that_never_ends_holds_up_neither_a_stop_nor_a_start() {
         0,
     )
     .unwrap();
-    // Whoever reads it waits for as long as this is open.
+    // A reader of the FIFO blocks as long as this is open.
     let _writer = std::fs::File::options()
         .read(true)
         .write(true)

@@ -1,7 +1,7 @@
-//! The daemon's answer is llama.cpp's: the same sound and prompt, the same build, greedy sampling.
+//! The daemon answers as llama.cpp does, for the same sound and prompt, with the same build and greedy sampling.
 //!
-//! The other side is `examples/llama_cpp.rs`, which feeds the prompt to llama.cpp's own multimodal
-//! path, decodes the sound file with llama.cpp's own decoder, and uses nothing of gemmad.
+//! The reference is `examples/llama_cpp.rs`, which feeds the prompt to llama.cpp's own multimodal
+//! path, decodes the sound file with llama.cpp's own decoder, and uses no code of gemmad.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use std::process::Command;
 use gemmad_api::{AskOptions, Event};
 use gemmad_testbed::{Bus, Daemon, Model, nano, speech};
 
-/// The example beside this test's folder: cargo builds examples before it runs tests.
+/// Path of the example, next to this test's folder. Cargo builds examples before it runs tests.
 fn reference() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().unwrap().parent().unwrap();
     profile.join("examples/llama_cpp")
 }
 
-/// The tokens llama.cpp answers `prompt` with.
+/// The tokens of llama.cpp's answer to `prompt`.
 fn llama_cpp(prompt: &str, sound: Option<&Path>) -> Vec<i32> {
     let model = Model::nano();
     let mut command = Command::new(reference());
@@ -42,7 +42,7 @@ fn llama_cpp(prompt: &str, sound: Option<&Path>) -> Vec<i32> {
     serde_json::from_value(line["tokens"].clone()).unwrap()
 }
 
-/// The tokens the daemon answers with, over the bus.
+/// The tokens of the daemon's answer to `prompt`, over the bus.
 async fn gemmad(daemon: &Daemon, prompt: &str, sound: Option<&Path>) -> Vec<i32> {
     let audio = sound.map(|path| std::os::fd::OwnedFd::from(File::open(path).unwrap()).into());
     let options = AskOptions {
@@ -87,7 +87,7 @@ async fn spoken_and_typed_turns_are_answered_token_for_token_as_llama_cpp_does()
     for (sentence, voice) in sentences {
         let sound = folder.path().join("sound.wav");
         speech::write_wav(&sound, &speech::say(sentence, voice).unwrap()).unwrap();
-        // What the nano model's template makes of each turn, with llama.cpp's mark for sound.
+        // The turn as the nano model's template renders it, with llama.cpp's marker for sound.
         let turn = |said: &str| {
             format!("<bos><|turn>user\n{said}<turn|>\n<|turn>model\n<|channel>thought\n<channel|>")
         };

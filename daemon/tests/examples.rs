@@ -12,7 +12,7 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Starts an example, waits until it says that it is `ready`, and returns what it prints about a command.
+/// Starts an example, waits until it prints `ready`, and returns the line that it prints about a command.
 async fn act(program: &str, example: &str, ready: &str) -> String {
     let bus = Bus::start().await.unwrap();
     let catalogue = repository().join("configs/commands");
@@ -32,7 +32,7 @@ async fn act(program: &str, example: &str, ready: &str) -> String {
     assert!(said.contains(ready), "{said}");
 
     let commands = CommandsProxy::new(daemon.connection()).await.unwrap();
-    // One that the example does not know, and one that it does.
+    // A command that the example does not know, and one that it knows.
     for text in ["turn left", nano::COMMAND] {
         let options = InvokeOptions::default();
         let (_, _, invoked, _) = commands.invoke(text, options).await.unwrap();
@@ -50,7 +50,7 @@ async fn the_script_acts_on_a_command() {
 
 #[tokio::test]
 async fn the_python_program_acts_on_a_command() {
-    // The interpreter that Debian's package of GLib is for.
+    // The interpreter for which Debian packages the bindings of GLib.
     let acted = act("/usr/bin/python3", "act.py", "waiting for commands").await;
     assert_eq!(acted, "the light in the kitchen is on");
 }

@@ -1,5 +1,5 @@
-//! Sound files over the bus, good and bad: each is transcribed or refused by name, and the daemon
-//! lives on.
+//! Sound files over the bus, good and bad: each is transcribed or refused with a named error, and the
+//! daemon lives on.
 
 use std::fs::File;
 use std::io::Write;
@@ -19,7 +19,7 @@ impl Folder {
         path
     }
 
-    /// The sentence, as a sound file of the given shape.
+    /// The sentence as a WAV file of the given format.
     fn wav(&self, name: &str, rate: u32, channels: u16, bits: u16) -> PathBuf {
         let samples = resample(&speech::say(nano::COMMAND, "en-us").unwrap(), rate);
         self.samples(name, rate, channels, bits, &samples)
@@ -48,7 +48,7 @@ impl Folder {
     }
 }
 
-/// Linear interpolation: crude, but only whole multiples of 16 kHz are asked for.
+/// Resamples from 16 kHz by linear interpolation: crude, but `rate` is always a whole multiple of 16 kHz.
 fn resample(samples: &[f32], rate: u32) -> Vec<f32> {
     let factor = (rate / 16_000) as usize;
     samples

@@ -1,4 +1,4 @@
-//! Clients that ask for more than they read, on a real bus: others are served as if they were not there.
+//! Clients that send calls and do not read the replies, on a real bus: other clients are served as usual.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ use zbus::proxy::CacheProperties;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How long the bus may take no more of a client's calls before the client gives up.
+/// Time for which the bus may accept no call before a flooding client stops.
 const JAM: Duration = Duration::from_secs(5);
 
-/// Most memory beyond that of the idle daemon, in kB.
+/// Maximum memory beyond that of the idle daemon, in kB.
 const MEMORY: u64 = 128 << 10;
 
-/// A client that sends so many of these, or as many as the bus takes, and reads nothing.
+/// A client that sends `count` calls, or as many as the bus accepts, and reads nothing.
 async fn deaf(bus: &Bus, count: usize, call: fn() -> Message) -> JoinHandle<Deaf> {
     let mut client = Deaf::connect(bus).await.unwrap();
     tokio::spawn(async move {
@@ -35,7 +35,7 @@ fn list() -> Message {
     call.build(&()).unwrap()
 }
 
-/// Asks for the state and wants no reply.
+/// A call for the state that expects no reply.
 fn state() -> Message {
     let call = Message::method_call(MANAGER_PATH, "Get");
     let call = call
@@ -45,7 +45,7 @@ fn state() -> Message {
     call.build(&("org.gemmad1.Manager", "State")).unwrap()
 }
 
-/// Asks an object for something that nobody knows, by a path that the answer would repeat.
+/// A call to an unknown object with a path of 4 MB, which an error reply would repeat.
 fn long() -> Message {
     let path = "/a".repeat(2_000_000);
     let call = Message::method_call(path, "Do").destination(SERVICE);
@@ -69,7 +69,7 @@ fn memory(process: u32) -> u64 {
         .unwrap()
 }
 
-/// Halts and asks for the state until these have sent all they can.
+/// Halts and asks for the state until `senders` have sent all they can; checks that both are served.
 async fn is_served(bus: &Bus, senders: &[JoinHandle<Deaf>]) {
     let connection = bus.connect(PATIENCE).await.unwrap();
     let commands = CommandsProxy::new(&connection).await.unwrap();
@@ -121,7 +121,7 @@ async fn paths_that_an_answer_would_repeat_are_not_taken() {
     assert!(more < MEMORY, "{more} kB");
 }
 
-/// A bus keeps signals for a listener that does not read them.
+/// The bus queues signals for a subscriber that does not read them, so the daemon limits their rate.
 #[tokio::test]
 async fn what_clients_make_the_daemon_signal_comes_so_many_times_a_second() {
     let bus = Bus::start().await.unwrap();
@@ -135,7 +135,7 @@ async fn what_clients_make_the_daemon_signal_comes_so_many_times_a_second() {
         refused += u32::from(voice.set_muted(false).await.is_err());
     }
     assert!(refused > 100, "{refused}");
-    // An open microphone is closed in any case.
+    // Closing an open microphone is never refused.
     voice.set_muted(true).await.unwrap();
     assert!(voice.muted().await.unwrap());
 
@@ -155,6 +155,6 @@ async fn what_clients_make_the_daemon_signal_comes_so_many_times_a_second() {
             break;
         }
     }
-    // One command of the robot's and of the home's halts.
+    // Two commands halt: one of the robot, and one of the home.
     assert!(signals <= 2 * (took / 100 + 2), "{signals} in {took} ms");
 }

@@ -1,5 +1,5 @@
-//! Halting over a real bus: what was asked for before it does not begin after it, whatever the daemon is doing,
-//! and questions are asked, confirmed and dropped when they should be.
+//! Halting over a real bus: commands asked for before a halt do not begin after it, in every state of the daemon,
+//! and commands that wait for confirmation are asked about, confirmed and dropped in time.
 
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 const ROBOT: &str = include_str!("../../configs/commands/robot.toml");
 
-/// A robot whose actions leave a trace: each writes when it began.
+/// A robot whose actions record the time at which they begin.
 struct Robot {
     folder: TempDir,
     daemon: Daemon,
@@ -22,7 +22,7 @@ struct Robot {
 }
 
 impl Robot {
-    /// `lines` are added to commands of the shipped catalogue, which nano knows.
+    /// Starts it with the shipped catalogue, which the nano model knows, and `lines` added to its commands.
     async fn start(bus: &Bus, lines: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), lines);
@@ -60,11 +60,11 @@ fn write(folder: &Path, lines: &[(&str, &str)]) {
     std::fs::write(folder.join("robot.toml"), text).unwrap();
 }
 
-/// An action that writes when it begins, in nanoseconds since 1970, and then takes five seconds.
+/// An action that records the time at which it begins, in ns since 1970, and then takes 5 s.
 const MOVE: &str =
     r#"action.program = { run = ["/bin/sh", "-c", "date +%s%N >> FOLDER/moved; sleep 5"] }"#;
 
-/// One that writes when it begins.
+/// An action that records the time at which it begins, in ns since 1970.
 const STOP: &str =
     r#"action.program = { run = ["/bin/sh", "-c", "date +%s%N >> FOLDER/stopped"] }"#;
 
@@ -73,7 +73,7 @@ fn times(path: &Path) -> Vec<u128> {
     text.lines().map(|line| line.parse().unwrap()).collect()
 }
 
-/// How many commands have arrived at a socket.
+/// Number of commands that have arrived at the socket.
 fn arrived(listener: &UnixListener) -> usize {
     std::iter::from_fn(|| listener.accept().ok()).count()
 }
@@ -88,10 +88,10 @@ async fn no_command_begins_after_a_halt_it_came_before() {
     let mut cancelled = 0;
     for round in 0..40_u64 {
         let halted = async {
-            // From before the model begins to answer until the command begins.
+            // 0 to 117 ms: from before the model begins to answer until the command begins.
             tokio::time::sleep(Duration::from_millis(round * 3)).await;
             robot.commands.halt().await.unwrap();
-            // What the daemon wrote before it answered is here.
+            // Drops the commands that the daemon sent before its reply, which have all arrived by now.
             arrived(&listener);
         };
         let (moved, ()) = tokio::join!(robot.invoke("move forward two meters"), halted);
@@ -200,7 +200,7 @@ async fn the_daemon_ends_its_actions_in_order_and_stops_what_they_moved() {
             .invoke("move forward two meters", InvokeOptions::default())
             .await
     });
-    // Reading a pipe waits for who writes it.
+    // Opening the pipe blocks until the action opens it for writing.
     tokio::task::spawn_blocking(|| std::fs::read(began))
         .await
         .unwrap()

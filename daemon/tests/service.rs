@@ -1,4 +1,4 @@
-//! The daemon as a service: what it tells the service manager, and how its configuration changes while it
+//! The daemon as a service: its messages to the service manager, and changes of its configuration while it
 //! runs.
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use gemmad_api::{AskOptions, Error, ManagerState};
 use gemmad_testbed::{Bus, Daemon, Signal, nano};
 use tokio::net::UnixDatagram;
 
-/// What a service manager hears.
+/// A service manager's notification socket.
 struct ServiceManager {
     folder: tempfile::TempDir,
     socket: UnixDatagram,
@@ -24,7 +24,7 @@ impl ServiceManager {
         self.folder.path().join("notify")
     }
 
-    /// Everything up to the first message that holds the line `wanted`, with that.
+    /// All lines up to and including the first message with the line `wanted`.
     async fn until(&self, wanted: &str) -> Vec<String> {
         let mut lines = Vec::new();
         while !lines.iter().any(|line| line == wanted) {
@@ -61,7 +61,7 @@ async fn the_service_manager_hears_of_loading_ready_the_watchdog_reloads_and_the
     assert!(holds(&start, "STATUS=ready, "), "{start:#?}");
     systemd.until("WATCHDOG=1").await;
 
-    // It is fed between the batches of a long answer too.
+    // The watchdog is also fed between the batches of a long answer.
     let endless = AskOptions {
         max_tokens: Some(100_000),
         min_tokens: Some(100_000),
@@ -123,7 +123,7 @@ async fn a_reload_names_what_is_in_force_and_what_needs_a_restart() {
     let (_, stats) = ask().await.unwrap();
     let stats: gemmad_api::Stats = gemmad_api::from_dict(&stats).unwrap();
     assert_eq!(stats.output_tokens, 1);
-    // The new system prompt is kept in the cache, like the one of the start.
+    // The new system prompt is kept in the KV cache, like the one from the start.
     let (_, stats) = ask().await.unwrap();
     let stats: gemmad_api::Stats = gemmad_api::from_dict(&stats).unwrap();
     assert!(stats.cached_tokens > 3, "{stats:?}");

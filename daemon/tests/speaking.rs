@@ -1,5 +1,5 @@
-//! Spoken turns: words synthesised here, played into a virtual microphone, heard through cpal by the
-//! real daemon, answered on a real bus.
+//! Spoken turns: speech synthesised here, played into a virtual microphone, captured through cpal by
+//! the real daemon, and answered on a real bus.
 
 use std::io::Read;
 
@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use gemmad_api::{AskOptions, Error, Event, Stats, VoiceState, from_dict};
 use gemmad_testbed::{Bus, Daemon, Encoding, Microphone, nano, speech};
 
-/// A sentence with the silence around it that ends an utterance.
+/// `text` as speech, with silence before it, and enough after it to end the utterance.
 fn utterance(text: &str) -> Vec<f32> {
     let mut sound = speech::silence(400);
     sound.extend(speech::say(text, "en-us").unwrap());
@@ -15,7 +15,7 @@ fn utterance(text: &str) -> Vec<f32> {
     sound
 }
 
-/// Everything a spoken turn signals, in order of kind.
+/// The contents of a spoken turn's signals.
 struct Turn {
     utterance: u64,
     transcript: String,
@@ -150,7 +150,7 @@ async fn push_to_talk_hears_one_utterance_and_mute_none() {
     push_to_talk(&daemon).await;
     let turn = speak(&daemon, &microphone, nano::COMMAND).await;
     assert_eq!(turn.reply, nano::ANSWER);
-    // What was said before was not heard.
+    // The speech before it was not heard.
     assert_eq!(turn.utterance, 1);
     daemon.until_voice_is(VoiceState::Off).await.unwrap();
 
@@ -194,7 +194,7 @@ async fn stop_drops_the_utterance_being_heard() {
         (failed.utterance, failed.error.as_str()),
         (1, "org.gemmad1.Error.Cancelled")
     );
-    // What is heard next is another utterance; the stopped one never ended.
+    // The next speech is another utterance; `SpeechEnded` is never signalled for the stopped one.
     let turn = async {
         microphone.play(&utterance(nano::COMMAND)).await.unwrap();
         ended.next().await.unwrap().args().unwrap().utterance

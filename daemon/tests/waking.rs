@@ -1,5 +1,5 @@
-//! Words that are known without the model: synthesised here, played into a virtual microphone, spotted by the real
-//! daemon with the models it comes with.
+//! Keywords, recognised without the language model: synthesised here, played into a virtual microphone, and spotted by
+//! the real daemon with its shipped keyword models.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use tokio::time::timeout;
 
 const ROBOT: &str = include_str!("../../configs/commands/robot.toml");
 
-/// Longest wait for anything.
+/// Longest wait for any event.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("took too long")
 }
 
-/// These words, with a pause after each.
+/// These texts as speech, after a second of silence, with `pause` ms of silence after each.
 fn spoken(texts: &[&str], pause: u32) -> Vec<f32> {
     let mut sound = speech::silence(1000);
     for text in texts {
@@ -68,7 +68,7 @@ async fn what_follows_the_wake_word_or_an_answer_is_answered_and_nothing_else_is
     let reply = within(replies.next()).await.unwrap();
     assert_eq!(reply.args().unwrap().text, nano::ANSWER);
 
-    // To go on needs no wake word, for some time.
+    // A follow-up needs no wake word, for some time.
     daemon.until_voice_is(VoiceState::Listening).await.unwrap();
     let sound = spoken(&[nano::COMMAND], 800);
     let (played, reply) = tokio::join!(microphone.play(&sound), within(replies.next()));
@@ -98,7 +98,7 @@ async fn the_wake_word_interrupts_the_assistant_which_hears_what_follows() {
         daemon.voice().say(&long, SayOptions::default()),
         within(async {
             loudspeaker.sounds(0).await;
-            // Over its own voice it may have to be called twice.
+            // While the daemon speaks, it may hear the wake word only at the second attempt.
             while daemon.voice().state().await.unwrap() != VoiceState::Listening {
                 let sound = spoken(&["hey gemma"], 600);
                 microphone.play(&sound).await.unwrap();

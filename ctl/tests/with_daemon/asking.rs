@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::{ANSWER, COMMAND, gemmactl::Gemmactl, idle};
 
-/// A question whose answer goes on for much longer than the test does.
+/// A question whose answer takes much longer than the test.
 pub const LONG: [&str; 6] = [
     "ask",
     "tell me everything",
@@ -45,7 +45,7 @@ async fn json_lines_are_the_events_of_the_contract() {
     assert!(matches!(last, Event::Done(stats) if stats.output_tokens > 5));
 }
 
-/// The pieces of text in JSON lines, put together.
+/// The pieces of text in JSON lines, joined.
 pub fn text(lines: &str) -> String {
     let events = lines
         .lines()

@@ -77,7 +77,7 @@ async fn a_catalogue_is_listed_checked_and_tested() {
     let checked = Gemmactl::run(&daemon, &["commands", "check", &robot]).await;
     assert!(checked.stdout.contains("no mistakes"), "{}", checked.stdout);
 
-    // Several at once: every mistake is told, and the files are one catalogue.
+    // Several files at once: every mistake is reported, and the files form one catalogue.
     let first = write("first.toml", "[commands.dance]\ndescription = \"Dance.\"\n");
     let twice = write("twice.toml", "[commands.dance]\ndescription = \"Dance.\"\n");
     let checked = Gemmactl::run(&daemon, &["commands", "check", &broken, &first, &twice]).await;
@@ -110,7 +110,7 @@ async fn a_catalogue_is_listed_checked_and_tested() {
         checked.stderr
     );
 
-    // What nano does not understand is no failure of the test, but it is shown.
+    // Examples that the nano model does not understand do not fail this test; gemmactl shows them.
     let tested = Gemmactl::run(&daemon, &["commands", "test", &robot]).await;
     assert!(
         [Some(0), Some(5)].contains(&tested.code),

@@ -1,4 +1,4 @@
-//! On which bus `gemmactl` finds the daemon.
+//! The bus on which `gemmactl` finds the daemon.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ fn start(system: &Bus, session: &Bus, arguments: &[&str]) -> Gemmactl {
     Gemmactl::of(command, arguments)
 }
 
-/// The daemon has its name on either bus; that it calls it its session bus makes no difference here.
+/// Starts a daemon on `bus`. It takes it for its session bus, even if the test uses it as the system bus.
 async fn start_on(bus: &Bus, model: &str) -> Daemon {
     let setup = Daemon::setup(bus).set("model", "text", format!("/nonexistent/{model}.gguf"));
     let degraded = gemmad_api::ManagerState::Degraded;
@@ -107,7 +107,7 @@ async fn a_daemon_that_the_bus_cannot_start_is_said_not_to_run() {
     assert!(done.stderr.contains("systemctl start gemmad"), "{done:?}");
 }
 
-/// Lets `bus`, which looks for services in `folder`, start the real daemon.
+/// Makes the real daemon startable by `bus`, which looks for services in `folder`.
 async fn activatable(folder: &Path, bus: &Bus) {
     let config = folder.join("gemmad.toml");
     let Model { text, mmproj } = Model::nano();
@@ -129,7 +129,7 @@ async fn activatable(folder: &Path, bus: &Bus) {
     service(folder, bus, &words.join(" ")).await;
 }
 
-/// Written after the bus has started, whose address a service has to know; then the bus looks again.
+/// Writes a service file and makes the bus read it. The bus has started before, because the service needs its address.
 async fn service(folder: &Path, bus: &Bus, exec: &str) {
     let text = format!("[D-BUS Service]\nName=org.gemmad1\nExec={exec}\nUser=root\n");
     std::fs::write(folder.join("org.gemmad1.service"), text).unwrap();

@@ -27,12 +27,12 @@ pub struct Gemmactl {
     stderr: BufReader<ChildStderr>,
 }
 
-/// What one did that has ended.
+/// Result of a `gemmactl` that has ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// As a shell tells it: 128 and the signal for one that ended by it.
+    /// Exit code as in a shell: 128 plus the signal if a signal ended it.
     pub code: Option<i32>,
-    /// Without what the test read while it ran.
+    /// Without the lines that the test read while it ran.
     pub stdout: String,
     pub stderr: String,
 }
@@ -46,7 +46,7 @@ impl Gemmactl {
         Self::with(daemon.gemmactl().unwrap(), arguments, stdin)
     }
 
-    /// Starts `command`, which is `gemmactl` in an environment of its own, or a shell that runs it.
+    /// Starts `command`: `gemmactl` with its own environment, or a shell that runs it.
     pub fn of(command: std::process::Command, arguments: &[&str]) -> Self {
         Self::with(command, arguments, Stdio::null())
     }
@@ -95,13 +95,13 @@ impl Gemmactl {
         Self::spawn(daemon, arguments, input.into())
     }
 
-    /// Runs it to its end with a terminal as standard output; gives what that shows.
+    /// Runs it to its end with a terminal as standard output; returns the terminal's text.
     pub async fn run_on_terminal(daemon: &Daemon, arguments: &[&str]) -> String {
         let terminal = Terminal::open();
         let mut command = Command::from(daemon.gemmactl().unwrap());
         command.args(arguments).stdin(Stdio::null());
         let child = command.stdout(terminal.line()).spawn();
-        // It holds the line as long as it lives, and nothing more is shown until nobody does.
+        // `command` holds the terminal's line while it exists, and `shown` ends only when nothing holds it.
         drop(command);
         let status = within(child.unwrap().wait()).await.unwrap();
         assert!(status.success(), "{status}");
@@ -143,7 +143,7 @@ impl Gemmactl {
         line
     }
 
-    /// Waits until something is on standard output, and leaves it there.
+    /// Waits until standard output holds something, and leaves it unread.
     pub async fn begins_to_answer(&mut self) {
         let stdout = self.stdout.as_mut().unwrap();
         assert!(!within(stdout.fill_buf()).await.unwrap().is_empty());
@@ -160,7 +160,7 @@ impl Gemmactl {
     }
 }
 
-/// A terminal with nobody but the test at it.
+/// A terminal that only the test reads and writes.
 pub struct Terminal(OwnedFd);
 
 impl Terminal {
@@ -171,7 +171,7 @@ impl Terminal {
         Self(terminal)
     }
 
-    /// The end that a program is given.
+    /// The end for the program.
     pub fn line(&self) -> File {
         let name = ptsname(&self.0, Vec::new()).unwrap();
         File::options()
@@ -187,12 +187,12 @@ impl Terminal {
         writeln!(keyboard, "{line}").unwrap();
     }
 
-    /// What it shows, once no program holds it.
+    /// Its text, once no program holds it.
     fn shown(self) -> String {
         let mut shown = Vec::new();
         let mut piece = [0; 4096];
         let mut screen = File::from(self.0);
-        // It ends with an error, and not before everything was read.
+        // Reading ends with an error, after all text has been read.
         while let Ok(length @ 1..) = screen.read(&mut piece) {
             shown.extend_from_slice(&piece[..length]);
         }

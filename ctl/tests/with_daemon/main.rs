@@ -23,14 +23,14 @@ use tokio::time::timeout;
 const COMMAND: &str = nano::COMMAND;
 static ANSWER: LazyLock<String> = LazyLock::new(|| format!("{}\n", nano::ANSWER));
 
-/// Longest wait for anything.
+/// Longest wait for any event.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("took too long")
 }
 
-/// Waits until the daemon works on nothing, and only the system prompt's cells are in use.
+/// Waits until the daemon is idle, and only the cells of the system prompt are in use.
 async fn idle(daemon: &Daemon) {
     within(async {
         loop {

@@ -1,4 +1,4 @@
-//! What the policy of the system bus, as it is installed, lets whom do.
+//! Permissions under the policy of the system bus as it is installed.
 
 use std::{path::Path, time::Duration};
 
@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use crate::{ANSWER, COMMAND, gemmactl::Gemmactl};
 
-/// A bus with the installed policy, in which this user plays `gemmad`, who owns the name, and nobody
-/// root; its members are of `group`.
+/// A bus with the installed policy, in which this user stands for `gemmad`, who owns the name, `nobody` for root, and
+/// `group` for the group of the members.
 async fn bus(group: &str) -> (Bus, TempDir) {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/org.gemmad1.conf");
     let policy = std::fs::read_to_string(installed).unwrap();

@@ -1,4 +1,4 @@
-//! What `gemmactl` reads from standard input and from files.
+//! Input of `gemmactl` from standard input and files.
 
 use std::{
     io::{Seek, Write},

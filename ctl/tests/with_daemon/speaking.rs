@@ -7,7 +7,7 @@ use tempfile::NamedTempFile;
 
 use crate::{ANSWER, COMMAND, gemmactl::Gemmactl, idle, within};
 
-/// A sound file in which the command is said.
+/// A sound file with the spoken command.
 fn recording() -> NamedTempFile {
     let file = NamedTempFile::with_suffix(".wav").unwrap();
     speech::write_wav(file.path(), &command()).unwrap();
@@ -66,13 +66,13 @@ async fn a_file_without_sound_is_refused() {
     }
 }
 
-/// A daemon that hears `microphone` when it is told to.
+/// A daemon that listens to `microphone` in mode `push`.
 async fn push_to_talk(bus: &Bus, microphone: &Microphone) -> Daemon {
     let setup = Daemon::setup(bus).microphone(microphone);
     setup.set("voice", "mode", "push").start().await.unwrap()
 }
 
-/// A daemon that waits for somebody to speak into `microphone`.
+/// A daemon that listens to `microphone` all the time, and waits for speech.
 async fn waiting(bus: &Bus, microphone: &Microphone) -> Daemon {
     let daemon = Daemon::setup(bus).microphone(microphone);
     let daemon = daemon.start().await.unwrap();
@@ -206,7 +206,7 @@ async fn devices_are_listed_and_the_meter_follows_the_one_in_use() {
     daemon.write("voice", "device", "no such device").unwrap();
     daemon.manager().reload().await.unwrap();
     within(async { while daemon.voice().level().await.unwrap() > -90.0 {} }).await;
-    // And back at once, while the microphone is still being closed.
+    // Back at once, while the microphone is still being closed.
     daemon.write("voice", "device", "").unwrap();
     daemon.manager().reload().await.unwrap();
     within(async { while daemon.voice().device().await.unwrap().is_empty() {} }).await;
@@ -218,7 +218,7 @@ async fn devices_are_listed_and_the_meter_follows_the_one_in_use() {
 
     Gemmactl::run(&daemon, &["mute"]).await;
     daemon.until_voice_is(VoiceState::Off).await.unwrap();
-    // While muted no microphone is missed.
+    // While muted, a missing microphone is not a problem.
     within(async { while !daemon.voice().problem().await.unwrap().is_empty() {} }).await;
     let meter = Gemmactl::run(&daemon, &["devices", "--meter"]).await;
     assert_eq!((meter.code, &*meter.stdout), (Some(4), ""), "{meter:?}");

@@ -34,7 +34,7 @@ async fn status_answers_while_the_model_loads() {
         .unwrap();
     let status = Gemmactl::run(&daemon, &["status"]).await;
     assert_eq!(status.code, Some(0), "{status:?}");
-    // A question meanwhile waits for the model.
+    // A question asked meanwhile waits for the model.
     let asked = Gemmactl::run(&daemon, &["ask", crate::COMMAND]).await;
     assert_eq!(
         (asked.code, &*asked.stdout),

@@ -1,4 +1,4 @@
-//! Where the output of `gemmactl` goes, and what may reach a terminal.
+//! Output of `gemmactl`, and its cleaning for a terminal.
 
 use gemmad_api::ManagerState;
 use gemmad_testbed::{Bus, Daemon};
@@ -19,7 +19,7 @@ async fn output_that_cannot_be_written_is_a_failure() {
         "ask --help".into(),
         "--version".into(),
     ] {
-        // Closed is not tried: Rust's runtime opens /dev/null in its place before the program begins.
+        // A closed standard output is not tested: Rust's runtime opens /dev/null in its place before `main`.
         let mut shell = std::process::Command::new("sh");
         for (name, value) in gemmactl.get_envs() {
             shell.env(name, value.unwrap_or_default());

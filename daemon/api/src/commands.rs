@@ -1,4 +1,4 @@
-//! `org.gemmad1.Commands`: what may be asked for, and what is invoked.
+//! `org.gemmad1.Commands`: the catalogue of commands, and their invocation.
 
 use serde::{Deserialize, Serialize};
 use zbus::{OwnedVariant, Type, Variant, as_variant, proxy};
@@ -6,11 +6,11 @@ use zbus::{OwnedVariant, Type, Variant, as_variant, proxy};
 use crate::options::{FromOptions, Given, Unfit};
 use crate::{Dict, Error};
 
-/// Options of `Invoke`. Every one may be left out; an unknown one is an error.
+/// Options of `Invoke`. All are optional; an unknown one is an error.
 #[derive(Debug, Default, Serialize, Type)]
 #[zbus(signature = "a{sv}")]
 pub struct InvokeOptions {
-    /// Only say what would be invoked.
+    /// Report what would be invoked, and invoke nothing.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub dry_run: Option<bool>,
 }
@@ -27,7 +27,7 @@ impl FromOptions for InvokeOptions {
     }
 }
 
-/// What an utterance was, as the lower-case word.
+/// What the model made of a text. On the bus the lower-case word.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant, OwnedVariant,
 )]
@@ -37,51 +37,51 @@ pub enum Outcome {
     /// No command.
     #[default]
     Nothing,
-    /// A command that lacks something.
+    /// A command that is incomplete; the text asks for what is missing.
     Question,
     /// One or more commands.
     Commands,
 }
 
-/// What became of a command, as the lower-case words with hyphens.
+/// What became of a command. On the bus the lower-case words with hyphens.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant, OwnedVariant,
 )]
 #[zbus(signature = "s", rename_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]
 pub enum InvocationStatus {
-    /// It is invoked: `Invoked` was signalled; its action, if it has one, did its work.
+    /// `Invoked` was signalled, and its action, if it has one, has ended well.
     Done,
-    /// It would be.
+    /// It would be invoked; the call was a dry run.
     #[default]
     DryRun,
-    /// It waits for `Confirm`: for a minute from when it is asked about (`Unconfirmed`), or behind another that
-    /// does.
+    /// It waits for `Confirm`, for a minute from the signal `Unconfirmed`, or behind another command that does.
     Unconfirmed,
-    /// It was invoked less than its cooldown ago, or too often within a minute.
+    /// It was last invoked less than its cooldown ago, or too often within a minute.
     TooSoon,
-    /// Whoever asked may not, or nobody knows who it is.
+    /// The catalogue does not let this user invoke it, the user is unknown, or the command is no longer in the
+    /// catalogue.
     NotAllowed,
-    /// A command before it was refused, or failed.
+    /// A command before it in the same text was refused or failed.
     Skipped,
-    /// A command that halts came after it, or while its action ran.
+    /// A halt came before it began, or while its action ran.
     Cancelled,
-    /// Its action has begun; `Finished` says how it ends.
+    /// Its action has begun; the signal `Finished` will say how it ended.
     Running,
     /// Its action failed.
     Failed,
-    /// Its action took longer than it may, and was ended.
+    /// Its action exceeded its time limit and was ended.
     TimedOut,
-    /// It waited to be confirmed, and was refused.
+    /// It waited for `Confirm` and was refused.
     Refused,
-    /// It waited to be confirmed for longer than a minute.
+    /// It waited for `Confirm` for longer than a minute.
     Expired,
-    /// It waited to be confirmed while too many others did.
+    /// It waited for `Confirm` and made room for a newer one, because too many did.
     Displaced,
 }
 
 impl InvocationStatus {
-    /// The word on the bus.
+    /// The word on the bus, such as `too-soon`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -113,7 +113,7 @@ pub struct Invocation {
     pub arguments: String,
     /// What became of it.
     pub status: InvocationStatus,
-    /// What its action said, or why it failed; empty: nothing.
+    /// Output of its action, or why it failed; empty if there is neither.
     pub result: String,
 }
 
@@ -127,19 +127,19 @@ pub struct CommandInfo {
     pub description: String,
     /// Its parameters as a JSON Schema with defaults, in JSON.
     pub parameters: String,
-    /// What people say and what must come of it, as a JSON array of objects with `say` and, if it is a
-    /// command, `arguments`: those that are said. Defaults come to them.
+    /// Example texts and the expected arguments, as a JSON array of objects with `say` and `arguments`. Arguments
+    /// left out have their defaults; an object without `arguments` is a text that is no command.
     pub examples: String,
-    /// Whether it is confirmed before it is invoked.
+    /// Whether it has to be confirmed before it is invoked.
     pub confirm: bool,
     /// Whether it can do harm.
     pub dangerous: bool,
-    /// Whether it halts what waits and runs.
+    /// Whether it is invoked by a halt, which cancels all that waits and runs.
     pub halts: bool,
 }
 
-/// Commands: a catalogue says what there is, the model makes out what was meant, and whoever listens to
-/// `Invoked` acts.
+/// Commands: the catalogue declares them, the model maps a text to them, and a command's action or a client that
+/// receives `Invoked` carries it out.
 #[proxy(
     interface = "org.gemmad1.Commands",
     default_service = "org.gemmad1",
@@ -149,50 +149,52 @@ pub trait Commands {
     /// The commands in force, sorted by name; see [`CommandInfo`].
     fn list(&self) -> Result<Vec<Dict>, Error>;
 
-    /// Reads `text` as a file of the catalogue that is called `name`, and returns its commands. Nothing
-    /// comes into force. What a reload would only warn of is refused too, such as a user whom the machine does not
-    /// know. If `name` is the path of a file that the daemon can read and that has this text, nobody but root and the
-    /// daemon's user may be able to write it.
+    /// Checks `text` as a file of the catalogue with the name `name`, and returns its commands. Nothing comes into
+    /// force. Problems that a reload would only warn about, such as an unknown user, are errors here. If `name` is the
+    /// path of a file that the daemon can read and that holds this text, only root and the daemon's user may have
+    /// write access to it.
     fn check(&self, name: &str, text: &str) -> Result<Vec<Dict>, Error>;
 
-    /// Makes out what `text` asks for, invokes it, and waits until the actions have ended. If the caller leaves
-    /// the bus before that, they are ended, unless they halt; if it wants no reply, they go on. Returns what it was;
-    /// the question back, the model's words if it was no command, or what it says of what the commands found; the
-    /// commands in the order they were said; and statistics ([`crate::Stats`]).
+    /// Lets the model map `text` to commands, invokes them, and waits until their actions have ended. If the caller
+    /// leaves the bus before that, the actions are ended, except those that halt; if the call expects no reply, they
+    /// go on. Returns the outcome; a text, which is the question back, the model's words if there was no command, or
+    /// its words about the results; the commands in the order of the text; and statistics ([`crate::Stats`]).
     fn invoke(
         &self,
         text: &str,
         options: InvokeOptions,
     ) -> Result<(Outcome, String, Vec<Invocation>, Dict), Error>;
 
-    /// Invokes the command that waits under this number, and those that were said after it. What somebody
-    /// wrote only they confirm; what was said, whoever may talk to the daemon.
+    /// Invokes the command that waits under this number, and those that follow it in the same text. A written command
+    /// can be confirmed only by the user who wrote it, a spoken one by every user who may call the daemon.
     fn confirm(&self, id: u64) -> Result<Vec<Invocation>, Error>;
 
-    /// Lets go of the command that waits under this number, and of those that were said after it; returns them. Who
-    /// may confirm it may refuse it.
+    /// Drops the command that waits under this number, and those that follow it in the same text; returns them. It
+    /// can be refused by the users who can confirm it.
     fn refuse(&self, id: u64) -> Result<Vec<Invocation>, Error>;
 
-    /// Cancels all that waits to be confirmed and all actions that run, and invokes every command of the catalogue that
-    /// `halts`. The model is not asked, and no condition holds it up. What was asked for before this is not begun
-    /// after it. Returns what was invoked, and does not wait until it has ended; a command that halts already is not
-    /// invoked again beside itself, and a halt within 100 ms of the one before, with nothing asked for in between, is
-    /// the same one. Without a catalogue nothing is invoked, and all is cancelled the same.
+    /// Cancels all commands that wait for `Confirm` and all running actions except those that halt, and invokes every
+    /// command of the catalogue that `halts`. The model is not asked, and no limit delays it. Commands asked for
+    /// before the halt do not begin after it. Returns the invoked commands without waiting for their actions. A
+    /// halting command whose action still runs is not invoked a second time in parallel. A halt within 100 ms of the
+    /// previous one, with nothing asked for in between, counts as the same halt. Without a catalogue everything is
+    /// cancelled and nothing is invoked.
     fn halt(&self) -> Result<Vec<Invocation>, Error>;
 
     /// The action of this command has ended. `details` are those of [`Self::invoked`], and for a spoken command
-    /// the `result`: what the action said, or why it failed. A person who wrote gets that from `Invoke`. A command
-    /// without an action has none of this.
+    /// `result`: the output of the action, or why it failed. The result of a written command is only in the reply to
+    /// `Invoke`. Commands without an action are not signalled.
     #[zbus(signal)]
     fn finished(&self, id: u64, status: InvocationStatus, details: Dict) -> zbus::Result<()>;
 
-    /// Whether there are commands. They are switched on in the configuration. Its change is signalled whenever
-    /// another catalogue is in force, so that who keeps a list knows when to ask for it again.
+    /// Whether a catalogue is in force; the configuration enables commands. Its change is signalled whenever another
+    /// catalogue comes into force, so that a client knows when to call `List` again.
     #[zbus(property)]
     fn enabled(&self) -> zbus::Result<bool>;
 
-    /// This is to be done now. `details` has the `origin` (`text`, `voice`, or `daemon` at its end), and the `user` who wrote or
-    /// the `utterance` that was heard; a word that halts may be heard outside of one.
+    /// This command is to be carried out now. `details` has the `origin`: `text` with the `user` who wrote it, `voice`
+    /// with the number of the `utterance`, or `daemon` when the daemon ends. A spoken halt word may come outside an
+    /// utterance and then has no number.
     #[zbus(signal)]
     fn invoked(
         &self,
@@ -202,13 +204,13 @@ pub trait Commands {
         details: Dict,
     ) -> zbus::Result<()>;
 
-    /// This command waited for `Confirm` and will not be done: it was `refused`, `expired` after a minute, was
-    /// `displaced` by others, `cancelled` by a halt, or is `not-allowed` by the catalogue any more. `details` are
-    /// those of [`Self::invoked`].
+    /// This command waited for `Confirm` and will not be carried out. It was `refused`, has `expired` after a minute,
+    /// was `displaced` by others or `cancelled` by a halt, or is `not-allowed` by the catalogue any more. `details`
+    /// are those of [`Self::invoked`].
     #[zbus(signal)]
     fn dropped(&self, id: u64, status: InvocationStatus, details: Dict) -> zbus::Result<()>;
 
-    /// This waits for `Confirm`; see [`Self::invoked`].
+    /// This command waits for `Confirm`; the arguments are those of [`Self::invoked`].
     #[zbus(signal)]
     fn unconfirmed(
         &self,

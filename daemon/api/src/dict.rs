@@ -1,8 +1,8 @@
 //! Plain structs to and from `a{sv}`.
 //!
 //! Statistics travel both as D-Bus dictionaries and as JSON lines. They are declared once, as plain
-//! serde structs; this module carries them over the bus. JSON is the bridge, since both sides of
-//! it are exact for what such structs hold: unsigned integers, floats, booleans and strings.
+//! serde structs; this module converts them for the bus. The conversion goes through JSON, which is
+//! exact for the types in such structs: unsigned integers, floats, booleans and strings.
 
 use std::collections::HashMap;
 

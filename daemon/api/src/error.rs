@@ -7,7 +7,7 @@ use zbus::DBusError;
 #[derive(Debug, Clone, PartialEq, DBusError)]
 #[zbus(prefix = "org.gemmad1.Error")]
 pub enum Error {
-    /// The bus failed, or the error is not one of ours.
+    /// The bus failed, or the error is not one of this contract.
     #[zbus(error)]
     Bus(zbus::Error),
     /// No model is loaded: it is still loading, or loading it failed.
@@ -16,28 +16,28 @@ pub enum Error {
     InvalidArgument(String),
     /// The sound cannot be used: not a known format, empty, too short or too long.
     InvalidAudio(String),
-    /// A JSON Schema cannot be compiled, or nothing fits it.
+    /// The JSON Schema cannot be compiled, or no value validates against it.
     InvalidSchema(String),
-    /// The answer was cut off before it was what the schema wants; the message ends with what there is,
-    /// unless that was streamed.
+    /// The answer was cut off before it validated against the schema; the message ends with the partial answer, unless
+    /// that was streamed.
     Incomplete(String),
     /// Prompt and answer do not fit into the context.
     PromptTooLong(String),
-    /// The loaded model cannot do this, such as hear.
+    /// The loaded model cannot do this, for example hear.
     NotSupported(String),
-    /// As much is under way as may be, of all clients or of this one; try again later.
+    /// The limit on concurrent work is reached, of this client or of all clients together; try again later.
     Busy(String),
     /// The request was cancelled.
     Cancelled(String),
     /// There is no microphone, or it does not work.
     NoMicrophone(String),
-    /// There is no loudspeaker, no program that speaks, or one of them does not work.
+    /// There is no loudspeaker or no synthesiser, or one of them does not work.
     NoSpeech(String),
-    /// The configuration file does not fit; the one in force stays.
+    /// The configuration file is invalid; the configuration in force stays.
     InvalidConfiguration(String),
     /// The caller may not do this.
     NotAuthorized(String),
-    /// Something inside failed.
+    /// An internal failure.
     Failed(String),
 }
 

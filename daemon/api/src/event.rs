@@ -1,4 +1,4 @@
-//! What an answer is made of: the JSON lines of `Manager.Stream` and the statistics of every answer.
+//! The parts of an answer: the JSON lines of `Manager.Stream`, and statistics.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,14 +16,14 @@ use serde::{Deserialize, Serialize};
 pub enum Event {
     /// A piece of the answer: whole characters, never thought text or control tokens.
     Text {
-        /// The piece; may be empty never, may end inside a word.
+        /// The piece; never empty; may end inside a word.
         text: String,
-        /// The token ids it was made from, in the loaded model's vocabulary.
+        /// Ids of its tokens in the loaded model's vocabulary.
         tokens: Vec<i32>,
     },
     /// The answer is complete.
     Done(Stats),
-    /// The answer failed; what came before stands.
+    /// The answer failed; the text before it stays valid.
     Error {
         /// Full D-Bus error name.
         name: String,
@@ -39,31 +39,31 @@ pub enum Finish {
     /// The model ended its turn.
     #[default]
     Stop,
-    /// `max_tokens` or the context was reached.
+    /// The answer reached `max_tokens` or the end of the context.
     Length,
 }
 
-/// How an answer came about. Token counts are tokens of the loaded model; times are milliseconds of
-/// wall clock. On the bus an `a{sv}` with these names.
+/// Statistics of an answer. Counts are tokens of the loaded model; times are wall-clock milliseconds. On the
+/// bus an `a{sv}` with these names.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Stats {
     /// Number of the request, unique while the daemon runs.
     pub request: u64,
-    /// All rows of the prompt: text tokens and soft tokens.
+    /// Rows of the prompt in total: text tokens and soft tokens.
     pub prompt_tokens: u32,
     /// Rows of the prompt that were already in the KV cache.
     pub cached_tokens: u32,
-    /// Soft tokens of sound among the prompt's rows, 25 a second.
+    /// Soft tokens of sound among the prompt's rows; 25 per second of sound.
     pub audio_tokens: u32,
-    /// Tokens generated, thought included, the end-of-turn token not.
+    /// Tokens generated, including the thought, without the end-of-turn token.
     pub output_tokens: u32,
-    /// Of the tokens generated, those after which a grammar left no choice. They are read like a prompt,
-    /// many at once, instead of being decoded one after the other.
+    /// Of the tokens generated, those that the grammar forced. They are prefilled, many in one batch, instead of
+    /// decoded one by one.
     pub forced_tokens: u32,
-    /// Tokens generated as thought, which no answer shows.
+    /// Of the tokens generated, those of the thought, which the answer does not show.
     pub thought_tokens: u32,
-    /// From the request's arrival to its first batch or encoding.
+    /// From the request's arrival to its first batch or its first audio encoding.
     pub queue_ms: f64,
     /// Time the audio encoder worked for this request.
     pub encode_ms: f64,
@@ -75,27 +75,26 @@ pub struct Stats {
     pub decode_ms: f64,
     /// From the request's arrival to its end.
     pub total_ms: f64,
-    /// Length of the sound; this and the next four only for requests with sound.
+    /// Length of the sound, in ms. This and the next four only for requests with sound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sound_ms: Option<f64>,
-    /// Encoding and prefill until the end of the sound, as a share of its length. Below 1 the machine
+    /// Time for encoding and prefill until the end of the sound, as a ratio to the sound's length. Below 1 the machine
     /// keeps up with the speaker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub real_time_factor: Option<f64>,
-    /// Sound that was not in the KV cache yet when the request came: how far behind the machine was.
+    /// Length of the sound that was not yet in the KV cache when the request came, in ms: the machine's lag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backlog_ms: Option<f64>,
-    /// Of `encode_ms`, what was left to do when the request came.
+    /// The part of `encode_ms` after the request came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_encode_ms: Option<f64>,
-    /// Of `prefill_ms`, what was left to do when the request came.
+    /// The part of `prefill_ms` after the request came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_prefill_ms: Option<f64>,
     /// From the last sample of speech to the first sampled token; only for spoken turns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub speech_to_token_ms: Option<f64>,
-    /// Whether the sound file ends before its sound does, or is damaged: what could be read of it was heard. Left
-    /// out if not.
+    /// Whether the sound file is truncated or damaged, and only its readable part was heard. Left out if false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cut_short: bool,
     /// Why it ended.

@@ -1,4 +1,4 @@
-//! The D-Bus contract of gemmad: what the daemon serves and what every client relies on.
+//! The D-Bus contract of gemmad, between the daemon and its clients.
 //!
 //! The daemon owns the name [`SERVICE`] and serves three objects:
 //!
@@ -8,9 +8,9 @@
 //! | [`VOICE_PATH`] | `org.gemmad1.Voice` | [`VoiceProxy`] |
 //! | [`COMMANDS_PATH`] | `org.gemmad1.Commands` | [`CommandsProxy`] |
 //!
-//! This crate knows nothing of models or sound, so that a client built on it stays small. What is
-//! here is stable: names carry the version (`1`), options and statistics are dictionaries that may
-//! grow, and errors have names ([`Error`]).
+//! This crate does not depend on models or sound, so that a client built on it stays small. The
+//! contract is stable: names carry the version (`1`), options and statistics are dictionaries that
+//! may grow, and errors have names ([`Error`]).
 
 mod commands;
 mod dict;

@@ -1,4 +1,4 @@
-//! `org.gemmad1.Manager`: asking, transcribing, and how the daemon is.
+//! `org.gemmad1.Manager`: asking, transcribing, and the state of the daemon.
 
 use serde::{Deserialize, Serialize};
 use zbus::{OwnedFd, OwnedVariant, Type, Variant, as_variant, proxy};
@@ -6,41 +6,41 @@ use zbus::{OwnedFd, OwnedVariant, Type, Variant, as_variant, proxy};
 use crate::options::{FromOptions, Given, Unfit};
 use crate::{Dict, Error};
 
-/// Options of `Ask` and `Stream`. Every one may be left out; an unknown one is an error. A number may have any
-/// D-Bus type that holds it. Defaults come from the `[answer]` section of the daemon's configuration.
+/// Options of `Ask` and `Stream`. All are optional; an unknown one is an error. A number may have any D-Bus type
+/// that holds its value. Defaults come from the `[answer]` section of the daemon's configuration.
 #[derive(Debug, Default, Serialize, Type)]
 #[zbus(signature = "a{sv}")]
 pub struct AskOptions {
-    /// System prompt for this request, instead of the configured one; 1 MiB at most.
+    /// System prompt for this request instead of the configured one; at most 1 MiB.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// A sound file (WAV, AIFF, FLAC, MP3, Ogg, MP4, `WebM` or CAF) that the question is about, to be read from its
+    /// Sound file (WAV, AIFF, FLAC, MP3, Ogg, MP4, `WebM` or CAF) that the question is about. It is read from its
     /// current position.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub audio: Option<OwnedFd>,
-    /// Most tokens to generate, from 1.
+    /// Maximum number of tokens to generate, from 1.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
-    /// Fewest tokens to generate: the end of the turn is not drawn before. For measurements.
+    /// Minimum number of tokens to generate: the end-of-turn token is not sampled before. For measurements.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub min_tokens: Option<u32>,
     /// Sampling temperature, 0 (greedy) to 2.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
-    /// Keep the k likeliest tokens, from 1.
+    /// Sample from the k likeliest tokens only, from 1.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub top_k: Option<u32>,
-    /// Keep the likeliest tokens of this total probability, above 0, to 1.
+    /// Sample from the likeliest tokens of this total probability only; above 0, at most 1.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
     /// Seed of the sampler; the same seed gives the same answer.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub seed: Option<u32>,
-    /// JSON Schema, in JSON of 256 KiB at most, that the answer has to validate against; it is JSON on one line
-    /// then. Goes with neither `thinking` nor `min_tokens`.
+    /// JSON Schema as JSON, at most 64 KiB. The answer is then JSON on one line that validates against it. Excludes
+    /// `thinking` and `min_tokens`.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
-    /// Let the model think before it answers. The thought is never shown.
+    /// Lets the model think before it answers. The thought is never shown.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub thinking: Option<bool>,
 }
@@ -55,7 +55,7 @@ pub struct TranscribeOptions {
 }
 
 impl TranscribeOptions {
-    /// Most bytes of the name of a language: 40 letters of any alphabet.
+    /// Maximum length of a language name, in bytes: 40 letters of any alphabet.
     pub const LONGEST_LANGUAGE: usize = 160;
 }
 
@@ -72,10 +72,10 @@ impl FromOptions for TranscribeOptions {
 }
 
 impl AskOptions {
-    /// Most bytes of a system prompt: as many as of a prompt.
+    /// Maximum length of a system prompt, in bytes: 1 MiB, the same as of a prompt.
     pub const LONGEST_SYSTEM: usize = 1 << 20;
 
-    /// Most bytes of a schema: more than people write, and little enough to compile.
+    /// Maximum length of a schema, in bytes: 64 KiB, more than people write, and little enough to compile.
     pub const LONGEST_SCHEMA: usize = 1 << 16;
 }
 
@@ -111,14 +111,14 @@ impl FromOptions for AskOptions {
     }
 }
 
-/// What the daemon is doing, as the lower-case word.
+/// State of the daemon. On the bus the lower-case word.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant, OwnedVariant,
 )]
 #[zbus(signature = "s", rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum ManagerState {
-    /// Just started; nothing is loaded.
+    /// Just started; no model is loaded yet.
     #[default]
     Starting,
     /// The model is being loaded.
@@ -127,11 +127,11 @@ pub enum ManagerState {
     Ready,
     /// Running, but something is missing; the property `Problem` says what.
     Degraded,
-    /// Going away.
+    /// Shutting down.
     Stopping,
 }
 
-/// What the engine is carrying now; a snapshot. On the bus an `a{sv}` with these names.
+/// Snapshot of the engine's load. On the bus an `a{sv}` with these names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Health {
@@ -139,18 +139,18 @@ pub struct Health {
     pub active: u32,
     /// Requests waiting for a place.
     pub queued: u32,
-    /// Turns being spoken.
+    /// Turns whose utterance is being heard.
     pub turns: u32,
-    /// Sound of those turns that is not in the KV cache yet, in milliseconds. More than half a second
-    /// means that the machine does not keep up.
+    /// Sound of those turns that is not yet in the KV cache, in milliseconds. More than 500 means that
+    /// the machine does not keep up.
     pub backlog_ms: u32,
-    /// Cells of the KV cache in use or set aside, the system prompt's included.
+    /// Cells of the KV cache that are in use or reserved, including those of the system prompt.
     pub cells_used: u32,
-    /// Cells of the KV cache.
+    /// Cells of the KV cache in total.
     pub cells_total: u32,
     /// Cells that hold the system prompt, shared by every request.
     pub prefix_cells: u32,
-    /// Requests finished since the model was loaded, cancelled ones included.
+    /// Requests finished since the model was loaded, including cancelled ones.
     pub finished: u64,
 }
 
@@ -161,18 +161,19 @@ pub struct Health {
     default_path = "/org/gemmad1"
 )]
 pub trait Manager {
-    /// Answers `prompt`, of 1 MiB at most, and returns the whole text and its statistics. For anyone with `busctl`;
-    /// a call may take longer than the usual 25 s, so programs prefer `Stream`. The request is
-    /// cancelled when the caller leaves the bus.
+    /// Answers `prompt`, at most 1 MiB, and returns the whole text and its statistics. Meant for `busctl`: the call may
+    /// take longer than the usual timeout of 25 s, so programs use `Stream`. The request is cancelled when the caller
+    /// leaves the bus.
     fn ask(&self, prompt: &str, options: AskOptions) -> Result<(String, Dict), Error>;
 
     /// Answers `prompt` as JSON lines ([`crate::Event`]) on `fd`, the write end of a pipe or a connected Unix
     /// stream socket. Returns the number of the request as soon as it has a place. Closing the read end cancels
-    /// it; a slow reader slows only itself, and one that takes nothing for five minutes loses its answer. One
-    /// client may have 8 streams open, all together 64.
+    /// the request. A slow reader delays only its own answer; one that reads nothing for five minutes loses it. The
+    /// limit is 8 open streams per client and 64 in total.
     fn stream(&self, prompt: &str, options: AskOptions, fd: zbus::Fd<'_>) -> Result<u64, Error>;
 
-    /// Transcribes the sound file behind `fd` (WAV, AIFF, FLAC, MP3, Ogg, MP4, `WebM` or CAF, 30 s at most).
+    /// Transcribes the sound file behind `fd` (WAV, AIFF, FLAC, MP3, Ogg, MP4, `WebM` or CAF, at most 30 s).
+    /// Returns the text and its statistics.
     fn transcribe(
         &self,
         fd: zbus::Fd<'_>,
@@ -181,8 +182,8 @@ pub trait Manager {
 
     /// Reads the configuration file again and puts it into force, except `[model]` and `[engine]`, which
     /// need a restart. Returns the keys, as `section.key`, that changed, and those that wait for the
-    /// restart. For root, and whom polkit allows `org.gemmad1.manage`; on the session bus for
-    /// everybody.
+    /// restart. Allowed for root and for users to whom polkit grants `org.gemmad1.manage`; on the
+    /// session bus for every caller.
     #[zbus(allow_interactive_auth)]
     fn reload(&self) -> Result<(Vec<String>, Vec<String>), Error>;
 
@@ -190,7 +191,7 @@ pub trait Manager {
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> zbus::Result<String>;
 
-    /// What the daemon is doing.
+    /// State of the daemon.
     #[zbus(property)]
     fn state(&self) -> zbus::Result<ManagerState>;
 
@@ -202,7 +203,7 @@ pub trait Manager {
     #[zbus(property)]
     fn problem(&self) -> zbus::Result<String>;
 
-    /// What the engine is carrying now, see [`Health`].
+    /// Load of the engine; see [`Health`].
     #[zbus(property(emits_changed_signal = "false"))]
     fn health(&self) -> zbus::Result<Dict>;
 }

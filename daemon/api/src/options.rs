@@ -1,8 +1,8 @@
 //! Options as clients send them, `a{sv}`, read one by one.
 //!
-//! Bindings of untyped languages choose D-Bus types themselves: Python sends 20 as `i` and 1 as `i` where a double is
-//! meant. So a number counts in any type that holds its value. Everything else is strict, and what does not fit is
-//! refused by name, with the type given and the types wanted.
+//! Bindings of untyped languages choose D-Bus types themselves: Python sends 20 as `i`, and 1 as `i` where a double is
+//! meant. A number is therefore accepted in any type that holds its value. Everything else is strict: an option that
+//! does not fit is refused by name, with the type given and the types wanted.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,14 +13,14 @@ use zbus::{OwnedFd, Signature, Type, Variant};
 
 use crate::{Error, text};
 
-/// Most characters of an option's name that an error repeats.
+/// Maximum number of characters of an option's name that an error repeats.
 const SHOWN: usize = 40;
 
-/// Most options of a call. No call knows as many; reading more would only take time.
+/// Maximum number of options in a call. No call knows as many; reading more would only take time.
 const MOST: usize = 64;
 
-/// The options of a call: read, or the reason why they cannot be. A wrong option is no malformed message, so it
-/// does not fail before the method has begun.
+/// The options of a call, or the reason why they are invalid. A wrong option is not a malformed message: it must fail
+/// in the method, with a named error, and not in the deserialisation before it.
 #[derive(Debug)]
 pub struct Options<T>(Result<T, String>);
 
@@ -28,7 +28,7 @@ impl<T> Options<T> {
     /// The options.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] that names the first option that does not fit, and what would.
+    /// [`Error::InvalidArgument`] that names the first option that does not fit, and what would fit.
     pub fn read(self) -> Result<T, Error> {
         self.0.map_err(Error::InvalidArgument)
     }
@@ -38,15 +38,15 @@ impl<T> Type for Options<T> {
     const SIGNATURE: &'static Signature = <HashMap<&str, Variant<'_>> as Type>::SIGNATURE;
 }
 
-/// A dictionary of options that all may be left out.
+/// A dictionary of options, all of them optional.
 pub trait FromOptions: Default {
-    /// Their names.
+    /// Names of the options.
     const NAMES: &'static [&'static str];
 
     /// Sets the option of this name.
     ///
     /// # Errors
-    /// When there is none, or `value` does not fit it.
+    /// There is no such option, or `value` does not fit it.
     fn set(&mut self, name: &str, value: Given<'_>) -> Result<(), Unfit>;
 }
 
@@ -55,7 +55,7 @@ pub trait FromOptions: Default {
 pub enum Given<'a> {
     /// `b`.
     Flag(bool),
-    /// `y`, `n`, `q`, `i`, `u`, `x` or `t`; which one.
+    /// `y`, `n`, `q`, `i`, `u`, `x` or `t`, with that letter.
     Whole(i128, char),
     /// `d`.
     Number(f64),
@@ -68,33 +68,33 @@ pub enum Given<'a> {
 /// Why an option cannot be set.
 #[derive(Debug, PartialEq)]
 pub enum Unfit {
-    /// There is none of this name.
+    /// There is no option of this name.
     Unknown,
-    /// It has another type than those wanted.
+    /// Its type is not among those wanted.
     Type {
         /// The type given, in words.
         given: String,
         /// The types wanted.
         wanted: &'static str,
     },
-    /// It is none of the values wanted.
+    /// Its value is not among those wanted.
     Value {
         /// The value given.
         given: String,
         /// The values wanted.
         wanted: String,
     },
-    /// A text has more bytes than are taken.
+    /// A text is longer than is accepted.
     Long {
-        /// Its length.
+        /// Its length, in bytes.
         bytes: usize,
-        /// The longest that is taken.
+        /// Maximum length, in bytes.
         most: usize,
     },
 }
 
 impl Given<'_> {
-    /// A boolean, in type `b` alone: 1 is no `true`.
+    /// A boolean, in type `b` only: 1 is not `true`.
     ///
     /// # Errors
     /// [`Unfit::Type`].
@@ -136,7 +136,7 @@ impl Given<'_> {
     pub fn number(self) -> Result<f64, Unfit> {
         match self {
             Self::Number(number) => Ok(number),
-            // Beyond 2^53 it is rounded, as everywhere else.
+            // Above 2^53 it is rounded.
             #[allow(clippy::cast_precision_loss)]
             Self::Whole(number, _) => Ok(number as f64),
             other => Err(other.but_wanted("a number (d, or any other type of number)")),
@@ -182,7 +182,7 @@ impl Given<'_> {
 }
 
 impl Unfit {
-    /// What is wrong with the option `name`, one of `names` if there are any of that kind.
+    /// Message about the option `name`; `names` are those that exist, and may be empty.
     fn of(self, name: &str, names: &[&str]) -> String {
         match self {
             Self::Unknown if names.is_empty() => format!("there is no option `{name}`"),
@@ -205,7 +205,7 @@ impl<'de, T: FromOptions> Deserialize<'de> for Options<T> {
     }
 }
 
-/// Reads the whole dictionary even if an option does not fit, because further arguments may follow it.
+/// Reads a dictionary, to its end even if an option does not fit, because further arguments may follow it.
 struct Dictionary<T>(PhantomData<T>);
 
 impl<'de, T: FromOptions> Visitor<'de> for Dictionary<T> {
@@ -244,8 +244,8 @@ impl<'de, T: FromOptions> Visitor<'de> for Dictionary<T> {
     }
 }
 
-/// Reads the value of one option without copying it. A container fits no option, and is refused without being read:
-/// its elements would take far more room than they do in the message.
+/// Reads the value of one option without copying it. A container fits no option and is refused without being read:
+/// its elements would take far more memory than in the message.
 struct Entry<'a> {
     name: &'a str,
 }
@@ -265,7 +265,7 @@ impl<'de> Visitor<'de> for Entry<'_> {
         formatter.write_str("a variant")
     }
 
-    /// A variant is its signature and then its value.
+    /// A variant is a signature followed by a value.
     fn visit_seq<A: SeqAccess<'de>>(self, mut variant: A) -> Result<Given<'de>, A::Error> {
         let nothing = || de::Error::custom("a variant without a value");
         let signature = variant.next_element::<Signature>()?.ok_or_else(nothing)?;
@@ -307,7 +307,7 @@ mod tests {
     use super::*;
     use crate::{AskOptions, SayOptions};
 
-    /// What the daemon reads of these options.
+    /// Reads these options as the daemon does.
     fn read<T: FromOptions>(options: &HashMap<&str, Variant<'_>>) -> Result<T, String> {
         let bytes = to_bytes(Context::new(LE, 0), options).unwrap();
         match bytes.deserialize::<Options<T>>() {

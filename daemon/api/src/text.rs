@@ -1,43 +1,42 @@
-//! Text that people see: on a terminal, in the journal, in a list.
+//! Text that is shown to people: on a terminal, in the journal, in a list.
 //!
-//! Some characters do more than be read. They move the cursor, turn the order of what stands beside them, or are
-//! there and nobody sees them, so that two texts look alike and differ, or a text says to a model what no person
-//! reads. Which characters do so is decided here, for the daemon and its clients alike, by the categories of
-//! Unicode:
+//! Some characters have other effects than being read. They move the cursor, reverse the text around them, or are
+//! invisible, so that two different texts look alike, or a model reads words that no person sees. This module decides
+//! which characters have such effects, for the daemon and its clients alike, by their Unicode categories:
 //!
-//! | characters | example | are |
+//! | characters | example | when cleaned |
 //! |---|---|---|
 //! | controls | U+001B | shown as U+FFFD |
 //! | line breaks and tabs, where there is one line | U+000A, U+2028 | a space |
-//! | private and unassigned ones | U+E000 | shown as U+FFFD |
-//! | formats, such as turns of direction and tags | U+202E, U+2066, U+200B, U+E0041 | left out |
+//! | private-use and unassigned | U+E000 | shown as U+FFFD |
+//! | formats, such as bidirectional overrides and tags | U+202E, U+2066, U+200B, U+E0041 | left out |
 //! | joiners where no script needs them | U+200D in `a‍b` | left out |
 //! | marks beyond the fifth on one letter | U+0301 | left out |
 //!
-//! [`check`] refuses them, for text that its author can mend. [`line`] and [`lines`] clean, for text from outside that
-//! has to be shown, and [`Stream`] cleans text that comes in pieces.
+//! [`check`] refuses them, for text whose author can mend it. [`line`] and [`lines`] clean text from outside that has
+//! to be shown; [`Stream`] cleans text that comes in pieces.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// Most marks in a row. Hebrew with vowels and cantillation has four or five.
+/// Maximum number of marks in a row. Hebrew with vowels and cantillation has four or five.
 const MOST_MARKS: u8 = 5;
 
-/// Letters that are joined or kept apart by joiners begin here: Latin, Greek, Cyrillic and Armenian are below, and
-/// emoji above.
+/// First character that a joiner may join or keep apart: Latin, Greek, Cyrillic and Armenian are below it, and emoji
+/// above.
 const FIRST_JOINED: char = '\u{590}';
 
-/// Stands for the rest of a text that was cut.
+/// Replaces the rest of a text that is cut.
 const CUT: char = '…';
 
-/// The first character of a text that people must not be shown.
+/// The first character in a text that must not be shown to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flaw {
     /// The character.
     pub character: char,
-    /// Which one it is, from 1.
+    /// Its position in characters, from 1.
     pub position: usize,
     /// What is wrong with it.
     pub kind: FlawKind,
@@ -48,32 +47,32 @@ pub struct Flaw {
 pub enum FlawKind {
     /// It controls a terminal.
     Control,
-    /// It ends a line, or moves to a column.
+    /// It is a line break or a tab.
     Break,
-    /// It cannot be seen, or changes the order in which others are.
+    /// It is invisible, or changes the order of the characters around it.
     Hidden,
-    /// It has no meaning that all agree on.
+    /// It is for private use or unassigned, so it has no agreed meaning.
     Unknown,
-    /// It is a mark, and there are too many before it.
+    /// It is a mark after too many others on the same letter.
     Marks,
 }
 
-/// Text that comes in pieces, which may end inside a word or between a letter and its marks. Line breaks and tabs
-/// stay.
+/// Cleans text that comes in pieces. A piece may end inside a word or between a letter and its marks. Line breaks and
+/// tabs stay.
 #[derive(Debug, Clone, Default)]
 pub struct Stream {
     reader: Reader,
-    /// A joiner at the end of the last piece, which is kept if what follows needs it.
+    /// Joiner at the end of the last piece, held back until the next character decides whether it stays.
     joiner: Option<char>,
-    /// A line break that becomes a space does not double it.
+    /// Whether the last character shown is a space, which a line break shown as a space must not double.
     is_after_space: bool,
 }
 
-/// What was read so far, as far as the next character depends on it.
+/// State of the text read so far on which the next character depends.
 #[derive(Debug, Clone, Default)]
 struct Reader {
     before: Option<char>,
-    /// Marks in a row.
+    /// Marks in a row up to here.
     marks: u8,
 }
 
@@ -84,37 +83,36 @@ enum Layout {
     Lines,
 }
 
-/// Checks that `text` is one line that people may be shown as it is.
+/// Checks that `text` is one line that can be shown to people unchanged.
 ///
 /// # Errors
-/// The first character that is not for people.
+/// The first character that must not be shown.
 pub fn check(text: &str) -> Result<(), Flaw> {
     check_as(Layout::Line, text)
 }
 
-/// Checks that `text` may be shown as it is; it may have several lines, and tabs.
+/// Checks that `text` can be shown to people unchanged; several lines and tabs are allowed.
 ///
 /// # Errors
-/// The first character that is not for people.
+/// The first character that must not be shown.
 pub fn check_lines(text: &str) -> Result<(), Flaw> {
     check_as(Layout::Lines, text)
 }
 
-/// `text` as one line of at most `most` characters that people may be shown. One that is cut ends with `…`.
+/// `text` cleaned, as one line of at most `most` characters. A cut text ends with `…`.
 #[must_use]
 pub fn line(text: &str, most: usize) -> Cow<'_, str> {
     clean(Layout::Line, text, most)
 }
 
-/// `text` as people may be shown it, at most `most` characters, with its line breaks and tabs. One that is cut ends
-/// with `…`.
+/// `text` cleaned, at most `most` characters, with its line breaks and tabs. A cut text ends with `…`.
 #[must_use]
 pub fn lines(text: &str, most: usize) -> Cow<'_, str> {
     clean(Layout::Lines, text, most)
 }
 
 impl Stream {
-    /// The next piece, as people may be shown it.
+    /// Cleans the next piece.
     pub fn push(&mut self, piece: &str) -> String {
         let held = self.joiner.take();
         let mut shown = String::with_capacity(piece.len());
@@ -186,11 +184,11 @@ fn clean(layout: Layout, text: &str, most: usize) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// What stands for a character, if anything does.
+/// The character to show in place of `character`; `None`: it is left out.
 fn shown_as(character: char, read: Result<(), FlawKind>) -> Option<char> {
     match read {
         Ok(()) => Some(character),
-        // It says nothing before a line feed, where it usually is.
+        // Usually before a line feed, where it has no meaning of its own.
         Err(FlawKind::Control) if character == '\r' => None,
         Err(FlawKind::Control | FlawKind::Unknown) => Some(char::REPLACEMENT_CHARACTER),
         Err(FlawKind::Break) => Some(' '),
@@ -199,7 +197,7 @@ fn shown_as(character: char, read: Result<(), FlawKind>) -> Option<char> {
 }
 
 impl Reader {
-    /// Reads a character; `after` is the one that follows.
+    /// Judges a character and takes note of it; `after` is the next one.
     fn read(
         &mut self,
         character: char,
@@ -207,7 +205,7 @@ impl Reader {
         layout: Layout,
     ) -> Result<(), FlawKind> {
         let read = self.judge(character, after, layout);
-        // What comes next stands beside what is shown.
+        // The next character stands beside the one shown, not beside the one read.
         if let Some(shown) = shown_as(character, read) {
             self.before = Some(shown);
             self.marks = match is_mark(shown) {
@@ -238,7 +236,7 @@ impl Reader {
         }
     }
 
-    /// A joiner stays between characters that it changes.
+    /// A joiner stays only between two characters that it can affect.
     fn joiner(&self, after: Option<char>) -> Result<(), FlawKind> {
         let before = self.before.is_some_and(is_joined);
         let after = after.is_some_and(|after| {
@@ -262,7 +260,7 @@ fn is_joiner(character: char) -> bool {
     matches!(character, '\u{200C}' | '\u{200D}')
 }
 
-/// Whether a joiner beside this may be needed: it is a letter of a script that joins, a mark on one, or an emoji.
+/// Whether a joiner beside it may have an effect: a letter of a script that joins, a mark on one, or an emoji.
 fn is_joined(character: char) -> bool {
     use GeneralCategory as Is;
     let category = character.general_category();
@@ -272,13 +270,13 @@ fn is_joined(character: char) -> bool {
             | Is::NonspacingMark
             | Is::SpacingMark
             | Is::OtherSymbol
-            // The colours of skin.
+            // Skin tones.
             | Is::ModifierSymbol
     );
     joins && character >= FIRST_JOINED && !is_hidden(character)
 }
 
-/// Variation selectors, which choose how the character before them looks.
+/// Variation selectors, which choose the glyph of the character before them.
 fn is_selector(character: char) -> bool {
     matches!(
         character,
@@ -286,15 +284,15 @@ fn is_selector(character: char) -> bool {
     )
 }
 
-/// Whether no selector changes how it looks: a letter of a script with capitals, or a mark.
+/// Whether no variation selector affects it: a letter of a script with capitals, or a mark.
 fn has_no_variants(character: char) -> bool {
     is_mark(character) || character.is_lowercase() || character.is_uppercase()
 }
 
-/// Whether it takes no room of its own.
+/// Whether it is a combining mark, which takes no width of its own.
 fn is_mark(character: char) -> bool {
     use GeneralCategory as Is;
-    // The first one of all.
+    // U+0300 is the first combining mark.
     character >= '\u{300}'
         && matches!(
             character.general_category(),
@@ -302,8 +300,8 @@ fn is_mark(character: char) -> bool {
         )
 }
 
-/// Whether it is there and nobody sees it: a format character, or a mark or letter that only fills a place. The
-/// Arabic signs that enclose digits are format characters too, but seen.
+/// Whether it is invisible: a format character, or a mark or letter that is a blank filler. Signs that enclose digits,
+/// such as the Arabic ones, are format characters too, but visible.
 fn is_hidden(character: char) -> bool {
     let encloses = matches!(
         character,
@@ -323,7 +321,7 @@ fn is_hidden(character: char) -> bool {
     fills || character.general_category() == GeneralCategory::Format && !encloses
 }
 
-/// What is wrong, to go on with "it holds".
+/// Completes a sentence that begins with "it holds".
 impl fmt::Display for Flaw {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

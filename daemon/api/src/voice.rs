@@ -1,4 +1,4 @@
-//! `org.gemmad1.Voice`: the microphone, and what is said into it.
+//! `org.gemmad1.Voice`: microphone, loudspeaker and spoken turns.
 
 use serde::{Deserialize, Serialize};
 use zbus::{OwnedVariant, Type, Variant, as_variant, proxy};
@@ -6,51 +6,51 @@ use zbus::{OwnedVariant, Type, Variant, as_variant, proxy};
 use crate::options::{FromOptions, Given, Unfit};
 use crate::{Dict, Error};
 
-/// What the voice is doing, as the lower-case word.
+/// State of the voice. On the bus the lower-case word.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant, OwnedVariant,
 )]
 #[zbus(signature = "s", rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum VoiceState {
-    /// Not listening: switched off, muted, or no microphone.
+    /// Not listening: switched off, muted, or without a microphone.
     #[default]
     Off,
-    /// Waiting for somebody to speak.
+    /// Waiting for speech.
     Waiting,
-    /// Somebody is speaking, or is about to: they said the wake word, or may follow up on an answer.
+    /// Hearing an utterance, or expecting one: after the wake word, or as a follow-up to an answer.
     Listening,
-    /// The model is working on what was said.
+    /// The model is working on the utterance.
     Thinking,
     /// The answer is being spoken.
     Speaking,
 }
 
-/// What a device is for, as the lower-case word.
+/// Kind of a device. On the bus the lower-case word.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant, OwnedVariant,
 )]
 #[zbus(signature = "s", rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceKind {
-    /// Sound comes in.
+    /// Captures sound.
     #[default]
     Microphone,
-    /// Sound goes out.
+    /// Plays sound.
     Loudspeaker,
 }
 
-/// What a word is for that is known without the model, as the lower-case word.
+/// Meaning of a keyword, which is recognised without the language model. On the bus the lower-case word.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant, OwnedVariant,
 )]
 #[zbus(signature = "s", rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum KeywordMeaning {
-    /// What follows is for the assistant.
+    /// Wake word: the speech after it is for the assistant.
     #[default]
     Wake,
-    /// All that is under way ends.
+    /// Halt word: everything under way ends.
     Halt,
 }
 
@@ -58,33 +58,33 @@ pub enum KeywordMeaning {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeviceInfo {
-    /// What it is for.
+    /// Its kind.
     pub kind: DeviceKind,
-    /// What `device` in the daemon's configuration is set to for it.
+    /// Value of `device` in the daemon's configuration that selects it.
     pub id: String,
     /// Its name for people.
     pub name: String,
-    /// Whether it is taken when the configuration names none.
+    /// Whether it is used when the configuration names none.
     pub is_default: bool,
     /// Whether it is open.
     pub in_use: bool,
 }
 
-/// Options of `Say`. Every one may be left out; an unknown one is an error. Defaults come from the
-/// `[speech]` section of the daemon's configuration.
+/// Options of `Say`. All are optional; an unknown one is an error. Defaults come from the `[speech]`
+/// section of the daemon's configuration.
 #[derive(Debug, Default, Serialize, Type)]
 #[zbus(signature = "a{sv}")]
 pub struct SayOptions {
     /// A voice of the synthesiser, such as `de` or `en-gb`: letters, digits, `+`, `-`, `_` and `.`.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub voice: Option<String>,
-    /// Above 0, to 1.
+    /// Volume, above 0, at most 1.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub volume: Option<f64>,
 }
 
 impl SayOptions {
-    /// Most bytes of the name of a voice.
+    /// Maximum length of the name of a voice, in bytes.
     pub const LONGEST_VOICE: usize = 64;
 }
 
@@ -101,80 +101,79 @@ impl FromOptions for SayOptions {
     }
 }
 
-/// The microphone and the spoken turn. An utterance is one stretch of speech; its number ties the
-/// signals of a turn together.
+/// Microphone, loudspeaker and spoken turns. An utterance is one stretch of speech; all signals of a turn
+/// carry its number.
 #[proxy(
     interface = "org.gemmad1.Voice",
     default_service = "org.gemmad1",
     default_path = "/org/gemmad1/voice"
 )]
 pub trait Voice {
-    /// Push to talk: hears one utterance, whatever the mode in the configuration, and answers it. In mode `wake` it
-    /// is as if the wake word had been said. Returns when the microphone is open.
+    /// Push to talk: hears one utterance and answers it, in every mode of the configuration. In mode `wake` it has the
+    /// effect of the wake word. Returns when the microphone is open.
     fn listen(&self) -> Result<(), Error>;
 
-    /// Says `text` through the loudspeaker, after what is being said already, and returns when it was heard.
-    /// Markdown, addresses and signs are said as a person would read them. It falls silent when the caller
-    /// leaves the bus. May take longer than the usual 25 s of a call. One client may have 8 texts waiting, all
-    /// together 32. An answer of the assistant's goes first, at the end of a sentence.
+    /// Speaks `text` through the loudspeaker, after the texts already waiting, and returns when it has been played.
+    /// Markdown, addresses and signs are spoken as a person would read them. Speech stops when the caller leaves the
+    /// bus. The call may take longer than the usual timeout of 25 s. The limit is 8 waiting texts per client and 32 in
+    /// total. An answer of the assistant takes precedence, at the end of a sentence.
     fn say(&self, text: &str, options: SayOptions) -> Result<(), Error>;
 
-    /// Drops the utterance being heard, cancels the answers being made for spoken turns, and falls silent.
+    /// Drops the utterance being heard, cancels the answers to spoken turns, and stops speaking.
     fn stop(&self) -> Result<(), Error>;
 
-    /// The microphones and then the loudspeakers that are there; see [`DeviceInfo`]. May take a second.
+    /// The microphones and then the loudspeakers that are present; see [`DeviceInfo`]. May take a second.
     fn devices(&self) -> Result<Vec<Dict>, Error>;
 
-    /// How loud the open microphone is: the peak in dB of full scale, which falls by 20 dB in 1.7 s; -96 where none is
-    /// open. Its changes are not signalled.
+    /// Peak level of the open microphone, in dBFS, with a decay of 20 dB in 1.7 s; -96 if none is open. Its changes are
+    /// not signalled.
     #[zbus(property(emits_changed_signal = "false"))]
     fn level(&self) -> zbus::Result<f64>;
 
-    /// Whether the microphone is closed. Setting it closes or opens the device itself.
+    /// Whether the microphone is muted. Setting it closes or reopens the device itself.
     #[zbus(property)]
     fn muted(&self) -> zbus::Result<bool>;
     /// See [`Self::muted`].
     #[zbus(property)]
     fn set_muted(&self, muted: bool) -> zbus::Result<()>;
 
-    /// What the voice is doing.
+    /// State of the voice.
     #[zbus(property)]
     fn state(&self) -> zbus::Result<VoiceState>;
 
-    /// Name of the microphone in use; empty when none is.
+    /// Name of the microphone in use; empty if none is open.
     #[zbus(property)]
     fn device(&self) -> zbus::Result<String>;
 
-    /// Why there is no microphone although there should be one, and what to do; empty otherwise.
+    /// Why the microphone that should be open is not, and what to do; empty otherwise.
     #[zbus(property)]
     fn problem(&self) -> zbus::Result<String>;
 
-    /// Name of the loudspeaker in use; empty when none is open.
+    /// Name of the loudspeaker in use; empty if none is open.
     #[zbus(property)]
     fn loudspeaker(&self) -> zbus::Result<String>;
 
-    /// Why nothing can be said, and what to do; empty otherwise.
+    /// Why speech output does not work, and what to do; empty otherwise.
     #[zbus(property)]
     fn speech_problem(&self) -> zbus::Result<String>;
 
-    /// Somebody began to speak.
+    /// An utterance began.
     #[zbus(signal)]
     fn speech_started(&self, utterance: u64) -> zbus::Result<()>;
 
-    /// They stopped. `milliseconds` is the length of the utterance, its pre-roll included.
+    /// The utterance ended. `milliseconds` is its length, including its pre-roll.
     #[zbus(signal)]
     fn speech_ended(&self, utterance: u64, milliseconds: u32) -> zbus::Result<()>;
 
-    /// What was said.
+    /// Transcript of the utterance.
     #[zbus(signal)]
     fn transcript(&self, utterance: u64, text: String) -> zbus::Result<()>;
 
-    /// The answer, with its statistics ([`crate::Stats`]).
+    /// Answer to the utterance, with its statistics ([`crate::Stats`]).
     #[zbus(signal)]
     fn reply(&self, utterance: u64, text: String, stats: Dict) -> zbus::Result<()>;
 
-    /// A word was said that is known without the model: the name of its model's file, what it is for, and how sure
-    /// that model is, 0 to 1.
+    /// A keyword was heard. `word` is the file name of its keyword model, and `score` that model's confidence, 0 to 1.
     #[zbus(signal)]
     fn keyword(&self, word: String, meaning: KeywordMeaning, score: f64) -> zbus::Result<()>;
 

@@ -1,6 +1,6 @@
-//! Whatever a model writes, what comes of it is declared, fits its declaration, and holds nothing of the protocol.
+//! Any answer of a model yields only calls that are declared, fit their declaration, and hold no protocol tokens.
 //!
-//! The input is the answer to a catalogue with a parameter of every type.
+//! The input is an answer under a catalogue with a parameter of every type.
 
 #![no_main]
 
@@ -27,7 +27,6 @@ description = "Stop."
 halts = true
 "#;
 
-// It is the one above, which fits.
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
     Catalogue::parse(Path::new("fuzz.toml"), COMMANDS).expect("the catalogue fits")
 });

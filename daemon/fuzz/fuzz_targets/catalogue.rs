@@ -1,4 +1,4 @@
-//! Whatever stands in a file of the catalogue, it is refused by name or makes commands that the model can be told of.
+//! Any file of the catalogue is refused with its name, or yields commands with a grammar and a declaration each.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Whatever stands in the configuration file, it is refused by line or makes a configuration that can be written down
-//! and read again.
+//! Any configuration file is refused with the line of the mistake, or yields a configuration that can be written and
+//! read again.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     let file = MemoryFile::new(bytes, 0);
     match Config::load(&file.path()) {
         Ok(config) => {
-            // Only a path that is no UTF-8 cannot be written, and the file is UTF-8.
+            // Only paths that are not UTF-8 cannot be written, and the file is UTF-8.
             let written = toml::to_string(&config).expect("a configuration can be written");
             let again = MemoryFile::new(written.as_bytes(), 0);
             let again = Config::load(&again.path()).expect("what is written can be read");

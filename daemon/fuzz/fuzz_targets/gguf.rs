@@ -1,6 +1,6 @@
-//! Whatever the header of a model file says, it is refused with a reason, or what is read of it can be used.
+//! Any header of a model file is refused with a reason, or the values read from it can be used.
 //!
-//! The input is a header; zeros follow it where the numbers of the tensors are.
+//! The input is the header; zeros follow it in place of the tensors.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ use gemmad::engine::fuzzing::{projector, text_model};
 use gemmad_fuzz::{MemoryFile, assert_message};
 use libfuzzer_sys::fuzz_target;
 
-/// Length of the file, in bytes: more than the nano model's projector has.
+/// Length of the file, in bytes: more than that of the nano model's projector.
 const LENGTH: u64 = 8 << 20;
 
 fuzz_target!(|header: &[u8]| {

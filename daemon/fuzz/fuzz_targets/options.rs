@@ -1,7 +1,6 @@
-//! Whatever a client sends as the options of a call, each is read as its type or refused by name, and none is longer
-//! than it may be.
+//! Any options of a call are read with their types or refused by name, and no text is longer than its limit.
 //!
-//! The input is a message's body of type `a{sv}`, little-endian.
+//! The input is the body of a message of type `a{sv}`, little-endian.
 
 #![no_main]
 
@@ -20,7 +19,8 @@ use zbus::{
     },
 };
 
-/// The options, if they fit. What zbus says of a message that is none has no bounds, and is for the journal.
+/// The options, if they fit. zbus's error for a malformed message is not checked: it has no bound, and goes to the
+/// journal.
 fn read<T: FromOptions>(bytes: &[u8]) -> Option<T> {
     let message = Data::new(bytes, Context::new(LE, 0));
     let (options, _) = message.deserialize::<Options<T>>().ok()?;
@@ -33,7 +33,7 @@ fn read<T: FromOptions>(bytes: &[u8]) -> Option<T> {
     }
 }
 
-/// Asserts that options can be sent on as they were read.
+/// Asserts that options stay the same when they are sent and read again.
 fn assert_stable<T: FromOptions + Serialize + Type + Debug>(options: &T) {
     let sent = to_bytes(Context::new(LE, 0), options).expect("options can be sent");
     let again = read::<T>(&sent).expect("options that are sent can be read");
@@ -54,7 +54,7 @@ fuzz_target!(|bytes: &[u8]| {
             options.schema.as_ref(),
             AskOptions::LONGEST_SCHEMA
         ));
-        // The input brings no descriptors.
+        // The input has no descriptors.
         assert!(options.audio.is_none());
         assert_stable(&options);
     }

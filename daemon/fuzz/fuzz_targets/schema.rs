@@ -1,6 +1,6 @@
-//! Whatever JSON Schema a client sends, it is refused with a reason, or holds an answer to JSON of the type it names.
+//! Any JSON Schema is refused with a reason, or constrains the answer to JSON of the type it names.
 //!
-//! The input is a schema and, after a NUL byte, which of the allowed tokens is drawn each time.
+//! The input is a schema and, after a NUL byte, the choice among the allowed tokens at each step.
 
 #![no_main]
 
@@ -12,19 +12,19 @@ use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-/// Most tokens that are drawn.
+/// Maximum number of tokens sampled.
 const DRAWN: usize = 64;
 
-/// Crates of the compiler, which gives up on some schemas by a panic that the daemon catches.
+/// Crates of the grammar compiler, which panics on some schemas; the daemon catches that.
 static COMPILER: [&str; 3] = ["/derivre-", "/llguidance-", "/toktrie-"];
 
 static NANO: LazyLock<Nano> = LazyLock::new(|| {
     forgive(&COMPILER);
-    // It is part of the repository.
+    // The model is part of the repository.
     Nano::load().expect("the nano model loads")
 });
 
-/// Whether JSON of this type begins so.
+/// Whether JSON of this type may begin with this character.
 fn begins(kind: &str, first: char) -> bool {
     match kind {
         "object" => first == '{',
@@ -53,7 +53,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     assert!(!answer.contains('\n'), "{answer:?}");
-    // Numbers may be beyond those that a program can hold.
+    // `IgnoredAny`, because numbers may exceed the range of every Rust type.
     let read = serde_json::from_str::<IgnoredAny>(&answer);
     assert!(read.is_ok(), "{answer:?}");
     if let Some(kind) = schema.get("type").and_then(Value::as_str) {

@@ -1,15 +1,15 @@
-//! Whatever a client hands over as a sound file, it becomes sound that the model can hear, or is refused by name.
+//! Any sound file is decoded to sound that the model can hear, or refused with a named error.
 
 #![no_main]
 
 use gemmad::{
     engine::{LONGEST_SECONDS, SAMPLE_RATE, SHORTEST_MS},
-    voice::decode,
+    sound::decode,
 };
 use gemmad_fuzz::{assert_message, forgive};
 use libfuzzer_sys::fuzz_target;
 
-/// Crates that decode. Some check no sum for overflow, which in a release build is not checked.
+/// Crates of the decoders. Some overflow in additions, which panics with overflow checks and wraps in a release build.
 static DECODERS: [&str; 2] = ["/ropus-", "/symphonia-"];
 
 fuzz_target!(init: forgive(&DECODERS), |file: &[u8]| {

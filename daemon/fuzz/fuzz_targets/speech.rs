@@ -1,24 +1,24 @@
-//! Whatever text is to be spoken, and in whatever pieces it comes, the same sentences are spoken: short ones, in one line
-//! of characters that a synthesiser can read.
+//! Any text is spoken as the same sentences, in whatever pieces it comes. The sentences are short, each one line of
+//! characters that a synthesiser can read.
 //!
-//! The input is a text and, after a NUL byte, how many characters each piece has.
+//! The input is a text and, after a NUL byte, the number of characters in each piece, less one.
 
 #![no_main]
 
-use gemmad::voice::fuzzing::{Spoken, spoken};
+use gemmad::speak::fuzzing::{Spoken, spoken};
 use gemmad_fuzz::text_and_choices;
 use libfuzzer_sys::fuzz_target;
 
-/// Languages with rules of their own, and one without.
+/// Three languages with rules of their own, and none.
 const LANGUAGES: [&str; 4] = ["en-us", "de", "hi", ""];
 
-/// Most bytes of a sentence in Markdown, and a bit: a word is never cut in its last character.
+/// Maximum length of a sentence in Markdown, in bytes, with a margin, because a cut never splits a character.
 const LONGEST: usize = 1700;
 
-/// Most bytes that are spoken for each that was written: "½" is "one half".
+/// Maximum growth from written to spoken text, as a factor in bytes: "½" becomes "one half".
 const TIMES: usize = 20;
 
-/// The text in pieces of so many characters, and a last one.
+/// The text in pieces of `counts` + 1 characters, and the rest as the last piece.
 fn pieces<'a>(text: &'a str, counts: &[u8]) -> Vec<&'a str> {
     let mut rest = text;
     let mut pieces = Vec::new();

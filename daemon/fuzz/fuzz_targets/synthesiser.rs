@@ -1,12 +1,12 @@
-//! Whatever a program writes that is to make sound of text, and in whatever pieces it comes, the same samples are played,
-//! none louder than full scale, or it is refused for the same reason.
+//! Any output of a synthesiser yields the same samples, none above full scale, or is refused with the same reason, in
+//! whatever pieces it comes.
 
 #![no_main]
 
-use gemmad::voice::fuzzing::samples;
+use gemmad::speak::fuzzing::samples;
 use libfuzzer_sys::fuzz_target;
 
-/// Rate of samples that come without a header.
+/// Rate of raw samples without a header, in Hz.
 const RATE: u32 = 22_050;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,14 +1,13 @@
-//! What several targets need: input in two parts, files that are in memory alone, and what messages of errors have in
-//! common.
+//! Helpers for several targets: input in two parts, files in memory, and checks that all error messages must pass.
 
 use std::{fs::File, io::Write, os::fd::AsRawFd, panic, path::PathBuf};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-/// Most bytes of a message. What it quotes of its input is an excerpt.
+/// Maximum length of a message, in bytes. It may quote an excerpt of its input only.
 const LONGEST_MESSAGE: usize = 2000;
 
-/// Cuts input into a text and, after a NUL byte, choices that are made about it. `None` where the first part is no text.
+/// Splits input into a text and, after a NUL byte, choices for the target. `None`: the first part is not UTF-8.
 pub fn text_and_choices(input: &[u8]) -> Option<(&str, &[u8])> {
     let end = input.iter().position(|byte| *byte == 0);
     let (text, choices) = input.split_at(end.unwrap_or(input.len()));
@@ -16,8 +15,8 @@ pub fn text_and_choices(input: &[u8]) -> Option<(&str, &[u8])> {
     Some((text, choices.get(1..).unwrap_or_default()))
 }
 
-/// Lets panics unwind that begin in a crate whose folder's name has one of these in it: the daemon catches them, and
-/// says so. libFuzzer's hook ends the process at any.
+/// Lets panics unwind that begin in a crate whose path contains one of these names: the daemon catches them and reports
+/// them. For all others libFuzzer's hook ends the process.
 pub fn forgive(crates: &'static [&'static str]) {
     let end = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -28,7 +27,7 @@ pub fn forgive(crates: &'static [&'static str]) {
     }));
 }
 
-/// Asserts that a message of an error is one line that people can read.
+/// Asserts that an error message is one readable line of bounded length.
 pub fn assert_message(message: &str) {
     assert!(!message.is_empty());
     assert!(message.len() <= LONGEST_MESSAGE, "{} bytes", message.len());
@@ -36,15 +35,15 @@ pub fn assert_message(message: &str) {
     assert!(!message.contains("panicked"), "{message:?}");
 }
 
-/// A regular file that is in memory alone and has a path in this process.
+/// A regular file in memory, with a path in this process.
 pub struct MemoryFile(File);
 
 impl MemoryFile {
-    /// A file that holds `bytes`, and after them zeros up to `length` if that is more. Zeros take no memory before they
+    /// A file that holds `bytes`, followed by zeros up to `length` if that is more. The zeros take no memory until they
     /// are read.
     ///
     /// # Panics
-    /// When the system has no memory for it.
+    /// If the system has no memory for it.
     pub fn new(bytes: &[u8], length: u64) -> Self {
         let file = memfd_create("fuzz", MemfdFlags::CLOEXEC).expect("the system has memory");
         let mut file = File::from(file);
@@ -55,7 +54,7 @@ impl MemoryFile {
         Self(file)
     }
 
-    /// Where it is for as long as this is there.
+    /// Its path, valid as long as this value exists.
     pub fn path(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
     }

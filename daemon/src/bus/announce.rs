@@ -1,4 +1,4 @@
-//! Signals on the bus for what changes in other rooms.
+//! Signals on the bus for changes and events in other rooms.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,13 +13,14 @@ use zbus::object_server::{InterfaceRef, SignalEmitter};
 use super::bucket::Bucket;
 use super::manager::Manager;
 use super::{Rooms, commands, refusal, voice};
+use crate::assistant::{Event, Status};
 use crate::commands::{Event as Command, Force};
 use crate::config::Meaning;
 use crate::engine::{Engine, Phase};
-use crate::voice::{Event, Spotted, Status};
+use crate::listen::keyword::Spotted;
 
-/// Changes of the voice's properties that are announced at once, and how many more a second. Clients can cause as many
-/// as they like, and a bus keeps them all for a listener that does not read; see [`super::traffic`].
+/// Most changes of the voice's properties that are announced at once, and the rate after that. Clients can cause any
+/// number of changes, and a bus keeps all signals for a subscriber that does not read; see [`super::traffic`].
 const CHANGES: u32 = 64;
 const CHANGES_A_SECOND: u32 = 8;
 
@@ -27,12 +28,12 @@ const CHANGES_A_SECOND: u32 = 8;
 #[derive(Debug)]
 pub(super) struct Announcers {
     tasks: JoinSet<()>,
-    /// Whether nothing more will happen.
+    /// True: the tasks announce what has happened, and end.
     over: watch::Sender<bool>,
 }
 
 impl Announcers {
-    /// Waits until everything that has happened is announced.
+    /// Waits until all changes and events so far are announced, and ends the tasks.
     pub(super) async fn finish(mut self) {
         self.over.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
@@ -40,7 +41,7 @@ impl Announcers {
 }
 
 /// Starts the tasks that announce, for as long as the other rooms live. The first state is
-/// announced too, for whoever watched the name appear.
+/// announced too, for clients that waited for the name.
 ///
 /// # Errors
 /// When the bus is gone already.
@@ -76,7 +77,7 @@ pub(super) async fn start(
     Ok(Announcers { tasks, over })
 }
 
-/// Announces until there is no more to come, or until the end.
+/// Announces until `announcing` ends by itself, or until the end.
 async fn until(mut end: watch::Receiver<bool>, announcing: impl Future<Output = ()>) {
     tokio::select! {
         () = announcing => {}
@@ -86,11 +87,11 @@ async fn until(mut end: watch::Receiver<bool>, announcing: impl Future<Output = 
 
 /// Waits for the end.
 async fn reached(end: &mut watch::Receiver<bool>) {
-    // Whoever could tell of it is gone with it.
+    // A dropped sender is the end too.
     let _ = end.wait_for(|over| *over).await;
 }
 
-/// Announces what the manager's state is now.
+/// Announces the manager's present state.
 ///
 /// # Errors
 /// When the bus is gone.
@@ -108,7 +109,7 @@ async fn phases(manager: InterfaceRef<Manager>, engine: Engine, stopping: watch:
     let mut phase = engine.phase();
     let mut was_loading = false;
     while phase.changed().await.is_ok() && !*stopping.borrow() {
-        // Of loading only the beginning is a new state.
+        // Only the beginning of loading is a new state.
         let is_loading = matches!(&*phase.borrow_and_update(), Phase::Loading(_));
         if std::mem::replace(&mut was_loading, is_loading) && is_loading {
             continue;
@@ -124,8 +125,8 @@ async fn phases(manager: InterfaceRef<Manager>, engine: Engine, stopping: watch:
     }
 }
 
-/// What happens in a turn is told before the state that follows from it, so that nobody sees the voice
-/// idle before its last answer.
+/// Announces the events of a turn before the state that follows from them, so that no client sees the
+/// voice idle before its last reply.
 async fn spoken_turns(
     object: InterfaceRef<voice::Voice>,
     mut status: watch::Receiver<Status>,
@@ -157,7 +158,7 @@ async fn spoken_turns(
                 log_failure(properties(&object, &before, &now).await);
                 before = now;
             }
-            // Last: what has happened is announced first.
+            // Last in the biased order: what has happened is announced first.
             () = reached(&mut end) => return,
         }
     }

@@ -1,6 +1,6 @@
-//! Who may manage the daemon: root, and whom polkit allows `org.gemmad1.manage`.
+//! Permission to manage the daemon: root has it, and users to whom polkit grants `org.gemmad1.manage`.
 //!
-//! Who may talk to the daemon at all is the bus's to decide, by its policy.
+//! The bus decides by its policy which users may talk to the daemon at all.
 
 use std::collections::HashMap;
 
@@ -13,14 +13,15 @@ use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 use super::Which;
 use super::clients::Clients;
 
-/// The action that polkit is asked about.
+/// The action of polkit for managing the daemon.
 const MANAGE: &str = "org.gemmad1.manage";
 
-/// Lets the caller of `header` pass who may manage the daemon. On the session bus everybody is the
-/// user the daemon belongs to.
+/// Checks that the caller of `header` may manage the daemon. On the session bus every caller may: it is the
+/// user that the daemon belongs to.
 ///
 /// # Errors
-/// [`Error::NotAuthorized`] for everybody else, and where nobody can tell.
+/// [`Error::NotAuthorized`] for other callers, and when polkit cannot be asked; [`Error::Cancelled`] when the
+/// caller has left.
 pub(super) async fn may_manage(
     which: Which,
     clients: &Clients,
@@ -47,7 +48,7 @@ async fn is_allowed(
     header: &Header<'_>,
 ) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
     let subject = Subject::new_for_message_header(header)?;
-    // Only who said that they wait for it is asked for a password.
+    // polkit asks for a password only if the caller has set the flag that allows it.
     let interactive = header
         .primary()
         .flags()
@@ -57,7 +58,7 @@ async fn is_allowed(
     } else {
         CheckAuthorizationFlags::default()
     };
-    // Nothing but this call is wanted of polkit, so nothing is subscribed to.
+    // No cache of properties, which would subscribe to their changes: only this one call is needed.
     let authority = AuthorityProxy::builder(connection)
         .cache_properties(CacheProperties::No)
         .build()

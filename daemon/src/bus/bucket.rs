@@ -1,8 +1,8 @@
-//! How often something may happen: a token bucket.
+//! A token bucket, which limits the rate of events.
 
 use std::time::{Duration, Instant};
 
-/// It holds tokens up to a number, is filled at a steady rate, and starts full. Each event takes one.
+/// A bucket of tokens. It starts full and is refilled at a steady rate up to its size. Each event takes a token.
 #[derive(Debug, Clone)]
 pub(super) struct Bucket {
     tokens: f64,
@@ -12,7 +12,7 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// A full one. So many events may happen at once, and so many more every second.
+    /// A full bucket, for `most` events at once and `a_second` more every second.
     pub(super) fn new(most: u32, a_second: u32, now: Instant) -> Self {
         let most = most.into();
         Self {
@@ -35,7 +35,7 @@ impl Bucket {
         has_one
     }
 
-    /// When there is a token.
+    /// The earliest time at which there is a token.
     pub(super) fn next(&self) -> Instant {
         let lacking = (1.0 - self.tokens).max(0.0);
         self.seen + Duration::from_secs_f64(lacking / self.a_second)

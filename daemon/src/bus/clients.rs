@@ -1,11 +1,11 @@
-//! Who is on the other side of the bus: what each client holds of the daemon, which user it is, and whether it is
-//! still there.
+//! The clients on the bus: the resources of the daemon that each holds, its user, and whether it is still there.
 //!
-//! One signal tells of every client that leaves. A client that is new is asked for once, so that a call answered
-//! without that costs no round trip.
+//! One signal reports every client that leaves. The user of a new client is looked up once, in the background, so that
+//! a call that does not need it costs no round trip.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,46 +21,47 @@ use zbus::names::{BusName, OwnedUniqueName};
 use super::refusal;
 use crate::engine::EngineError;
 
-/// How long the machine's list of users may take to name one. A list on a network may take longer; then the
-/// number does.
+/// Longest lookup of a user's name. A list of users on a network may take longer; then the user's number takes the
+/// place of the name.
 const NAMING: Duration = Duration::from_secs(1);
 
-/// How long what cannot wait does wait for the name of who asks for it.
+/// Longest wait for the caller's name by a call that must not wait, such as `Halt`.
 const SOON: Duration = Duration::from_millis(100);
 
-/// What a client holds while the daemon works for it. What is answered at once is not counted.
+/// A resource that a client holds while the daemon works for it. Calls that are answered at once are not counted.
 ///
-/// A process may have 1024 files open where nobody allowed it more. The daemon itself needs 64 at most. Of the
-/// rest these bounds leave 512 to the programs of commands, so that a halt always finds what it needs:
+/// A process may have 1024 files open by default. The daemon itself needs 64 at most. Of the rest these limits leave
+/// 512 to the programs of commands, so that a halt always has enough descriptors:
 ///
-/// | held | in all | descriptors | sum |
+/// | held | in all | descriptors of each | sum |
 /// |---|---|---|---|
 /// | [`Self::Sound`] | 32 | the file, twice while its call lasts | 64 |
 /// | [`Self::Stream`] | 64 | the pipe and a sound file, twice while its call lasts | 256 |
 /// | [`Self::Speech`] | 32 | three pipes and a process | 128 |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A question without sound. It needs one of the engine's places, whose number is configured.
+    /// A question without sound. It is not limited here: it needs one of the engine's places, whose number is
+    /// configured.
     Question,
     /// A question about a sound file, or its transcription.
     Sound,
-    /// An answer on a pipe, until its last line is with the reader.
+    /// An answer on a pipe, until its last line is written.
     Stream,
-    /// A text to be said.
+    /// A text to speak.
     Speech,
-    /// Any other call that waits for something.
+    /// Any other call that takes a while.
     Call,
 }
 
-/// How much of a kind may be held.
+/// The limits of a kind.
 struct Bounds {
-    /// By one client.
+    /// Most that one client may hold.
     by_one: usize,
-    /// By all of them.
+    /// Most that all clients together may hold.
     in_all: usize,
-    /// Most descriptors that its call carries.
+    /// Most descriptors that the call carries.
     descriptors: usize,
-    /// What it is called.
+    /// Its name in messages.
     name: &'static str,
 }
 
@@ -84,7 +85,7 @@ impl Kind {
     }
 }
 
-/// The clients that have called for something that takes a while.
+/// The clients whose calls took a while or needed their user.
 #[derive(Debug, Clone)]
 pub(super) struct Clients(Arc<Registry>);
 
@@ -92,13 +93,13 @@ pub(super) struct Clients(Arc<Registry>);
 struct Registry {
     known: Mutex<HashMap<OwnedUniqueName, Arc<Client>>>,
     held: Held,
-    /// What is held has a receiver of this.
+    /// Each [`Hold`] has a receiver of it, so it is closed when nothing is held.
     holding: watch::Sender<()>,
-    /// Whether the daemon takes nothing new any more.
+    /// Whether the daemon ends and begins no new work.
     stopping: watch::Receiver<bool>,
 }
 
-/// How many of each kind.
+/// The number held of each kind.
 #[derive(Debug, Default)]
 struct Held([AtomicUsize; Kind::ALL]);
 
@@ -116,7 +117,7 @@ struct Client {
 
 #[derive(Debug, Clone)]
 enum Presence {
-    /// Nobody has asked yet.
+    /// The lookup of its user is under way.
     New,
     Here(User),
     Gone,
@@ -125,14 +126,14 @@ enum Presence {
 /// The user that a client belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct User {
-    /// Their number.
+    /// The user's number.
     pub number: u32,
-    /// Their name, or their number if they have none.
+    /// The user's name, or the number if it has none.
     pub name: String,
 }
 
 impl Clients {
-    /// Nobody is known yet. While `stopping` is true, nothing may be held.
+    /// A registry without clients. While `stopping` is true, no client may hold anything new.
     pub(super) fn new(stopping: watch::Receiver<bool>) -> Self {
         Self(Arc::new(Registry {
             known: Mutex::default(),
@@ -142,18 +143,18 @@ impl Clients {
         }))
     }
 
-    /// Waits until nobody holds anything.
+    /// Waits until no client holds anything.
     pub(super) async fn released(&self) {
         self.0.holding.closed().await;
     }
 
-    /// Forgets clients that leave, from now on and for as long as there is a bus.
+    /// Forgets clients that leave, from now on until the connection ends.
     ///
     /// # Errors
     /// When the bus is gone already.
     pub(super) async fn follow(&self, connection: &Connection) -> zbus::Result<()> {
         let bus = DBusProxy::new(connection).await?;
-        // Nothing else is awaited between two of these, so they never hold up what comes after them.
+        // The task awaits nothing else between two of these signals, so they never hold up later messages.
         let mut leaving = bus.receive_name_owner_changed_with_args(&[(2, "")]).await?;
         let registry = Arc::clone(&self.0);
         tokio::spawn(async move {
@@ -169,10 +170,10 @@ impl Clients {
         Ok(())
     }
 
-    /// Whether anything new is begun.
+    /// Checks that new work may begin.
     ///
     /// # Errors
-    /// That the daemon is stopping.
+    /// When the daemon is stopping.
     pub(super) fn admit(&self) -> Result<(), Error> {
         if *self.0.stopping.borrow() {
             return Err(refusal::engine(&EngineError::Stopping));
@@ -180,11 +181,11 @@ impl Clients {
         Ok(())
     }
 
-    /// Lets the caller of `header` hold one of `kind` until what this returns is dropped.
+    /// Lets the caller of `header` hold one of `kind` until the returned [`Hold`] is dropped.
     ///
     /// # Errors
-    /// [`Error::Busy`] when this client or all of them hold as many as they may; that the daemon is stopping; or
-    /// that the call carries descriptors which are no arguments.
+    /// [`Error::Busy`] when this client or all together hold as many as they may; [`Error::InvalidArgument`] when the
+    /// call carries descriptors beyond its arguments; or when the daemon is stopping.
     pub(super) fn hold(
         &self,
         connection: &Connection,
@@ -244,8 +245,8 @@ impl Clients {
         }
     }
 
-    /// The name of the user who calls, or the client's name on the bus where nobody knows it soon. For what cannot
-    /// wait.
+    /// The name of the user who calls, or the client's name on the bus if the lookup takes longer than 100 ms. For
+    /// calls that must not wait.
     pub(super) async fn user_soon(&self, connection: &Connection, header: &Header<'_>) -> String {
         match timeout(SOON, self.user(connection, header)).await {
             Ok(Ok(user)) => user.name,
@@ -253,7 +254,7 @@ impl Clients {
         }
     }
 
-    /// Finds the caller, or begins to ask who it is.
+    /// Finds the caller; for a new one, begins the lookup of its user.
     fn client(&self, connection: &Connection, header: &Header<'_>) -> Result<Arc<Client>, Error> {
         let name = header
             .sender()
@@ -281,12 +282,13 @@ impl Clients {
 
 impl Registry {
     fn known(&self) -> MutexGuard<'_, HashMap<OwnedUniqueName, Arc<Client>>> {
-        // Nothing panics while it is locked.
+        // No code panics while it is locked.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Asks the bus which user `name` is. It may have left before anybody followed it; then there is no answer.
+/// Looks up the user of the client `name`. It may have left before its leaving could be noticed; then the bus does not
+/// know it.
 async fn introduce(
     registry: Arc<Registry>,
     connection: Connection,
@@ -319,18 +321,18 @@ async fn user_of(connection: &Connection, name: &OwnedUniqueName) -> zbus::Resul
     Ok(bus.get_connection_unix_user(name).await?)
 }
 
-/// The name of a user, or their number.
+/// The name of a user, or the number as text.
 async fn name_of(number: u32) -> String {
     let named = tokio::task::spawn_blocking(move || {
         nix::unistd::User::from_uid(number.into()).ok().flatten()
     });
     let user = timeout(NAMING, named).await;
-    // Nobody with that number is known, or the machine's list of users cannot be read.
+    // `None`: no user has that number, or the list of users cannot be read in time.
     let user = user.ok().and_then(Result::ok).flatten();
     user.map_or_else(|| number.to_string(), |user| user.name)
 }
 
-/// Adds one, if there are fewer than `most`; `Err(most)` if not.
+/// Adds one if the count is below `most`; else returns `Err(most)`.
 fn take(count: &AtomicUsize, most: usize) -> Result<(), usize> {
     let add = |held| (held < most).then_some(held + 1);
     let taken = count.fetch_update(Relaxed, Relaxed, add);
@@ -341,7 +343,7 @@ fn gone() -> Error {
     Error::Cancelled("the caller left the bus".into())
 }
 
-/// What a client holds, until this is dropped.
+/// A resource that a client holds until this is dropped.
 #[derive(Debug)]
 #[must_use = "dropping it gives it back"]
 pub(super) struct Hold {
@@ -354,11 +356,11 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// Does `work` unless the client leaves the bus before its reply; then `work` is dropped. One that wants no reply
-    /// may leave.
+    /// Does `work` and drops it if the client leaves the bus before its reply. For a client that wants no reply, the
+    /// work goes on.
     ///
     /// # Errors
-    /// Those of `work`; [`Error::Cancelled`] when the client left.
+    /// Those of `work`; [`Error::Cancelled`] when the client has left.
     pub(super) async fn while_there<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,

@@ -73,7 +73,7 @@ impl Commands {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(Outcome, String, Vec<gemmad_api::Invocation>, Dict), Error> {
-        // Before anything is waited for: a halt that comes meanwhile is meant for this too.
+        // Taken before the first await: a halt that comes meanwhile applies to this call too.
         let arrival = self.commands.arrival();
         let measured = self.commands.measure(text);
         measured.map_err(|error| refusal::command(&error))?;
@@ -200,7 +200,7 @@ pub(super) async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::R
             Commands::unconfirmed(emitter, id, &call.name, &call.arguments_json(), details).await
         }
         Event::Finished(invocation, origin) => {
-            // A person who wrote gets the result as the reply to `Invoke`; it is nobody else's.
+            // For a client's command the result is only in the reply to `Invoke`, because it is private to that client.
             let result = matches!(origin, Origin::Voice { .. }).then_some(invocation.result);
             let details = details(origin, result);
             Commands::finished(emitter, invocation.id, invocation.status, details).await
@@ -212,7 +212,7 @@ pub(super) async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::R
     }
 }
 
-/// Where a command came from, and what came of it, on the bus.
+/// The origin and the result of a command, as the bus has them.
 #[derive(Debug, Serialize)]
 struct Details {
     origin: &'static str,
@@ -281,7 +281,7 @@ mod tests {
 
     use super::*;
 
-    /// Longest reply there may be, in bytes. The smallest limit of a bus that comes with one is 32 times as much.
+    /// Longest reply, in bytes. The smallest default limit of a bus is 32 times as much.
     const LONGEST_REPLY: usize = 1 << 20;
 
     /// Longest file, in bytes.
@@ -295,7 +295,7 @@ mod tests {
         serialized_size(Context::new(LE, 0), listed).unwrap().size()
     }
 
-    /// A file that repeats `entry` as often as it may between `start` and `end`.
+    /// A file of the greatest length, with `entry` repeated between `start` and `end`.
     fn filled(start: &str, entry: impl Fn(usize) -> String, end: &str) -> String {
         let mut text = start.to_owned();
         for entry in (0..256).map(entry) {
@@ -311,7 +311,7 @@ mod tests {
         (0..count).map(one).collect::<Vec<_>>().join(",")
     }
 
-    /// Files that are as long as they may be and grow when they are listed.
+    /// Files of the greatest length, of content that grows in a listing.
     fn growing() -> [String; 5] {
         let quotes = "\"".repeat(200);
         let values = joined(256, |nth| format!("'{nth}{quotes}'"));
@@ -397,7 +397,7 @@ mod tests {
         }
     }
 
-    /// Text with characters that people must not be shown.
+    /// Text with characters that must not be displayed.
     fn hostile() -> impl Strategy<Value = String> {
         prop_oneof![
             "[a-z ]{1,12}",
@@ -441,7 +441,7 @@ mod tests {
         })
     }
 
-    /// What looks like a file of commands, or does not.
+    /// Text that resembles a file of commands, or does not.
     fn file() -> impl Strategy<Value = String> {
         let commands = prop::collection::vec((hostile(), command()), 1..4);
         let commands = commands.prop_map(|commands| {

@@ -93,7 +93,7 @@ impl Manager {
         let call = self.clients.hold(connection, &header, Kind::Call)?;
         let allowed = authority::may_manage(self.which, &self.clients, connection, &header);
         call.while_there(allowed).await?;
-        // Once begun it is done, whether or not the caller waits.
+        // Once begun, a reload goes on even if the caller leaves.
         let reloaded = self.reloader.clone().reload().await;
         let reloaded = reloaded.map_err(|error| Error::InvalidConfiguration(error.to_string()))?;
         Ok((reloaded.changed, reloaded.pending))
@@ -146,7 +146,7 @@ impl Manager {
 }
 
 impl Manager {
-    /// The whole answer, unless its caller leaves.
+    /// The whole answer. Dropped if the caller leaves.
     async fn whole_answer(&self, question: Question, hold: Hold) -> Result<(String, Dict), Error> {
         let hold = Arc::new(hold);
         let answering = async {
@@ -160,7 +160,7 @@ impl Manager {
         hold.while_there(answering).await
     }
 
-    /// Takes a place, and only then does what `question` needs.
+    /// Takes a place, and only then prepares and submits `question`.
     async fn answer(&self, question: Question, hold: &Arc<Hold>) -> Result<Answer, Error> {
         let place = self
             .engine

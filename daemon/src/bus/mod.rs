@@ -1,24 +1,26 @@
-//! The D-Bus objects. This room translates between the contract (`gemmad-api`) and the other rooms,
-//! and nothing more.
+//! The D-Bus objects. This room only translates between the contract (`gemmad-api`) and the other
+//! rooms.
 //!
 //! | file | owns |
 //! |---|---|
 //! | `commands` | `org.gemmad1.Commands` |
 //! | `manager` | `org.gemmad1.Manager` |
 //! | `voice` | `org.gemmad1.Voice` |
-//! | `announce` | signals for what changes in other rooms |
-//! | `bucket` | how often something may happen |
-//! | `clients` | what each client holds, and whether it is still there |
-//! | `authority` | who may manage the daemon |
-//! | `question` | what is asked, measured before anything is done for it |
+//! | `announce` | signals for changes and events in other rooms |
+//! | `bucket` | a limit of the rate of events |
+//! | `clients` | the resources that each client holds, its user, and whether it is still there |
+//! | `authority` | permission to manage the daemon |
+//! | `question` | questions, measured before any work is done for them |
 //! | `sound` | sound files that clients pass |
 //! | `pipe` | answers as JSON lines on a client's descriptor |
-//! | `socket` | what arrives from the bus, bounded |
-//! | `traffic` | calls that are not answered yet, and replies that may not be read |
+//! | `socket` | the socket to the bus, with limits on incoming messages |
+//! | `raw` | bytes and descriptors on the socket |
+//! | `traffic` | calls that are not answered yet, and replies that clients may not have read |
+//! | `rooms`, `which` | the rooms that the objects lead to, and the bus they are on |
 //! | `refusal` | errors of other rooms as errors of the contract |
 //!
-//! At each door the order is the same: what came is measured; a place is taken, or there is none; then the work is
-//! done. So what clients send can neither fill the memory nor keep busy the threads that serve the others.
+//! Each call is handled in the same order: its input is measured; a place is taken or refused; then the work is done.
+//! So clients can neither fill the memory nor occupy the thread that serves them all.
 
 mod announce;
 mod authority;
@@ -28,11 +30,14 @@ mod commands;
 mod manager;
 mod pipe;
 mod question;
+mod raw;
 mod refusal;
+mod rooms;
 mod socket;
 mod sound;
 mod traffic;
 mod voice;
+mod which;
 
 use std::time::Duration;
 
@@ -42,44 +47,18 @@ use zbus::connection::Builder;
 use zbus::fdo::RequestNameFlags;
 use zbus::{Address, Connection, Message};
 
-use crate::commands::Commands;
-use crate::config::Settings;
-use crate::engine::Engine;
-use crate::reload::Reloader;
-use crate::voice::Voice;
 use announce::Announcers;
 use clients::Clients;
 use manager::Manager;
 use sound::Sounds;
 
-/// What is served.
-#[derive(Debug, Clone)]
-pub struct Rooms {
-    /// The configuration in force.
-    pub settings: Settings,
-    /// Who answers.
-    pub engine: Engine,
-    /// Who listens.
-    pub voice: Voice,
-    /// What may be asked for.
-    pub commands: Commands,
-    /// Who reads the configuration again.
-    pub reloader: Reloader,
-}
-
-/// Which bus to serve on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    /// The system bus: one daemon for the machine.
-    System,
-    /// The session bus: a desktop, or a test.
-    Session,
-}
+pub use rooms::Rooms;
+pub use which::Which;
 
 /// Why the daemon could not be put on the bus.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
-    /// There is no bus, or it does not let us in.
+    /// There is no bus, or it refuses the connection.
     #[error(
         "cannot connect to the {which} bus: {source}; start D-Bus, or choose the other bus with or without --session"
     )]
@@ -89,7 +68,7 @@ pub enum BusError {
         /// Why.
         source: zbus::Error,
     },
-    /// Somebody else has the name.
+    /// Another process owns the name.
     #[error("the name {SERVICE} is taken on the {0} bus: gemmad is already running there")]
     NameTaken(&'static str),
     /// The name or the objects were refused.
@@ -105,7 +84,8 @@ pub enum BusError {
     },
 }
 
-/// How long the end waits for readers of answers, for answers to calls, and for what is left to be announced.
+/// Longest wait at the daemon's end, each for announcing it, for the answers to calls and their readers, and for the
+/// last announcements.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The daemon's place on the bus.
@@ -118,10 +98,10 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Serves the objects, then takes the name, so that whoever sees the name finds them.
+    /// Serves the objects, then takes the name, so that clients that see the name find the objects.
     ///
     /// # Errors
-    /// When there is no bus, or the name is not to be had.
+    /// When there is no bus, or the name is taken or refused.
     pub async fn serve(which: Which, rooms: Rooms) -> Result<Self, BusError> {
         let name = which.name();
         let refused = |source| BusError::Refused {
@@ -137,7 +117,7 @@ impl Bus {
                 source,
             })?;
         clients.follow(&connection).await.map_err(refused)?;
-        // Not queued: a second daemon says so instead of waiting for the first to end.
+        // Not queued: a second daemon fails instead of waiting for the first to end.
         connection
             .request_name_with_flags(SERVICE, RequestNameFlags::DO_NOT_QUEUE)
             .await
@@ -162,40 +142,31 @@ impl Bus {
         self.connection.closed().await;
     }
 
-    /// Takes nothing new. What halts is still obeyed.
+    /// Refuses new work from now on. `Halt` is still obeyed.
     pub fn take_nothing(&self) {
         self.stopping.send_replace(true);
     }
 
-    /// Tells everybody that the daemon is going away.
+    /// Announces that the daemon is stopping.
     pub async fn announce_end(&self) {
-        // A bus that is gone, or does not take anything, needs no telling.
+        // A bus that is gone or reads nothing cannot be told.
         let _ = tokio::time::timeout(LAST_WORDS, announce::manager_state(&self.connection)).await;
     }
 
-    /// Waits until every call is answered and the last line of every answer is with its reader, but not for readers
-    /// that do not read.
+    /// Waits, for 500 ms at most, until every call is answered and the last line of every answer is written to its
+    /// reader.
     pub async fn answered(&self) {
-        // Late or not, the daemon ends now.
+        // The daemon ends even if the time is over.
         let _ = tokio::time::timeout(LAST_WORDS, self.clients.released()).await;
     }
 
-    /// Announces what is left, and leaves. The name goes with the connection, so that no signal is sent without it,
-    /// which the bus would give to those who may not listen to the daemon.
+    /// Sends the last announcements, and closes the connection. The name is released only with the connection: the bus
+    /// would deliver a signal without it also to clients that its policy keeps from the daemon.
     pub async fn close(self) {
-        // Late or not, the daemon ends now.
+        // The daemon ends even if the time is over.
         let _ = tokio::time::timeout(LAST_WORDS, self.announcers.finish()).await;
-        // A bus that is gone is left already.
+        // Fails only if the bus is gone.
         let _ = self.connection.close().await;
-    }
-}
-
-impl Which {
-    fn name(self) -> &'static str {
-        match self {
-            Self::System => "system",
-            Self::Session => "session",
-        }
     }
 }
 
@@ -235,7 +206,7 @@ async fn connect(
     Ok(connection)
 }
 
-/// Sends what the socket has to say by itself.
+/// Sends the socket's own messages.
 async fn send(connection: Connection, mut own: mpsc::Receiver<Message>) {
     while let Some(message) = own.recv().await {
         if let Err(error) = connection.send(&message).await {

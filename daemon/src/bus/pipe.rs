@@ -16,11 +16,11 @@ use tokio::io::unix::AsyncFd;
 use super::refusal;
 use crate::engine::{self, Answer};
 
-/// How long a reader may take nothing before its answer is dropped. Somebody who reads page by page may take their
-/// time; a program that sleeps for good is not waited for.
+/// Longest time in which a reader takes nothing before its answer is dropped. A person who reads page by page may need
+/// minutes; a program that sleeps for ever is not waited for.
 pub(super) const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Offset for [`rustix::io::pwritev2`] that means that the file has none.
+/// The offset for [`rustix::io::pwritev2`] that stands for none: pipes have no position.
 const NO_OFFSET: u64 = u64::MAX;
 
 /// The write end of a client's pipe, or its Unix socket.
@@ -37,34 +37,35 @@ enum Kind {
 }
 
 impl Pipe {
-    /// Takes the write end of a pipe, or a connected Unix stream socket. Nothing else tells when its reader has gone.
+    /// Takes the write end of a pipe, or a connected Unix stream socket. Other descriptors do not report when their
+    /// reader has gone.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for any other descriptor.
     pub(super) fn new(descriptor: OwnedFd) -> Result<Self, Error> {
         let kind = Kind::of(&descriptor)?;
         let interest = Interest::WRITABLE | Interest::ERROR;
-        // Its replacement is an unsafe function for descriptors that somebody else may close; this
-        // one is owned.
+        // Its replacement is an unsafe function, for descriptors that other code may close; this one
+        // is owned.
         #[allow(deprecated)]
         let descriptor =
             AsyncFd::with_interest(descriptor, interest).map_err(|error| unfit(&error))?;
         Ok(Self { descriptor, kind })
     }
 
-    /// Waits until the reader is gone: an error for a pipe, a hang-up for a socket. The latter is always told, and
-    /// tokio counts it among what concerns reading.
+    /// Waits until the reader is gone: an error for a pipe, a hang-up for a socket. The hang-up is always reported, and
+    /// tokio counts it as readiness to read.
     pub(super) async fn closed(&self) {
-        // An error of the wait itself means that nothing can be written either.
+        // If the wait itself fails, the descriptor cannot be written either.
         let _ = self
             .descriptor
             .ready(Interest::ERROR | Interest::READABLE)
             .await;
     }
 
-    /// Writes the events of `answer` until it ends, the reader is gone, or it takes nothing for `patience`; each
-    /// drops the answer, which cancels what is still to be computed. A slow reader is waited for here and nowhere
-    /// else.
+    /// Writes the events of `answer` until it ends, the reader is gone, or the reader takes nothing for `patience`.
+    /// Each of these drops the answer, which cancels the rest of its generation. Only here does the daemon wait for a
+    /// slow reader.
     pub(super) async fn carry(self, mut answer: Answer, patience: Duration) {
         loop {
             let event = tokio::select! {
@@ -110,7 +111,7 @@ impl Kind {
         match FileType::from_raw_mode(status.st_mode) {
             FileType::Fifo => {
                 let flags = fcntl_getfl(descriptor).map_err(|error| unfit(&error))?;
-                // One that can be read as well would keep the pipe open after its last reader.
+                // A descriptor open for reading too would keep the pipe open after its last reader has gone.
                 if flags & OFlags::RWMODE != OFlags::WRONLY {
                     return Err(unfit(&"it is no write end of a pipe"));
                 }
@@ -130,8 +131,8 @@ impl Kind {
         }
     }
 
-    /// Writes without waiting, whatever the client does to the flags that both ends share. The signal that a closed
-    /// pipe raises is ignored by Rust programs from their start, so it shows as an error here.
+    /// Writes without blocking, whatever the client does to the flags of the open file that both processes share.
+    /// SIGPIPE, which a closed pipe raises, is ignored by Rust programs from their start, so it shows as an error here.
     fn write(self, descriptor: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
         loop {
             let written = match self {
@@ -152,14 +153,14 @@ impl Kind {
 fn write_to_pipe(descriptor: &OwnedFd, bytes: &[u8]) -> rustix::io::Result<usize> {
     let parts = [IoSlice::new(bytes)];
     match rustix::io::pwritev2(descriptor, &parts, NO_OFFSET, ReadWriteFlags::NOWAIT) {
-        // Linux before 6.4 knows this for files only.
+        // Linux before 6.4 supports this for files only.
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => splice_to_pipe(descriptor, bytes),
         result => result,
     }
 }
 
-/// Writes by way of a pipe of our own: between two pipes the call says whether it waits, not the flags of the
-/// client's, which may change at any time.
+/// Writes by way of a pipe of the daemon's own. Between two pipes the flags of the call decide whether it blocks, not
+/// those of the client's pipe, which may change at any time.
 fn splice_to_pipe(descriptor: &OwnedFd, bytes: &[u8]) -> rustix::io::Result<usize> {
     let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
     let (own_reader, own_writer) = pipe_with(flags)?;
@@ -211,7 +212,7 @@ mod tests {
         }
     }
 
-    /// A pipe's or socket's two ends, the one that is read first.
+    /// The reading and the writing end of a pipe, and those of a pair of sockets.
     fn ends() -> [(OwnedFd, OwnedFd); 2] {
         let (reader, writer) = io::pipe().unwrap();
         let (one, other) = UnixStream::pair().unwrap();
@@ -344,7 +345,7 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         let writer = OwnedFd::from(writer);
         let text = vec![b'x'; 100_000];
-        // As many as a pipe takes.
+        // The capacity of a pipe.
         assert_eq!(splice_to_pipe(&writer, &text), Ok(65_536));
         assert_eq!(splice_to_pipe(&writer, b"more"), Err(Errno::AGAIN));
         reader.read_exact(&mut vec![0; 65_536]).unwrap();

@@ -1,4 +1,4 @@
-//! What is asked: measured as it arrives, prepared when it has a place.
+//! Questions of clients: measured on arrival, prepared once they have a place.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use crate::config::{Config, Fraction, Temperature};
 use crate::engine::{Engine, EngineError, Form, Grammar, Limits, Phase, Request};
 use crate::platform::work;
 
-/// A request that is measured, and what is still to be done for it. Until it has a place it is as large as the
-/// message it came with.
+/// A measured request, with a schema and a sound that are not processed yet. Until it has a place it is no larger than
+/// the message it came with.
 #[derive(Debug)]
 pub(super) struct Question {
     request: Request,
@@ -83,7 +83,7 @@ impl Question {
         })
     }
 
-    /// A sound file to be written down.
+    /// A sound file to transcribe.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] that names the option.
@@ -105,7 +105,7 @@ impl Question {
         })
     }
 
-    /// What its caller holds while it waits for a whole answer.
+    /// The kind that its caller holds while it waits for a whole answer.
     pub(super) fn kind(&self) -> Kind {
         match self.sound {
             Some(_) => Kind::Sound,
@@ -113,10 +113,10 @@ impl Question {
         }
     }
 
-    /// Does what is to be done before the engine gets it, once there is a model. The caller has a place.
+    /// Waits for the model, then compiles the schema and decodes the sound. The caller must have a place.
     ///
     /// # Errors
-    /// That there is no model; what is wrong with the schema or the sound.
+    /// When there is no model, or the schema or the sound is not valid.
     pub(super) async fn prepared(
         self,
         engine: &Engine,
@@ -135,7 +135,7 @@ impl Question {
     }
 }
 
-/// Waits for a model.
+/// Waits until the model is loaded.
 async fn until_loaded(engine: &Engine) -> Result<(), Error> {
     let mut phase = engine.phase();
     let is_settled = |it: &Phase| matches!(it, Phase::Ready(_) | Phase::Failed(_));
@@ -147,7 +147,7 @@ async fn until_loaded(engine: &Engine) -> Result<(), Error> {
     }
 }
 
-/// What an answer must look like.
+/// The grammar of an answer that matches `schema`.
 async fn compiled(engine: &Engine, schema: String) -> Result<Grammar, Error> {
     let form = work::run(move || Form::schema(&schema)).await;
     let form = form.map_err(EngineError::from).flatten();
@@ -174,13 +174,13 @@ fn in_range<T>(
     value: f64,
     check: impl Fn(f32) -> Option<T>,
 ) -> Result<T, Error> {
-    // Rounding to the engine's precision is all the truncation there is.
+    // The truncation only rounds to the engine's precision.
     #[allow(clippy::cast_possible_truncation)]
     check(value as f32)
         .ok_or_else(|| Error::InvalidArgument(format!("{option} is {value} but must be {range}")))
 }
 
-/// A language goes into the model's instructions, so it must look like one.
+/// Checks that a language is words. It becomes part of the model's prompt, so it must not carry instructions.
 fn checked_language(language: &str) -> Result<&str, Error> {
     let is_word = |c: char| c.is_alphabetic() || matches!(c, ' ' | '-' | '(' | ')');
     if (1..=40).contains(&language.chars().count()) && language.chars().all(is_word) {

@@ -3,9 +3,11 @@
 use gemmad_api::Error;
 use zbus::DBusError;
 
+use crate::assistant::VoiceError;
 use crate::commands::CommandError;
 use crate::engine::EngineError;
-use crate::voice::{FileError, SpeechError, VoiceError};
+use crate::sound::file::FileError;
+use crate::speak::SpeechError;
 
 /// The contract's error for an engine's.
 pub(super) fn engine(error: &EngineError) -> Error {
@@ -42,7 +44,7 @@ pub(super) fn voice(error: &VoiceError) -> Error {
     Error::NoMicrophone(error.to_string())
 }
 
-/// The contract's error for something that was not said.
+/// The contract's error for a text that was not spoken.
 pub(super) fn speech(error: &SpeechError) -> Error {
     match error {
         SpeechError::Failed { said, .. } => {
@@ -58,7 +60,7 @@ pub(super) fn speech(error: &SpeechError) -> Error {
 pub(super) fn command(error: &CommandError) -> Error {
     match error {
         CommandError::Off => Error::NotSupported(error.to_string()),
-        // No schema of the caller's, but our own grammar.
+        // The grammar is the daemon's own, not a schema of the caller's.
         CommandError::Engine(EngineError::Grammar(_)) | CommandError::Unfit(_) => {
             Error::Failed(error.to_string())
         }
@@ -68,7 +70,7 @@ pub(super) fn command(error: &CommandError) -> Error {
     }
 }
 
-/// Name and message of an error, for those that travel in signals and JSON lines.
+/// Name and message of an error, for signals and JSON lines.
 pub(super) fn name_and_message(error: &Error) -> (String, String) {
     let message = error.description().unwrap_or_default().to_owned();
     (error.name().to_string(), message)

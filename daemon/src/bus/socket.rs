@@ -1,23 +1,17 @@
-//! The daemon's socket on the bus, in place of zbus's own, because what a client sends must be bounded before it is
-//! taken in: zbus would hold messages of 128 MiB, and unpacks a variant to a hundred times its size.
+//! The daemon's socket on the bus, in place of zbus's own, because messages must be limited before they are taken in:
+//! zbus would hold messages of 128 MiB, and unpacks a variant to a hundred times its size.
 //!
-//! Descriptors that come with a message are closed in programs that the daemon runs.
+//! Descriptors are received with close-on-exec, so that programs of the daemon do not inherit them.
 
 use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use gemmad_api::Error;
-use rustix::cmsg_space;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -28,49 +22,45 @@ use zbus::message::{Flags, Header, Type};
 use zbus::names::BusName;
 use zbus::{Address, DBusError, Message};
 
+use super::raw::{Raw, send};
 use super::traffic::{Call, Parting, Traffic, Verdict};
 
-/// Most bytes of a message. The longest call that makes sense has a prompt and a system prompt of 1 MiB each, and a
-/// schema of 64 KiB.
+/// Most bytes of a message. The longest useful call has a prompt and a system prompt of 1 MiB each, and a schema of
+/// 64 KiB.
 const LARGEST: usize = 4 << 20;
 
-/// Most bytes of a call of D-Bus's standard interfaces. What they need is short, and the value that
-/// `Properties.Set` brings is unpacked before anybody looks at it.
+/// Most bytes of a call of D-Bus's standard interfaces. Their arguments are short, and zbus unpacks the value of
+/// `Properties.Set` before the daemon can check it.
 const LARGEST_STANDARD: usize = 1 << 14;
 
 /// Most descriptors of a message: `Stream` takes a pipe and a sound file.
 const MOST_DESCRIPTORS: usize = 2;
 
-/// Bytes of a message that every message has, and from which its length follows.
+/// Bytes of the fixed beginning of every message. The message's length follows from them.
 const HEADER: usize = 16;
 
-/// Most bytes of a message's header. Names have 255 bytes at most, and no object's path has as many; but an answer may
-/// repeat the path.
+/// Most bytes of a message's header. Names have 255 bytes at most, and the paths of the objects fewer. A path has no
+/// limit of its own, and an answer may repeat it.
 const LARGEST_HEADER: usize = 1 << 12;
 
-/// Most bytes of a header that is too large and all the same read, so that the call is answered.
+/// Most bytes of a header beyond [`LARGEST_HEADER`] that is still read, so that the call is answered.
 const LARGEST_ANSWERED: usize = 1 << 16;
 
-/// Calls that bring files.
+/// Methods whose calls may carry files.
 const WITH_FILES: [&str; 3] = ["Ask", "Stream", "Transcribe"];
 
-/// Bytes that are dropped at a time.
-const CHUNK: usize = 1 << 18;
-
-/// Most descriptors that come with one read; the kernel passes no more.
-const MOST_AT_ONCE: usize = 253;
-
-/// Messages of the socket's own that wait to be sent. Where so many do, the bus takes none, and more are not made.
+/// Most of the socket's own messages that wait to be sent. When as many wait, the bus does not read, and further ones
+/// are dropped.
 const WAITING: usize = 1024;
 
 /// The bus itself, as a sender.
 const BUS: &str = "org.freedesktop.DBus";
 
-/// Connects to the bus. Out of the receiver comes what has to be sent besides: replies to what is refused on arrival, and
-/// pings.
+/// Connects to the bus. The receiver yields the socket's own messages, which the caller has to send: refusals of calls
+/// on arrival, and pings.
 ///
 /// # Errors
-/// When there is nothing at this address, or it is no Unix socket.
+/// When no bus listens at this address, or it is no Unix socket.
 pub(super) async fn connect(
     address: &Address,
 ) -> io::Result<(BoxedSplit, mpsc::Receiver<Message>)> {
@@ -85,7 +75,7 @@ pub(super) async fn connect(
     };
     let stream = match unix.path() {
         UnixSocket::File(path) => UnixStream::connect(path).await?,
-        // A path that begins so is an abstract name.
+        // A path that begins with NUL is an abstract name.
         UnixSocket::Abstract(name) => {
             let mut path = OsString::from("\0");
             path.push(name);
@@ -109,7 +99,7 @@ pub(super) async fn connect(
     Ok((Split::new(Box::new(inbound), Box::new(outbound)), to_send))
 }
 
-/// What is read, bounded.
+/// The reading half, which limits messages.
 #[derive(Debug)]
 struct Inbound {
     raw: Raw,
@@ -154,7 +144,8 @@ impl ReadHalf for Inbound {
 }
 
 impl Inbound {
-    /// Reads a message past, but for its header, which says whom to tell. `None` if that is too large as well.
+    /// Reads an oversized message and keeps only its header, which names the caller to refuse. `None` if the header is
+    /// too large as well.
     async fn hollow(
         &mut self,
         sequence: u64,
@@ -171,7 +162,7 @@ impl Inbound {
         self.raw.fill(bytes, descriptors, length.header).await?;
         let mut rest = bytes.split_off(length.header);
         self.raw.skip(&mut rest, descriptors, length.body).await?;
-        // Without its body it is a message like any other.
+        // With a body length of 0 it is a message like any other.
         bytes[4..8].fill(0);
         let message = self
             .raw
@@ -181,7 +172,7 @@ impl Inbound {
         Ok(Some(message))
     }
 
-    /// Whether the message goes to the objects. Where it is `unfit` for them, the reason is told to who calls.
+    /// Whether the message goes to the objects. A call that is `unfit` for them is refused with that reason.
     fn takes(&self, message: &Message, unfit: Option<String>) -> bool {
         let header = message.header();
         let sender = header.sender().map_or("", |name| name.as_str());
@@ -232,14 +223,14 @@ impl Inbound {
             && self.own.try_send(reply).is_err()
             && let Some(sender) = header.sender()
         {
-            // The bus takes nothing, or takes it too slowly. Then nobody answers this call.
+            // The bus reads too slowly for more refusals, so this call gets no answer.
             traffic(&self.traffic).settle(sender, header.primary().serial_num());
         }
     }
 }
 
 fn traffic(traffic: &Mutex<Traffic>) -> MutexGuard<'_, Traffic> {
-    // Nothing panics while it is locked.
+    // No code panics while it is locked.
     traffic.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -251,7 +242,7 @@ fn call<'a>(message: &Message, header: &'a Header<'_>) -> Call<'a> {
         bytes: message.data().len(),
         descriptors: message.data().fds().len(),
         wants_reply: !header.primary().flags().contains(Flags::NO_REPLY_EXPECTED),
-        // It has no arguments; under its name nothing large is taken, and no files.
+        // `Halt` has no arguments, so a call with a body or with files does not count as one.
         halts: is_halt && message.body().is_empty() && message.data().fds().is_empty(),
     }
 }
@@ -281,7 +272,7 @@ fn too_large(size: usize, most: usize) -> String {
     format!("the call has {size} bytes; at most {most} are taken; shorten its arguments")
 }
 
-/// How long a message is.
+/// The length of a message.
 #[derive(Debug, Clone, Copy)]
 struct Length {
     /// Bytes of its header, padding included.
@@ -311,7 +302,7 @@ impl Length {
         self.header + self.body
     }
 
-    /// Why a message so long is not taken.
+    /// Why a message of this length is refused, if it is.
     fn excess(self) -> Option<String> {
         if self.header > LARGEST_HEADER {
             let header = self.header;
@@ -323,83 +314,7 @@ impl Length {
     }
 }
 
-/// Reads bytes and descriptors; zbus makes messages of them.
-#[derive(Debug)]
-struct Raw(Arc<UnixStream>);
-
-#[async_trait]
-impl ReadHalf for Raw {
-    async fn recvmsg(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-        let stream = &self.0;
-        let receive = || receive(stream.as_fd(), buffer);
-        stream.async_io(Interest::READABLE, receive).await
-    }
-
-    fn can_pass_unix_fd(&self) -> bool {
-        true
-    }
-}
-
-impl Raw {
-    /// Reads until `bytes` has at least `wanted`, and no more than those.
-    async fn fill(
-        &mut self,
-        bytes: &mut Vec<u8>,
-        descriptors: &mut Vec<OwnedFd>,
-        wanted: usize,
-    ) -> io::Result<()> {
-        while bytes.len() < wanted {
-            let begin = bytes.len();
-            bytes.resize(wanted, 0);
-            let received = self.recvmsg(&mut bytes[begin..]).await;
-            let count = received.as_ref().map_or(0, |(count, _)| *count);
-            bytes.truncate(begin + count);
-            descriptors.extend(received?.1);
-            if count == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Drops `count` bytes, those in `bytes` first. Quickly: while they are read, the bus keeps what others send.
-    async fn skip(
-        &mut self,
-        bytes: &mut Vec<u8>,
-        descriptors: &mut Vec<OwnedFd>,
-        count: usize,
-    ) -> io::Result<()> {
-        let mut left = count - bytes.len().min(count);
-        bytes.drain(..count - left);
-        let mut chunk = vec![0; left.min(CHUNK)];
-        while left > 0 {
-            let wanted = left.min(chunk.len());
-            let (dropped, passed) = self.recvmsg(&mut chunk[..wanted]).await?;
-            if dropped == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            left -= dropped;
-            descriptors.extend(passed);
-        }
-        Ok(())
-    }
-}
-
-fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST_AT_ONCE))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut parts = [IoSliceMut::new(buffer)];
-    let received = recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    let mut descriptors = Vec::new();
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(passed) = message {
-            descriptors.extend(passed);
-        }
-    }
-    Ok((received.bytes, descriptors))
-}
-
-/// What is written, as zbus makes it.
+/// The writing half.
 #[derive(Debug)]
 struct Outbound {
     stream: Arc<UnixStream>,
@@ -423,7 +338,7 @@ impl WriteHalf for Outbound {
         let descriptors: Vec<_> = data.fds().iter().map(AsFd::as_fd).collect();
         let mut sent = 0;
         while sent < data.len() {
-            // They go with the first byte.
+            // Descriptors go with the first byte.
             let with = if sent == 0 { &*descriptors } else { &[] };
             sent += self.sendmsg(&data[sent..], with).await?;
         }
@@ -450,7 +365,7 @@ impl WriteHalf for Outbound {
 }
 
 impl Outbound {
-    /// What becomes of a message; one that is followed by a ping has it made.
+    /// Decides about a message, and queues the ping if one is to follow it.
     fn part(&self, message: &Message) -> Parting {
         let header = message.header();
         let (Some(to), Some(serial)) = (header.destination(), header.reply_serial()) else {
@@ -462,14 +377,15 @@ impl Outbound {
             && let Ok(ping) = ping(to)
         {
             traffic.pinged(to, ping.primary_header().serial_num());
-            // It goes out behind this reply. If it does not, the client counts as one that cannot answer.
+            // The ping goes out after this reply. If it cannot be queued, the client counts as one that cannot answer.
             let _ = self.own.try_send(ping);
         }
         parting
     }
 }
 
-/// A ping with a number that cannot be guessed, from the upper half: zbus counts its own messages from 1.
+/// A ping with a serial number that cannot be guessed. It is from the upper half of the range, because zbus counts its
+/// own messages from 1.
 fn ping(client: &BusName<'_>) -> zbus::Result<Message> {
     let [.., a, b, c, d] = RandomState::new().hash_one(client.as_str()).to_ne_bytes();
     let serial = NonZeroU32::MIN | u32::from_ne_bytes([a, b, c, d]) | 1 << 31;
@@ -486,29 +402,10 @@ fn no_room(reply: &Header<'_>) -> zbus::Result<Message> {
     else {
         return Err(zbus::Error::InvalidField);
     };
-    // An error takes its destination and its number from the call.
+    // An error reply takes its destination and its reply serial from a call.
     let call = Message::method_call("/", "Call").sender(client);
     let call = call.serial(serial).build(&())?;
     let why =
         "clients have not read so many replies that there is no room for this one; try again later";
     Error::Busy(why.into()).create_reply(&call.header())
-}
-
-fn send(
-    socket: BorrowedFd<'_>,
-    buffer: &[u8],
-    descriptors: &[BorrowedFd<'_>],
-) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST_AT_ONCE))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let parts = [IoSlice::new(buffer)];
-    Ok(sendmsg(
-        socket,
-        &parts,
-        &mut ancillary,
-        SendFlags::NOSIGNAL,
-    )?)
 }

@@ -11,13 +11,13 @@ use tokio::sync::Semaphore;
 use super::clients::Hold;
 use super::refusal;
 use crate::engine::{Clip, EngineError};
-use crate::voice::decode;
+use crate::sound::file::decode;
 
-/// Files that are read and decoded at the same time. Each takes memory for as long.
+/// Most files that are read and decoded at the same time. Each takes memory meanwhile.
 const AT_ONCE: usize = 2;
 
-/// How long that may take for one of them. Decoding half a minute of sound takes a second; a file on a network, or of a
-/// program that pretends to be a disk, may never come.
+/// Longest reading and decoding of a file. Decoding half a minute of sound takes a second. A file on a network, or of a
+/// file system in user space, may never arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Reads sound files, a few at a time.
@@ -31,9 +31,9 @@ impl Default for Sounds {
 }
 
 impl Sounds {
-    /// The file behind `descriptor`, decoded.
+    /// Decodes the file behind `descriptor`.
     ///
-    /// The thread that reads it shares `hold`, so that threads which wait for a file that never comes are counted.
+    /// The thread that reads it shares `hold`, so that a thread that waits for a file for ever stays counted.
     ///
     /// # Errors
     /// When it is no regular file, no sound, or cannot be read within 30 s.
@@ -43,13 +43,13 @@ impl Sounds {
         hold: Arc<Hold>,
     ) -> Result<Arc<Clip>, Error> {
         let file = File::from(descriptor);
-        // Anything but a regular file could keep a thread waiting for as long as its writer likes.
+        // Any other file could block the thread for as long as its writer likes.
         if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
             return Err(Error::InvalidArgument(
                 "the sound must be a regular file; write a pipe's contents to a file first".into(),
             ));
         }
-        // It is closed only with the daemon.
+        // The semaphore is closed only with the daemon.
         let permit = self.0.acquire().await;
         let _permit = permit.map_err(|_| refusal::engine(&EngineError::Stopping))?;
         let decoded = tokio::task::spawn_blocking(move || {

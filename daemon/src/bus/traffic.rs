@@ -1,15 +1,17 @@
-//! What clients have asked and not been answered, and which replies they may not have read.
+//! Calls of clients that are not answered yet, and replies that clients may not have read.
 //!
-//! A bus keeps what a client does not read, and stops reading from the daemon when it keeps too much of that: then one
-//! client that never reads has silenced the daemon for all of them. So each client has a budget of replies. When half
-//! of it is used the daemon pings the client, whose answer proves that it has read all before: a bus keeps the order, and
-//! the number of the ping cannot be guessed. A client that cannot answer, as one without objects of its own, gets its
-//! budget back slowly, as long as there is room and it has not had its share of that.
+//! A bus keeps the messages that a client does not read. When it keeps too many of the daemon's, it stops reading
+//! from the daemon, so one client that never reads could silence the daemon for all. So each client has a budget of
+//! unread replies. When half of it is used, the daemon pings the client. The answer proves that the client has read all
+//! replies before the ping, because a bus keeps the order, and the ping's serial number cannot be guessed. A client
+//! that cannot answer, such as one without objects of its own, gets its budget back slowly, while there is room and it
+//! has less than its share unread.
 //!
-//! Calls cost memory until they are answered, and files that come with them, so these are counted too; a call that wants
-//! no reply is never large and brings no files. A call that halts is always obeyed; only its reply may be spared.
+//! Calls and their files cost memory and descriptors until they are answered, so both are counted. A call that wants no
+//! reply is taken only if it is small and has no files. A call that halts is always obeyed; only its reply may be
+//! dropped.
 //!
-//! Pure bookkeeping: it takes the time and reads no clock.
+//! The traffic is pure bookkeeping: it takes the time and reads no clock.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -17,43 +19,44 @@ use std::time::{Duration, Instant};
 
 use super::bucket::Bucket;
 
-/// Most calls of one client that are not answered yet. Programs make one after the other, or a handful at a time.
+/// Most unanswered calls of one client. Programs make one call after the other, or a handful at a time.
 const UNANSWERED: usize = 64;
 
-/// Most calls of one client that halt and are not answered yet. They are one halt, so more of them add nothing.
+/// Most unanswered calls of one client that halt. All of them are one halt, so more would add nothing.
 const HALTS: usize = 1024;
 
-/// Most descriptors of calls that are not answered yet, in all: a quarter of those that a process may have.
+/// Most descriptors of unanswered calls of all clients: a quarter of those that a process may have.
 const DESCRIPTORS: usize = 256;
 
-/// Most bytes of calls that are not answered yet, in all, where a call is larger than [`SMALL`].
+/// Most bytes of unanswered calls of all clients. Beyond it, only calls up to [`SMALL`] are taken.
 const BYTES: usize = 64 << 20;
 
-/// Bytes of a call that are never too many.
+/// Largest call, in bytes, that is taken even beyond [`BYTES`].
 const SMALL: usize = 1 << 16;
 
-/// Bytes of replies that one client may leave unread.
+/// Most bytes of replies that one client may leave unread.
 const BUDGET: usize = 1 << 20;
 
-/// Bytes of replies that all of them may leave unread. The system's bus stops reading from who has 127 MiB there.
+/// Most bytes of replies that all clients may leave unread. The system bus stops reading from a sender with 127 MiB.
 const BUDGET_OF_ALL: usize = 32 << 20;
 
-/// Bytes that a client may leave unread where all of them leave too much, and of refusals beyond its budget.
+/// Budget of a client, in bytes, while all clients leave too much unread. Also the bytes of refusals beyond a budget.
 const LITTLE: usize = 1 << 14;
 
-/// Most bytes of the refusal that takes the place of a reply for which there is no room.
+/// Most bytes of the refusal that replaces a reply for which there is no room.
 const REFUSAL: usize = 1 << 10;
 
-/// How long a client may take to answer a ping before it counts as one that cannot.
+/// Longest wait for the answer to a ping. After it the client counts as one that cannot answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Bytes of its budget that a client which cannot answer gets back in a second, as long as all of them leave room.
+/// Bytes of its budget that a client that cannot answer gets back each second, while there is room for all.
 const BACK: usize = 1 << 16;
 
-/// Bytes that such a client may leave unread. Several of them leave room for others.
+/// Bytes of unread replies at which such a client gets nothing back any more, so that several of them leave room for
+/// others.
 const SHARE: usize = 4 << 20;
 
-/// Calls in a row that want no reply, and how many more a second adds to that.
+/// Most calls of one client in a row that want no reply, and the rate after that.
 const UNHEARD: u32 = 64;
 const UNHEARD_A_SECOND: u32 = 32;
 
@@ -78,25 +81,25 @@ pub(super) struct Call<'a> {
     pub halts: bool,
 }
 
-/// What becomes of a call.
+/// The decision about a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Take,
-    /// It is answered that the daemon is busy, and why.
+    /// The call is answered with `Busy` and this reason.
     Refuse(&'static str),
-    /// The client reads no answers.
+    /// The call is dropped without an answer: the client reads none, or wants none and exceeds a limit.
     Ignore,
 }
 
-/// What becomes of a reply.
+/// The decision about a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Parting {
     Send,
-    /// It is sent, and a ping after it.
+    /// The reply is sent, and a ping after it.
     SendAndPing,
-    /// There is no room for it: a refusal is sent in its place.
+    /// There is no room for the reply; a refusal is sent in its place.
     Refuse,
-    /// The client reads no answers.
+    /// Nothing is sent, because the client reads no replies.
     Spare,
 }
 
@@ -109,12 +112,12 @@ struct Client {
     /// Bytes of its budget that are used.
     used: usize,
     ping: Option<Ping>,
-    /// Calls that want no reply and may still come.
+    /// Limits the rate of calls that want no reply.
     unheard: Bucket,
     seen: Instant,
 }
 
-/// What a call that is not answered yet costs.
+/// The cost of an unanswered call.
 #[derive(Debug, Clone, Copy)]
 struct Weight {
     bytes: usize,
@@ -125,17 +128,18 @@ struct Weight {
 /// A ping that is not answered yet.
 #[derive(Debug, Clone, Copy)]
 struct Ping {
-    /// `None`: it is not on its way yet.
+    /// Its serial number; `None`: it is not made yet.
     serial: Option<NonZeroU32>,
-    /// Bytes of the replies before it.
+    /// Bytes of the replies before it, which its answer proves to be read.
     proves: usize,
     since: Instant,
 }
 
 impl Traffic {
-    /// A call has arrived.
+    /// Decides about a call that has arrived, and counts it if it is taken and wants a reply.
     pub(super) fn call(&mut self, call: Call<'_>, now: Instant) -> Verdict {
-        // A bus lets no client use a number twice. One that did would have an answer less to wait for.
+        // A bus refuses a call with the serial of an unanswered one. If it did not, the earlier call would not count
+        // any more.
         self.settle(call.sender, call.serial);
         let crowded = call.bytes > SMALL && self.bytes + call.bytes > BYTES;
         let is_full = call.descriptors > 0 && self.descriptors + call.descriptors > DESCRIPTORS;
@@ -178,7 +182,7 @@ impl Traffic {
         verdict
     }
 
-    /// The reply to the call `serial` of a client is about to be sent, so many bytes.
+    /// Decides about a reply of `bytes` bytes to the call `serial` of a client, which then counts as answered.
     pub(super) fn reply(
         &mut self,
         to: &str,
@@ -188,7 +192,7 @@ impl Traffic {
     ) -> Parting {
         self.settle(to, serial);
         let room = self.room();
-        // One that has left gets nothing.
+        // The client has left, and the bus drops its reply.
         let Some(client) = self.clients.get_mut(to) else {
             return Parting::Send;
         };
@@ -215,7 +219,7 @@ impl Traffic {
         Parting::SendAndPing
     }
 
-    /// The call `serial` of a client is answered, or never will be.
+    /// Stops counting the call `serial` of a client: it is answered, or never will be.
     pub(super) fn settle(&mut self, client: &str, serial: NonZeroU32) {
         let client = self.clients.get_mut(client);
         if let Some(client) = client
@@ -227,14 +231,14 @@ impl Traffic {
         }
     }
 
-    /// The ping for this client is on its way under this number.
+    /// Notes the serial number of the ping for this client.
     pub(super) fn pinged(&mut self, client: &str, serial: NonZeroU32) {
         if let Some(ping) = self.clients.get_mut(client).and_then(|it| it.ping.as_mut()) {
             ping.serial = Some(serial);
         }
     }
 
-    /// A reply to a call of the daemon's has come from a client.
+    /// Notes that a client has answered a call of the daemon's, which may be the ping.
     pub(super) fn answered(&mut self, by: &str, serial: NonZeroU32) {
         let Some(client) = self.clients.get_mut(by) else {
             return;
@@ -247,7 +251,7 @@ impl Traffic {
         }
     }
 
-    /// A client has left. The bus keeps nothing for it any more.
+    /// Forgets a client that has left. The bus keeps nothing for it any more.
     pub(super) fn left(&mut self, name: &str) {
         let Some(client) = self.clients.remove(name) else {
             return;
@@ -265,7 +269,7 @@ impl Traffic {
     }
 }
 
-/// Bytes of replies that a client may leave unread where there is so much room for all of them.
+/// Bytes of replies that a client may leave unread, while there is this room for all clients.
 fn budget(room: usize) -> usize {
     if room > 0 { BUDGET } else { LITTLE }
 }
@@ -283,7 +287,7 @@ impl Client {
         }
     }
 
-    /// Lets the time pass since it was looked at last.
+    /// Accounts for the time since the last look: a client that cannot answer gets some of its budget back.
     fn look(&mut self, now: Instant, room: usize) {
         let passed = now.saturating_duration_since(self.seen);
         self.seen = now;
@@ -295,12 +299,12 @@ impl Client {
         }
     }
 
-    /// Whether not even refusals are read.
+    /// Whether the client does not read even refusals.
     fn is_deaf(&self, room: usize) -> bool {
         self.used >= budget(room) + LITTLE
     }
 
-    /// A call that wants no reply.
+    /// Decides about a call that wants no reply.
     fn unheard(&mut self, call: &Call<'_>, now: Instant) -> Verdict {
         let is_light = call.bytes <= SMALL && call.descriptors == 0;
         if call.halts || is_light && self.unheard.take(now) {
@@ -336,7 +340,7 @@ mod tests {
         matches!(verdict, Verdict::Refuse(_))
     }
 
-    /// What becomes of call after call, each answered at once with so many bytes that are never read.
+    /// The bytes sent to a client that makes call after call and never reads the replies of `bytes` each.
     fn unread(traffic: &mut Traffic, sender: &str, bytes: usize, now: Instant) -> usize {
         let mut sent = 0;
         for number in 0..100_000 {
@@ -406,7 +410,7 @@ mod tests {
         let (mut traffic, mut now) = (Traffic::default(), Instant::now());
         let mut sent = unread(&mut traffic, ANNA, 10_000, now);
         now += PATIENCE + Duration::from_secs(1);
-        // From now on it counts as one that cannot. It may call as often as it likes.
+        // From now on it counts as one that cannot answer, however often it calls.
         for _ in 0..100_000 {
             traffic.call(call(ANNA, 1), now);
             now += Duration::from_micros(200);

@@ -13,25 +13,28 @@ use zbus::{Connection, interface};
 use super::bucket::Bucket;
 use super::clients::{Clients, Kind};
 use super::refusal;
+use crate::assistant;
+use crate::assistant::Status;
 use crate::config::Fraction;
 use crate::engine::EngineError;
-use crate::voice::{self, Manner, Status};
+use crate::sound::device::{self, Present};
+use crate::speak::Manner;
 
-/// Most bytes of a text to be said: more than an hour.
+/// Most bytes of a text to speak: more than an hour of speech.
 const LONGEST_TEXT: usize = 1 << 16;
 
-/// How often the microphone may be opened, or told to be what it is already; and how many times more a second. Each
-/// time is signalled, changed or not, and a bus keeps signals for a listener that does not read.
+/// Most times in a row that `Muted` may be set, except to close an open microphone, and the rate after that. Each time
+/// is signalled, changed or not, and a bus keeps signals for a subscriber that does not read.
 const MUTINGS: u32 = 32;
 const MUTINGS_A_SECOND: u32 = 2;
 
 /// The object.
 pub(super) struct Voice {
-    room: voice::Voice,
+    room: assistant::Voice,
     clients: Clients,
-    /// Locked while devices are listed, since one that hangs keeps a thread.
+    /// Locked while devices are listed, so that a device that hangs blocks one thread only.
     listing: Arc<tokio::sync::Mutex<()>>,
-    /// How often `Muted` may be set, but for closing an open microphone.
+    /// Limits how often `Muted` may be set, except to close an open microphone.
     muting: Mutex<Bucket>,
 }
 
@@ -87,8 +90,8 @@ impl Voice {
             to_dict(&DeviceInfo {
                 in_use: used.contains(&device),
                 kind: match device.kind {
-                    voice::Kind::Microphone => DeviceKind::Microphone,
-                    voice::Kind::Loudspeaker => DeviceKind::Loudspeaker,
+                    device::Kind::Microphone => DeviceKind::Microphone,
+                    device::Kind::Loudspeaker => DeviceKind::Loudspeaker,
                 },
                 id: device.id.clone(),
                 name: device.name.clone(),
@@ -206,7 +209,7 @@ impl Voice {
 }
 
 impl Voice {
-    pub(super) fn new(voice: voice::Voice, clients: Clients) -> Self {
+    pub(super) fn new(voice: assistant::Voice, clients: Clients) -> Self {
         Self {
             room: voice,
             clients,
@@ -216,19 +219,19 @@ impl Voice {
     }
 
     fn muting(&self) -> MutexGuard<'_, Bucket> {
-        // Nothing panics while it is locked.
+        // No code panics while it is locked.
         self.muting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lists the devices, one listing at a time, on a thread that may be kept waiting by them.
-    async fn present(&self) -> Result<Vec<voice::Present>, Error> {
+    /// Lists the devices, one listing at a time, on a thread that they may block.
+    async fn present(&self) -> Result<Vec<Present>, Error> {
         let listing = Arc::clone(&self.listing).lock_owned().await;
         let listed = tokio::task::spawn_blocking(move || {
-            let present = voice::present();
+            let present = device::present();
             drop(listing);
             present
         });
-        // It ends early only with the daemon.
+        // The task fails only at the daemon's end.
         listed
             .await
             .map_err(|_| refusal::engine(&EngineError::Stopping))
@@ -239,7 +242,7 @@ impl Voice {
     }
 }
 
-/// How a text is to be said, if it can be.
+/// Checks a text to speak and its options.
 fn checked(text: &str, options: SayOptions) -> Result<Manner, Error> {
     if text.len() > LONGEST_TEXT {
         return Err(Error::InvalidArgument(format!(

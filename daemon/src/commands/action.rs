@@ -1,4 +1,4 @@
-//! What a command does besides its signal: an action, run when the command is invoked.
+//! The action of a command: what runs, besides its signal, when the command is invoked.
 //!
 //! | file | an action that |
 //! |---|---|
@@ -9,16 +9,22 @@
 //!
 //! | file | owns |
 //! |---|---|
+//! | `job` | a command whose action is to be run |
+//! | `error` | why an action failed |
 //! | `text` | a text with parameters in it |
 //! | `shape` | a value with parameters in it |
 //! | `address` | an address with parameters in it |
-//! | `token` | the secret that a server wants |
+//! | `absolute` | a path from the root |
+//! | `token` | the bearer token of a server |
 //!
-//! Whoever may write the catalogue decides what runs here; whoever speaks or writes only chooses among what is
-//! declared there. None of it goes through a shell.
+//! The author of the catalogue decides what runs here. A speaker or a client only chooses among the declared
+//! commands. Nothing goes through a shell.
 
+mod absolute;
 mod address;
+mod error;
 mod http;
+mod job;
 mod method;
 mod program;
 mod shape;
@@ -27,25 +33,23 @@ mod text;
 mod token;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use gemmad_api::InvocationStatus;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::{Call, Name, Origin, Parameter};
-use crate::platform::environment::Environment;
-use crate::platform::withheld::Withheld;
+use super::{Name, Parameter};
 use http::Http;
+use job::Timeout;
 use method::Method;
 use program::Program;
 use socket::Socket;
-use text::Fixed;
 
-/// What a command does.
+pub use error::ActionError;
+pub use job::Job;
+
+/// The action of a command.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
@@ -59,58 +63,11 @@ pub enum Action {
     Http(Http),
 }
 
-/// Why an action did not do its work.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ActionError {
-    /// It said so, or could not begin.
-    #[error("{why}")]
-    Failed {
-        /// Why.
-        why: String,
-        /// What the action said, or the value that does not fit.
-        said: Withheld,
-    },
-    /// It took longer than it may.
-    #[error("it took longer than {} ms", .0.as_millis())]
-    TimedOut(Duration),
-    /// Something that halts came while it ran.
-    #[error("it was halted")]
-    Halted,
-}
-
-/// A command whose action is to be run.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Job<'a> {
-    /// The command's number.
-    pub id: u64,
-    /// The command.
-    pub call: &'a Call,
-    /// Where it came from.
-    pub origin: &'a Origin,
-    /// Variables of programs.
-    pub environment: &'a Environment,
-}
-
-/// How long an action may take, and how much of what it says is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "u32")]
-struct Timeout(Duration);
-
-/// Most bytes that are kept of what an action says. The rest is read and thrown away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "usize")]
-struct Output(usize);
-
-/// A path that means the same wherever the daemon runs.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Fixed")]
-struct Absolute(PathBuf);
-
 impl Action {
-    /// Checks that it can be run whatever the values of these parameters are.
+    /// Checks that the action can run with every value of these parameters.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The first problem found.
     pub(super) fn check(&self, parameters: &BTreeMap<Name, Parameter>) -> Result<(), String> {
         match self {
             Self::Program(program) => program.check(parameters),
@@ -120,11 +77,11 @@ impl Action {
         }
     }
 
-    /// Runs it to its end and returns what it says, unless it takes too long or `halted` comes first. While `halted`
+    /// Runs the action to its end and returns its output, unless its timeout or `halted` comes first. While `halted`
     /// is ready no step of the work is made, not even the first.
     ///
     /// # Errors
-    /// Why it did not do its work.
+    /// When the action fails, times out or is halted.
     pub(super) async fn run(
         &self,
         job: Job<'_>,
@@ -153,7 +110,7 @@ impl Action {
     }
 }
 
-/// Waits for a reason to stop.
+/// Waits for the halt or the timeout, whichever comes first.
 async fn stop(timeout: Duration, halted: impl Future<Output = ()>) -> ActionError {
     tokio::select! {
         () = halted => ActionError::Halted,
@@ -161,7 +118,7 @@ async fn stop(timeout: Duration, halted: impl Future<Output = ()>) -> ActionErro
     }
 }
 
-/// Does `work`, or drops it when there is a reason to `stop`.
+/// Does `work`, or drops it when `stop` is ready.
 async fn unless(
     stop: impl Future<Output = ActionError>,
     work: impl Future<Output = Result<String, ActionError>>,
@@ -173,130 +130,17 @@ async fn unless(
     }
 }
 
-impl ActionError {
-    /// Nothing was said about why.
-    fn failed(why: impl Into<String>) -> Self {
-        Self::Failed {
-            why: why.into(),
-            said: Withheld::default(),
-        }
-    }
-
-    /// Why, with what was said, for the person who wanted it done.
-    pub(super) fn told(&self) -> String {
-        match self {
-            Self::Failed { why, said } if !said.reveal().is_empty() => {
-                format!("{why}: {}", said.reveal())
-            }
-            error => error.to_string(),
-        }
-    }
-
-    /// What became of the command.
-    pub(super) fn status(&self) -> InvocationStatus {
-        match self {
-            Self::Failed { .. } => InvocationStatus::Failed,
-            Self::TimedOut(_) => InvocationStatus::TimedOut,
-            Self::Halted => InvocationStatus::Cancelled,
-        }
-    }
-}
-
-impl Job<'_> {
-    /// All there is to know, as one line of JSON.
-    fn json(&self) -> String {
-        let mut told = json!({
-            "id": self.id,
-            "command": self.call.name,
-            "arguments": self.call.arguments,
-        });
-        let (origin, key, value) = match self.origin {
-            Origin::Text { user } => ("text", "user", Some(Value::from(user.as_str()))),
-            Origin::Voice { utterance } => ("voice", "utterance", utterance.map(Value::from)),
-            Origin::Daemon => ("daemon", "", None),
-        };
-        told["origin"] = origin.into();
-        if let Some(value) = value {
-            told[key] = value;
-        }
-        told.to_string()
-    }
-}
-
-impl TryFrom<Fixed> for Absolute {
-    type Error = String;
-
-    fn try_from(path: Fixed) -> Result<Self, String> {
-        let path = PathBuf::from(path.as_str());
-        if path.is_absolute() {
-            Ok(Self(path))
-        } else {
-            Err(format!("{} is no path from the root", path.display()))
-        }
-    }
-}
-
-impl Default for Timeout {
-    fn default() -> Self {
-        Self(Duration::from_secs(10))
-    }
-}
-
-impl TryFrom<u32> for Timeout {
-    type Error = String;
-
-    fn try_from(milliseconds: u32) -> Result<Self, String> {
-        const MOST: u32 = 3_600_000;
-        if (1..=MOST).contains(&milliseconds) {
-            Ok(Self(Duration::from_millis(milliseconds.into())))
-        } else {
-            Err(format!("`timeout_ms` is 1 to {MOST}, an hour"))
-        }
-    }
-}
-
-impl Default for Output {
-    fn default() -> Self {
-        Self(4096)
-    }
-}
-
-impl TryFrom<usize> for Output {
-    type Error = String;
-
-    fn try_from(bytes: usize) -> Result<Self, String> {
-        const MOST: usize = 65536;
-        if bytes <= MOST {
-            Ok(Self(bytes))
-        } else {
-            Err(format!("`output` is at most {MOST} bytes"))
-        }
-    }
-}
-
-impl Output {
-    /// What is kept of `said`, as people may be shown it, without what surrounds it.
-    fn keep(self, said: &[u8]) -> String {
-        let kept = String::from_utf8_lossy(&said[..said.len().min(self.0)]);
-        let kept = gemmad_api::text::lines(&kept, usize::MAX);
-        let mut kept = kept.trim();
-        if said.len() >= self.0 {
-            // Half of a character may be left where it was cut.
-            kept = kept.trim_end_matches(char::REPLACEMENT_CHARACTER);
-        }
-        kept.to_owned()
-    }
-}
-
-/// What the tests of all actions begin with.
 #[cfg(test)]
 mod testing {
     use std::path::Path;
 
-    use super::*;
-    use crate::commands::Catalogue;
+    use serde_json::json;
 
-    /// A command with this action and parameters of every kind, or why there is none.
+    use super::*;
+    use crate::commands::{Call, Catalogue, Origin};
+    use crate::platform::environment::Environment;
+
+    /// The action of a command with parameters of every kind, or why the catalogue is refused.
     pub(super) fn action(text: &str) -> Result<Action, String> {
         let text = format!(
             r#"
@@ -333,7 +177,7 @@ mod testing {
         run_until(text, std::future::pending()).await
     }
 
-    /// The same, until something halts.
+    /// The same, until `halted` is ready.
     pub(super) async fn run_until(
         text: &str,
         halted: impl Future<Output = ()>,
@@ -352,20 +196,7 @@ mod testing {
 
 #[cfg(test)]
 mod tests {
-    use super::Output;
     use super::testing::action;
-
-    #[test]
-    fn what_is_kept_is_text_and_no_half_of_a_character() {
-        assert_eq!(
-            Output(4096).keep(b" \x1b[2Jon\xff\n"),
-            "\u{fffd}[2Jon\u{fffd}"
-        );
-        assert_eq!(Output(4096).keep("on\u{202E}ffo".as_bytes()), "onffo");
-        assert_eq!(Output(4).keep("äää".as_bytes()), "ää");
-        assert_eq!(Output(5).keep("äää".as_bytes()), "ää");
-        assert_eq!(Output(0).keep(b"x"), "");
-    }
 
     #[test]
     fn an_action_is_of_one_kind_and_its_keys_are_checked() {

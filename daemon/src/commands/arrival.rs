@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-/// The time between two halts. Nothing of an epoch that is over may begin any more.
+/// The time between two halts. Once an epoch is over, no command that arrived in it may begin, unless it halts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(u64);
 
-/// The moment at which a request or an utterance reached the daemon. It is taken before anything is done
-/// about either, and carried until a command begins.
+/// The moment at which a request or an utterance reached the daemon. It is taken before any other processing,
+/// and kept until a command begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
     pub(super) epoch: Epoch,
@@ -15,7 +15,7 @@ pub struct Arrival {
 }
 
 impl Epoch {
-    /// The one that a halt begins.
+    /// The epoch that a halt begins.
     pub(super) fn next(self) -> Self {
         Self(self.0 + 1)
     }

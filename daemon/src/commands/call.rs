@@ -1,12 +1,12 @@
-//! What the model wrote: Gemma 4's notation of calls, read strictly.
+//! Calls as the model writes them, in Gemma 4's notation, read strictly.
 //!
 //! ```text
 //! <|tool_call>call:set_light{room:<|"|>kitchen<|"|>,state:<|"|>on<|"|>}<tool_call|>
 //! ```
 //!
 //! Strings stand between the token `<|"|>`; numbers and booleans are bare; lists are in brackets. A string
-//! cannot hold `<`, so nothing in it can end it or begin another call. What is not exactly so is malformed as
-//! a whole: a call is never guessed from half of one.
+//! cannot hold `<`, so its content can neither end it nor begin another call. Any deviation makes the whole answer
+//! malformed: a call is never guessed from half of one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +25,7 @@ pub(super) const QUOTE: &str = "<|\"|>";
 /// Most calls in one answer.
 pub(super) const MOST_CALLS: usize = 8;
 
-/// Most characters of a number: a sign, 2^53, a point and as much again.
+/// Most characters of a number, 40: a sign, the 16 digits of 2^53, a point, as many digits again, and a margin.
 const LONGEST_NUMBER: usize = 40;
 
 /// Values by parameter, in the order of the parameters' names.
@@ -44,13 +44,13 @@ pub struct Call {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the model wrote no proper call: {wanted} was expected at byte {at}")]
 pub struct Malformed {
-    /// What should have stood there.
+    /// What was expected.
     pub wanted: &'static str,
-    /// Where, in bytes from the start of the answer.
+    /// The place, in bytes from the start of the answer.
     pub at: usize,
 }
 
-/// Whether an answer that begins so may become a call. What cannot is words.
+/// Whether an answer with this beginning may still become a call. Any other answer is words.
 #[must_use]
 pub fn may_be_call(beginning: &str) -> bool {
     let beginning = beginning.trim_start();
@@ -61,7 +61,7 @@ impl Call {
     /// Reads an answer that consists of calls, one after the other.
     ///
     /// # Errors
-    /// When it is anything else.
+    /// When it holds anything else, or too many calls.
     pub fn read_all(answer: &str) -> Result<Vec<Self>, Malformed> {
         let mut reader = Reader {
             text: answer,
@@ -80,12 +80,12 @@ impl Call {
     /// The arguments as JSON, keys sorted.
     #[must_use]
     pub fn arguments_json(&self) -> String {
-        // Values that came from JSON can be written as such.
+        // The values are JSON already, so writing them cannot fail.
         serde_json::to_string(&self.arguments).unwrap_or_default()
     }
 }
 
-/// In the notation it is read from.
+/// Gemma 4's notation, which [`Call::read_all`] reads back.
 impl fmt::Display for Call {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{OPEN}call:{}{{", self.name)?;

@@ -1,59 +1,60 @@
-//! The catalogue of commands: what may be asked for, and which arguments fit.
+//! The catalogue of commands: which may be asked for, and which arguments fit.
 //!
-//! What was read from files ([`super::written`]) can be used: names, texts, ranges, defaults and examples have been
-//! checked.
+//! A catalogue that was read from files ([`super::written`]) is valid: its names, texts, ranges, defaults and examples
+//! have been checked.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::call::{Arguments, Call};
-use super::{Action, Name, Outcome, Parameter, Plain, Unfit};
+use super::unfit::Unfit;
+use super::{Action, Name, Parameter, Plain};
 
-/// All that may be asked for.
+/// The commands that may be asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalogue {
     /// The commands by name.
     pub commands: BTreeMap<Name, Command>,
 }
 
-/// Something that can be asked for.
+/// A command that can be asked for.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(clippy::struct_excessive_bools)] // Each is a key of the file.
 pub struct Command {
-    /// What it does, for the model and for people.
+    /// Its description, for the model and for people.
     pub description: Plain,
-    /// What has to be said with it.
+    /// Its parameters by name.
     pub parameters: BTreeMap<Name, Parameter>,
-    /// What people say, and what must come of it.
+    /// Phrases for it, and the calls that must come of them.
     pub examples: Vec<Example>,
-    /// Whether the person is asked before anything happens.
+    /// Whether it waits until the person has confirmed it.
     pub confirm: bool,
-    /// Whether it can do harm. Such a command is always confirmed.
+    /// Whether it can do harm. If so, `confirm` is set too.
     pub dangerous: bool,
     /// Shortest time between two invocations.
     pub cooldown: Duration,
-    /// Most invocations within a minute.
+    /// Most invocations within a minute; `None`: no limit.
     pub at_most: Option<NonZeroU32>,
-    /// Who may invoke it, by user name; `None`: whoever may talk to the daemon, and whoever speaks. With
-    /// names it cannot be invoked by voice, because nobody knows who speaks.
+    /// Names of the users who may invoke it; `None`: every client of the daemon, and every speaker. A command with
+    /// `users` cannot be invoked by voice, because the daemon does not identify speakers.
     pub users: Option<Vec<String>>,
-    /// Whether it halts: it undoes what waits and what runs, waits for nothing itself, and can be invoked
-    /// without the model. It needs no argument then, and has no condition.
+    /// Whether it halts: it cancels all commands that wait or run, waits for nothing itself, and can be invoked
+    /// without the model. Such a command requires no argument and has no condition.
     pub halts: bool,
-    /// What is done besides the signal; `None`: whoever listens to the signal acts.
+    /// What runs besides the signal; `None`: the listeners of the signal act.
     pub action: Option<Action>,
-    /// Whether what its action says goes back to the model, which tells the person. It does nothing but find
-    /// something out then.
+    /// Whether the output of its action goes back to the model, which words the reply. Such a command only looks
+    /// something up.
     pub answers: bool,
 }
 
-/// What somebody may say, and what must come of it.
+/// A phrase, and the call that must come of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
-    /// The words.
+    /// The phrase.
     pub say: Plain,
-    /// The arguments that are said; defaults come to them. `None`: it is no command, or something is missing.
+    /// The arguments the phrase gives, without defaults. `None`: it is no command, or an argument is missing.
     pub call: Option<Arguments>,
 }
 
@@ -61,7 +62,7 @@ impl Command {
     /// Checks arguments and fills in defaults.
     ///
     /// # Errors
-    /// What does not fit, or is missing.
+    /// When an argument is unknown, does not fit or is missing.
     pub fn fit(&self, arguments: Arguments) -> Result<Arguments, Unfit> {
         let mut fitting = Arguments::new();
         for (name, value) in arguments {
@@ -96,24 +97,16 @@ impl Command {
 }
 
 impl Catalogue {
-    /// What an answer of the model means.
-    ///
-    /// # Errors
-    /// When it is not in the protocol or calls what is not declared; nothing may happen then.
-    pub fn read(&self, answer: &str) -> Result<Outcome, Unfit> {
-        Outcome::of(self, answer)
-    }
-
-    /// The command that is called, if there is one.
+    /// The command that `call` names, if it exists.
     #[must_use]
     pub fn command(&self, call: &Call) -> Option<&Command> {
         self.commands.get(call.name.as_str())
     }
 
-    /// Checks a call against its command.
+    /// Checks a call against its command and fills in defaults.
     ///
     /// # Errors
-    /// What does not fit, or is missing.
+    /// When the command or an argument is unknown, or an argument does not fit or is missing.
     pub fn fit(&self, call: Call) -> Result<Call, Unfit> {
         let Some(command) = self.command(&call) else {
             return Err(Unfit::UnknownCommand(call.name));
@@ -129,7 +122,7 @@ impl Catalogue {
     pub(super) fn halting(&self) -> Vec<Call> {
         let halting = self.commands.iter().filter(|(_, command)| command.halts);
         let calls = halting.filter_map(|(name, command)| {
-            // What such a command needs it has by default.
+            // A command that halts has no required parameter, so this does not fail.
             let arguments = command.fit(Arguments::new()).ok()?;
             Some(Call {
                 name: name.to_string(),
@@ -139,7 +132,7 @@ impl Catalogue {
         calls.collect()
     }
 
-    /// Only those that answer.
+    /// The catalogue of only those commands that answer.
     pub(super) fn answering(&self) -> Self {
         let mut answering = self.clone();
         answering.commands.retain(|_, command| command.answers);

@@ -1,4 +1,5 @@
-//! Mistakes in a catalogue that its keys do not show: no model can be held to it, or it is not what was meant.
+//! Mistakes in a catalogue that its keys do not show: a grammar that does not compile, or names of users and programs
+//! that do not exist.
 
 use std::collections::BTreeMap;
 use std::{fs, io};
@@ -11,12 +12,13 @@ use super::{Catalogue, CatalogueError, Command, Name, folder};
 use crate::engine::Form;
 use crate::platform::file::shown;
 
-/// Ends a turn, in a vocabulary without a model.
+/// The token that ends a turn, for compiling a grammar without a model's vocabulary.
 const END: &str = "<turn|>";
 
 impl Catalogue {
-    /// Reads a file, and refuses it also for what [`Catalogue::load`] would only warn of. If its path is that of a file
-    /// with this text, as the daemon sees it, whether it is to be trusted is checked too. It takes a while.
+    /// Reads a file, and refuses it also for the mistakes of which [`Catalogue::load`] only warns. If the daemon finds
+    /// this text at the file's path, the owner and the mode of that file are checked too. Takes a while, because the
+    /// grammar is compiled.
     ///
     /// # Errors
     /// The first mistake.
@@ -32,6 +34,9 @@ impl Catalogue {
     }
 
     /// Compiles the grammar as an engine does.
+    ///
+    /// # Errors
+    /// The command whose grammar alone does not compile, or [`CatalogueError::TooMany`].
     pub(super) fn check_grammar(
         &self,
         sources: &[Source],
@@ -71,7 +76,7 @@ impl Catalogue {
 }
 
 impl Source {
-    /// What is surely not meant: users and programs that this machine does not have.
+    /// Names that are surely mistakes: users and programs that this machine does not have.
     pub(super) fn doubts(&self) -> Vec<CatalogueError> {
         let named = self.named().into_iter();
         let doubts = named.filter_map(|named| {
@@ -82,7 +87,8 @@ impl Source {
     }
 }
 
-/// What is to be done about what this machine does not have; `None` if it does, as far as that can be told.
+/// The error message about a user or a program that this machine does not have; `None` if it has it, or that cannot be
+/// told.
 fn missing(which: &Which) -> Option<String> {
     match which {
         Which::User(name) => is_unknown(name).then(|| {
@@ -101,8 +107,8 @@ fn missing(which: &Which) -> Option<String> {
     }
 }
 
-/// Whether a name is surely no user's. A user without a name goes by the number.
+/// Whether certainly no user has this name. A number is never unknown: it stands for a user without a name.
 fn is_unknown(name: &str) -> bool {
-    // Where the users of a network cannot be asked for, nobody is called unknown.
+    // A failed lookup, such as of a network's users, does not make a name unknown.
     name.parse::<u32>().is_err() && matches!(User::from_name(name), Ok(None))
 }

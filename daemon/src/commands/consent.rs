@@ -1,20 +1,20 @@
-//! Yes or no to a command that waits to be confirmed, as somebody says it.
+//! A spoken yes or no to a command that waits to be confirmed.
 //!
-//! The words are compared, not understood: a model that is asked whether somebody agreed may find that they did.
+//! The words are compared, not interpreted: a model that is asked whether the person agreed may wrongly say yes.
 
 use crate::config;
 
-/// What somebody said to a command that waits.
+/// The reply to a command that waits to be confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Consent {
-    /// It is to be done.
+    /// Yes.
     Given,
-    /// It is not.
+    /// No.
     Refused,
 }
 
 impl Consent {
-    /// What `said`, a transcript, means; `None`: something else was said, or more.
+    /// Reads `said`, a transcript; `None`: it is not exactly one of the configured phrases.
     pub(super) fn of(said: &str, config: &config::Commands) -> Option<Self> {
         let said = words(said);
         let is_one_of = |list: &[String]| list.iter().any(|it| words(it) == said);
@@ -28,7 +28,7 @@ impl Consent {
     }
 }
 
-/// Its words, without case and punctuation.
+/// The words of `text`, without case and punctuation.
 fn words(text: &str) -> Vec<String> {
     let text = text.to_lowercase().replace('’', "'");
     let words = text.split(|it: char| !it.is_alphanumeric() && it != '\'');

@@ -1,11 +1,11 @@
-//! Commands as the chat template declares them: tools, in the shape that templates expect (`OpenAI`'s).
+//! Commands as the chat template declares them: tools in `OpenAI`'s JSON shape, which templates expect.
 
 use serde_json::{Map, Value, json};
 
 use super::{Catalogue, Command, Kind, Name, Parameter, Plain};
 
 impl Catalogue {
-    /// The declarations of all commands, sorted by name, so that the same catalogue is the same prompt.
+    /// The declarations of all commands, sorted by name, so that the same catalogue gives the same prompt.
     #[must_use]
     pub fn declarations(&self) -> Vec<Value> {
         let commands = self.commands.iter();
@@ -27,7 +27,7 @@ fn declaration(name: &Name, command: &Command) -> Value {
 }
 
 impl Command {
-    /// Its parameters as people are told of them: a JSON Schema with defaults.
+    /// Its parameters for clients: a JSON Schema with defaults.
     #[must_use]
     pub fn schema(&self) -> Value {
         self.schema_of(|parameter| {
@@ -53,7 +53,7 @@ impl Command {
     }
 }
 
-/// A parameter as the model is told of it.
+/// A parameter for the model: a JSON Schema without the default and the range.
 fn property(parameter: &Parameter) -> Map<String, Value> {
     let mut property = Map::new();
     let kind = match &parameter.kind {

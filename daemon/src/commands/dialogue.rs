@@ -1,51 +1,59 @@
-//! An utterance from what the model first makes of it to what the person is told: commands are carried out, and what
-//! those that answer found goes back to the model, which says it in its own words.
+//! An utterance or a request from the model's first answer to the reply: commands are carried out, and the results of
+//! those that answer go back to the model, which words the reply.
 //!
-//! Whoever wrote what a command finds may want something of us. So that is text and nothing else in the prompt, and
-//! once the model has read it, it can do nothing any more: it may call other commands that answer, and in the last
-//! round none ([`Scope`]).
+//! The text that a command finds may be an attack on the model (prompt injection). So it is plain text in the prompt,
+//! and once the model has read it, it can change nothing any more: it may only call commands that answer, and in the
+//! last round none ([`Scope`]).
 
 use std::sync::Arc;
 
 use gemmad_api::InvocationStatus;
 
+use super::executor::Executor;
 use super::force::Scope;
 use super::plain::is_plain;
-use super::{Arrival, CommandError, Commands, Force, Invocation, Origin, Outcome, Reading};
-use crate::engine::{EngineError, Request, ToolCall};
+use super::{Arrival, CommandError, Force, Invocation, Origin, Outcome, Reading};
+use crate::config::Config;
+use crate::engine::{Engine, EngineError, Request, ToolCall};
 
-/// Most characters of what a command found that the model reads.
+/// Most characters of a command's result that the model reads.
 const MOST_READ: usize = 1000;
 
-/// What the model reads of a command that does not answer.
+/// The result that the model reads of a command that does not answer.
 const DONE: &str = "ok";
 
 /// An utterance that is being answered.
 #[derive(Debug)]
 pub struct Dialogue {
-    commands: Commands,
+    config: Arc<Config>,
+    engine: Engine,
+    executor: Arc<Executor>,
     force: Arc<Force>,
     origin: Origin,
     arrival: Arrival,
     dry_run: bool,
-    /// How many rounds there may be after the first.
+    /// Most rounds after the first.
     most: usize,
-    /// What was called and what came of it, round by round.
+    /// Calls and their results, by round.
     called: Vec<Vec<ToolCall>>,
     invocations: Vec<Invocation>,
 }
 
 impl Dialogue {
     pub(super) fn new(
-        commands: Commands,
+        config: Arc<Config>,
+        engine: Engine,
+        executor: Arc<Executor>,
         force: Arc<Force>,
         origin: Origin,
         arrival: Arrival,
         dry_run: bool,
     ) -> Self {
-        let most = commands.settings.current().commands.rounds.get() as usize;
+        let most = config.commands.rounds.get() as usize;
         Self {
-            commands,
+            config,
+            engine,
+            executor,
             force,
             origin,
             arrival,
@@ -56,13 +64,13 @@ impl Dialogue {
         }
     }
 
-    /// Makes out what the model wrote, and carries it out unless it is to be a dry run. Returns when all is done,
-    /// with what came of the utterance; `None`: the model is to be asked again ([`Self::request`]). Dropping this ends
-    /// nothing that has begun.
+    /// Reads the model's answer, and carries out its commands unless this is a dry run. Returns when all is done, with
+    /// the outcome; `None`: the model is to be asked again ([`Self::request`]). Dropping the future does not end
+    /// spoken commands that have begun; it ends written ones.
     ///
     /// # Errors
-    /// When there is no answer, or it is not in the protocol; nothing is done then. Once something was done, that is
-    /// what came of the utterance, whatever becomes of the words about it.
+    /// When there is no answer, or it is not in the protocol; then nothing is done. After the first round such a
+    /// failure is only logged: the commands that were carried out are the outcome, without words about them.
     pub async fn follow(
         &mut self,
         answer: Result<String, EngineError>,
@@ -76,12 +84,12 @@ impl Dialogue {
         }
     }
 
-    /// `request`, with what was called so far, and held to what may be called now.
+    /// `request` with the calls so far, and with the grammar of the commands that may be called now.
     ///
     /// # Errors
     /// When there is no model, or the catalogue is too large for a grammar.
     pub async fn request(&self, request: Request) -> Result<Request, EngineError> {
-        let grammar = self.force.grammar(&self.commands.engine, self.scope());
+        let grammar = self.force.grammar(&self.engine, self.scope());
         Ok(Request {
             called: self.called.clone(),
             grammar: Some(grammar.await?),
@@ -97,7 +105,7 @@ impl Dialogue {
         let force = Arc::clone(&self.force);
         let outcome = force.catalogue(self.scope()).read(&answer);
         let outcome = outcome.inspect_err(|unfit| {
-            if self.commands.settings.current().log.content {
+            if self.config.log.content {
                 log::warn!("{}", unfit.about(&answer));
             }
         })?;
@@ -108,7 +116,7 @@ impl Dialogue {
             Outcome::Question(text) | Outcome::Words(text) => return Ok(Some(self.end(text))),
             Outcome::Commands(calls) => calls,
         };
-        let executor = &self.commands.executor;
+        let executor = &self.executor;
         let invocations = if self.dry_run {
             executor.rehearse(calls)
         } else {
@@ -127,7 +135,7 @@ impl Dialogue {
         Ok((!asks).then(|| self.end(String::new())))
     }
 
-    /// What may be called now.
+    /// The commands that may be called in this round.
     fn scope(&self) -> Scope {
         match self.called.len() {
             0 => Scope::All,
@@ -143,7 +151,7 @@ impl Dialogue {
         }
     }
 
-    /// Whether there is something to be told that this command found, or could not find.
+    /// Whether this command answers and has run, well or not, so that the model has a result to read.
     fn has_answered(&self, invocation: &Invocation) -> bool {
         let has_run = matches!(
             invocation.status,
@@ -157,7 +165,7 @@ impl Dialogue {
         command.is_some_and(|command| command.answers)
     }
 
-    /// What the model is told of it.
+    /// The call and its result, as the model reads them.
     fn told(&self, invocation: &Invocation) -> ToolCall {
         let Invocation {
             call,
@@ -179,7 +187,7 @@ impl Dialogue {
     }
 }
 
-/// What a command found as one line that is not too long.
+/// A result as one line of at most [`MOST_READ`] characters.
 fn readable(result: &str) -> String {
     let plain = result
         .chars()

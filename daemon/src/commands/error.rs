@@ -1,9 +1,13 @@
-//! Why a catalogue was refused.
+//! Errors of reading a catalogue, and of interpreting or carrying out a command.
 
 use std::path::PathBuf;
 
-use super::written::LONGEST_FILE;
+use super::unfit::Unfit;
+use crate::engine::EngineError;
 use crate::platform::file::{FileProblem, shown};
+
+/// Longest file of a catalogue, in bytes. The shipped files have 8,000 and 16,000.
+pub(super) const LONGEST_FILE: usize = 64 * 1024;
 
 /// Why a catalogue was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,12 +15,12 @@ pub enum CatalogueError {
     /// A file or folder cannot be read.
     #[error("cannot read the commands: {0}; see [commands] folders")]
     Unreadable(#[from] FileProblem),
-    /// Others than root and the daemon's user could have the daemon do anything.
+    /// Users other than root and the daemon's own could write the file, and so have the daemon do anything.
     #[error("{}: {why}", shown(path))]
     Untrusted {
         /// The file or folder.
         path: PathBuf,
-        /// Who, and what to do.
+        /// Which users, and the remedy.
         why: String,
     },
     /// A file is longer than a catalogue may be.
@@ -30,15 +34,15 @@ pub enum CatalogueError {
         /// Its length.
         bytes: usize,
     },
-    /// All files together have more than a model can be told.
+    /// All files together exceed a limit of the catalogue.
     #[error("the commands in {folders} are too many: {why}; leave some out")]
     TooMany {
         /// Where they are.
         folders: String,
-        /// What is too much, and how much may be.
+        /// Which limit, and its value.
         why: String,
     },
-    /// A file does not fit.
+    /// A file is not a valid catalogue.
     #[error(
         "{}:{line}: {key}{message}; see /usr/share/gemmad/commands/home.toml for the keys",
         shown(path)
@@ -48,7 +52,7 @@ pub enum CatalogueError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// `commands.NAME: `, or nothing where the file is not even TOML.
+        /// The path of the key, such as `commands.NAME: `; empty when the file is not TOML.
         key: String,
         /// What is wrong.
         message: String,
@@ -75,5 +79,31 @@ pub enum CatalogueError {
     Empty {
         /// Where they were looked for.
         folders: String,
+    },
+}
+
+/// Why a command could not be interpreted or carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The configuration switches commands off.
+    #[error("commands are switched off; set [commands] enabled = true and `gemmactl reload`")]
+    Off,
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The model's answer is not valid, so nothing was done.
+    #[error("nothing was done: {0}; say it in other words")]
+    Unfit(#[from] Unfit),
+    /// No command of this number waits for this person to confirm it.
+    #[error(
+        "no command {0} waits to be confirmed; either nobody was asked about it yet, or it was decided, dropped \
+         or waited for longer than a minute, or it is another user's"
+    )]
+    NothingToConfirm(u64),
+    /// Too many commands run already.
+    #[error("{running} commands are running already; wait until one has ended, or `gemmactl halt`")]
+    Crowded {
+        /// How many run.
+        running: usize,
     },
 }

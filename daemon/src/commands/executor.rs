@@ -1,9 +1,8 @@
-//! Carries out what the ledger decides: actions run, listeners and the journal are told, callers get their
-//! outcome, questions expire.
+//! Carries out what the ledger decides: runs actions, notifies subscribers and the journal, returns outcomes to
+//! callers, lets questions expire.
 //!
-//! One lock guards the ledger. A step and its effects happen under it, and an action moves only under it too:
-//! each poll of an action holds it for reading. So when a halt has returned, no command from before it begins
-//! to do anything any more.
+//! One lock guards the ledger. A step and its effects happen under the write lock, and each poll of an action holds
+//! the read lock. So once a halt has returned, no command from before it begins anything new.
 
 use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
@@ -23,16 +22,16 @@ use crate::config::Settings;
 use crate::engine::EngineError;
 use crate::platform::environment::Environment;
 
-/// Events kept for a slow listener.
+/// Events kept for a slow subscriber.
 const EVENTS_KEPT: usize = 256;
 
-/// What is known of the commands, and who waits for them.
+/// The ledger, the running actions and the callers that wait.
 #[derive(Debug, Default)]
 struct Book {
     ledger: Ledger,
-    /// What ends the actions that run, by the command's number. True: the action is to end.
+    /// Switches of the running actions, by the command's number. True: the action is to end.
     running: BTreeMap<u64, watch::Sender<bool>>,
-    /// Who waits for a batch, by its number.
+    /// Callers that wait for a batch, by its number.
     waiting: BTreeMap<u64, oneshot::Sender<Vec<Invocation>>>,
 }
 
@@ -42,18 +41,18 @@ pub(super) struct Executor {
     book: RwLock<Book>,
     settings: Settings,
     events: broadcast::Sender<Event>,
-    /// Variables of the programs that actions run.
+    /// Environment variables of the programs that actions run.
     environment: Environment,
-    /// Where actions run, on whichever thread a command comes.
+    /// Runs the actions, whichever thread a command comes from.
     runtime: Handle,
-    /// The first question may expire at another time than before.
+    /// Notified after each step: the earliest expiry of a question may have changed.
     asked: Notify,
     /// Whether no action runs.
     idle: watch::Sender<bool>,
 }
 
 impl Executor {
-    /// Needs a tokio runtime.
+    /// Starts the executor. Needs a tokio runtime.
     pub(super) fn start(settings: Settings, environment: Environment) -> Arc<Self> {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let executor = Arc::new(Self {
@@ -69,12 +68,12 @@ impl Executor {
         executor
     }
 
-    /// What happens from now on.
+    /// The events from now on.
     pub(super) fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
 
-    /// Now, for what arrives now.
+    /// The arrival of a request or an utterance that arrives now.
     pub(super) fn arrival(&self) -> Arrival {
         let at = Instant::now();
         let epoch = self.read(Ledger::epoch);
@@ -89,11 +88,11 @@ impl Executor {
         self.step(|ledger, _, _| ledger.rehearse(calls))
     }
 
-    /// Carries out `calls`, and waits until all have ended or wait to be confirmed. They end when who wrote them does
-    /// not wait for that any more; those that were said go on.
+    /// Carries out `calls`, and waits until all have ended or wait to be confirmed. Dropping the wait ends commands
+    /// from a client; spoken ones go on.
     ///
     /// # Errors
-    /// When too many run.
+    /// When too many run already.
     pub(super) async fn carry_out(
         self: &Arc<Self>,
         calls: Vec<Call>,
@@ -106,11 +105,11 @@ impl Executor {
         begun?.settled().await
     }
 
-    /// The same for the command that waits under `id`. It ends when who confirmed it in writing does not wait any
-    /// more, also if it was said.
+    /// The same for the command that waits under `id` to be confirmed. Dropping the wait ends it if a client confirmed
+    /// it, even if the command was spoken.
     ///
     /// # Errors
-    /// When none does that `by` may confirm.
+    /// When no command waits under `id` that `by` may confirm, or too many run already.
     pub(super) async fn confirm(
         self: &Arc<Self>,
         id: u64,
@@ -138,7 +137,7 @@ impl Executor {
         self.step(|ledger, _, _| ledger.take_asked(arrival))
     }
 
-    /// Halts for the last time, and waits until every action has ended, at most for `patience`.
+    /// Halts for the last time, and waits until every action has ended, for `patience` at most.
     pub(super) async fn stop(self: &Arc<Self>, origin: &Origin, patience: Duration) {
         self.step(|ledger, now, effects| ledger.close(origin, now, effects));
         let mut idle = self.idle.subscribe();
@@ -153,7 +152,7 @@ impl Executor {
         }
     }
 
-    /// A step after which a batch of this number goes on; who waits for it.
+    /// Makes a step that sets a batch going, and returns the wait for that batch.
     fn begin(
         self: &Arc<Self>,
         by: &Origin,
@@ -180,7 +179,7 @@ impl Executor {
         self.write(|book, now, effects| step(&mut book.ledger, now, effects))
     }
 
-    /// Makes a step and carries out its effects, before anything else is done with the book.
+    /// Makes a step and carries out its effects under one write lock.
     fn write<T>(
         self: &Arc<Self>,
         step: impl FnOnce(&mut Book, Instant, &mut Vec<Effect>) -> T,
@@ -206,7 +205,7 @@ impl Executor {
                     if let Event::Finished(invocation, _) = event {
                         book.running.remove(&invocation.id);
                     }
-                    // Nobody listening is no failure.
+                    // Having no subscriber is no failure.
                     let _ = self.events.send(event.clone());
                 }
                 Effect::Record(..) => {}
@@ -225,7 +224,7 @@ impl Executor {
                 }
                 Effect::Settle(number, invocations) => {
                     if let Some(outcome) = book.waiting.remove(number) {
-                        // A caller that left does not wait.
+                        // The caller may have left.
                         let _ = outcome.send(invocations.clone());
                     }
                 }
@@ -235,7 +234,7 @@ impl Executor {
         self.asked.notify_one();
     }
 
-    /// The journal may make a writer wait, so it is told when nobody waits for the lock.
+    /// Writes the effects to the journal, outside the lock because a journal may block its writer.
     fn record(&self, effects: &[Effect]) {
         let with_content = self.settings.current().log.content;
         for effect in effects {
@@ -310,7 +309,7 @@ impl Executor {
     }
 }
 
-/// Somebody who waits for a batch.
+/// A caller's wait for a batch.
 struct Waiting {
     executor: Arc<Executor>,
     number: u64,
@@ -339,7 +338,7 @@ impl Drop for Waiting {
     }
 }
 
-/// An action that moves only while no step of the ledger is under way.
+/// An action that is polled only while no step of the ledger is under way.
 struct Moving<'a, F> {
     book: &'a RwLock<Book>,
     action: Pin<&'a mut F>,

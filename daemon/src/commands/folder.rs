@@ -1,27 +1,28 @@
-//! All files of a machine, as one catalogue.
+//! All command files of a machine, as one catalogue.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::written::{LONGEST_FILE, MOST_COMMANDS, Source};
+use super::error::LONGEST_FILE;
+use super::written::{MOST_COMMANDS, Source};
 use super::{Catalogue, CatalogueError, Name, trust};
 use crate::platform::file::{FileProblem, Regular, shown};
 
-/// Longest catalogue, in bytes of all its files. The shipped ones together have 24,000; the parts of a file that a
-/// listing holds grow up to fivefold in it.
+/// Longest catalogue, in bytes of all its files. The shipped files together have 24,000. A listing that goes into one
+/// message can be five times as long as the parts of the files it repeats.
 const LONGEST: usize = 128 * 1024;
 
 /// Most files of a folder.
 const MOST_FILES: usize = 256;
 
 impl Catalogue {
-    /// Reads all `*.toml` files of `folders`, in the order of their names within a folder. It takes a while: what it
-    /// returns a model can be held to.
+    /// Reads all `*.toml` files of `folders`, in the order of their names within a folder. Takes a while, because the
+    /// grammar of the whole catalogue is compiled as a check.
     ///
     /// # Errors
-    /// When a folder or a file cannot be read, is not to be trusted or does not fit, when two commands have the same
-    /// name, when there are too many or none at all.
+    /// When a folder or a file cannot be read, is writable by other users or is not valid, when two commands have the
+    /// same name, or when there are too many commands or none.
     pub fn load(folders: &[PathBuf]) -> Result<Self, CatalogueError> {
         let mut sources = Vec::new();
         let mut bytes = 0;
@@ -101,14 +102,17 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, CatalogueError> {
 }
 
 fn read(path: &Path) -> Result<Source, CatalogueError> {
-    // What is checked is what is read, whatever the name leads to by then.
+    // The opened file is checked and read, so replacing the path in between changes nothing.
     let file = Regular::open(path)?;
     trusted(path, file.metadata())?;
     Source::new(path, file.text(LONGEST_FILE)?)
 }
 
-/// Whether others than root and the daemon's user could write the file at `path` or its folder, if it is there and has
-/// just this text. Whoever knows the text may know that.
+/// Checks that only root and the daemon's user can write the file at `path` and its folder. Passes if the path is
+/// relative, or the file cannot be read or has another text: only a caller that knows the text learns of its owner.
+///
+/// # Errors
+/// [`CatalogueError::Untrusted`].
 pub(super) fn check_trust(path: &Path, text: &str) -> Result<(), CatalogueError> {
     if !path.is_absolute() {
         return Ok(());

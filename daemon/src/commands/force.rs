@@ -1,4 +1,4 @@
-//! The catalogue in force, as the model gets it: declarations before the conversation, and grammars.
+//! The catalogue in force, as the model gets it: declarations before the conversation, and a grammar for the answer.
 
 use tokio::sync::OnceCell;
 
@@ -6,27 +6,27 @@ use super::Catalogue;
 use crate::config;
 use crate::engine::{Engine, EngineError, Form, Grammar, Preamble, Request, Sampling};
 
-/// What the model may call.
+/// The commands that the model may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Every command: it has heard only the person.
+    /// Every command: the model has read only the person's words.
     All,
-    /// Only commands that answer, because it has read what others wrote.
+    /// Only commands that answer: the model has read a command's result, which a stranger may have written.
     Answering,
-    /// None; it may only speak.
+    /// None: the model may only write words.
     Nothing,
 }
 
 /// A catalogue in force.
 #[derive(Debug)]
 pub struct Force {
-    /// What may be asked for.
+    /// The catalogue.
     pub catalogue: Catalogue,
-    /// What the model is told before somebody speaks.
+    /// The prompt's beginning: the system text and the declarations.
     pub preamble: Preamble,
     answering: Catalogue,
     nothing: Catalogue,
-    /// By scope; compiled when first wanted.
+    /// Grammars by [`Scope`], each compiled on first use.
     grammars: [OnceCell<Grammar>; 3],
 }
 
@@ -49,7 +49,7 @@ impl Force {
         }
     }
 
-    /// What the model may call in this scope.
+    /// The commands that the model may call in this scope.
     #[must_use]
     pub fn catalogue(&self, scope: Scope) -> &Catalogue {
         match scope {
@@ -59,7 +59,7 @@ impl Force {
         }
     }
 
-    /// What an answer is held to. While the model is loading this waits.
+    /// The grammar of an answer. Waits while the model is loading.
     ///
     /// # Errors
     /// When there is no model, or the catalogue is too large for a grammar.
@@ -69,8 +69,8 @@ impl Force {
         grammar.get_or_try_init(compile).await.cloned()
     }
 
-    /// Asks what is to be done about `text`, or about speech if there is none: always for what is likeliest. Its
-    /// grammar is to be added.
+    /// A request to interpret `text`, or the speech if `text` is empty, with greedy sampling. The caller adds the
+    /// grammar.
     #[must_use]
     pub fn question(&self, config: &config::Answer, text: String) -> Request {
         Request {

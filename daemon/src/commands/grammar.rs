@@ -1,8 +1,8 @@
-//! What the model may write: words, or calls of declared commands with declared values.
+//! The grammar of the model's answer: words, or calls of declared commands with declared values.
 //!
-//! The grammar is in llguidance's dialect of Lark, where `<|tool_call>` is that very token and no text that
-//! looks like it. Parameters stand in the order of their names, as Gemma 4 writes them. One that has a
-//! default, or a question to be asked, may be left out: who is not told which room shall ask, not guess.
+//! The grammar is in llguidance's dialect of Lark, where `<|tool_call>` is the token itself and not text that looks
+//! like it. Parameters stand in the order of their names, as Gemma 4 writes them. A parameter that is optional or has
+//! a question (`ask`) may be left out, so that the model asks for a missing value instead of guessing it.
 
 use std::fmt::Write as _;
 
@@ -54,8 +54,8 @@ impl Grammar {
         let _ = writeln!(self.0, "{name}: {body}");
     }
 
-    /// A command: its name and, parameter by parameter, what may follow. `first` is before any was given,
-    /// `next` afterwards, when a comma comes before the next one.
+    /// The rules of a command: its name, then one rule or two for each parameter. `first` applies before any argument,
+    /// `next` after one, where a comma comes before the next.
     fn command(&mut self, name: &Name, command: &Command) {
         self.rule(
             &format!("c_{name}"),
@@ -133,7 +133,7 @@ fn number(kind: &str, min: &Value, max: &Value, step: Option<&Value>) -> String 
     format!(r#"%json {{"type":"{kind}","minimum":{min},"maximum":{max}{step}}}"#)
 }
 
-/// A string of the grammar; its escapes are JSON's.
+/// A string literal of the grammar, with JSON's escapes.
 fn literal(text: &str) -> String {
     Value::from(text).to_string()
 }

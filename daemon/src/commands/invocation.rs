@@ -1,4 +1,4 @@
-//! A command that was asked for, where it came from, and what became of it.
+//! A command that was asked for, its origin and its status.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use gemmad_api::InvocationStatus;
 
 use super::Call;
 
-/// Where a command came from.
+/// The origin of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// A person wrote it, or a program asked.
+    /// A client sent it: a person who writes, or a program.
     Text {
-        /// Their user name, or their number if they have no name.
+        /// The client's user name, or the user's number if it has no name.
         user: String,
     },
     /// It was spoken.
@@ -19,20 +19,20 @@ pub enum Origin {
         /// The utterance; `None`: a keyword, which belongs to none.
         utterance: Option<u64>,
     },
-    /// The daemon, which ends.
+    /// The daemon, at its end.
     Daemon,
 }
 
-/// A command, and what became of it.
+/// A command that was asked for, and its status.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Invocation {
     /// Its number, unique while the daemon runs.
     pub id: u64,
     /// The command.
     pub call: Call,
-    /// What became of it.
+    /// Its status.
     pub status: InvocationStatus,
-    /// What its action said, or why it failed; empty: nothing.
+    /// The output of its action, or why it failed; may be empty.
     pub result: String,
 }
 
@@ -48,7 +48,7 @@ impl Origin {
 }
 
 impl Invocation {
-    /// A command of which nothing came yet.
+    /// A command without a result yet.
     pub(super) fn new(id: u64, call: Call, status: InvocationStatus) -> Self {
         Self {
             id,
@@ -58,8 +58,8 @@ impl Invocation {
         }
     }
 
-    /// Puts it on record in the journal: its name, its origin and its status. Arguments and the action's
-    /// output repeat the content of conversations, so they are recorded only with that.
+    /// Writes its name, origin and status to the journal. Arguments and the action's output repeat the content of
+    /// conversations, so they are recorded only with `with_content`.
     pub(super) fn record(&self, origin: &Origin, with_content: bool) {
         let (arguments, said) = if with_content {
             (self.call.arguments_json(), self.result.as_str())
@@ -74,7 +74,7 @@ impl Invocation {
     }
 }
 
-/// `set_light room=kitchen state=on`, its status unless it was done, and what its action said.
+/// `set_light room=kitchen state=on`, its status unless it was done, and its result.
 impl fmt::Display for Invocation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.call.name)?;

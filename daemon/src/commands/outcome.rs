@@ -1,63 +1,26 @@
 //! What an answer of the model means.
 
-use gemmad_api::text;
-
 use super::call::OPEN;
-use super::{Call, Catalogue, Malformed};
+use super::unfit::Unfit;
+use super::{Call, Catalogue};
 
-/// What came of an utterance.
+/// What an answer of the model means.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// Commands, in the order they were said, checked and with their defaults.
     Commands(Vec<Call>),
-    /// Something is missing; this is asked back, and nothing is done.
+    /// An argument is missing: this question is asked, and nothing is done.
     Question(String),
-    /// It was no command; this is the model's answer.
+    /// No command: the model's answer.
     Words(String),
 }
 
-/// Most characters of an answer that the journal of who may read it has.
-const MOST_QUOTED: usize = 60;
-
-/// Why an answer means nothing, so that nothing may happen. As text it holds nothing that was said or written by the
-/// model; [`Unfit::in_full`] does.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    /// It is not in the protocol.
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    /// There is no such command.
-    #[error("there is no such command")]
-    UnknownCommand(String),
-    /// The command has no such parameter.
-    #[error("there is no such parameter")]
-    UnknownParameter(String),
-    /// A value is of another type, or out of range.
-    #[error("{parameter} must be {range}")]
-    Value {
-        /// The parameter.
-        parameter: String,
-        /// The value, as JSON.
-        value: String,
-        /// What fits.
-        range: String,
-    },
-    /// A parameter was not given that the command cannot do without.
-    #[error("{parameter} is missing")]
-    Missing {
-        /// The parameter.
-        parameter: String,
-        /// What the catalogue asks then.
-        ask: Option<String>,
-    },
-}
-
 impl Outcome {
-    /// What `answer` means by this catalogue. A command that lacks something is a question back, and then
-    /// none of the others is one that may be carried out: half of what was said is not what was said.
+    /// What `answer` means by this catalogue. If any command lacks an argument that has a question, the whole answer is
+    /// that question: carrying out only a part of what was said could be wrong.
     ///
     /// # Errors
-    /// When it is not in the protocol or calls what is not declared.
+    /// When the answer is not in the protocol, or a call does not fit the catalogue.
     pub(super) fn of(catalogue: &Catalogue, answer: &str) -> Result<Self, Unfit> {
         let answer = answer.trim();
         if !answer.contains(OPEN) {
@@ -77,33 +40,20 @@ impl Outcome {
 }
 
 impl Catalogue {
-    /// Whether `words` are a question that one of the parameters asks: a model that was trained on the
-    /// catalogue asks in its words.
+    /// What an answer of the model means.
+    ///
+    /// # Errors
+    /// When the answer is not in the protocol, or a call does not fit the catalogue; then nothing may be carried out.
+    pub fn read(&self, answer: &str) -> Result<Outcome, Unfit> {
+        Outcome::of(self, answer)
+    }
+
+    /// Whether `words` are the `ask` of a parameter: a model that was trained on the catalogue asks in the catalogue's
+    /// words.
     fn asks(&self, words: &str) -> bool {
         let parameters = self.commands.values().flat_map(|it| it.parameters.values());
         let mut questions = parameters.filter_map(|it| it.ask.as_ref());
         questions.any(|question| question.as_str() == words)
-    }
-}
-
-impl Unfit {
-    /// The error with the name or the value that does not fit, for the author of the catalogue.
-    #[must_use]
-    pub fn in_full(&self) -> String {
-        let shown = |text: &str| text::line(text, MOST_QUOTED).into_owned();
-        match self {
-            Self::UnknownCommand(name) => format!("there is no command {}", shown(name)),
-            Self::UnknownParameter(name) => format!("there is no parameter {}", shown(name)),
-            Self::Value { value, .. } => format!("{self}, not {}", shown(value)),
-            Self::Malformed(_) | Self::Missing { .. } => self.to_string(),
-        }
-    }
-
-    /// The same with the beginning of what was written, for the journal of who may read what was said.
-    #[must_use]
-    pub fn about(&self, answer: &str) -> String {
-        let written = text::line(answer, MOST_QUOTED);
-        format!("{}; the model wrote {written}", self.in_full())
     }
 }
 

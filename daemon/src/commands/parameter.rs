@@ -15,11 +15,11 @@ const LONGEST: Bounded<1, 1000> = Bounded::within(200);
 /// Most items of a list whose parameter gives no `most`.
 const MOST: Bounded<1, 64> = Bounded::within(16);
 
-/// Most values of an enum or a list. Each is a branch of the grammar at the same place, of which its compiler takes
-/// 2,000 in all.
+/// Most values of an enum or a list. Each is a branch of the grammar at one place, and the grammar's compiler accepts
+/// 2,000 branches in all.
 const MOST_VALUES: usize = 256;
 
-/// Numbers beyond this are no longer exact in every language that reads JSON: 2^53 - 1.
+/// Largest magnitude of a number, 2^53 - 1. Larger integers are not exact in every language that reads JSON.
 const LARGEST: i64 = 9_007_199_254_740_991;
 
 /// Most digits after the point of `min` and `max`. The grammar has a branch for each digit.
@@ -28,13 +28,13 @@ const MOST_DIGITS: usize = 6;
 /// Most digits after the point of a step.
 const MOST_STEP_DIGITS: usize = 3;
 
-/// The largest step, in units of its last digit. The grammar counts in these units and has a state for each remainder.
+/// Largest step, in units of its last digit. The grammar counts in these units and has a state for each remainder.
 const LARGEST_STEP: f64 = 1000.0;
 
-/// Most steps from 0 to a number that is no integer, so that a float tells one from the next with room to spare.
+/// Most steps from 0 to `min` or `max` of a `number`, so that a float separates neighbouring multiples by far.
 const MOST_STEPS: f64 = 1e9;
 
-/// Most characters of a message that says which values fit.
+/// Most characters of the values that a message lists.
 const MOST_SAID: usize = 300;
 
 /// A parameter of a command.
@@ -43,16 +43,16 @@ const MOST_SAID: usize = 300;
 pub struct Parameter {
     /// Which values fit.
     pub kind: Kind,
-    /// What the model is told of it, if anything.
+    /// Its description for the model, if any.
     pub description: Option<Plain>,
-    /// The unit of a number, for people and programs.
+    /// The unit of a number, for clients.
     pub unit: Option<Plain>,
-    /// The value if none was said.
+    /// The value if none is given.
     pub default: Option<Value>,
-    /// Whether the command cannot do without. A parameter with a default can.
+    /// Whether the command needs a value. A parameter with a default is not required.
     pub required: bool,
-    /// What the person is asked when it is required and was not said. Without it the model has to choose
-    /// a value.
+    /// The question to the person when it is required and no value was said. Without a question the model has to
+    /// choose a value.
     pub ask: Option<Plain>,
 }
 
@@ -63,20 +63,20 @@ pub enum Kind {
     Enum(Vec<Plain>),
     /// A whole number.
     Integer {
-        /// The least, a multiple of `step`.
+        /// The smallest, a multiple of `step`.
         min: i64,
         /// The largest.
         max: i64,
-        /// It is a multiple of this, from 1.
+        /// The value is a multiple of this; at least 1.
         step: i64,
     },
     /// A number.
     Number {
-        /// The least.
+        /// The smallest.
         min: f64,
         /// The largest.
         max: f64,
-        /// It is a multiple of this, if given.
+        /// The value is a multiple of this; `None`: any value in the range.
         step: Option<f64>,
     },
     /// Yes or no.
@@ -88,7 +88,7 @@ pub enum Kind {
     },
     /// Several strings, at least one.
     List {
-        /// What each must be one of; empty: any string.
+        /// The allowed items; empty: any string.
         values: Vec<Plain>,
         /// Most items.
         most: u32,
@@ -98,10 +98,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// `value` in the form in which it is handed on.
+    /// Checks `value` and normalises it: `2.0` becomes `2`.
     ///
     /// # Errors
-    /// When it does not fit; which values do, as in "1 to 5".
+    /// When it does not fit. The error names the values that do, as in "1 to 5".
     pub fn fit(&self, value: &Value) -> Result<Value, String> {
         let fitting = match (self, value) {
             (Self::Enum(values), Value::String(text)) => one_of(values, text),
@@ -189,9 +189,9 @@ fn list(items: &[Value], values: &[Plain], most: u32, longest: u32) -> Option<Va
     items.collect::<Option<Vec<_>>>().map(Value::Array)
 }
 
-/// A whole number, however it is written: `2`, `2.0`.
+/// The number as an integer, if it is whole: `2` and `2.0` are.
 fn integer(number: &Number) -> Option<i64> {
-    // Beyond 2^53 a float no longer says which integer is meant.
+    // Beyond 2^53 a float does not identify one integer.
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
     let whole = |float: f64| {
         (float.fract() == 0.0 && float.abs() <= LARGEST as f64).then_some(float as i64)
@@ -199,10 +199,10 @@ fn integer(number: &Number) -> Option<i64> {
     number.as_i64().or_else(|| number.as_f64().and_then(whole))
 }
 
-/// Whether `number` is a multiple of `step`, as decimal fractions are when they are not exact in binary.
+/// Whether `number` is a multiple of `step`, up to the rounding of decimal fractions to floats.
 fn is_multiple(number: f64, step: f64) -> bool {
     let steps = number / step;
-    // Both are rounded to a float, and so is what comes of dividing them.
+    // Both numbers and their quotient are rounded to floats.
     let inexact = steps.abs() * 4.0 * f64::EPSILON;
     (steps - steps.round()).abs() <= inexact.max(1e-9)
 }
@@ -215,8 +215,8 @@ fn shortest(number: f64) -> Value {
         .map_or_else(|| number.into(), Value::from)
 }
 
-/// The keys of a parameter. Which of them its type has is checked afterwards, because serde gives up the
-/// line of an error in tagged enums.
+/// The keys of a parameter. Whether its type allows them is checked afterwards: serde loses the line of an error in
+/// tagged enums.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -232,28 +232,28 @@ struct Written {
     step: Option<Step>,
     longest: Option<Bounded<1, 1000>>,
     most: Option<Bounded<1, 64>>,
-    /// Only for training and testing a model.
+    /// For training and testing a model; unused here.
     #[serde(rename = "samples")]
     _samples: Option<Vec<Plain>>,
-    /// Only for training a model: other words for a value.
+    /// Other words for a value, for training a model; unused here.
     #[serde(rename = "spoken")]
     _spoken: Option<Spoken>,
 }
 
-/// Words for values. Read only so that a mistake in them is found.
+/// Other words, by value. They are read only to find mistakes in them.
 pub(super) type Spoken = BTreeMap<Plain, Vec<Plain>>;
 
-/// What a value must be one of: at least one, none twice.
+/// The allowed values: at least one, none twice.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Vec<Plain>")]
 struct Values(Vec<Plain>);
 
-/// The least or the largest number.
+/// The smallest or the largest number.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(try_from = "f64")]
 struct Limit(f64);
 
-/// What a number is a multiple of, above 0.
+/// The step of a number, above 0: its value is a multiple of it.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(try_from = "f64")]
 struct Step(f64);
@@ -284,13 +284,13 @@ impl TryFrom<Vec<Plain>> for Values {
 impl TryFrom<f64> for Limit {
     type Error = String;
 
-    #[allow(clippy::cast_precision_loss)] // It is exact.
+    #[allow(clippy::cast_precision_loss)] // `LARGEST` is exact as a float.
     fn try_from(number: f64) -> Result<Self, String> {
         let written = number.to_string();
         let digits = written
             .split_once('.')
             .map_or(0, |(_, digits)| digits.len());
-        // False for what is no number.
+        // False for NaN.
         let is_in_range = number.abs() <= LARGEST as f64;
         if !is_in_range {
             Err(format!(
@@ -310,7 +310,7 @@ impl TryFrom<f64> for Step {
     type Error = String;
 
     fn try_from(number: f64) -> Result<Self, String> {
-        // As the compiler of grammars finds the digits: 0.07 never becomes whole.
+        // The grammar's compiler counts the digits in this way too, and for it 0.07 never becomes whole.
         let mut units = number;
         for _ in 0..MOST_STEP_DIGITS {
             if units.fract() != 0.0 {
@@ -375,7 +375,7 @@ fn fit_default(kind: &Kind, default: &toml::Value) -> Result<Value, String> {
 }
 
 impl Written {
-    /// Refuses keys that mean nothing for the type.
+    /// Refuses keys that the type does not have.
     fn check_keys(&self) -> Result<(), String> {
         let number = matches!(self.r#type, Type::Integer | Type::Number);
         let several = matches!(self.r#type, Type::Enum | Type::List);

@@ -1,8 +1,9 @@
-//! Names and texts of a catalogue that can hold no protocol, and nothing that people do not see as it is.
+//! Names and texts of a catalogue: without control tokens, and without characters that display deceptively or not at
+//! all.
 //!
-//! The chat template writes them among the model's control tokens, where a `<turn|>` in a description would
-//! count. A person reads them in a terminal, a journal or a question to be confirmed. So what could be taken for a
-//! token, and what does more than be read ([`gemmad_api::text`]), is refused where the file is read.
+//! The chat template writes them among the model's control tokens, where a `<turn|>` in a description would be read as
+//! a token. People read them in a terminal, a journal or a question to be confirmed. So text that could be taken for a
+//! token or that controls its display ([`gemmad_api::text`]) is refused where the file is read.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -21,21 +22,21 @@ const LONGEST_TEXT: usize = 1000;
 /// Most characters of a text that a message quotes.
 const MOST_QUOTED: usize = 60;
 
-/// Characters that no text holds, wherever they stand. The model can write none of them into a value.
+/// Characters that no value may hold, at any place. The grammar keeps the model from writing them.
 const BARRED: [RangeInclusive<char>; 16] = [
     // Controls.
     '\0'..='\u{1f}',
     // Begins a token of the protocol.
     '<'..='<',
     '\u{7f}'..='\u{9f}',
-    // A hyphen that shows only at the end of a line, and letters that nobody sees.
+    // The soft hyphen, and letters without a visible form.
     '\u{ad}'..='\u{ad}',
     '\u{115f}'..='\u{1160}',
     '\u{3164}'..='\u{3164}',
-    // Zero-width space and marks of direction; the joiners are between them.
+    // The zero-width space and the marks of direction. The joiners between them are allowed.
     '\u{200b}'..='\u{200b}',
     '\u{200e}'..='\u{200f}',
-    // Separators of lines and turns of direction.
+    // Separators of lines and controls of direction.
     '\u{2028}'..='\u{202e}',
     '\u{2060}'..='\u{206f}',
     // Private use.
@@ -43,7 +44,7 @@ const BARRED: [RangeInclusive<char>; 16] = [
     '\u{feff}'..='\u{feff}',
     '\u{ffa0}'..='\u{ffa0}',
     '\u{fff0}'..='\u{fffb}',
-    // Tags, what is not assigned, private use. Between them are selectors of how an ideograph looks.
+    // Tags, unassigned characters, private use. The variation selectors between the two ranges are allowed.
     '\u{e0000}'..='\u{e00ff}',
     '\u{e01f0}'..='\u{10ffff}',
 ];
@@ -62,7 +63,7 @@ pub(super) static CHARACTER: LazyLock<String> = LazyLock::new(|| {
 #[serde(try_from = "String")]
 pub struct Name(String);
 
-/// A text on one line, not empty, without `<`, as people see it.
+/// A text on one line, not empty, without `<` and without characters that do not display as they are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub struct Plain(String);
@@ -128,7 +129,7 @@ pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", text::line(text, MOST_QUOTED))
 }
 
-/// Whether a value may be this text, apart from its length.
+/// Whether a value may be this text, regardless of its length.
 pub(super) fn is_value(text: &str) -> bool {
     !text.is_empty() && !text.contains('<') && text::check(text).is_ok()
 }
@@ -142,7 +143,7 @@ pub(super) fn is_name(text: &str) -> bool {
             .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_')
 }
 
-/// Whether a value may hold this character, as far as one alone tells.
+/// Whether a value may hold this character, regardless of its neighbours.
 pub(super) fn is_plain(character: char) -> bool {
     !BARRED.iter().any(|range| range.contains(&character))
 }

@@ -1,7 +1,8 @@
-//! Whose files may say what the daemon does.
+//! The check that only trusted users can write a catalogue.
 //!
-//! A catalogue names programs that the daemon runs, so whoever may change it may do what the daemon may. Like
-//! sudo with its own files, it takes only what root or its own user wrote and nobody else can write.
+//! A catalogue names programs that the daemon runs, so the right to write it grants all rights of the daemon. As sudo
+//! does with its own files, the daemon accepts only files that belong to root or to its own user, and that no other
+//! user can write.
 
 use std::fs::Metadata;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -14,7 +15,7 @@ const OTHERS_WRITE: u32 = 0o002;
 /// Checks a file or a folder.
 ///
 /// # Errors
-/// Who else could write it, and what to do.
+/// Which other users could write it, and the remedy.
 pub(super) fn check(found: &Metadata) -> Result<(), String> {
     let owner = Uid::from_raw(found.uid());
     let mode = found.permissions().mode();
@@ -31,7 +32,7 @@ pub(super) fn check(found: &Metadata) -> Result<(), String> {
     }
 }
 
-/// Whether the group is the one that many systems give each user for themselves, with nobody else in it.
+/// Whether the group is the owner's private group, which many systems create for each user, without other members.
 fn is_private(owner: Uid, group: u32) -> bool {
     let user = User::from_uid(owner).ok().flatten();
     let group = Group::from_gid(group.into()).ok().flatten();

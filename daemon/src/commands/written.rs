@@ -1,7 +1,7 @@
 //! The files of the catalogue: their keys, and their errors with file and line.
 //!
-//! A file that does not fit is refused as a whole, with the place and the reason. So that a file is read in little time
-//! and its listing fits into a message, everything in it has a bound: its bytes, its commands, and what each has.
+//! A file with a mistake is refused as a whole, with the place and the reason. Its bytes, its commands and the entries
+//! of each have a limit, so that a file is read in little time and its listing fits into a message.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -13,14 +13,12 @@ use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
 use super::call::Arguments;
+use super::error::{CatalogueError, LONGEST_FILE};
 use super::parameter::Spoken;
 use super::plain::quoted;
-use super::{Action, Catalogue, CatalogueError, Command, Example, Name, Parameter, Plain};
+use super::{Action, Catalogue, Command, Example, Name, Parameter, Plain};
 
-/// Longest file, in bytes. The shipped ones have 8,000 and 16,000.
-pub(super) const LONGEST_FILE: usize = 64 * 1024;
-
-/// Most commands of a catalogue. The shipped ones together have 40.
+/// Most commands of a catalogue. The shipped files together have 38.
 pub(super) const MOST_COMMANDS: usize = 256;
 
 /// Most parameters of a command.
@@ -29,26 +27,26 @@ const MOST_PARAMETERS: usize = 16;
 /// Most examples, phrases and users of a command.
 const MOST_ENTRIES: usize = 256;
 
-/// Most characters of a message about a file. It may quote what somebody else wrote.
+/// Most characters of a message about a file. It may quote the file, whose author may be another user.
 const LONGEST_MESSAGE: usize = 400;
 
-/// The text of a file, and what errors call it.
+/// The text of a file, and the path that errors give.
 #[derive(Debug, Clone)]
 pub struct Source {
     path: PathBuf,
     text: String,
 }
 
-/// Something of this machine that a file names.
+/// A user or a program of this machine that a file names.
 pub(super) struct Named {
-    /// Which it is.
+    /// The user or the program.
     pub which: Which,
     /// The key in the file.
     key: String,
     at: Range<usize>,
 }
 
-/// What a file can name of a machine.
+/// The user or the program that a file names.
 pub(super) enum Which {
     /// A user, by name or number.
     User(String),
@@ -57,7 +55,7 @@ pub(super) enum Which {
 }
 
 impl Catalogue {
-    /// Reads the text of a file; `path` is what errors call it.
+    /// Reads the text of a file; errors give `path` as its place.
     ///
     /// # Errors
     /// [`CatalogueError::Invalid`] with the line, [`CatalogueError::TooLong`].
@@ -67,7 +65,7 @@ impl Catalogue {
 }
 
 impl Source {
-    /// The text of the file at `path`, or one that is called so.
+    /// The text of the file at `path`, or a text that errors are to call so.
     ///
     /// # Errors
     /// [`CatalogueError::TooLong`].
@@ -85,17 +83,17 @@ impl Source {
         })
     }
 
-    /// What errors call it.
+    /// The path that errors give.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its text.
+    /// The text.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    /// What it says.
+    /// Reads its commands.
     ///
     /// # Errors
     /// [`CatalogueError::Invalid`] with the line.
@@ -128,7 +126,7 @@ impl Source {
         self.invalid(span, &format!("commands.{name}"), message)
     }
 
-    /// An error about something that it names.
+    /// An error about a user or a program that it names.
     pub(super) fn invalid_named(&self, named: &Named, message: &str) -> CatalogueError {
         self.invalid(Some(named.at.clone()), &named.key, message)
     }
@@ -155,7 +153,7 @@ impl Source {
         named.collect()
     }
 
-    /// Where its commands are; nothing where it cannot be read.
+    /// The places of its commands; none if the text cannot be parsed.
     fn places(&self) -> BTreeMap<String, Spanned<Place>> {
         let places = toml::from_str::<Places>(&self.text);
         places.map(|it| it.commands).unwrap_or_default()
@@ -176,7 +174,7 @@ impl Source {
     }
 }
 
-/// The same keys once more, for their places alone.
+/// The keys of a file whose places errors need, parsed a second time.
 #[derive(Debug, Deserialize)]
 struct Places {
     #[serde(default)]
@@ -213,7 +211,7 @@ struct File {
     commands: Few<BTreeMap<Name, Given>, MOST_COMMANDS>,
 }
 
-/// A command as it is used, from its keys.
+/// A command that was checked, from its keys.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Written")]
 struct Given(Command);
@@ -245,7 +243,7 @@ struct Written {
     action: Option<Action>,
     #[serde(default)]
     answers: bool,
-    /// Only for training a model.
+    /// For training a model; unused here.
     #[serde(default, rename = "phrases")]
     _phrases: Few<Vec<Phrase>, MOST_ENTRIES>,
 }
@@ -257,7 +255,7 @@ struct WrittenExample {
     call: Option<toml::Table>,
 }
 
-/// How people say it. Read only so that a mistake in it is found.
+/// A phrase for training a model. It is read only to find mistakes in it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Phrase {
@@ -358,7 +356,7 @@ fn example(
 }
 
 impl Written {
-    /// Refuses what does more than finding something out.
+    /// Refuses a command that `answers` but does more than look something up.
     fn check_answers(&self) -> Result<(), String> {
         if self.action.is_none() {
             return Err("it `answers`, so it needs an `action` that finds out what".into());
@@ -376,7 +374,7 @@ impl Written {
         }
     }
 
-    /// Refuses what could hold up a command that halts.
+    /// Refuses keys and parameters that could hold up a command that halts.
     fn check_halts(&self) -> Result<(), String> {
         let conditions = [
             ("confirm", self.confirm),
@@ -399,7 +397,7 @@ impl Written {
         }
     }
 
-    /// Refuses what nobody could ask for.
+    /// Refuses a command that no user may invoke.
     fn check_users(&self) -> Result<(), String> {
         match &self.users {
             Some(Few(users)) if users.is_empty() => Err(

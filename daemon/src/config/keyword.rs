@@ -1,4 +1,4 @@
-//! Words that are known without the language model: the keys of `[keyword]`.
+//! Words that are spotted without the language model: the keys of `[keyword]`.
 
 use std::path::{Path, PathBuf};
 
@@ -10,9 +10,9 @@ use super::{Bounded, Fraction};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Keyword {
-    /// What is waited for.
+    /// The words to spot.
     pub words: Vec<Word>,
-    /// For how long a word that was spotted is not spotted again.
+    /// Time after a word was spotted in which it is not spotted again, in ms.
     pub refractory_ms: Bounded<0, 60_000>,
 }
 
@@ -22,22 +22,22 @@ pub struct Keyword {
 pub struct Word {
     /// Its model, a file in openWakeWord's format. A relative path starts at the configuration file's folder.
     pub model: PathBuf,
-    /// What it is for.
+    /// Its effect.
     pub means: Meaning,
-    /// Score of the model from which the word counts as said.
+    /// Lowest score of the model that counts as the word.
     pub threshold: Fraction,
-    /// How many scores in a row must be that high; there is one every 80 ms.
+    /// Consecutive scores that must reach `threshold`. There is one every 80 ms.
     pub patience: Bounded<1, 25>,
 }
 
-/// What a word is for.
+/// The effect of a word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Meaning {
-    /// In mode `wake`: what follows is for the assistant.
+    /// In mode `wake`: the speech that follows is for the assistant.
     #[default]
     Wake,
-    /// All that is under way ends, at once.
+    /// Halts everything under way, at once.
     Halt,
 }
 

@@ -1,8 +1,8 @@
 //! The configuration: typed, with a default for every key, checked as it is read.
 //!
-//! A file that does not fit is refused as a whole, with the place and the key, because a daemon that
+//! A file with a mistake is refused as a whole, with the place and the key, because a daemon that
 //! ignores half of its configuration is worse than one that does not start. Ranges are part of the
-//! types ([`Bounded`], [`Fraction`]), so a value that was read is a value that can be used.
+//! types ([`Bounded`], [`Fraction`]), so every value that was read is valid.
 //!
 //! | file | owns |
 //! |---|---|
@@ -32,30 +32,30 @@ pub use value::{Bounded, Fraction, Temperature};
 /// Longest file, in bytes. The shipped one, which explains every key, has 8,000.
 const LONGEST_FILE: usize = 256 * 1024;
 
-/// Most characters of a message about it.
+/// Most characters of a message about a file.
 const LONGEST_MESSAGE: usize = 400;
 
-/// Everything `gemmad.toml` may say. `configs/gemmad.toml` documents each key.
+/// The contents of `gemmad.toml`. `configs/gemmad.toml` documents each key.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Which model, and where it runs.
+    /// The model, and where it runs.
     pub model: Model,
     /// How the engine shares the model among requests.
     pub engine: Engine,
-    /// How answers are made unless a request says otherwise.
+    /// How answers are generated, unless a request says otherwise.
     pub answer: Answer,
     /// How sound becomes text.
     pub transcribe: Transcribe,
     /// The microphone and the spoken turn.
     pub voice: Voice,
-    /// Words that are known without the model.
+    /// Words that are spotted without the model.
     pub keyword: Keyword,
-    /// The loudspeaker and what is said through it.
+    /// The loudspeaker and the speech synthesis.
     pub speech: Speech,
-    /// What may be asked for.
+    /// The catalogue of commands.
     pub commands: Commands,
-    /// What is logged.
+    /// The level and the content of the log.
     pub log: Log,
 }
 
@@ -65,13 +65,13 @@ pub struct Config {
 pub struct Model {
     /// The text model, a GGUF file. A relative path starts at the configuration file's folder.
     pub text: PathBuf,
-    /// Its multimodal projector with the audio encoder, a GGUF file; empty: the model is deaf.
+    /// Its multimodal projector with the audio encoder, a GGUF file; empty: the model takes no sound.
     pub mmproj: PathBuf,
     /// Layers offloaded to a GPU, when built with one.
     pub gpu_layers: u32,
     /// Repack weights for this CPU's matrix kernels while loading: faster prefill, more memory.
     pub repack: bool,
-    /// How silence is heard.
+    /// How the mel spectrogram treats silence.
     pub mel: Mel,
     /// How the audio encoder's large matrices are held in memory.
     pub encoder_weights: EncoderWeights,
@@ -92,11 +92,11 @@ pub enum EncoderWeights {
 /// How the logarithm in the mel spectrogram treats silence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Mel {
-    /// As the published reference, on which Gemma 4 was trained.
+    /// As in the published reference, with which Gemma 4 was trained.
     #[default]
     #[serde(rename = "gemma")]
     Gemma,
-    /// As llama.cpp, for comparing with it.
+    /// As in llama.cpp, to compare with it.
     #[serde(rename = "llama.cpp")]
     LlamaCpp,
 }
@@ -119,17 +119,17 @@ impl Default for Model {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Engine {
-    /// Threads that compute; 0: one for each core the process may use, at most 4. Never more than cores.
+    /// Compute threads. 0: one for each core that the process may use, at most 4. Never more than there are cores.
     pub threads: Bounded<0, 256>,
     /// Cells of the KV cache, shared by all requests, in tokens.
     pub context: Bounded<256, 1_048_576>,
-    /// Questions answered at the same time, each certain of an equal share of the cells; one more place is kept for
-    /// speech.
+    /// Questions answered at the same time, each with an equal share of the cells guaranteed. One more place is
+    /// reserved for speech.
     pub parallel: Bounded<1, 16>,
-    /// Requests that may wait for a place; one more is told `Busy`.
+    /// Most requests that wait for a place. One more gets the error `Busy`.
     pub queue: Bounded<0, 1024>,
-    /// Most prompt rows in one batch. Between two batches requests are cancelled and speech goes
-    /// first, so smaller means more prompt and larger faster prefill.
+    /// Most prompt tokens in one batch. Cancellation and the priority of speech take effect between two batches, so a
+    /// smaller value reacts sooner and a larger one prefills faster.
     pub batch: Bounded<16, 4096>,
 }
 
@@ -149,7 +149,7 @@ impl Default for Engine {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Answer {
-    /// System prompt of every request that brings none; empty: no system turn.
+    /// System prompt of requests without one; empty: no system turn.
     pub system: String,
     /// Most tokens of an answer.
     pub max_tokens: Bounded<1, 1_048_576>,
@@ -162,7 +162,7 @@ pub struct Answer {
 }
 
 impl Default for Answer {
-    /// Temperature, top-k and top-p are what Google recommends for Gemma 4.
+    /// Temperature, top-k and top-p are Google's recommendation for Gemma 4.
     fn default() -> Self {
         Self {
             system: String::new(),
@@ -178,14 +178,14 @@ impl Default for Answer {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Transcribe {
-    /// What the model is asked after the sound; `{language}` is replaced.
+    /// The prompt after the sound; `{language}` is replaced.
     pub prompt: String,
     /// Language of the speech and of the text, as an English word.
     pub language: String,
 }
 
 impl Default for Transcribe {
-    /// The prompt is the one Gemma 4 was trained on (its model card, "Audio").
+    /// The prompt is the one with which Gemma 4 was trained (its model card, "Audio").
     fn default() -> Self {
         Self {
             prompt: "Transcribe the following speech segment in {language} into {language} text.\n\
@@ -204,21 +204,21 @@ impl Default for Transcribe {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Commands {
-    /// Whether what is said may be a command, and `Commands.Invoke` works.
+    /// Whether speech can be a command, and `Commands.Invoke` works.
     pub enabled: bool,
     /// Folders with the files of the catalogue. Relative paths start at the configuration file's folder.
     pub folders: Vec<PathBuf>,
-    /// Tell the model of the commands. Only a model that was trained on the catalogue does without.
+    /// Declare the commands in the prompt. Only a model that was trained on the catalogue works without.
     pub declare: bool,
-    /// System prompt of what may be a command; empty: none.
+    /// System prompt of requests that may be commands; empty: none.
     pub system: String,
-    /// How often, for one utterance, the model reads what commands found that answer; the last time it may call
-    /// nothing any more.
+    /// Most rounds, for one utterance, in which the model reads the results of commands that answer. In the last round
+    /// it may call no command.
     pub rounds: Bounded<0, 8>,
-    /// What somebody says next who wants a command done that they said and that has to be confirmed. Neither case nor
-    /// punctuation matters, but nothing else may be said.
+    /// Phrases that confirm a pending spoken command. The reply must be exactly one of them; case and punctuation are
+    /// ignored.
     pub yes: Vec<String>,
-    /// What they say who do not want it.
+    /// Phrases that refuse it, matched likewise.
     pub no: Vec<String>,
 }
 
@@ -246,7 +246,7 @@ fn words(words: &[&str]) -> Vec<String> {
 pub struct Log {
     /// Least important level that is logged.
     pub level: Level,
-    /// Log prompts and transcripts too. Whoever may read the journal reads them then.
+    /// Also log prompts and transcripts. Every reader of the journal can then read them.
     pub content: bool,
 }
 
@@ -256,12 +256,12 @@ pub struct Log {
 pub enum Level {
     /// Something failed.
     Error,
-    /// Something will fail unless somebody looks.
+    /// Something will fail unless an operator acts.
     Warn,
-    /// What an operator wants to know.
+    /// Of interest to an operator.
     #[default]
     Info,
-    /// What a developer wants to know.
+    /// Of interest to a developer.
     Debug,
 }
 
@@ -282,7 +282,7 @@ pub enum ConfigError {
     /// It could not be read.
     #[error("cannot read the configuration: {0}; --config names another one")]
     Unreadable(#[from] FileProblem),
-    /// A key is unknown, missing its type, or out of range.
+    /// A key is unknown, of the wrong type, or out of range.
     #[error(
         "{}:{line}: {key}{message}; see gemmad.toml(5) for every key and its default",
         shown(path)
@@ -292,19 +292,19 @@ pub enum ConfigError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// `key: `, or nothing where the file is not even TOML.
+        /// `key: `; empty when the file is not TOML.
         key: String,
         /// What is wrong.
         message: String,
     },
-    /// Keys that fit each for itself, and not together.
+    /// Keys that are valid each for itself, but not together.
     #[error("{}: {key}: {why}", shown(path))]
     Contradiction {
         /// The file.
         path: PathBuf,
-        /// The key that is easiest to mend.
+        /// The key that is easiest to correct.
         key: &'static str,
-        /// What is wrong and what to do.
+        /// The problem and the remedy.
         why: &'static str,
     },
 }
@@ -313,7 +313,7 @@ impl Config {
     /// Reads and checks `path`. Relative paths are made absolute from its folder.
     ///
     /// # Errors
-    /// When the file cannot be read, is not TOML, or holds a key or value that does not fit.
+    /// When the file cannot be read, is not TOML, or holds an invalid key or value.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let mut config = Self::parse(path, &file::read_text(path, LONGEST_FILE)?)?;
         if let Some((key, why)) = config.contradiction() {
@@ -334,7 +334,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The first key that does not go with others, and why.
+    /// The first key that contradicts others, and why.
     fn contradiction(&self) -> Option<(&'static str, &'static str)> {
         let Self {
             voice,
@@ -400,7 +400,7 @@ impl Config {
 
     /// Every key with its value.
     fn sections(&self) -> toml::Table {
-        // Only a path that is not UTF-8 cannot be written, and the configuration is.
+        // Serialising fails only for a path that is not UTF-8, and paths from the configuration are UTF-8.
         toml::Table::try_from(self).unwrap_or_default()
     }
 
@@ -411,7 +411,7 @@ impl Config {
                 line: span.map_or(1, |span| {
                     1 + toml[..span.start.min(toml.len())].matches('\n').count()
                 }),
-                // They may quote what stands there.
+                // Both may quote the file.
                 key: text::line(&key, LONGEST_MESSAGE).into_owned(),
                 message: text::line(message, LONGEST_MESSAGE).into_owned(),
             }

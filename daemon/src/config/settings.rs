@@ -7,14 +7,14 @@ use tokio::sync::watch;
 
 use super::{Config, ConfigError};
 
-/// The configuration in force. Clones see the same one.
+/// The configuration in force. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Settings {
     path: Arc<PathBuf>,
     current: watch::Sender<Arc<Config>>,
 }
 
-/// What a reload found.
+/// The changes that a reload found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reloaded {
     /// Keys, as `section.key`, whose new values are in force.
@@ -50,8 +50,8 @@ impl Settings {
         Config::load(&self.path)
     }
 
-    /// Puts what was read from the file into force. What is bound to the loaded model (`[model]`,
-    /// `[engine]`) stays as it is.
+    /// Puts the configuration read from the file into force. The keys of the loaded model (`[model]`,
+    /// `[engine]`) stay as they are.
     #[must_use = "it says what changed"]
     pub fn put(&self, file: &Config) -> Reloaded {
         let before = self.current();

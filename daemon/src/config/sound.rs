@@ -1,4 +1,4 @@
-//! What is heard and what is said: the keys of `[voice]` and `[speech]`.
+//! The microphone and the loudspeaker: the keys of `[voice]` and `[speech]`.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +8,9 @@ use super::{Bounded, Fraction};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Whatever is said is heard and answered.
+    /// All speech is heard and answered.
     Always,
-    /// Each utterance that follows the wake word, and those that follow an answer at once.
+    /// Utterances after the wake word, and those within `follow_up_ms` after a reply.
     Wake,
     /// One utterance for each `Voice.Listen`.
     #[default]
@@ -19,7 +19,7 @@ pub enum Mode {
     Off,
 }
 
-/// How much noise is taken out of what the model hears.
+/// Strength of the noise suppression.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Suppression {
@@ -46,9 +46,9 @@ pub struct Voice {
     pub mode: Mode,
     /// Input device by id or name as the sound system gives it; empty: its default.
     pub device: String,
-    /// Channel of the microphone that is heard, counted from 1; 0: one or two are mixed, of more the first is heard.
+    /// Channel of the input device, from 1. 0: one or two channels are mixed; of three or more the first is used.
     pub channel: Bounded<0, 64>,
-    /// Also transcribe what was said, besides answering it.
+    /// Also transcribe each utterance, besides answering it.
     pub transcript: bool,
     /// Probability of speech that opens an utterance. A 440 Hz tone scores up to 0.8.
     pub open: Fraction,
@@ -60,26 +60,26 @@ pub struct Voice {
     pub pre_roll_ms: Bounded<0, 2000>,
     /// Silence that ends an utterance.
     pub endpoint_ms: Bounded<100, 5000>,
-    /// Silence that ends an utterance which is a whole command already, if that is known by then.
+    /// Silence that ends an utterance that is already a complete command, if that is known by then.
     pub endpoint_command_ms: Bounded<100, 5000>,
-    /// Silence that ends an utterance which is no command, where one is expected: half of one, perhaps.
+    /// Silence that ends an utterance that is no command although one is expected, because it may be half of one.
     pub endpoint_doubt_ms: Bounded<100, 5000>,
-    /// Begin the answer at a pause that may be the end; drop it if the person goes on.
+    /// Begin the answer at a pause that may be the endpoint; drop it if the speech goes on.
     pub speculative: bool,
-    /// How long somebody may take to begin to speak after the wake word.
+    /// Longest pause between the wake word and the utterance.
     pub awake_ms: Bounded<500, 60_000>,
-    /// How long somebody may take to go on after an answer, without the wake word; 0: it is always needed.
+    /// Longest pause after a reply before an utterance needs the wake word again; 0: it is always needed.
     pub follow_up_ms: Bounded<0, 60_000>,
-    /// Whether somebody who speaks over the assistant silences it and is heard; else nothing is heard while it speaks
-    /// but words of `[keyword]`.
+    /// Whether speech over the assistant's own silences it and is heard (barge-in). If not, only the words of
+    /// `[keyword]` are heard while it speaks.
     pub barge_in: bool,
-    /// Noise suppression of what the model hears.
+    /// Noise suppression of the sound that the model hears.
     pub noise_suppression: Suppression,
-    /// Whether what the model hears is brought to the same level, however far away somebody is.
+    /// Whether the sound that the model hears is brought to one level, whatever the distance of the speaker.
     pub gain_control: bool,
-    /// Longest utterance. The model hears 25 rows of the context a second, in spans of 30 s at most.
+    /// Longest utterance. A second takes 25 soft tokens of the context, and the model hears spans of 30 s at most.
     pub longest_ms: Bounded<1000, 120_000>,
-    /// Folder into which every utterance is written as the model hears it, to find out what is wrong; empty: none is.
+    /// Folder into which every utterance is written as the model hears it, for diagnosis; empty: none is written.
     pub record: String,
 }
 
@@ -113,24 +113,24 @@ impl Default for Voice {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Speech {
-    /// Whether answers to what was said are spoken. What is to be said by wish always is.
+    /// Whether replies to speech are spoken. Texts that a client asks to have spoken always are.
     pub enabled: bool,
     /// Output device by id or name as the sound system gives it; empty: its default.
     pub device: String,
-    /// The program that makes sound of text, and its arguments, in which `{voice}` and `{language}` are
-    /// replaced. It reads one sentence from its standard input and writes a WAV file, or 16-bit mono samples,
-    /// to its standard output.
+    /// The speech synthesis program and its arguments, in which `{voice}` and `{language}` are replaced. It
+    /// reads one sentence from its standard input and writes a WAV file, or 16-bit mono samples, to its
+    /// standard output.
     pub command: Vec<String>,
-    /// Rate of samples without a header; 0: the program writes WAV files.
+    /// Sample rate of output without a header, in Hz; 0: the program writes WAV files.
     pub rate: Bounded<0, 192_000>,
-    /// A voice of the program.
+    /// The voice, by its name in the program.
     pub voice: String,
-    /// Language of what is said, such as `en` or `de`, if the name of the voice does not tell it; in English, signs and
-    /// units become words.
+    /// Language of the spoken text, such as `en` or `de`, if the name of the voice does not tell it. In English, signs
+    /// and units become words.
     pub language: String,
-    /// What samples are multiplied with.
+    /// Factor by which samples are multiplied.
     pub volume: Fraction,
-    /// Whether a short sound tells that the wake word was heard, or that there is no answer.
+    /// Whether a short sound signals that the wake word was heard, or that there is no answer.
     pub earcons: bool,
 }
 

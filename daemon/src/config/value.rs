@@ -13,7 +13,7 @@ impl<const MIN: u32, const MAX: u32> Bounded<MIN, MAX> {
         (MIN..=MAX).contains(&value).then_some(Self(value))
     }
 
-    /// A number that is written in the source; one outside the range does not compile.
+    /// A constant of the source code. In a `const`, a number outside the range does not compile.
     pub(crate) const fn within(value: u32) -> Self {
         assert!(MIN <= value && value <= MAX);
         Self(value)
@@ -40,7 +40,7 @@ impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Bounded<MIN, MAX>
     }
 }
 
-/// A number above 0, to 1.
+/// A number above 0 and up to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Fraction(pub(super) f32);
 
@@ -72,7 +72,7 @@ impl<'de> Deserialize<'de> for Fraction {
 pub struct Temperature(pub(super) f32);
 
 impl Temperature {
-    /// Always the likeliest token.
+    /// Greedy sampling: always the likeliest token.
     pub const GREEDY: Self = Self(0.0);
 
     /// The temperature, or `None` outside the range.

@@ -1,4 +1,4 @@
-//! What comes back: an answer as it grows, and where the engine writes it.
+//! An answer as it grows, and the outlet the engine writes it to.
 
 use std::collections::VecDeque;
 
@@ -7,14 +7,14 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::{EngineError, Piece};
 
-/// What an answer yields.
+/// An event of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The next piece of text.
     Text(Piece),
     /// The end.
     Done(Stats),
-    /// It failed; what came before stands.
+    /// The request failed; the text before it stands.
     Failed(EngineError),
 }
 
@@ -24,12 +24,12 @@ pub struct Answer {
     /// Number of the request.
     pub id: u64,
     events: UnboundedReceiver<Event>,
-    /// Events that were looked at before anybody asked for them.
+    /// Events that [`Answer::foresee`] received and [`Answer::next`] has not returned yet.
     foreseen: VecDeque<Event>,
 }
 
 impl Answer {
-    /// The answer to request number `id`, and where it is written.
+    /// The answer to request number `id`, and the outlet it is written to.
     pub(super) fn new(id: u64) -> (Outlet, Self) {
         let (sender, events) = mpsc::unbounded_channel();
         let answer = Self {
@@ -40,7 +40,7 @@ impl Answer {
         (Outlet(Some(sender)), answer)
     }
 
-    /// The next event. After [`Event::Done`] or [`Event::Failed`] there is none worth waiting for.
+    /// The next event. [`Event::Done`] or [`Event::Failed`] is the last one.
     pub async fn next(&mut self) -> Event {
         match self.foreseen.pop_front() {
             Some(event) => event,
@@ -50,12 +50,11 @@ impl Answer {
 
     async fn receive(&mut self) -> Event {
         let event = self.events.recv().await;
-        // An outlet always writes an end, so this is after it.
+        // An outlet always writes an end, so the channel closes only after it.
         event.unwrap_or(Event::Failed(EngineError::Stopping))
     }
 
-    /// Waits for the end without taking anything: the whole text, or nothing of one that fails. May be
-    /// given up and begun again.
+    /// Waits for the end without consuming events: the whole text, or `None` if the request fails. Cancel safe.
     pub async fn foresee(&mut self) -> Option<String> {
         loop {
             match self.foreseen.back() {
@@ -75,7 +74,7 @@ impl Answer {
         }
     }
 
-    /// Waits for the end; the whole text and its statistics.
+    /// Waits for the end and returns the whole text with its statistics.
     ///
     /// # Errors
     /// When the request fails.
@@ -83,7 +82,7 @@ impl Answer {
         self.follow(|_| {}).await
     }
 
-    /// The same, and shows `watch` the text so far whenever it has grown.
+    /// Like [`Answer::text`], and calls `watch` with the text so far whenever it has grown.
     ///
     /// # Errors
     /// When the request fails.
@@ -99,7 +98,7 @@ impl Answer {
                     watch(&text);
                 }
                 Event::Done(stats) => return Ok((text, stats)),
-                // What there is of an answer that ought to have been more is told with the reason.
+                // An incomplete answer's text is returned with the error.
                 Event::Failed(EngineError::Incomplete { .. }) => {
                     let so_far = text.into();
                     return Err(EngineError::Incomplete { so_far });
@@ -110,12 +109,12 @@ impl Answer {
     }
 }
 
-/// Where an answer is written, in the engine. What is written there always ends, even if the engine thread dies.
+/// The engine's end of an answer. It always writes an end, even if the engine thread dies.
 #[derive(Debug)]
 pub(super) struct Outlet(Option<UnboundedSender<Event>>);
 
 impl Outlet {
-    /// Whether nobody waits for the answer any more.
+    /// Whether the answer has been dropped.
     pub(super) fn is_closed(&self) -> bool {
         self.0.as_ref().is_none_or(UnboundedSender::is_closed)
     }
@@ -123,7 +122,7 @@ impl Outlet {
     /// Writes the next piece.
     pub(super) fn write(&self, piece: Piece) {
         if let Some(events) = &self.0 {
-            // Whether anybody still listens shows in `is_closed`.
+            // A dropped answer shows in `is_closed`.
             let _ = events.send(Event::Text(piece));
         }
     }

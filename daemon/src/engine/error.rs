@@ -1,19 +1,19 @@
-//! What can go wrong in the engine, in words a user can act on.
+//! The engine's errors, in words a user can act on.
 
 use std::path::{Path, PathBuf};
 
 use super::SchemaError;
-use super::limits::LONGEST_TEXT;
+use super::bounds::LONGEST_TEXT;
 use crate::platform::withheld::Withheld;
 use crate::platform::work::Panicked;
 
 /// Why a request was refused or failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// Loading the model failed, so there is nothing to ask.
+    /// Loading the model failed, so no request can be answered.
     #[error("no model is loaded: {0}")]
     ModelNotLoaded(String),
-    /// Nothing but white space was asked.
+    /// The prompt is empty or only white space.
     #[error("the prompt is empty; say or pipe in a question")]
     EmptyPrompt,
     /// The prompt leaves no room for an answer.
@@ -21,15 +21,15 @@ pub enum EngineError {
         "the prompt has {rows} tokens but a request may have {capacity}; shorten it or raise [engine] context"
     )]
     PromptTooLong {
-        /// Rows of the prompt.
+        /// Length of the prompt: its tokens and soft tokens.
         rows: usize,
-        /// Most rows a request may have, one token of answer included.
+        /// Maximum rows of a request, at least one token of answer included.
         capacity: usize,
     },
     /// The model has no audio encoder, or its template no place for sound.
     #[error("the loaded model cannot hear: {0}")]
     Deaf(String),
-    /// The sound is too short to make a soft token, or longer than the encoder takes.
+    /// The sound is shorter than 100 ms, or longer than the 30 s that the encoder takes.
     #[error(
         "the sound is {milliseconds} ms long but the model hears clips of 100 ms to 30 s; cut it to fit"
     )]
@@ -37,26 +37,26 @@ pub enum EngineError {
         /// Its length.
         milliseconds: usize,
     },
-    /// A text is so long that it is not even tokenised.
+    /// A text exceeds its limit in bytes; it is refused before it is tokenised.
     #[error("the {what} has {bytes} bytes, but at most {most} are read; shorten it{}", or_raise(*most))]
     TextTooLong {
         /// Which text.
         what: &'static str,
         /// Its length.
         bytes: usize,
-        /// The longest that is read.
+        /// Maximum length.
         most: usize,
     },
-    /// No answer can be held to the JSON Schema.
+    /// No answer can be constrained by the JSON Schema.
     #[error(transparent)]
     Schema(#[from] SchemaError),
-    /// A grammar of our own cannot be compiled, or is too complex to be followed.
+    /// A grammar, not a client's schema, cannot be compiled or is too complex to be followed.
     #[error("the answer cannot be held to its form: {0}")]
     Grammar(String),
-    /// The answer reached its limit before it was what it has to be.
+    /// The answer reached its token limit before it was complete in its grammar.
     #[error("the answer was cut off before it was complete; allow more tokens")]
     Incomplete {
-        /// What there is of it, where it was not handed over as it came.
+        /// The text so far; empty where it was handed over as it was generated.
         so_far: Withheld,
     },
     /// Too many requests are under way.
@@ -77,18 +77,18 @@ pub enum EngineError {
         /// Turns being heard or answered.
         turns: u32,
     },
-    /// Somebody asked for an end before there was an answer.
+    /// The request was cancelled before it was answered.
     #[error("it was cancelled")]
     Cancelled,
-    /// The engine is going away.
+    /// The engine is stopping.
     #[error("the daemon is stopping")]
     Stopping,
-    /// The engine thread ended by a fault of its own.
+    /// The engine thread panicked.
     #[error(
         "gemmad failed while it was answering, by a fault of its own; ask again when it has been started again"
     )]
     Crashed,
-    /// Preparing the request failed by a fault of our own.
+    /// Preparing the request panicked.
     #[error(transparent)]
     Panicked(#[from] Panicked),
     /// The template in the model file could not be rendered.
@@ -106,7 +106,7 @@ pub enum EngineError {
     },
 }
 
-/// What else to do about a text that is longer than `most`.
+/// Further advice on a text longer than `most` bytes: more context helps only below [`LONGEST_TEXT`].
 fn or_raise(most: usize) -> &'static str {
     if most < LONGEST_TEXT {
         ", or raise [engine] context"
@@ -115,7 +115,7 @@ fn or_raise(most: usize) -> &'static str {
     }
 }
 
-/// What there is to know of a path that the sandbox of the packaged unit hides.
+/// A hint about a path that the sandbox of the packaged unit hides; empty for any other.
 fn hidden(path: &Path) -> &'static str {
     let hides = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
     if hides.iter().any(|folder| path.starts_with(folder)) {
@@ -136,10 +136,10 @@ pub enum LoadError {
         /// Why.
         source: std::io::Error,
     },
-    /// There is no file under that name, but a pipe, a device or a folder.
+    /// The path names a pipe, a device or a folder instead of a file.
     #[error("{} is {found} and not a file; check [model] in the configuration", path.display())]
     NotAFile {
-        /// Its name.
+        /// The path.
         path: PathBuf,
         /// What it is.
         found: &'static str,
@@ -150,7 +150,7 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
     },
-    /// The file is GGUF, but not of the kind its place asks for.
+    /// The file is GGUF, but not of the kind its configuration key needs.
     #[error("{} is {found}, but [model] {key} needs {wanted}", path.display())]
     WrongKind {
         /// The file.
@@ -183,7 +183,7 @@ pub enum LoadError {
         /// Width of the text model's input.
         text: usize,
     },
-    /// The model is fine, but cannot be served.
+    /// The engine cannot serve the model, such as for want of memory for its KV cache.
     #[error(transparent)]
     Unusable(#[from] EngineError),
 }

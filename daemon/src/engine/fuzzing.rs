@@ -1,6 +1,6 @@
-//! Readers of foreign input that only the engine calls, opened to the fuzz targets in `daemon/fuzz`.
+//! Readers of foreign input that are private to the engine, for the fuzz targets in `daemon/fuzz`.
 //!
-//! No ordinary build has this (feature `fuzzing`).
+//! No ordinary build has this module (feature `fuzzing`).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -8,19 +8,20 @@ use std::sync::{Arc, LazyLock};
 use serde_json::json;
 
 use super::audio::{Encoder, Options, Rows, Spans};
-use super::gguf::{Header, Kind};
 use super::grammar::{Allowed, Grammars};
-use super::model::{Model, Token};
 use super::stop::Stop;
-use super::template::{Content, Message, Piece, Role, Template};
-use super::threads::Threads;
-use super::{EngineError, Form, LoadError, ToolCall, backend};
+use super::{EngineError, Form, LoadError, ToolCall};
 use crate::config;
+use crate::engine::ggml::threads::Threads;
+use crate::engine::llama::backend;
+use crate::engine::llama::gguf::{Header, Kind};
+use crate::engine::llama::model::{Model, Token};
+use crate::engine::prompt::template::{Content, Message, Piece, Role, Template};
 
-/// Rows of soft tokens that a projector computes when it is tried out: the usual piece of speech.
+/// Soft tokens that [`projector`] computes: the usual piece of speech.
 const ROWS: usize = 12;
 
-/// Samples in a row, at 16 kHz.
+/// Samples in a soft token, at 16 kHz.
 const SAMPLES_IN_ROW: usize = 640;
 
 /// One thread to compute with.
@@ -37,7 +38,7 @@ fn threads() -> Result<&'static Arc<Threads>, LoadError> {
     Ok(threads?)
 }
 
-/// The nano model of this repository, whose vocabulary answers are held to a form with.
+/// The nano model of this repository, with a compiler of forms for its vocabulary.
 #[derive(Debug)]
 pub struct Nano {
     model: Arc<Model>,
@@ -45,7 +46,7 @@ pub struct Nano {
 }
 
 impl Nano {
-    /// Loads it.
+    /// Loads the model.
     ///
     /// # Errors
     /// When the repository is not where it was compiled.
@@ -63,8 +64,8 @@ impl Nano {
         })
     }
 
-    /// The answer of a model that draws, one after the other, the allowed tokens that `choices` say: 0 the first of the
-    /// vocabulary, 255 one of the last. `None` when that is no whole answer yet.
+    /// The answer of a model that draws an allowed token for each of `choices`: for 0 the first of the vocabulary, for
+    /// 255 one of the last. `None` when the answer is not complete.
     ///
     /// # Errors
     /// [`EngineError::Schema`] or [`EngineError::Grammar`] when the form cannot be followed.
@@ -86,7 +87,7 @@ impl Nano {
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// The next allowed token from the one that `choice` points at.
+    /// The first allowed token from the one at `choice` / 256 of the vocabulary.
     fn choose(&self, allowed: &Allowed, choice: u8) -> Token {
         let size = Token::try_from(self.model.vocabulary()).unwrap_or(Token::MAX);
         let from = size / 256 * Token::from(choice);
@@ -100,7 +101,7 @@ impl Nano {
 pub struct Prompt {
     /// The template's own text, in which control tokens count.
     pub written: String,
-    /// What people and tools said.
+    /// Texts of people and tools.
     pub said: Vec<String>,
 }
 
@@ -118,8 +119,8 @@ impl Prompt {
     }
 }
 
-/// Renders with the chat template `source` a typed question, and a spoken turn with a system prompt and a tool that was
-/// called. Everything that somebody says in them is `said`.
+/// Renders two prompts with the chat template `source`: a typed question, and a spoken turn with a system prompt and a
+/// tool call. Every text of a person or a tool in them is `said`.
 ///
 /// # Errors
 /// [`EngineError::Template`] when it is no template, or refuses one of them.
@@ -157,18 +158,19 @@ pub fn prompts(source: &str, said: &str) -> Result<Vec<Prompt>, EngineError> {
     Ok([typed, spoken].map(Prompt::of).into())
 }
 
-/// What a projector made of some silence.
+/// Counts of a projector's output for silence.
 #[derive(Debug)]
 pub struct Heard {
-    /// Soft tokens.
+    /// Soft tokens expected.
     pub rows: usize,
-    /// Numbers that each has.
+    /// Numbers in a soft token.
     pub width: usize,
-    /// Numbers of all.
+    /// Numbers computed.
     pub numbers: usize,
 }
 
-/// Reads of the text model at `path` what is read before llama.cpp gets the file; its name, if it has one.
+/// Reads the parts of the text model at `path` that are read before llama.cpp gets the file. Returns the model's name,
+/// if it has one.
 ///
 /// # Errors
 /// When the header is damaged, or not that of a text model with a chat template.
@@ -181,7 +183,7 @@ pub fn text_model(path: &Path) -> Result<Option<String>, LoadError> {
     Ok(header.string("general.name").map(str::to_owned))
 }
 
-/// Loads the projector at `path`, for a text model of whatever width it is made for, and has it hear half a second of
+/// Loads the projector at `path`, for a text model of the width that its header gives, and encodes half a second of
 /// silence.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! The engine thread: it loads the model, serves, and says how that ended.
+//! The engine thread: it loads the model, serves, and reports how that ended.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
@@ -6,27 +6,27 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::cpu::Cpu;
-use super::model::Model;
-use super::scheduler::{Carried, Scheduler, Work};
 use super::stop::Stop;
-use super::threads::Threads;
 use super::{EngineError, LoadError, Phase, Ready, prompt};
 use crate::config::{self, Config};
+use crate::engine::ggml::cpu::Cpu;
+use crate::engine::ggml::threads::Threads;
+use crate::engine::llama::model::Model;
+use crate::engine::schedule::scheduler::{Carried, Scheduler, Work};
 
-/// What the thread owns before it has a model.
+/// The state of the thread before it has a model.
 pub(super) struct Host {
     pub config: Config,
     pub phase: watch::Sender<Phase>,
     pub carried: watch::Sender<Carried>,
-    /// Set when the thread has failed while it was serving.
+    /// Set when the thread has panicked while serving.
     pub crashed: watch::Sender<bool>,
     pub stop: Stop,
 }
 
 impl Host {
-    /// Waits for the word to load, loads, and serves to the end. A fault of our own on the way is caught: those who
-    /// wait are told, and whoever comes later.
+    /// Waits for [`Work::Load`], loads, and serves to the end. A panic on the way is caught; waiting requests and
+    /// later ones then fail with the reason.
     pub(super) fn run(self, work: &mpsc::Receiver<Work>) {
         let served = catch_unwind(AssertUnwindSafe(|| self.load_and_serve(work)));
         if served.is_ok() {
@@ -47,7 +47,7 @@ impl Host {
     }
 
     fn load_and_serve(&self, work: &mpsc::Receiver<Work>) {
-        // Requests come only once a model is loaded, so the first word is `Load`, or the end.
+        // Requests come only once a model is loaded, so the first message is `Load` or the end.
         if !matches!(work.recv(), Ok(Work::Load)) {
             return;
         }
@@ -93,7 +93,7 @@ impl Host {
         Ok((scheduler, ready))
     }
 
-    /// Tells how much of the model is loaded, when that changed by a percent; whether to go on.
+    /// Publishes how much of the model is loaded, in whole percents. Returns whether to go on loading.
     fn loading(&self, share: f32) -> bool {
         // A share is 0 to 1.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -107,7 +107,7 @@ impl Host {
     }
 }
 
-/// Nobody is served, but the door stays: requests are refused with `error`.
+/// Serves nothing, but stays reachable: requests fail with `error`.
 fn refuse(work: &mpsc::Receiver<Work>, error: &EngineError) {
     loop {
         match work.recv() {
@@ -122,8 +122,9 @@ fn refuse(work: &mpsc::Receiver<Work>, error: &EngineError) {
     }
 }
 
-/// Threads to compute with. More than four cores of one memory bus help little with decoding, which
-/// is bound by memory, and leave nothing for sound. More threads than cores wait for each other.
+/// Number of threads to compute with; by default one for each core, at most four. Decoding is bound by memory, so
+/// more than four cores on one memory bus help little, and leave nothing for sound. More threads than cores
+/// wait for each other.
 fn threads(config: &config::Engine) -> i32 {
     const MOST: usize = 4;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -144,13 +145,14 @@ fn threads(config: &config::Engine) -> i32 {
 mod tests {
     use std::path::Path;
 
+    use super::super::requests::Requests;
     use super::*;
     use crate::config::Bounded;
-    use crate::engine::places::Places;
-    use crate::engine::sequence::Job;
-    use crate::engine::{Answer, Engine, Event, Priority, Request, Requests};
+    use crate::engine::schedule::places::Places;
+    use crate::engine::schedule::sequence::Job;
+    use crate::engine::{Answer, Engine, Event, Priority, Request};
 
-    /// A job that no door of ours sends: a prompt has at least one token.
+    /// A job that the handle never sends: a prompt has at least one token.
     fn impossible_job(engine: &Engine) -> (Job, Answer) {
         let (outlet, answer) = Answer::new(1);
         let place = Places::take(&engine.places, Priority::Question).unwrap();

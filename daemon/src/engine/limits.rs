@@ -1,17 +1,12 @@
-//! How much a client may hand over, measured before anything is done with it and without the model.
+//! Limits on the texts a client may hand over, checked before anything else and without the model.
 
+use super::bounds::{LONGEST_SCHEMA, LONGEST_TEXT};
 use super::{EngineError, Request, SchemaError};
 use crate::config;
 
-/// Longest JSON Schema, in bytes. Schemas that programs write for a function's arguments have a tenth of that.
-pub const LONGEST_SCHEMA: usize = gemmad_api::AskOptions::LONGEST_SCHEMA;
-
-/// Bytes of text for each cell of the KV cache. A token of English has four or five, and only runs of spaces or
-/// newlines have as many as 31, so a text that is longer never fits.
+/// Bytes of text for each cell of the KV cache. A token of English has four or five bytes, and only runs of spaces
+/// or newlines have as many as 31, so a longer text never fits.
 const BYTES_PER_CELL: usize = 32;
-
-/// Longest text in bytes, however large the KV cache is.
-pub(super) const LONGEST_TEXT: usize = 1 << 20;
 
 /// The limits of texts, which depend on `[engine] context`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +15,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Those of an engine that is configured so.
+    /// The limits of an engine with this configuration.
     #[must_use]
     pub fn new(config: &config::Engine) -> Self {
         let cells = config.context.get() as usize;
@@ -29,7 +24,7 @@ impl Limits {
         }
     }
 
-    /// Checks a prompt of so many bytes.
+    /// Checks the length of a prompt, in bytes.
     ///
     /// # Errors
     /// [`EngineError::TextTooLong`].
@@ -37,7 +32,7 @@ impl Limits {
         self.check("prompt", bytes)
     }
 
-    /// Checks a system prompt of so many bytes.
+    /// Checks the length of a system prompt, in bytes.
     ///
     /// # Errors
     /// [`EngineError::TextTooLong`].
@@ -45,7 +40,7 @@ impl Limits {
         self.check("system prompt", bytes)
     }
 
-    /// Checks a JSON Schema of so many bytes.
+    /// Checks the length of a JSON Schema, in bytes.
     ///
     /// # Errors
     /// [`SchemaError::TooLong`].
@@ -56,7 +51,8 @@ impl Limits {
         Ok(())
     }
 
-    /// Checks all texts of a request: each, and all together, since one cache has to hold them.
+    /// Checks the prompt and the system prompt of a request, and both together with the results of its tool calls,
+    /// since one cache has to hold them all.
     ///
     /// # Errors
     /// [`EngineError::TextTooLong`].

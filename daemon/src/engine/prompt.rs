@@ -1,19 +1,22 @@
 //! From a request to the tokens the model reads.
 
-use super::model::{Model, Token};
-use super::template::{Content, Message, Piece, Role};
+pub(super) mod stretches;
+pub(super) mod template;
+
 use super::{EngineError, Preamble, Request, ToolCall};
+use crate::engine::llama::model::{Model, Token};
+use crate::engine::prompt::template::{Content, Message, Piece, Role};
 
 /// The tokens around the sound of a spoken turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Around {
     /// Up to the first soft token.
     pub before: Vec<Token>,
-    /// From the last soft token to where the model answers.
+    /// From the last soft token to the start of the answer.
     pub after: Vec<Token>,
 }
 
-/// Whether somebody still waits for the answer. A long text takes a while to be tokenised.
+/// Whether the answer is still wanted. Asked while tokenising, because a long text takes a while.
 pub(super) type Wanted<'a> = &'a dyn Fn() -> bool;
 
 /// The tokens of a typed request.
@@ -72,7 +75,7 @@ pub(super) fn between_spans(model: &Model) -> Vec<Token> {
     marks(model).concat()
 }
 
-/// The tokens every request with this preamble starts with: all before the person's words.
+/// The tokens every request with this preamble starts with: all before the user's text.
 ///
 /// # Errors
 /// When the template refuses.
@@ -85,13 +88,13 @@ pub(super) fn prefix(model: &Model, preamble: &Preamble) -> Result<Vec<Token>, E
     tokenise(model, &pieces, true, &|| true)
 }
 
-/// How many tokens at the start are the same.
+/// Length of the common prefix of `tokens` and `prefix`.
 pub(super) fn common(tokens: &[Token], prefix: &[Token]) -> usize {
     let pairs = tokens.iter().zip(prefix);
     pairs.take_while(|(mine, cached)| mine == cached).count()
 }
 
-/// What llama.cpp writes after and before the soft tokens of a span (mtmd.cpp:981).
+/// The tokens that llama.cpp puts after and before the soft tokens of a span (mtmd.cpp:981), in this order.
 fn marks(model: &Model) -> [Vec<Token>; 2] {
     ["<audio|>", "<|audio>"].map(|mark| model.tokenise_template(mark))
 }

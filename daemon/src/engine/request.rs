@@ -1,19 +1,19 @@
-//! What is asked of the engine.
+//! Requests to the engine.
 
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::tool_call::ToolCall;
 use super::{Clip, Grammar};
 use crate::config::{self, Fraction, Temperature};
 
-/// Who is served first when both wait.
+/// Which of two waiting requests is served first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// Somebody is standing in the room.
+    /// A spoken turn: a person in the room waits for the reply.
     Speech,
-    /// Somebody typed, or a program asked.
+    /// A question that was typed, or asked by a program.
     Question,
 }
 
@@ -22,9 +22,9 @@ pub enum Priority {
 pub struct Sampling {
     /// Temperature; 0 is greedy and ignores the rest.
     pub temperature: Temperature,
-    /// Keep the k likeliest.
+    /// Keep this many of the likeliest tokens.
     pub top_k: u32,
-    /// Keep the likeliest of this total probability.
+    /// Keep the likeliest tokens of this total probability.
     pub top_p: Fraction,
     /// Seed of the draw.
     pub seed: u32,
@@ -40,7 +40,7 @@ impl Sampling {
         }
     }
 
-    /// As configured, with a seed of its own.
+    /// As configured, with a random seed.
     #[must_use]
     pub fn new(config: &config::Answer) -> Self {
         Self {
@@ -63,8 +63,8 @@ fn random_seed() -> u32 {
 pub struct Preamble {
     /// System prompt; empty: none.
     pub system: String,
-    /// Tools it may call, in the shape that chat templates expect. Their texts count as the template's own,
-    /// so they hold nothing that somebody could have typed or said.
+    /// Tools the model may call, in the shape that chat templates expect. Their texts are tokenised like the
+    /// template's own, control tokens included, so they must not hold anything typed or said.
     pub tools: Arc<[serde_json::Value]>,
 }
 
@@ -78,39 +78,28 @@ impl From<&str> for Preamble {
     }
 }
 
-/// A tool that the model called, and what came of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ToolCall {
-    /// The tool's name.
-    pub name: String,
-    /// What it was called with.
-    pub arguments: BTreeMap<String, serde_json::Value>,
-    /// What it said, or why it failed. Text, whatever is in it.
-    pub result: Result<String, String>,
-}
-
 /// One turn to be answered.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What comes before it.
+    /// System prompt and tools.
     pub preamble: Preamble,
     /// Sound the turn begins with.
     pub clip: Option<Arc<Clip>>,
     /// Text of the turn; may be empty when there is sound.
     pub text: String,
-    /// What the model called after that, round by round. Its answer goes on from there.
+    /// Tool calls the model made after the turn, round by round. The answer goes on after them.
     pub called: Vec<Vec<ToolCall>>,
     /// How tokens are drawn.
     pub sampling: Sampling,
-    /// Most tokens of the answer, from 1.
+    /// Maximum tokens of the answer; at least 1.
     pub max_tokens: u32,
-    /// Fewest tokens of the answer: no end of turn is drawn before.
+    /// Minimum tokens of the answer: no end of turn is drawn before.
     pub min_tokens: u32,
     /// Whether the model may think first. The thought is never part of the answer.
     pub thinking: bool,
-    /// What the answer must look like; with it `min_tokens` does not count, and nothing is thought.
+    /// Constrains the answer. With a grammar, `min_tokens` is ignored, and nothing is thought.
     pub grammar: Option<Grammar>,
-    /// When the last sample of speech was heard, if it was.
+    /// When the last sample of speech was heard, if any was.
     pub heard: Option<Instant>,
 }
 
@@ -132,14 +121,14 @@ impl Request {
         }
     }
 
-    /// What was said, answered.
+    /// A reply to speech.
     #[must_use]
     pub fn reply(config: &config::Answer) -> Self {
         Self::question(config, String::new())
     }
 
-    /// What was said, written down. Greedy, without a system prompt, because that is what the model was
-    /// trained to transcribe with.
+    /// A transcript of speech. Greedy and without a system prompt, because the model was trained to transcribe
+    /// that way.
     #[must_use]
     pub fn transcript(config: &config::Transcribe, language: &str) -> Self {
         let text = config.prompt.replace("{language}", language);
@@ -150,7 +139,7 @@ impl Request {
         }
     }
 
-    /// The same about this sound.
+    /// The same request about `clip`.
     #[must_use]
     pub fn about(self, clip: Arc<Clip>) -> Self {
         Self {
@@ -159,7 +148,7 @@ impl Request {
         }
     }
 
-    /// The same about speech whose last sample was heard then.
+    /// The same request about speech whose last sample was heard `at` that time.
     #[must_use]
     pub fn heard(self, at: Instant) -> Self {
         Self {

@@ -1,21 +1,21 @@
-//! A turn that is being spoken, as those see it who hear the person.
+//! The handle of a turn that is being spoken.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::answer::Outlet;
-use super::hearing::{TurnId, duration_of_rows};
-use super::model::{Model, Token};
-use super::places::Place;
-use super::scheduler::Work;
-use super::sequence::Job;
-use super::{Answer, EngineError, Preamble, Priority, Request, Requests, prompt};
+use super::requests::Requests;
+use super::{Answer, EngineError, Preamble, Priority, Request, prompt};
+use crate::engine::llama::model::{Model, Token};
+use crate::engine::schedule::hearing::{TurnId, duration_of_rows};
+use crate::engine::schedule::places::Place;
+use crate::engine::schedule::scheduler::Work;
+use crate::engine::schedule::sequence::Job;
 use crate::platform::work::Panicked;
 
-/// A turn that is being spoken. It is computed as it is heard. Dropping it forgets what was heard;
-/// answers that were asked for are made all the same.
+/// A turn that is being spoken; its sound is computed as it is heard. Dropping it forgets the sound; answers
+/// already asked for are still generated.
 #[derive(Debug)]
 pub struct Turn {
     pub(super) id: TurnId,
@@ -29,20 +29,20 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Hears samples: 16 kHz, mono, in -1..1, as many as there are.
+    /// Appends samples: 16 kHz, mono, in -1..1, any number of them.
     pub fn push(&self, samples: Vec<f32>) {
         let turn = self.id;
         self.send(Work::Sound { turn, samples });
     }
 
-    /// Sound that was heard and is not computed yet.
+    /// Length of the sound that was heard but is not in the KV cache yet.
     #[must_use]
     pub fn backlog(&self) -> Duration {
         duration_of_rows(self.backlog.load(Ordering::Relaxed))
     }
 
-    /// Asks about the turn as if it ended here; it can go on all the same. What the requests say of a
-    /// preamble and of sound does not count: the turn has both. The answers begin together.
+    /// Asks about the turn as if it ended here; more sound may still be pushed. The requests' own preambles and
+    /// clips are ignored, because the turn has both. The answers begin together.
     ///
     /// # Errors
     /// When the template refuses, or makes the beginning of the turn depend on the request.
@@ -63,7 +63,7 @@ impl Turn {
             asked_for.push((request, (id, outlet)));
             answers.push(answer);
         }
-        // Speech does not queue behind the texts of questions in `work`.
+        // Not through `platform::work`, where speech would queue behind the texts of questions.
         let jobs = tokio::task::spawn_blocking(move || {
             let jobs = asked_for.into_iter();
             let jobs = jobs.map(|(request, outlet)| asked.job(request, outlet));
@@ -78,12 +78,12 @@ impl Turn {
     }
 
     fn send(&self, work: Work) {
-        // An engine that is gone ends the answers it owes.
+        // If the engine thread is gone, dropping the unsent work ends its answers.
         let _ = self.work.send(work);
     }
 }
 
-/// What a question about a turn is prepared with.
+/// The parts of a turn that preparing a request about it needs.
 struct Asked {
     model: Arc<Model>,
     preamble: Preamble,

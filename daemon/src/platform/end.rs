@@ -1,22 +1,23 @@
-//! The last resort when the daemon does not end in order.
+//! The last resort when an orderly shutdown hangs.
 
 use std::sync::Once;
 use std::thread;
 use std::time::Duration;
 
-/// How long an end in order may take. The units give 10 s (`TimeoutStopSec`), and then kill.
+/// Longest orderly shutdown. The units kill the daemon after 10 s (`TimeoutStopSec`).
 const LONGEST: Duration = Duration::from_secs(8);
 
-/// How long the log may take to say that it did.
+/// Time for the log to report the forced end.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Lets the process live for 8 s more at most, whatever hangs. Further calls change nothing.
+/// Ends the process in 8.5 s at the latest, whatever hangs: the deadline, and the time for the log. Further calls have
+/// no effect.
 pub fn by_deadline() {
     static BEGUN: Once = Once::new();
     BEGUN.call_once(|| {
         let waited = thread::Builder::new().name("deadline".into()).spawn(|| {
             thread::sleep(LONGEST);
-            // Whatever hangs may hold the log as well.
+            // A thread that hangs may hold the log as well, so another thread writes to it.
             drop(thread::Builder::new().spawn(|| {
                 log::error!(
                     "the end took longer than {} s; it was cut short",
@@ -24,7 +25,7 @@ pub fn by_deadline() {
                 );
             }));
             thread::sleep(LAST_WORDS);
-            // No destructors of libraries, which may wait for threads that hang.
+            // Runs no destructors of libraries, which may wait for threads that hang.
             signal_hook::low_level::exit(1);
         });
         if let Err(error) = waited {

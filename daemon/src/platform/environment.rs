@@ -1,16 +1,16 @@
-//! Variables that programs of the daemon get.
+//! Environment variables of the programs that the daemon runs.
 //!
-//! A list of what they may have, because the daemon's own environment holds what the service manager told it alone,
-//! and perhaps secrets.
+//! Programs get an explicit list of variables. The daemon's own environment also has those that the service manager
+//! meant for it alone, and perhaps secrets.
 
 use std::env;
 use std::ffi::OsString;
 use std::sync::Arc;
 
-/// Where programs are looked for, if the session says nothing else.
+/// `PATH` of programs, if the session does not set another.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// What is handed on in a session if it is set: whose session it is, and where its bus, its screen and its sound are.
+/// Variables of a session that programs get if they are set: its user, its bus, its screen and its sound.
 /// With these `gemmactl`, `notify-send`, `playerctl` and `paplay` work as they do in a terminal.
 const SESSION: [&str; 22] = [
     "DBUS_SESSION_BUS_ADDRESS",
@@ -42,13 +42,13 @@ const SESSION: [&str; 22] = [
 pub struct Environment(Arc<[(&'static str, OsString)]>);
 
 impl Environment {
-    /// Of a daemon that serves on the system bus: `PATH` and `LANG`, the same on every machine.
+    /// For a daemon on the system bus: `PATH` and `LANG`, the same on every machine.
     #[must_use]
     pub fn of_the_system() -> Self {
         Self::choose(&[], |_| None)
     }
 
-    /// Of a daemon that serves on the session bus: also what belongs to the session.
+    /// For a daemon on the session bus: also the variables of the session.
     #[must_use]
     pub fn of_the_session() -> Self {
         Self::choose(&SESSION, |name| env::var_os(name))
@@ -62,7 +62,7 @@ impl Environment {
     fn choose(names: &[&'static str], value: impl Fn(&str) -> Option<OsString>) -> Self {
         let always = [("PATH", PATH.into()), ("LANG", "C.UTF-8".into())];
         let chosen = names.iter().filter_map(|name| Some((*name, value(name)?)));
-        // Of two of one name the last counts.
+        // Of two variables of one name the last counts.
         Self(always.into_iter().chain(chosen).collect())
     }
 }

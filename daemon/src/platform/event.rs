@@ -2,7 +2,7 @@
 //! `journalctl GEMMAD_EVENT=utterance`. `packaging/catalog/gemmad.catalog` explains each
 //! (`journalctl -x`).
 
-/// Names of events, and their `MESSAGE_ID`s, which never change. Made with `systemd-id128 new`.
+/// Names of events, and their `MESSAGE_ID`s. An ID was made with `systemd-id128 new` and never changes.
 const EVENTS: [(&str, &str); 11] = [
     ("started", "91c3715b6426461884299b91feb735f7"),
     ("model-loaded", "bbcca804937742749698ea3272276616"),

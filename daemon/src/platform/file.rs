@@ -1,7 +1,7 @@
-//! Files that are read whole, such as a configuration: regular ones, up to a size.
+//! Reading whole regular files up to a size, such as a configuration.
 //!
-//! A name may lead to anything: a FIFO that nobody writes to, a device that never ends. So only a regular file is
-//! opened, or `/dev/null` as an empty one; opening does not wait, and no more than the bound is read.
+//! A path may lead to a FIFO without a writer, or to a device that never ends. So only a regular file is opened, or
+//! `/dev/null` as an empty one. Opening does not block, and no more than the limit is read.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -14,34 +14,34 @@ use rustix::fs::OFlags;
 /// Most characters of a path in a message.
 const LONGEST_PATH: usize = 400;
 
-/// Why a file was not read. As text it names the file, what is wrong and what to do.
+/// Why a file was not read. Its text names the file, the problem and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileProblem {
-    /// The system says no.
+    /// The system refused to open or to read it.
     #[error("{}: {why}", shown(path))]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's reason.
         why: String,
     },
-    /// It is something else than a file.
+    /// It is not a regular file.
     #[error("{}: it is {found}; name a regular file", shown(path))]
     NotRegular {
-        /// What was named.
+        /// Its path.
         path: PathBuf,
-        /// What it is.
+        /// Its kind, such as "a folder".
         found: &'static str,
     },
-    /// It is longer than may be.
+    /// It is longer than the limit.
     #[error("{}: it has more than {most} bytes; shorten it", shown(path))]
     TooLong {
         /// The file.
         path: PathBuf,
-        /// Most bytes.
+        /// The limit in bytes.
         most: usize,
     },
-    /// It is no text.
+    /// It is not UTF-8.
     #[error(
         "{}:{line}: there is no UTF-8 here; save the file as UTF-8",
         shown(path)
@@ -70,27 +70,27 @@ pub fn read_text(path: &Path, most_bytes: usize) -> Result<String, FileProblem> 
     Regular::open(path)?.text(most_bytes)
 }
 
-/// A path as people may be shown it.
+/// A path, fit to be displayed.
 #[must_use]
 pub fn shown(path: &Path) -> String {
     text::line(&path.to_string_lossy(), LONGEST_PATH).into_owned()
 }
 
 impl Regular {
-    /// Opens the file at `path` without waiting for anybody.
+    /// Opens the file at `path` without blocking.
     ///
     /// # Errors
     /// [`FileProblem::NotRegular`] or [`FileProblem::Unreadable`].
     pub fn open(path: &Path) -> Result<Self, FileProblem> {
         let unreadable = |error: io::Error| unreadable(path, &error);
-        // Opening a device may already do something.
+        // Checked before opening, because opening a device may have an effect.
         check_regular(path, &fs::metadata(path).map_err(unreadable)?)?;
         let mut options = fs::OpenOptions::new();
-        // The bits of these flags are those of the system, whose type is signed.
+        // The bits are the same; only the type of the system's flags is signed.
         let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
         let file = options.read(true).custom_flags(flags).open(path);
         let file = file.map_err(unreadable)?;
-        // The name may lead elsewhere by now.
+        // Checked again, because the path may lead elsewhere by now.
         let found = file.metadata().map_err(unreadable)?;
         check_regular(path, &found)?;
         Ok(Self {
@@ -100,7 +100,7 @@ impl Regular {
         })
     }
 
-    /// What the system knows of it.
+    /// Its metadata, from when it was opened.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         &self.found
@@ -131,7 +131,7 @@ impl Regular {
         let path = self.path;
         let text = String::from_utf8(bytes).map_err(|error| {
             let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            // All of it is text.
+            // All of `before` is UTF-8.
             let line = 1 + String::from_utf8_lossy(before).matches('\n').count();
             FileProblem::NotText { path, line }
         })?;
@@ -189,7 +189,7 @@ mod tests {
         assert!(refused(folder.path()).contains("it is a folder"));
         assert!(refused(Path::new("/nonexistent")).starts_with("/nonexistent: No such file"));
         assert_eq!(read_text(Path::new("/dev/null"), 8).unwrap(), "");
-        // It says that it has no bytes.
+        // Its size is reported as 0.
         assert!(refused(Path::new("/proc/self/status")).contains("more than 8 bytes"));
     }
 

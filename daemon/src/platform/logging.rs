@@ -1,10 +1,10 @@
-//! Where log lines go: to journald when systemd started us, else readable to standard error.
+//! Logging: to journald if standard error is connected to it, else in readable form to standard error.
 //!
 //! Both keep the structured fields of a line (`log`'s key-values: request number, tokens, milliseconds).
 //! In the journal each is a field of its own, `GEMMAD_REQUEST`, `GEMMAD_TOKENS`, and a line with an
 //! `event` has that event's `MESSAGE_ID` ([`super::event`]). Prompts and transcripts are logged only if
-//! `[log] content` says so. Whatever a line is about, it stays one line: what files, programs and libraries say is in
-//! it, and a name with a line break in it would be a line of its own ([`gemmad_api::text`]).
+//! `[log] content` is set. Every record stays one line ([`gemmad_api::text`]): it quotes files, programs and libraries,
+//! and a line break in a file's name could forge a record.
 
 use gemmad_api::text;
 use log::kv::{Error, Key, Source, Value, VisitSource};
@@ -14,13 +14,13 @@ use systemd_journal_logger::{JournalLog, connected_to_journal};
 use super::event;
 use crate::config::Level;
 
-/// Most characters of a line, and of a field. With `[log] content` an answer may have more; it is cut.
+/// Most characters of a line, and of a field. A longer one, such as an answer with `[log] content`, is cut.
 const LONGEST_LINE: usize = 16_384;
 
 /// Starts logging at `level`. Call once.
 ///
 /// # Errors
-/// When journald cannot be reached although standard error leads there, or logging was started
+/// When journald cannot be reached although standard error is connected to it, or logging was started
 /// before.
 pub fn start(level: Level) -> anyhow::Result<()> {
     let lines: Box<dyn Log> = if connected_to_journal() {
@@ -39,14 +39,14 @@ pub fn start(level: Level) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Logs at `level` from now on.
+/// Sets the level from now on.
 pub fn set_level(level: Level) {
     log::set_max_level(level.into());
 }
 
-/// Lets through what concerns an operator: our own lines and llama.cpp's at the configured level, of
-/// libraries only warnings, and nothing of the sound decoder, whose errors are the client's and
-/// reach it as such.
+/// Filters the lines for an operator. Lines of gemmad and of llama.cpp pass at the configured level, and warnings and
+/// errors of other libraries. Lines of the sound decoder never pass: its errors are due to the client's input, and the
+/// client gets them.
 struct Ours(Box<dyn Log>);
 
 fn most(target: &str) -> LevelFilter {
@@ -88,7 +88,7 @@ impl Log for Ours {
     }
 }
 
-/// The fields of a line, each of them one line that people may be shown.
+/// The fields of a record, each one line that is fit to be displayed.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Fields(Vec<(String, String)>);
 
@@ -109,7 +109,7 @@ impl Source for Fields {
     }
 }
 
-/// Journald, which gets our fields under our name.
+/// The journal, with the names of fields prefixed by `GEMMAD_`.
 struct Journal(JournalLog);
 
 impl Log for Journal {
@@ -135,7 +135,7 @@ impl Log for Journal {
 }
 
 impl Fields {
-    /// The fields of a line.
+    /// The fields of a record.
     fn of(record: &Record<'_>) -> Self {
         let mut fields = Self::default();
         // Collecting never fails.
@@ -143,7 +143,7 @@ impl Fields {
         fields
     }
 
-    /// The fields of a line as the journal has them.
+    /// The fields of a record as the journal has them.
     fn of_journal(record: &Record<'_>) -> Self {
         let mut fields = Self::default();
         for (key, value) in Self::of(record).0 {

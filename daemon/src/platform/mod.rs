@@ -1,5 +1,5 @@
-//! What the system gives a daemon: a journal to log to, a service manager to report to, signals,
-//! thermometers, files, programs to run, and threads of its own.
+//! The daemon's interface to the operating system: the journal, the service manager, signals,
+//! thermal zones, files, programs and threads.
 
 pub mod descriptors;
 pub mod end;
@@ -13,3 +13,4 @@ pub mod systemd;
 pub mod thermal;
 pub mod withheld;
 pub mod work;
+pub(crate) mod worker;

@@ -1,7 +1,7 @@
-//! A program that the daemon runs, and everything that it begins.
+//! Programs that the daemon runs, with their descendants.
 //!
-//! Each has a supervisor, `gemmad-supervise`, which gives it three descriptors and no other, ends it in order when the
-//! daemon wants that or is gone, and kills what it leaves behind.
+//! Each program has a supervisor, `gemmad-supervise`. The supervisor gives it three descriptors and no other, ends it
+//! in order when the daemon asks for that or is gone, and kills the processes that it leaves behind.
 
 use std::ffi::OsString;
 use std::io;
@@ -21,14 +21,15 @@ use tokio::time::timeout;
 
 use super::environment::Environment;
 
-/// How much longer than the program its pipes are read. What it left behind is killed then, and holds them open only
-/// while it waits for a disk.
+/// Longest reading of a program's pipes after its end. Its descendants have been killed by then, and hold the pipes
+/// open only while they wait for a disk.
 const LINGERING: Duration = Duration::from_millis(200);
 
-/// Longest wait for the end of all that was told to end: the supervisor's grace, and time to kill and to be scheduled.
+/// Longest wait for the end of a program and its descendants: the supervisor's grace, and a second to kill and to be
+/// scheduled.
 const ENDING: Duration = GRACE.saturating_add(Duration::from_secs(1));
 
-/// Longest line of a supervisor in bytes.
+/// Longest report of a supervisor, in bytes.
 const LONGEST_REPORT: u64 = 64;
 
 /// A program to be run.
@@ -38,29 +39,29 @@ pub struct Program<'a> {
     pub path: OsString,
     /// Its arguments.
     pub arguments: Vec<OsString>,
-    /// What it reads; `None`: nothing.
+    /// Its standard input; `None`: nothing.
     pub input: Option<Vec<u8>>,
-    /// Its variables.
+    /// Its environment variables.
     pub environment: &'a Environment,
-    /// More variables.
+    /// More environment variables.
     pub variables: Vec<(&'static str, OsString)>,
     /// User and group it runs as; `None`: the daemon's.
     pub account: Option<(u32, u32)>,
 }
 
-/// A program that runs.
+/// A running program.
 #[derive(Debug)]
 pub struct Running {
-    /// What it writes.
+    /// Its standard output.
     pub stdout: ChildStdout,
-    /// What it writes on standard error.
+    /// Its standard error.
     pub stderr: ChildStderr,
-    /// What keeps it running.
+    /// Its lifeline, which keeps it running.
     pub lifeline: Lifeline,
 }
 
-/// What keeps a program running. When this is dropped, the program gets SIGTERM, and half a second later it and all it
-/// began are killed.
+/// The connection that keeps a program running. When it is dropped, the program gets SIGTERM, and half a second later
+/// it and its descendants are killed.
 #[derive(Debug)]
 pub struct Lifeline {
     stream: UnixStream,
@@ -95,11 +96,11 @@ impl Program<'_> {
     /// Starts it.
     ///
     /// # Errors
-    /// When there is no supervisor. Whether the program itself could be started tells [`Lifeline::ended`].
+    /// When the supervisor cannot be started. [`Lifeline::ended`] tells whether the program itself could be started.
     pub async fn start(mut self) -> Result<Running, ProgramError> {
         let input = self.input.take();
         let mut running = self.spawn(input.as_ref().map(Vec::len))?;
-        // The supervisor reads at once. One that is gone says so at its end.
+        // The supervisor reads at once. If it is gone, `Lifeline::ended` reports that.
         let _ = running
             .lifeline
             .stream
@@ -124,7 +125,7 @@ impl Program<'_> {
             .envs(self.environment.variables())
             .envs(self.variables)
             .current_dir("/")
-            // Ctrl-C in the daemon's terminal is for the daemon alone.
+            // Keeps Ctrl-C in the daemon's terminal from the program.
             .process_group(0)
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
@@ -147,7 +148,7 @@ impl Program<'_> {
 }
 
 impl Lifeline {
-    /// Waits until the program has ended, once. What it left behind is killed then.
+    /// Waits until the program has ended. Its remaining descendants are killed by then. Call once.
     ///
     /// # Errors
     /// When it could not be started, or its supervisor is gone.
@@ -162,16 +163,17 @@ impl Lifeline {
         }
     }
 
-    /// Ends the program and everything it began, in order, and waits for that.
+    /// Ends the program and its descendants in order, and waits for that.
     pub async fn end(mut self) {
         let _ = self.stream.shutdown().await;
-        // The supervisor lets go when nothing is left.
+        // The supervisor closes the connection when no process is left.
         let mut rest = sink();
         let _ = timeout(ENDING, copy(&mut self.stream, &mut rest)).await;
     }
 }
 
-/// Waits for what ends with the program, while `reading` of its pipes goes on. What the program wrote last is read too.
+/// Waits for `main`, which ends with the program, while `reading` of its pipes goes on. The program's last output is
+/// read too, for 200 ms at most.
 ///
 /// # Errors
 /// Those of `main`.
@@ -191,18 +193,18 @@ pub async fn alongside<T, E>(
 /// Reads all of `pipe`, so that the program is never held up, and keeps the first `most` bytes.
 pub async fn read(mut pipe: impl AsyncRead + Unpin, most: usize, kept: &mut Vec<u8>) {
     let mut piece = vec![0; 4096];
-    // A pipe that fails has ended.
+    // A failed read ends the pipe.
     while let Ok(length @ 1..) = pipe.read(&mut piece).await {
         let room = most.saturating_sub(kept.len());
         kept.extend_from_slice(&piece[..length.min(room)]);
     }
 }
 
-/// How a program ended, for people.
+/// How a program ended, in words.
 #[must_use]
 pub fn describe(status: ExitStatus) -> String {
     let Some(number) = status.signal() else {
-        // It has ended, so it has the one or the other.
+        // A program that ended without a signal has a code.
         return format!("it ended with code {}", status.code().unwrap_or_default());
     };
     match Signal::try_from(number) {
@@ -211,7 +213,7 @@ pub fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// What the system says when it does not start a program.
+/// The error for the system's error number when a program was not started.
 fn refused(number: i32) -> ProgramError {
     let error = io::Error::from_raw_os_error(number);
     match error.kind() {
@@ -221,7 +223,7 @@ fn refused(number: i32) -> ProgramError {
     }
 }
 
-/// Where the supervisor is: beside this program, or where a package puts it.
+/// The supervisor's path: in the folder of this program, or where a package installs it.
 fn supervisor() -> Result<PathBuf, ProgramError> {
     let own = std::env::current_exe().map_err(ProgramError::Unsupervised)?;
     let folder = own.parent().unwrap_or(Path::new("/"));

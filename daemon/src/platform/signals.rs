@@ -1,9 +1,8 @@
-//! The signals an operator sends, heard on a thread of their own, so that they are obeyed whatever the others do.
+//! Signals of the operator, received on a thread of their own, so that they take effect even if other threads hang.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::{io, thread};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -12,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::end;
 
-/// What a signal asks for.
+/// The request of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     /// To end: SIGTERM (systemd) or SIGINT (Ctrl-C).
@@ -21,26 +20,26 @@ pub enum Asked {
     Reload,
 }
 
-/// Hears those signals from now on. The first that asks to end is obeyed in order, within 8 s at most; another
-/// ends the process at once.
+/// The receiver of these signals. The first request to end leads to an orderly shutdown within 8 s; a second one ends
+/// the process at once.
 #[derive(Debug)]
 pub struct Signals {
     asked: mpsc::UnboundedReceiver<Asked>,
-    /// Whether being asked to end kills the process, as if nobody listened.
+    /// Whether a request to end kills the process, as without a handler.
     at_once: Arc<AtomicBool>,
     is_awaited: bool,
 }
 
 impl Signals {
-    /// Begins to listen. Until [`Self::next`] is called there is nothing to be ended in order: a signal that asks
-    /// for it kills the process.
+    /// Begins to receive signals. Until [`Self::next`] is polled there is nothing to shut down in order, and a request
+    /// to end kills the process.
     ///
     /// # Errors
     /// When the handlers cannot be installed, or the system has no thread to give.
     pub fn listen() -> io::Result<Self> {
         let at_once = Arc::new(AtomicBool::new(true));
         for signal in [SIGTERM, SIGINT] {
-            // They act in this order, within the handler: the first signal finds the flag down.
+            // The handler takes these actions in this order, so the first signal finds the flag unset.
             flag::register_conditional_default(signal, Arc::clone(&at_once))?;
             flag::register(signal, Arc::clone(&at_once))?;
         }
@@ -56,7 +55,7 @@ impl Signals {
         })
     }
 
-    /// Waits for one, or returns at once when one has come.
+    /// Waits for a signal; returns at once if one has arrived.
     pub async fn next(&mut self) -> Asked {
         if !self.is_awaited {
             self.is_awaited = true;
@@ -75,7 +74,7 @@ fn follow(mut arriving: Arriving, heard: &mpsc::UnboundedSender<Asked>) {
             end::by_deadline();
             Asked::Stop
         };
-        // Nobody asks for it any more while the daemon ends.
+        // The receiver may be gone while the daemon ends.
         let _ = heard.send(asked);
     }
 }
@@ -93,8 +92,8 @@ mod tests {
 
     use super::*;
 
-    /// Says when it listens and when it was asked to end, and hangs. Only what the tests start gets here with the
-    /// variable set.
+    /// Prints when it listens and when it was asked to end, and hangs. The variable is set only in the process that the
+    /// other tests start.
     #[tokio::test]
     #[ignore = "the other tests start it"]
     async fn listens_and_hangs() {
@@ -103,7 +102,7 @@ mod tests {
             println!("\nlistens");
         } else {
             let mut next = pin!(signals.next());
-            // From its first poll on it is awaited.
+            // The first poll makes a signal lead to an orderly shutdown.
             assert!((&mut next).now_or_never().is_none());
             println!("\nlistens");
             let asked = next.await;
@@ -141,7 +140,7 @@ mod tests {
             kill_process(id, signal).unwrap();
         }
 
-        /// How it ends, and how long that takes.
+        /// Its exit status, and the time to its end.
         fn end(mut self) -> (ExitStatus, Duration) {
             let begun = Instant::now();
             (self.child.wait().unwrap(), begun.elapsed())

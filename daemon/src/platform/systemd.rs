@@ -1,12 +1,10 @@
-//! What the service manager is told: how loading gets on, that the daemon is ready, that it is alive, that it is
-//! reading its configuration again, that it ends.
+//! Notifications to the service manager: the progress of loading, readiness, the watchdog, a reload, the end.
 //!
-//! Without a service manager (`NOTIFY_SOCKET` is not set) nothing here does anything.
+//! Without a service manager (`NOTIFY_SOCKET` is not set) these functions have no effect.
 
-use std::io;
 use std::pin::pin;
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 use sd_notify::NotifyState;
 use tokio::runtime::{Builder, Handle};
@@ -14,19 +12,18 @@ use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::engine::{Engine, Phase};
 
-/// How long the service manager goes on waiting after each percent that is loaded, in microseconds. A
+/// Time by which each loaded percent extends the service manager's timeout, in microseconds. A
 /// percent of the largest model takes half a second from the slowest card.
 const PATIENCE_US: u32 = 30_000_000;
 
-/// How long the end waits for the service manager to be told of it.
+/// Longest wait for the notification of the end.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Follows the engine, for as long as it lives: tells what it is doing, and while it answers, that the daemon is
-/// alive. That is so when the engine's own loop and the threads that serve the bus have both looked up from their
-/// work.
+/// Follows the engine to its end: reports its phase, and feeds the watchdog. The watchdog is fed only if both the
+/// engine's loop and the runtime that serves the bus respond.
 ///
-/// It has a thread and a runtime of its own, since nothing that clients do may hold it up, and a service manager that
-/// is busy keeps a thread waiting.
+/// It has a thread and a runtime of its own, because clients must not hold it up, and a busy service manager blocks the
+/// thread that notifies it.
 ///
 /// # Errors
 /// When the system has no thread to give.
@@ -41,7 +38,7 @@ pub fn follow(engine: Engine) -> io::Result<()> {
 
 async fn report(engine: Engine, workers: Handle) {
     let mut phase = engine.phase();
-    // Twice in the time that is given, as sd_watchdog_enabled(3) recommends.
+    // Twice within the watchdog's timeout, as sd_watchdog_enabled(3) recommends.
     let half = sd_notify::watchdog_enabled().map(|limit| (limit / 2).max(Duration::from_millis(1)));
     let mut beats = half.map(|half| {
         let mut beats = tokio::time::interval(half);
@@ -54,11 +51,11 @@ async fn report(engine: Engine, workers: Handle) {
                 if changed.is_err() {
                     return;
                 }
-                // Let go of before it is told: telling may take a while, and the engine is not to wait.
+                // Cloned to release the borrow: notifying may take a while, and must not hold up the engine.
                 let now = phase.borrow_and_update().clone();
                 tell_phase(&now);
             }
-            // A watchdog begins to watch when the daemon is ready.
+            // The watchdog begins when the daemon is ready.
             () = next(beats.as_mut()), if is_up(&phase.borrow()) => {
                 let computes = answer("the engine", half, engine.beat());
                 let serves = answer("the bus", half, async { workers.spawn(async {}).await.is_ok() });
@@ -70,7 +67,8 @@ async fn report(engine: Engine, workers: Handle) {
     }
 }
 
-/// Waits until a part of the daemon answers; the log tells when it takes its time. Meanwhile the watchdog is not fed.
+/// Waits until a part of the daemon responds, and logs if it takes longer than `patience`. Meanwhile the watchdog is
+/// not fed.
 async fn answer(part: &str, patience: Option<Duration>, beat: impl Future<Output = bool>) -> bool {
     let Some(patience) = patience else {
         return beat.await;
@@ -84,8 +82,8 @@ async fn answer(part: &str, patience: Option<Duration>, beat: impl Future<Output
     beat.await
 }
 
-/// Tells that the configuration is being read again; [`reloaded`] must follow with the same phase. While the
-/// model loads neither tells anything, because the second says that the daemon is ready.
+/// Notifies that the configuration is being read again; [`reloaded`] must follow with the same phase. While the model
+/// loads neither has an effect, because the second also notifies readiness.
 pub fn reloading(phase: &Phase) {
     if is_up(phase)
         && let Ok(now) = NotifyState::monotonic_usec_now()
@@ -94,14 +92,14 @@ pub fn reloading(phase: &Phase) {
     }
 }
 
-/// Tells what came of it.
+/// Notifies the outcome of a reload.
 pub fn reloaded(phase: &Phase, refused: bool) {
     if let Some(status) = after_reload(phase, refused) {
         tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
     }
 }
 
-/// The status of a daemon that is ready after a reload; nothing if it is not ready.
+/// The status after a reload; `None` if the daemon is not ready.
 fn after_reload(phase: &Phase, refused: bool) -> Option<String> {
     let note = if refused {
         "; the last reload was refused"
@@ -111,12 +109,12 @@ fn after_reload(phase: &Phase, refused: bool) -> Option<String> {
     is_up(phase).then(|| status(phase) + note)
 }
 
-/// Tells that the daemon ends, but does not wait for a service manager that is busy.
+/// Notifies that the daemon ends, but waits no longer than 200 ms for a busy service manager.
 pub async fn stopping() {
     let telling = tokio::task::spawn_blocking(|| {
         tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
     });
-    // Told or not, the daemon ends.
+    // The daemon ends even if the notification fails.
     let _ = timeout(LAST_WORDS, telling).await;
 }
 
@@ -136,7 +134,7 @@ async fn next(beats: Option<&mut tokio::time::Interval>) {
 fn tell_phase(phase: &Phase) {
     let status = status(phase);
     let status = NotifyState::Status(&status);
-    // A daemon without a model is up too: it says why to whoever asks.
+    // A daemon without a model is up too: it tells its clients the reason.
     if is_up(phase) {
         tell(&[NotifyState::Ready, status]);
     } else {
@@ -144,7 +142,7 @@ fn tell_phase(phase: &Phase) {
     }
 }
 
-/// What the engine is doing, in words.
+/// The phase of the engine, in words.
 fn status(phase: &Phase) -> String {
     match phase {
         Phase::Starting => "starting".into(),

@@ -1,10 +1,10 @@
-//! Is the machine hot?
+//! Whether the machine is hot.
 
 use std::path::Path;
 
-/// Temperature in thousandths of a degree from which a machine is hot although it names no limit of its
-/// own. A Raspberry Pi 5 slows itself down from 80 °C on (Raspberry Pi documentation, "Frequency
-/// management and thermal control").
+/// Temperature, in thousandths of a degree Celsius, from which a zone without a passive trip point is hot. A
+/// Raspberry Pi 5 slows itself down from 80 °C on (Raspberry Pi documentation, "Frequency management and
+/// thermal control").
 const HOT: i64 = 78_000;
 
 /// Whether a thermal zone is at the temperature where the kernel or the firmware slows the processor

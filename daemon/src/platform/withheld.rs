@@ -1,9 +1,9 @@
-//! Content inside an error, which may not stand in a log.
+//! Content of an error that must not be logged.
 
 use std::fmt;
 
-/// What a person, a model or a program said. Neither `Display` nor `Debug` shows it, so no line of a log can; it is for
-/// the client that asked.
+/// Words of a person, a model or a program. `Debug` shows only their length, and `Display` is not implemented, so they
+/// cannot get into a log. They are for the client that asked.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Withheld(String);
 

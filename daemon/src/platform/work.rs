@@ -1,9 +1,9 @@
-//! Work for the processor on a client's input, away from the threads that serve the bus.
+//! CPU-bound work on a client's input, away from the thread that serves the bus.
 //!
-//! Parsing, tokenising and decoding take milliseconds to seconds. On an async worker they would hold up
-//! everybody's calls, `Halt` and `State` among them; on tokio's own pool hundreds of them could run at once.
-//! Here a few run at a time and the others wait in order of arrival. A caller takes its place and bounds its
-//! input first, so what waits is bounded too.
+//! Parsing, tokenising and decoding take milliseconds to seconds. On the async runtime they would hold up all
+//! calls, `Halt` and `State` among them; on tokio's own pool hundreds of them could run at once. Here one job for
+//! each core runs at a time, and the others wait in order of arrival. A caller takes its place and limits its input
+//! first, so the waiting jobs are limited too.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,16 +12,17 @@ use std::thread::{self, available_parallelism};
 
 use tokio::sync::{Semaphore, oneshot};
 
-/// Jobs that run at a time, where the system does not tell how many cores there are.
+/// Jobs that run at a time, where the system does not report its number of cores.
 const CORES: usize = 2;
 
-/// A job, which hands its result to the caller.
+/// A job, which sends its result to its caller.
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads that work. The same ones always, since the allocator keeps memory for each thread that ever needed it.
+/// The threads that work. Their number is fixed, because the allocator keeps memory for each thread that ever used it.
 struct Workers {
     jobs: Sender<Job>,
-    /// One permit for each job that may run, so that a job of a caller who left is never begun.
+    /// One permit for each job that may run. A job is sent only with a permit, so the job of a caller that left never
+    /// begins.
     turns: Arc<Semaphore>,
 }
 
@@ -32,8 +33,8 @@ static WORKERS: LazyLock<Workers> = LazyLock::new(Workers::start);
 #[error("gemmad failed at this input, which is a mistake of its own")]
 pub struct Panicked;
 
-/// Runs `job` on a thread that may be busy, when its turn comes. Dropped before, it is never run; dropped
-/// later, it runs to its end unheard.
+/// Runs `job` on one of the threads for work, when its turn comes. If the future is dropped before, the job never runs;
+/// if later, it runs to its end and its result is discarded.
 ///
 /// # Errors
 /// When it panics, or the system has no thread to give.
@@ -41,17 +42,17 @@ pub async fn run<T: Send + 'static>(
     job: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Panicked> {
     let Workers { jobs, turns } = &*WORKERS;
-    // Nobody closes it.
+    // The semaphore is never closed.
     let turn = Arc::clone(turns).acquire_owned().await;
     let turn = turn.map_err(|_| Panicked)?;
     let (result, done) = oneshot::channel();
     let job = move || {
         let ran = catch_unwind(AssertUnwindSafe(job));
         drop(turn);
-        // A caller who left does not wait.
+        // The caller may have left.
         let _ = result.send(ran.map_err(|_| Panicked));
     };
-    // Where no thread works, the job is dropped, and with it its result.
+    // If no thread could be started, the job is dropped, and with it the sender of its result.
     let _ = jobs.send(Box::new(job));
     done.await.unwrap_or(Err(Panicked))
 }
@@ -74,10 +75,10 @@ impl Workers {
     }
 }
 
-/// Does one job after the other.
+/// Runs one job after the other.
 fn work(waiting: &Mutex<Receiver<Job>>) {
     loop {
-        // Nothing panics while it is locked. It is locked while a job is waited for, not while it runs.
+        // The lock is held while waiting for a job, not while running it. No code panics under it.
         let next = waiting
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -91,7 +92,8 @@ fn work(waiting: &Mutex<Receiver<Job>>) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
     use std::time::Duration;
 
     use super::*;

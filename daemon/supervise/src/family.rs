@@ -1,8 +1,8 @@
-//! The program and everything it began.
+//! The program and its descendants.
 //!
-//! A number of a process belongs to somebody else once the process has ended and was waited for. So processes are
-//! signalled through descriptors (`pidfd_open`), each opened for a number that was a descendant's and still is
-//! afterwards; only the program's own group is signalled by number, while the program has not been waited for.
+//! The kernel may reuse a process's number once the process has ended and was waited for. Processes are therefore
+//! signalled through descriptors (`pidfd_open`), each opened for a number that was a descendant's before and still is
+//! afterwards. Only the program's own group is signalled by number, as long as the program has not been waited for.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use rustix::process::{
     pidfd_send_signal, wait,
 };
 
-/// The program, which leads a process group, and everything it began.
+/// The program, which leads a process group, and its descendants.
 #[derive(Debug)]
 pub struct Family {
     program: Pid,
@@ -22,7 +22,7 @@ pub struct Family {
     is_gone: bool,
 }
 
-/// What the kernel says about a process.
+/// Parent and process group of a process, as in `/proc`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     parent: i32,
@@ -30,7 +30,7 @@ struct Entry {
 }
 
 impl Family {
-    /// Of this program, which is a child of this process.
+    /// The family of `program`, a child of this process.
     pub fn of(program: Pid) -> Self {
         Self {
             program,
@@ -44,22 +44,22 @@ impl Family {
         self.ended
     }
 
-    /// Whether nothing of it is left.
+    /// Whether no process of it is left.
     pub fn is_gone(&self) -> bool {
         self.is_gone
     }
 
-    /// Takes note of all that have ended.
+    /// Waits for all children that have ended, without blocking.
     pub fn reap(&mut self) {
         loop {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid == self.program => {
                     self.ended = Some(ExitStatus::from_raw(status.as_raw()));
                 }
-                // Somebody who was adopted when their parent ended.
+                // A descendant that this process adopted when its parent ended.
                 Ok(Some(_)) => {}
                 Ok(None) => return,
-                // There is no child, so there is no descendant: this process adopts those.
+                // Without a child there is no descendant either: this process is the subreaper and adopts all orphans.
                 Err(_) => {
                     self.is_gone = true;
                     return;
@@ -68,8 +68,8 @@ impl Family {
         }
     }
 
-    /// Signals all of it: the program's group at once, so that no shell goes on after its child; then the others,
-    /// parents first.
+    /// Signals all processes of the family: first the program's group in one call, so that no shell continues after its
+    /// child; then the others, parents first.
     pub fn signal(&self, signal: Signal) {
         let group = self.ended.is_none().then_some(self.program);
         if let Some(group) = group {
@@ -86,7 +86,7 @@ impl Family {
     }
 }
 
-/// Signals the process of this number, if it is still a child of one of the family.
+/// Signals the process with this number, if its parent is this process or one of `descendants`.
 fn signal_descendant(number: i32, signal: Signal, descendants: &[i32]) {
     let Some(pid) = Pid::from_raw(number) else {
         return;
@@ -94,7 +94,7 @@ fn signal_descendant(number: i32, signal: Signal, descendants: &[i32]) {
     let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
         return;
     };
-    // The number cannot change hands while the descriptor is open without the signal failing.
+    // If the process ends and its number is reused from here on, the signal through the descriptor fails.
     let parent = entry(number).map(|entry| entry.parent);
     let is_ours = |parent| parent == getpid().as_raw_pid() || descendants.contains(&parent);
     if parent.is_some_and(is_ours) {
@@ -102,7 +102,7 @@ fn signal_descendant(number: i32, signal: Signal, descendants: &[i32]) {
     }
 }
 
-/// All processes by their number.
+/// All processes of the machine by number.
 fn processes() -> BTreeMap<i32, Entry> {
     let folder = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = folder.filter_map(|it| it.file_name().to_str()?.parse().ok());
@@ -115,7 +115,7 @@ fn entry(pid: i32) -> Option<Entry> {
 
 /// Reads `/proc/PID/stat` (`proc_pid_stat(5)`): `PID (NAME) STATE PARENT GROUP …`.
 fn parse(stat: &str) -> Option<Entry> {
-    // The name may hold anything.
+    // The name may hold brackets and spaces.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace().skip(1);
     Some(Entry {

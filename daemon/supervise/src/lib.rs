@@ -1,13 +1,13 @@
-//! The protocol between gemmad and the supervisor of one program.
+//! The protocol between gemmad and the supervisor of a program.
 //!
-//! The supervisor's standard input is one end of a socket pair, the *lifeline*, whose other end only the daemon holds:
+//! The supervisor's standard input is one end of a socket pair, the *lifeline*; only the daemon holds the other end:
 //!
 //! | direction | carries |
 //! |---|---|
-//! | down, first | the program's standard input: as many bytes as the [`Order`] says |
-//! | down, later | any byte, or the end: the program shall end |
-//! | up | one [`Report`], as soon as the program has ended or could not be started |
-//! | up, the end | nothing of the program is left |
+//! | to the supervisor, first | the program's standard input, of the length in the [`Order`] |
+//! | to the supervisor, later | any byte, or end of file: the program has to end |
+//! | to gemmad | one [`Report`], as soon as the program has ended or could not be started |
+//! | to gemmad, end of file | no process of the program is left |
 //!
 //! Standard output and standard error are the program's own.
 
@@ -21,13 +21,13 @@ use std::time::Duration;
 /// File name of the supervisor.
 pub const NAME: &str = "gemmad-supervise";
 
-/// Time between SIGTERM and SIGKILL: enough to tell a motor to stand still.
+/// Time between SIGTERM and SIGKILL: enough for a program to stop a motor.
 pub const GRACE: Duration = Duration::from_millis(500);
 
 /// The supervisor's command line: `INPUT USER:GROUP PROGRAM ARGUMENT…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// Bytes of the program's standard input; `None`: it reads `/dev/null`.
+    /// Length of the program's standard input, in bytes; `None`: it reads `/dev/null`.
     pub input: Option<usize>,
     /// User and group that run the program; `None`: those of the supervisor.
     pub account: Option<(u32, u32)>,
@@ -40,9 +40,9 @@ pub struct Order {
 /// What became of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {
-    /// It ended like this.
+    /// It ended, with this status.
     Ended(ExitStatus),
-    /// The system refused to start it, with this error number.
+    /// It could not be started; the error number says why.
     NotStarted(i32),
 }
 
@@ -63,7 +63,7 @@ impl Order {
         words
     }
 
-    /// Reads arguments; `None` if they are no order.
+    /// Reads an order from arguments; `None`: they are not an order.
     #[must_use]
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut words = words.into_iter();
@@ -80,10 +80,10 @@ impl Order {
     }
 }
 
-/// The word of the command line is not what has to be there.
+/// A word of the command line is malformed.
 struct NoWord;
 
-/// Reads a word that stands for something or for its absence.
+/// Reads a word that is a value or [`NONE`].
 fn optional<T>(word: &OsStr, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, NoWord> {
     match word.to_str() {
         Some(NONE) => Ok(None),
@@ -101,7 +101,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// The text is no report.
+/// The text is not a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoReport;
 

@@ -1,15 +1,15 @@
-//! gemmad-supervise: runs one program for gemmad, and ends it with everything that it began.
+//! gemmad-supervise: runs one program for gemmad, and ends it with all its descendants.
 //!
-//! gemmad starts one for every program that it runs. Whatever ends gemmad, even SIGKILL, closes the lifeline, and the
-//! program ends in order: SIGTERM, [`gemmad_supervise::GRACE`], SIGKILL. What a program leaves in the background is
-//! killed when it ends, in whatever session it is: the supervisor is the subreaper of all of it.
+//! gemmad starts one supervisor per program. The end of gemmad, even by SIGKILL, closes the lifeline, and the program
+//! is ended in order: SIGTERM, [`gemmad_supervise::GRACE`], SIGKILL. Background processes that a program leaves behind
+//! are killed when it ends, in every session: the supervisor is their subreaper.
 //!
 //! | file | owns |
 //! |---|---|
 //! | here | from the start of the program to its end |
-//! | `stage` | when which signal is due |
-//! | `family` | the program and everything it began |
-//! | `descriptors` | which descriptors the program gets |
+//! | `stage` | which signal is due, and when |
+//! | `family` | the program and its descendants |
+//! | `descriptors` | the descriptors of the program |
 //! | `watch` | waiting for the next event |
 
 mod descriptors;
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Starts the program.
+/// Starts the program, unless the lifeline or a signal has ended it already.
 fn begin(order: Order, lifeline: &UnixStream) -> io::Result<(Pid, Watch)> {
     let mut watch = Watch::start()?;
     set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -59,7 +59,7 @@ fn begin(order: Order, lifeline: &UnixStream) -> io::Result<(Pid, Watch)> {
         Some(length) => read_input(lifeline, length)?.into(),
         None => Stdio::null(),
     };
-    // What was halted before it began does not begin.
+    // An end requested before the start prevents the start.
     watch.wait(Some(Duration::ZERO), lifeline, &mut Outputs::default());
     if watch.has_to_end() {
         return Err(Errno::CANCELED.into());
@@ -74,7 +74,7 @@ fn begin(order: Order, lifeline: &UnixStream) -> io::Result<(Pid, Watch)> {
     Ok((program.ok_or(io::ErrorKind::NotFound)?, watch))
 }
 
-/// The input as a file without a name, which holds up neither the program nor gemmad.
+/// The input as an unnamed file: unlike a pipe it blocks neither the program nor gemmad.
 fn read_input(mut lifeline: &UnixStream, length: usize) -> io::Result<File> {
     let mut bytes = vec![0; length];
     lifeline.read_exact(&mut bytes)?;
@@ -84,7 +84,7 @@ fn read_input(mut lifeline: &UnixStream, length: usize) -> io::Result<File> {
     Ok(file)
 }
 
-/// Follows the program until nothing of it is left.
+/// Follows the program until no process of it is left.
 fn follow(program: Pid, mut watch: Watch, lifeline: &UnixStream) {
     let mut outputs = Outputs::take_over();
     let mut family = Family::of(program);
@@ -108,7 +108,7 @@ fn follow(program: Pid, mut watch: Watch, lifeline: &UnixStream) {
     }
 }
 
-/// Tells gemmad, which may be gone.
+/// Sends the report to gemmad, which may be gone.
 fn tell(mut lifeline: &UnixStream, report: Report) {
     let _ = writeln!(lifeline, "{report}");
 }

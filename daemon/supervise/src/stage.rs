@@ -1,30 +1,31 @@
-//! When which signal is due.
+//! Which signal is due, and when.
 
 use std::time::{Duration, Instant};
 
 use gemmad_supervise::GRACE;
 use rustix::process::Signal;
 
-/// Pauses between attempts to kill what is left, if no child ends meanwhile: the first, and the longest after it was
-/// doubled. A process that waits for a disk ends only when the disk answers.
+/// First and longest pause between two SIGKILLs to the remaining processes, if no child ends meanwhile; the pause
+/// doubles each time. A process that waits for a disk ends only when the disk answers.
 const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(1)];
 
-/// How far the program is.
+/// Stage of the program's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// It runs.
     Running,
-    /// It was asked to end, and is killed then.
+    /// It got SIGTERM and is killed at this time.
     Ending(Instant),
-    /// What is left is killed, again after this pause.
+    /// The remaining processes got SIGKILL and get it again after this pause.
     Killing(Duration),
 }
 
 impl Stage {
-    /// Goes on after an event, or after [`Stage::patience`]; returns the signal that is due.
+    /// Advances after an event or after [`Stage::patience`]; returns the signal that is due.
     pub fn step(&mut self, has_to_end: bool, has_ended: bool, now: Instant) -> Option<Signal> {
         let (next, due) = match *self {
-            // What it left behind gets no grace: it was told of nothing, and may hold up whoever reads its output.
+            // Processes left behind get no grace: they were not asked to end, and may hold the output open for its
+            // reader.
             Self::Running if has_ended => (Self::Killing(PAUSES[0]), Some(Signal::KILL)),
             Self::Running if has_to_end => (Self::Ending(now + GRACE), Some(Signal::TERM)),
             Self::Ending(end) if now >= end => (Self::Killing(PAUSES[0]), Some(Signal::KILL)),
@@ -35,7 +36,7 @@ impl Stage {
         due
     }
 
-    /// Longest wait for an event; `None`: without end.
+    /// Longest wait for an event; `None`: unlimited.
     pub fn patience(self, now: Instant) -> Option<Duration> {
         match self {
             Self::Running => None,

@@ -16,24 +16,24 @@ use signal_hook::low_level::pipe;
 
 use crate::descriptors::Outputs;
 
-/// Signals that mean nothing to this process.
+/// Signals without a meaning to this process. A handler replaces an inherited "ignore", and an executed program begins
+/// with the default.
 const UNHEARD: [i32; 9] = [
     SIGALRM, SIGPROF, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
 ];
 
-/// The events.
+/// The events, as descriptors to poll.
 #[derive(Debug)]
 pub struct Watch {
     /// Readable when a child has ended.
     children: UnixStream,
-    /// Readable when somebody asks this process to end, which is to end the program.
+    /// Readable when a signal asks this process to end, and with it the program.
     asked: UnixStream,
     has_to_end: bool,
 }
 
 impl Watch {
-    /// Begins to listen to signals. The program inherits none of that, and no signal that this process was told to
-    /// ignore: one with a handler has its default in a program that is run.
+    /// Installs the signal handlers. The program inherits neither them nor any signal that was ignored.
     pub fn start() -> io::Result<Self> {
         for signal in UNHEARD {
             flag::register(signal, Arc::default())?;
@@ -45,20 +45,20 @@ impl Watch {
         })
     }
 
-    /// Whether the program has to end: the lifeline says so, or a signal did.
+    /// Whether the program has to end, because of the lifeline or a signal.
     pub fn has_to_end(&self) -> bool {
         self.has_to_end
     }
 
-    /// Waits for the next event, at most for `patience`. Reads `outputs` once the program has to end, when gemmad may
-    /// have stopped to.
+    /// Waits for the next event, at most for `patience`. Once the program has to end, it also reads `outputs`, since
+    /// gemmad may no longer do so.
     pub fn wait(
         &mut self,
         patience: Option<Duration>,
         lifeline: &UnixStream,
         outputs: &mut Outputs,
     ) {
-        // None is too long for the kernel.
+        // No pause here is too long for a `Timespec`.
         let patience = patience.map(|it| Timespec::try_from(it).unwrap_or_default());
         let readable = |it| PollFd::from_borrowed_fd(it, PollFlags::IN);
         let mut awaited = vec![readable(self.children.as_fd())];
@@ -67,7 +67,7 @@ impl Watch {
         } else {
             awaited.extend([self.asked.as_fd(), lifeline.as_fd()].map(readable));
         }
-        // What interrupts it is a signal, of which the pipes tell too.
+        // A signal that interrupts it and matters here has also made a pipe readable.
         let _ = poll(&mut awaited, patience.as_ref());
         if self.has_to_end {
             outputs.drain();
@@ -75,12 +75,12 @@ impl Watch {
             let mut asked = awaited[1..].iter();
             self.has_to_end = asked.any(|it| !it.revents().is_empty());
         }
-        // Many signals are one event.
+        // Several signals are one event.
         while matches!(self.children.read(&mut [0; 64]), Ok(1..)) {}
     }
 }
 
-/// The end of a pipe that becomes readable with each of these signals.
+/// A socket that becomes readable with each of these signals.
 fn listen(signals: &[i32]) -> io::Result<UnixStream> {
     let (told, tells) = UnixStream::pair()?;
     for signal in signals {

@@ -1,4 +1,4 @@
-//! The real supervisor with real programs: what they get, how they end, and what is left of them.
+//! The real supervisor with real programs: their input, their end, and their descendants.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,10 +13,10 @@ use gemmad_supervise::{GRACE, Order, Report};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Longest wait for anything.
+/// Longest wait for any event.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A supervisor at work. It ends with its program when this is dropped, as with gemmad.
+/// A running supervisor. Dropping it closes the lifeline, as the end of gemmad does, and so ends the program.
 struct Supervisor {
     process: Child,
     output: BufReader<ChildStdout>,
@@ -98,7 +98,7 @@ fn a_program_gets_its_input_and_its_output_and_end_come_back() {
     assert_eq!(cat.rest(), "some words\n");
     assert_eq!(cat.report(), ended(3 << 8));
     cat.wait();
-    // By its name, as a synthesiser is.
+    // Looked up in `PATH`, as a synthesiser is.
     let mut cat = Supervisor::start("cat", &[], None);
     assert_eq!((cat.rest().as_str(), cat.report()), ("", ended(0)));
 }
@@ -153,7 +153,7 @@ fn children_in_another_session_have_their_grace_too() {
         "trap 'sleep 0.1; touch {}; exit 0' TERM; echo ready; sleep 60 & wait",
         flag.display()
     );
-    // The parent outlives it, so that the child does not move up in the tree before its end.
+    // The parent outlives the child, so that the child is not adopted by the supervisor before its end.
     let script = format!("trap true TERM; setsid sh -c \"{child}\" & wait; wait; sleep 60");
     let mut family = Supervisor::shell(&script);
     assert_eq!(family.line(), "ready");
@@ -164,7 +164,7 @@ fn children_in_another_session_have_their_grace_too() {
 
 #[test]
 fn what_a_program_leaves_behind_ends_with_it_wherever_it_went() {
-    // The first has left the session, the second the tree as well: its parent ends at once.
+    // The first has left the session; the second has also left its parent, which ends at once.
     let mut leaves = Supervisor::shell(
         "setsid sleep 60 & echo $!; (setsid sleep 60 & echo $!) ; sleep 0.1; exit 4",
     );
@@ -214,7 +214,7 @@ fn a_descriptor_that_survives_exec_does_not_reach_the_program() {
     let mut list = Supervisor::start("/bin/ls", &["-l", "/proc/self/fd"], Some("x"));
     let list = list.rest();
     assert!(!list.contains(&file.path().display().to_string()), "{list}");
-    // The last is the folder that is listed.
+    // 3 is the folder that `ls` lists.
     let numbers: Vec<u32> = list
         .lines()
         .filter(|line| line.contains(" -> "))
@@ -239,7 +239,7 @@ fn a_program_has_no_signal_blocked_or_ignored() {
     let mut status = Supervisor::start("/bin/grep", &["^Sig[BI]", "/proc/self/status"], None);
     for line in status.rest().lines() {
         let (_, mask) = line.split_once('\t').unwrap();
-        // Of the signals beyond 31, the C library keeps two for itself.
+        // Only signals up to 31: the C library reserves two of those above for itself.
         let mask = u64::from_str_radix(mask, 16).unwrap() & 0x7fff_ffff;
         assert_eq!(mask, 0, "{line}");
     }

@@ -1,4 +1,4 @@
-//! Who gets how many cells of the KV cache, and who waits for what.
+//! Shares of the KV cache's cells, and which requests wait for cells.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use gemmad_testbed::{nano, speech};
 
 use super::{health_becomes, nano, started};
 
-/// A question whose answer goes on for as long as there are cells.
+/// A question whose answer is as long as there are cells.
 fn endless(config: &Config) -> Request {
     let mut request = Request::question(&config.answer, "tell me everything".into());
     request.max_tokens = 1_000_000;
@@ -44,7 +44,7 @@ async fn a_question_waits_for_the_prefix_it_begins_with_instead_of_being_refused
     let config = with_context(2048);
     let engine = started(&config);
     ready(&engine).await;
-    // It takes more than half of what questions may have.
+    // The prefix takes more than half of the cells for questions.
     let preamble = Preamble::from(long_system(1000).as_str());
     engine.keep(Kept::Commands, Some(&preamble));
     let question = Request {
@@ -52,7 +52,7 @@ async fn a_question_waits_for_the_prefix_it_begins_with_instead_of_being_refused
         ..Request::question(&config.answer, nano::COMMAND.into())
     };
     let (mut answers, mut cached) = (Vec::new(), 0);
-    // The first may come before the prefix is known, the last while it is read or after.
+    // The first answer may come before the prefix is known, the last while it is prefilled or after that.
     while cached < 900 {
         let answer = engine.submit(question.clone()).await.unwrap();
         let (text, stats) = answer.text().await.unwrap();
@@ -68,7 +68,7 @@ async fn speech_waits_for_the_prefix_it_begins_with_instead_of_being_given_up() 
     let config = with_context(2048);
     let engine = started(&config);
     ready(&engine).await;
-    // Twice it does not fit.
+    // The prefix does not fit twice.
     let system = long_system(1000);
     let preamble = Preamble::from(system.as_str());
     engine.keep(Kept::Commands, Some(&preamble));
@@ -116,7 +116,7 @@ async fn a_long_answer_leaves_the_next_question_its_share() {
     let short = Request::question(&config.answer, nano::COMMAND.into());
     let answer = engine.submit(short).await.unwrap();
     assert_eq!(answer.text().await.unwrap().0, nano::ANSWER);
-    // It did not have to wait for the first, which goes on.
+    // It did not wait for the first question, which is still being answered.
     health_becomes(&engine, |health| health.active == 1).await;
     assert!(matches!(long.next().await, Event::Text(_)));
 }
@@ -130,7 +130,7 @@ async fn endless_answers_each_get_a_share_and_one_alone_gets_everything() {
     for _ in 0..3 {
         answers.push(engine.submit(endless(&config)).await.unwrap());
     }
-    // A quarter is kept for speech.
+    // A quarter of the 1024 cells is reserved for speech.
     let (all, mut tokens) = (768, Vec::new());
     for answer in answers {
         let stats = answer.text().await.unwrap().1;
@@ -158,7 +158,7 @@ async fn speech_that_waits_for_cells_beside_as_many_answers_as_fit_into_a_batch_
     let mut questions = Vec::new();
     for _ in 0..16 {
         let mut request = endless(&config);
-        // They stay within their shares, so none is ended for speech.
+        // Each stays within its share, so that none is ended for speech.
         request.max_tokens = 170;
         questions.push(engine.submit(request).await.unwrap());
     }
@@ -170,7 +170,7 @@ async fn speech_that_waits_for_cells_beside_as_many_answers_as_fit_into_a_batch_
     (reply.max_tokens, reply.min_tokens) = (150, 150);
     let mut spoken = turn.ask([reply.clone(), reply]).await.unwrap();
     assert!(matches!(spoken[0].next().await, Event::Text(_)));
-    // More than there are cells for beside those answers.
+    // More sound than there are cells for beside those answers.
     turn.push(sound.repeat(4096 * 640 / sound.len()));
     for answer in questions.into_iter().chain(spoken) {
         let stats = answer.text().await.unwrap().1;

@@ -1,4 +1,4 @@
-//! Answers that are held to a form: a JSON Schema, or the commands of a catalogue.
+//! Answers constrained to a form: a JSON Schema, or the commands of a catalogue.
 
 use std::path::Path;
 use std::time::Instant;
@@ -49,7 +49,7 @@ fn assert_is_light(text: &str, stats: &Stats) {
     assert!(value["on"].is_boolean(), "{text}");
     assert_eq!(value.as_object().unwrap().len(), 3, "{text}");
     assert_eq!(stats.finish, Finish::Stop);
-    // Keys and punctuation are no choice.
+    // Keys and punctuation are forced.
     assert!(stats.forced_tokens * 2 > stats.output_tokens, "{stats:?}");
 }
 
@@ -102,7 +102,7 @@ async fn an_answer_that_is_cut_off_before_it_is_complete_fails_with_what_there_i
     }
 }
 
-/// What a schema is refused with.
+/// The error for a schema that is refused.
 async fn refused(engine: &Engine, schema: Value) -> SchemaError {
     match engine.grammar(Form::Json(schema.clone())).await {
         Err(EngineError::Schema(error)) => error,
@@ -135,7 +135,7 @@ async fn a_schema_that_cannot_be_followed_is_refused_in_words_that_name_keyword_
             json!({"type": "string", "pattern": "a\n\n("}),
             "pattern at # is wrong at character 4: unclosed group",
         ),
-        // No grammar can see to it, whatever the schema says about how it is to be compiled.
+        // No grammar can enforce it, even if the schema asks for a lenient compiler.
         (
             json!({"type": "array", "uniqueItems": true, "x-guidance": {"lenient": true}}),
             "uniqueItems at # is more than an answer can be held to",
@@ -160,7 +160,7 @@ async fn a_schema_that_cannot_be_followed_is_refused_in_words_that_name_keyword_
             json!({"const": 1, "type": "string"}),
             "no JSON fits the schema",
         ),
-        // A message of the compiler's is cut inside this character.
+        // The compiler's message is cut inside this character.
         (
             json!({"type": format!("{}é", "x".repeat(98))}),
             "type at # is none",
@@ -190,7 +190,7 @@ async fn a_schema_that_cannot_be_followed_is_refused_in_words_that_name_keyword_
 #[tokio::test]
 async fn no_schema_within_the_limits_ends_the_daemon_or_keeps_it_for_long() {
     let engine = started(&nano());
-    // About as many links as 64 KiB of text have.
+    // About as many links as fit into 64 KiB of text.
     let link = |nth| json!({"$ref": format!("#/d{}", nth + 1)});
     let mut links: serde_json::Map<_, _> = (0..2400)
         .map(|nth| (format!("d{nth}"), link(nth)))
@@ -263,7 +263,7 @@ async fn every_example_of_the_shipped_catalogues_can_be_written() {
     let config = nano();
     let engine = started(&config);
     let catalogue = shipped();
-    // A grammar of one call, which the model has no choice but to write.
+    // A grammar that allows only a call of one command, which the model is forced to write.
     for (name, command) in &catalogue.commands {
         let mut one = Catalogue::default();
         one.commands.insert(name.clone(), command.clone());

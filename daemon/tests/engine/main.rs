@@ -1,4 +1,4 @@
-//! The engine on its own: real model, real llama.cpp, real speech, no bus and no sound card.
+//! The engine alone: real model, real llama.cpp, real speech, no bus and no sound card.
 
 mod cells;
 mod forms;
@@ -20,19 +20,19 @@ fn nano() -> Config {
     config.model.mmproj = folder.join("nano-f16.mmproj.gguf");
     config.answer.temperature = config::Temperature::GREEDY;
     config.transcribe.prompt = "Transcribe.".into();
-    // Many engines share the machine here, and a pool's threads spin while they wait for each other.
+    // The tests run many engines at a time, and the threads of a pool spin while they wait for each other.
     config.engine.threads = Bounded::new(1).unwrap();
     config
 }
 
-/// An engine that loads it.
+/// An engine that loads the model of `config`.
 fn started(config: &Config) -> Engine {
     let engine = Engine::start(config).unwrap();
     engine.load();
     engine
 }
 
-/// Waits until the engine carries what is wanted.
+/// Waits for the `wanted` health.
 async fn health_becomes(engine: &Engine, wanted: impl Fn(&Health) -> bool) -> Health {
     let patience = Instant::now();
     loop {

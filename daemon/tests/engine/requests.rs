@@ -1,4 +1,4 @@
-//! Questions, typed and about files.
+//! Questions, typed and about sound files.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -14,7 +14,7 @@ fn ask(config: &Config, text: &str) -> Request {
     Request::question(&config.answer, text.into())
 }
 
-/// A question whose answer goes on for 2000 tokens, or until the context is full.
+/// A question with an answer of 2000 tokens, or as many as the context holds.
 fn long(config: &Config) -> Request {
     let mut request = ask(config, "tell me everything");
     request.max_tokens = 2000;
@@ -120,7 +120,7 @@ async fn a_spoken_turn_goes_before_a_long_answer_and_questions_keep_their_order(
     let (text, stats) = spoken.text().await.unwrap();
     assert_eq!(text, nano::ANSWER);
     assert!(stats.speech_to_token_ms.is_some());
-    // The long answer still runs and the second question still waits: nobody waited for them.
+    // The long answer still runs and the second question still waits: the spoken turn waited for neither.
     health_becomes(&engine, |health| (health.active, health.queued) == (1, 1)).await;
 
     let (order, mut orders) = tokio::sync::mpsc::unbounded_channel();
@@ -222,7 +222,7 @@ async fn what_cannot_be_answered_is_refused_by_name() {
 async fn a_text_that_never_fits_is_refused_before_the_model_is_loaded() {
     let mut config = nano();
     config.engine.context = Bounded::new(512).unwrap();
-    // Nobody has it load.
+    // Never told to load its model.
     let engine = Engine::start(&config).unwrap();
     let (most, bytes) = (512 * 32, 30 << 20);
     let long = "a".repeat(bytes);
@@ -261,7 +261,7 @@ async fn max_tokens_and_the_context_end_an_answer_with_length() {
         .await
         .unwrap();
     assert_eq!(stats.finish, Finish::Length);
-    // A quarter of the 256 cells is kept for speech.
+    // A quarter of the 256 cells is reserved for speech.
     assert_eq!(stats.prompt_tokens + stats.output_tokens, 192);
 }
 
@@ -274,7 +274,7 @@ async fn a_model_that_cannot_be_loaded_says_why() {
         std::fs::write(&path, bytes).unwrap();
         path
     };
-    // Nobody ever writes to it.
+    // A pipe without a writer.
     let pipe = folder.path().join("pipe.gguf");
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
     let cases = [
@@ -320,7 +320,7 @@ async fn a_projector_that_does_not_fit_says_why() {
         std::fs::write(&path, bytes).unwrap();
         path
     };
-    // What E2B's projector says of itself: rows of 1536.
+    // Rows of 1536, as E2B's projector declares.
     let mut wider = whole.clone();
     let key = b"clip.audio.projection_dim";
     let at = wider.windows(key.len()).position(|w| w == key).unwrap() + key.len();
@@ -353,7 +353,7 @@ async fn stopping_ends_loading_and_what_is_being_computed() {
     config.answer.system = "word ".repeat(6000);
     let engine = started(&config);
     let mut phase = engine.phase();
-    // All weights are there, and one batch of thousands of rows is computed.
+    // At 100 % all weights are loaded, and one batch of thousands of rows is being computed.
     let loaded = phase.wait_for(|phase| matches!(phase, Phase::Loading(100)));
     loaded.await.unwrap();
     let asked = Instant::now();

@@ -1,4 +1,4 @@
-//! Turns that are computed while they are spoken.
+//! Spoken turns, computed while they are being spoken.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use gemmad_testbed::{nano, speech};
 
 use super::{health_becomes, nano, started};
 
-/// Samples in a push: what a sound card delivers at once.
+/// Samples per push: as many as a sound card delivers at a time.
 const PUSH: usize = 512;
 
 fn say(text: &str) -> Vec<f32> {
@@ -22,7 +22,7 @@ fn push(turn: &Turn, sound: &[f32]) {
     }
 }
 
-/// The reply and the transcript.
+/// The requests for reply and transcript.
 fn questions(config: &Config) -> [Request; 2] {
     [
         Request::reply(&config.answer).heard(Instant::now()),
@@ -46,7 +46,7 @@ async fn spoken(engine: &Engine, config: &Config, sound: &[f32]) -> Vec<(String,
     texts(answers).await
 }
 
-/// The same sound as a file, asked one question after the other.
+/// The answers about the same sound as a file, one question after the other.
 async fn recorded(engine: &Engine, config: &Config, sound: &[f32]) -> Vec<String> {
     let clip = Clip::new(sound.to_vec()).unwrap();
     let mut texts = Vec::new();
@@ -61,7 +61,7 @@ async fn recorded(engine: &Engine, config: &Config, sound: &[f32]) -> Vec<String
     texts
 }
 
-/// Waits until everything that can be computed of what was heard is.
+/// Waits until all sound heard is computed, except a rest of less than 480 ms that may not be complete yet.
 async fn caught_up(engine: &Engine) -> Health {
     health_becomes(engine, |health| health.backlog_ms < 480 && health.turns > 0).await
 }
@@ -161,7 +161,7 @@ async fn an_answer_begun_too_early_is_dropped_and_the_turn_goes_on_as_if_nothing
     let mut begun = Vec::new();
     for piece in sound.chunks(9000) {
         push(&turn, piece);
-        // Each one replaces the one before, which may be waiting, reading or generating.
+        // Each request replaces the one before, which may be waiting, in prefill or in decode.
         begun = turn.ask(questions(&config)).await.unwrap();
         if begun.len() % 2 == 0 {
             begun[0].next().await;
@@ -188,7 +188,7 @@ async fn the_answer_is_there_when_the_end_is_confirmed() {
     let turn = engine.listen("").await.unwrap();
     push(&turn, &say(nano::COMMAND));
     let mut answers = turn.ask(questions(&config)).await.unwrap();
-    // The person may still go on; the answer does not wait for that.
+    // The speaker may continue; the answer does not wait for the end of the turn.
     assert!(matches!(answers[0].next().await, Event::Text(_)));
     drop(turn);
     let (_, stats) = answers.remove(0).text().await.unwrap();
@@ -205,7 +205,7 @@ async fn speech_of_more_than_thirty_seconds_goes_on_in_another_span() {
     let answers = spoken(&engine, &config, &sound).await;
     let rows = u32::try_from(sound.len() / 640).unwrap();
     let stats = &answers[0].1;
-    // Each span ends with a row that may be incomplete.
+    // Each span may end with an incomplete row.
     assert!(
         (rows..=rows + 2).contains(&stats.audio_tokens),
         "{} rows of {rows}",

@@ -11,7 +11,7 @@ use zbus::{Connection, connection, fdo::DBusProxy};
 
 use crate::{Error, process::Process};
 
-/// A running `dbus-daemon` of its own. The socket and the process go when it is dropped.
+/// A running private `dbus-daemon`. Dropping it ends the process and removes the socket.
 #[derive(Debug)]
 pub struct Bus {
     address: String,
@@ -21,7 +21,7 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Starts it and waits until it takes connections.
+    /// Starts it and waits until it accepts connections.
     ///
     /// # Errors
     /// When `dbus-daemon` is not installed or does not start.
@@ -29,7 +29,7 @@ impl Bus {
         Self::start_with("").await
     }
 
-    /// The same, with `rules` at the end of its configuration: elements of a `<busconfig>`, such as a
+    /// Starts it with `rules` at the end of its configuration: elements of a `<busconfig>`, such as a
     /// `<policy>` or a `<servicedir>`.
     ///
     /// # Errors
@@ -86,13 +86,14 @@ impl Bus {
             .method_timeout(patience)
             .build()
             .await?;
-        // Asking for it starts it: the daemon pings who gets many replies.
+        // Asking for the object server starts it. It answers the pings that the daemon sends to clients with many
+        // replies.
         let _ = connection.object_server();
         Ok(connection)
     }
 
-    /// Has it read its configuration again, and the folders of services that this names; when this
-    /// returns, it knows what is in them. It watches them too, but nobody can await that.
+    /// Makes it read its configuration and the folders of services again; when this returns, the bus
+    /// knows their services. It also watches the folders, but without a signal to wait for.
     ///
     /// # Errors
     /// When the bus has gone.
@@ -104,8 +105,8 @@ impl Bus {
     }
 }
 
-/// Of type `system`, so that names, limits and policy work as on a real one; here everybody may do
-/// everything that `rules` do not deny.
+/// A configuration of type `system`, so that names, limits and policy work as on a real system bus.
+/// Everything is allowed except what `rules` deny.
 fn configuration(socket: &str, rules: &str) -> String {
     format!(
         r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"

@@ -16,11 +16,11 @@ use zbus::{Connection, fdo::DBusProxy};
 
 use crate::{Bus, Error, Loudspeaker, Microphone, no_microphone, process::Process};
 
-/// Longest wait for a reply on the daemon's own connection: a full-size model on a slow machine
-/// answers within it, and a hang does not hold a test run for ever.
+/// Longest wait for a reply on the connection to the daemon: long enough for a full-size model on a
+/// slow machine, and short enough that a hang does not stall a test run for ever.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Longest wait for the voice to do something else.
+/// Longest wait for a change of the voice's state.
 const SOON: Duration = Duration::from_mins(1);
 
 /// The built programs.
@@ -30,7 +30,7 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// The ones of the build that the running program belongs to: `target/PROFILE`.
+    /// The programs of the running program's own build, in `target/PROFILE`.
     ///
     /// # Errors
     /// When they are not built.
@@ -46,10 +46,10 @@ impl Binaries {
             .ok_or_else(|| Error::NotBuilt("gemmad".into()))
     }
 
-    /// The ones in `folder`.
+    /// The programs in `folder`.
     ///
     /// # Errors
-    /// When there are none.
+    /// There is no `gemmad` in it.
     pub fn in_folder(folder: &Path) -> Result<Self, Error> {
         let binaries = Self {
             folder: folder.into(),
@@ -92,7 +92,7 @@ impl Model {
     }
 }
 
-/// How a daemon is to be started.
+/// Settings for a daemon to be started.
 #[derive(Debug)]
 pub struct Setup<'a> {
     bus: &'a Bus,
@@ -106,8 +106,8 @@ pub struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    /// Lets it hear `microphone`, always. Without this the machine has no microphone and
-    /// `[voice] mode` is `off`.
+    /// Lets it hear `microphone` in mode `always`. Without this call there is no microphone, and `[voice] mode`
+    /// is `off`.
     #[must_use]
     pub fn microphone(mut self, microphone: &Microphone) -> Self {
         self.sound = microphone.env();
@@ -115,8 +115,8 @@ impl Setup<'_> {
         self.set("voice", "mode", "always")
     }
 
-    /// Lets it speak through `loudspeaker`, and answer aloud what it hears. Without a microphone beside that
-    /// it is deaf.
+    /// Lets it speak through `loudspeaker`, and answer spoken turns aloud. Without a call of
+    /// [`Setup::microphone`] before, it has no microphone.
     #[must_use]
     pub fn loudspeaker(mut self, loudspeaker: &Loudspeaker) -> Self {
         if !self.hears {
@@ -125,7 +125,8 @@ impl Setup<'_> {
         self.set("speech", "enabled", true)
     }
 
-    /// Lets it take commands of the catalogue in `folder`, of which the model knows already.
+    /// Enables the commands of the catalogue in `folder`, without declaring them in the prompt: the model was
+    /// trained on them.
     #[must_use]
     pub fn commands(self, folder: &Path) -> Self {
         self.set("commands", "enabled", true)
@@ -133,7 +134,7 @@ impl Setup<'_> {
             .set("commands", "folders", vec![folder.display().to_string()])
     }
 
-    /// Lets it wait for one of the words that come with it, `hey_gemma` or `stop`, which means `wake` or `halt`.
+    /// Lets it listen for a shipped keyword, `hey_gemma` or `stop`, with the meaning `wake` or `halt`.
     #[must_use]
     pub fn keyword(self, word: &str, means: &str) -> Self {
         let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/keyword");
@@ -148,14 +149,14 @@ impl Setup<'_> {
         self.set("keyword", "words", vec![toml::Value::Table(word)])
     }
 
-    /// Lets it hear the machine's own microphone, always.
+    /// Lets it hear the machine's own microphone in mode `always`.
     #[must_use]
     pub fn real_microphone(mut self) -> Self {
         self.sound = Vec::new();
         self.set("voice", "mode", "always")
     }
 
-    /// Loads another model than the nano model, with the threads, sampling and prompts of `gemmad.toml`.
+    /// Loads `model` instead of the nano model, with the threads, sampling and prompts of `gemmad.toml`.
     #[must_use]
     pub fn model(mut self, model: &Model) -> Self {
         self.config.remove("engine");
@@ -181,21 +182,21 @@ impl Setup<'_> {
         self
     }
 
-    /// Lets it have at most `most` files open at once.
+    /// Limits it to `most` open files.
     #[must_use]
     pub fn descriptors(mut self, most: u64) -> Self {
         self.descriptors = Some(most);
         self
     }
 
-    /// Takes the programs from elsewhere than this build.
+    /// Uses these programs instead of those of this build.
     #[must_use]
     pub fn binaries(mut self, binaries: Binaries) -> Self {
         self.binaries = Some(binaries);
         self
     }
 
-    /// Waits at the start for `state` instead of `ready`.
+    /// Makes [`Setup::start`] wait for `state` instead of `ready`.
     #[must_use]
     pub fn until(mut self, state: ManagerState) -> Self {
         self.state = state;
@@ -205,8 +206,8 @@ impl Setup<'_> {
     /// Starts it, and waits until its state is the wanted one.
     ///
     /// # Errors
-    /// When it is not built, ends, or becomes `ready` or `degraded` instead of the wanted state. What
-    /// it wrote on standard error is part of the error.
+    /// It is not built, ends, or becomes `ready` or `degraded` instead of the wanted state. Its standard
+    /// error is part of the error.
     pub async fn start(self) -> Result<Daemon, Error> {
         let binaries = match self.binaries {
             Some(binaries) => binaries,
@@ -251,7 +252,7 @@ impl Setup<'_> {
     }
 }
 
-/// `program` with at most `most` files open at once, to be given arguments.
+/// `program` with a limit of `most` open files, without arguments yet.
 fn limited(program: &Path, most: u64) -> Command {
     let mut command = Command::new("sh");
     command
@@ -290,8 +291,8 @@ impl Daemon {
             state: ManagerState::Ready,
         }
         .model(&Model::nano())
-        // So small a model gains nothing from more, and threads that wait for each other on a busy
-        // machine lose a lot.
+        // A model this small gains nothing from more threads, and on a busy machine threads that wait
+        // for each other lose a lot of time.
         .set("engine", "threads", 1)
         .set("answer", "temperature", 0.0)
         .set("transcribe", "prompt", "Transcribe.")
@@ -315,7 +316,7 @@ impl Daemon {
         &self.connection
     }
 
-    /// `gemmactl --session`, to be given a subcommand.
+    /// `gemmactl --session`, without a subcommand yet.
     ///
     /// # Errors
     /// When it is not built.
@@ -327,7 +328,7 @@ impl Daemon {
         Ok(command)
     }
 
-    /// What it logged so far.
+    /// Its log so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.said()
@@ -336,7 +337,7 @@ impl Daemon {
     /// Waits until its state is `wanted`.
     ///
     /// # Errors
-    /// When it ends, or settles in another state.
+    /// It ends, or settles in another state.
     pub async fn until(&mut self, wanted: ManagerState) -> Result<(), Error> {
         tokio::select! {
             settled = settle(&self.manager, wanted) => {
@@ -355,7 +356,7 @@ impl Daemon {
         }
     }
 
-    /// Waits until its microphone is open and it waits for somebody to speak.
+    /// Waits until its microphone is open and it waits for speech.
     ///
     /// # Errors
     /// When it has no microphone, or ends.
@@ -374,7 +375,7 @@ impl Daemon {
         }
     }
 
-    /// Waits until a microphone is open, or none is.
+    /// Waits until a microphone is open, or until none is.
     ///
     /// # Errors
     /// When the bus is gone.
@@ -386,10 +387,10 @@ impl Daemon {
         Ok(())
     }
 
-    /// Waits until the voice is doing `wanted`.
+    /// Waits until the state of the voice is `wanted`.
     ///
     /// # Errors
-    /// When nothing changes for a minute and it does something else, or the bus is gone.
+    /// The state does not change for a minute and is another one, or the bus is gone.
     pub async fn until_voice_is(&self, wanted: VoiceState) -> Result<(), Error> {
         let mut changes = self.voice.receive_state_changed().await;
         loop {
@@ -408,7 +409,7 @@ impl Daemon {
         }
     }
 
-    /// Changes one key in its configuration file. It is not told.
+    /// Changes one key in its configuration file, without a reload.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -422,7 +423,7 @@ impl Daemon {
         std::fs::write(&self.file, self.settings.to_string()).map_err(Error::file(&self.file))
     }
 
-    /// Its number among processes.
+    /// Its process id; `None` once it has ended.
     #[must_use]
     pub fn process(&self) -> Option<u32> {
         self.process.id()
@@ -460,7 +461,7 @@ fn set(config: &mut toml::Table, section: &str, key: &str, value: toml::Value) {
 }
 
 impl Drop for Daemon {
-    /// A test that fails wants to know what the daemon said.
+    /// Prints the daemon's log if the test has failed.
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("gemmad said:\n{}", self.process.said());
@@ -468,7 +469,7 @@ impl Drop for Daemon {
     }
 }
 
-/// The first state that is `wanted`, or that a daemon does not leave by itself.
+/// Waits for the state `wanted`, or another one that a daemon does not leave by itself; returns it.
 async fn settle(manager: &ManagerProxy<'_>, wanted: ManagerState) -> Result<ManagerState, Error> {
     let mut changes = manager.receive_state_changed().await;
     loop {
@@ -481,7 +482,7 @@ async fn settle(manager: &ManagerProxy<'_>, wanted: ManagerState) -> Result<Mana
     }
 }
 
-/// Waits until the voice waits for speech; returns the problem if it has one instead.
+/// Waits until the voice is not `Off`; returns its problem instead if it has one.
 async fn listens(voice: &VoiceProxy<'_>) -> Result<Option<String>, Error> {
     let mut states = voice.receive_state_changed().await;
     let mut problems = voice.receive_problem_changed().await;
@@ -500,7 +501,7 @@ async fn listens(voice: &VoiceProxy<'_>) -> Result<Option<String>, Error> {
     }
 }
 
-/// Waits for the daemon's name on the bus.
+/// Watches for the daemon's name on the bus.
 struct Appearance(zbus::fdo::NameOwnerChangedStream);
 
 impl Appearance {

@@ -1,4 +1,4 @@
-//! A client that talks and never listens.
+//! A client that sends and never reads.
 
 use std::{io, path::Path, time::Duration};
 
@@ -11,7 +11,7 @@ use zbus::Message;
 
 use crate::{Bus, Error};
 
-/// A client of a bus that says hello and reads nothing after that: no reply, no signal. It leaves when it is dropped.
+/// A client of a bus that reads nothing after the greeting: no reply, no signal. Dropping it leaves the bus.
 #[derive(Debug)]
 pub struct Deaf(UnixStream);
 
@@ -19,7 +19,7 @@ impl Deaf {
     /// Connects to `bus`.
     ///
     /// # Errors
-    /// When the bus has gone, or does not let this user in.
+    /// The bus is gone, or does not accept this user.
     pub async fn connect(bus: &Bus) -> Result<Self, Error> {
         let path = bus.address().trim_start_matches("unix:path=");
         let path = path.split_once(',').map_or(path, |(path, _)| path);
@@ -27,16 +27,16 @@ impl Deaf {
         Ok(Self(stream.map_err(Error::file(Path::new(path)))?))
     }
 
-    /// Introduces itself as the D-Bus specification says, in "Authentication Protocol" and "Bus names".
+    /// Authenticates and says hello, after the D-Bus specification, "Authentication Protocol" and "Bus names".
     async fn greet(path: &str) -> io::Result<UnixStream> {
         let mut stream = UnixStream::connect(path).await?;
         let user = rustix::process::getuid().as_raw().to_string();
-        // In hexadecimal: the code of a digit is 3 and the digit.
+        // The text in hexadecimal: the ASCII code of a digit is 3 followed by the digit.
         let user: String = user.chars().flat_map(|digit| ['3', digit]).collect();
         let auth = format!("\0AUTH EXTERNAL {user}\r\n");
         stream.write_all(auth.as_bytes()).await?;
         let mut answer = String::new();
-        // Without a buffer that would swallow more than this line.
+        // A larger buffer would read more than this line.
         let mut reader = BufReader::with_capacity(1, &mut stream);
         reader.read_line(&mut answer).await?;
         if !answer.starts_with("OK ") {
@@ -48,12 +48,12 @@ impl Deaf {
         let hello = hello.destination(bus).interface(bus).build(&());
         let hello = hello.map_err(io::Error::other)?;
         stream.write_all(hello.data()).await?;
-        // A reply has begun, so this is one of the bus's clients.
+        // The bus has begun its reply, so this client is registered.
         stream.read_exact(&mut [0; 16]).await?;
         Ok(stream)
     }
 
-    /// Sends `messages` until the bus takes none for as long as `patience`; whether it took all.
+    /// Sends `messages` until the bus accepts none for `patience`; returns whether it accepted all.
     pub async fn send(
         &mut self,
         messages: impl IntoIterator<Item = Message>,

@@ -1,8 +1,8 @@
-//! Why a stand-in could not be had.
+//! Errors of stand-ins.
 
 use std::io;
 
-/// Why a stand-in could not be had. Each names what to install or look at.
+/// Why a stand-in failed. Each message names what to install or look at.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A program is missing.
@@ -39,7 +39,7 @@ pub enum Error {
     /// The microphone was unplugged.
     #[error("the microphone is unplugged; plug it in before speaking")]
     Unplugged,
-    /// Sound could not be made or resampled.
+    /// Sound could not be synthesised or resampled.
     #[error("cannot make the sound: {0}")]
     Sound(String),
     /// The bus failed.

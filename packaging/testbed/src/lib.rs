@@ -1,9 +1,9 @@
-//! Real stand-ins for a machine, for tests, the demo and the benchmarks.
+//! Stand-ins for a machine's devices and services, for tests, the demo and the benchmarks.
 //!
-//! Nothing here imitates: the bus is a real `dbus-daemon`, microphone and loudspeaker are such as ALSA or
-//! `PulseAudio` offer to every program, the words are spoken by espeak-ng, and the daemon is the built
-//! `gemmad`. Everything is private to its owner (own sockets, own folders), so many can live side by
-//! side, and is gone when its owner drops it.
+//! All of them are real: the bus is a `dbus-daemon`, microphone and loudspeaker are devices that ALSA or
+//! `PulseAudio` offer to every program, speech comes from espeak-ng, and the daemon is the built
+//! `gemmad`. Each stand-in has its own sockets and folders, so that many can run side by side, and is
+//! removed when its owner drops it.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), gemmad_testbed::Error> {
@@ -19,6 +19,7 @@
 mod bus;
 mod daemon;
 mod deaf;
+mod echo;
 mod error;
 mod loudspeaker;
 mod microphone;
@@ -26,11 +27,13 @@ pub mod nano;
 mod process;
 mod realtime;
 pub mod speech;
+mod variables;
 
 pub use bus::Bus;
 pub use daemon::{Binaries, Daemon, Model, Setup};
 pub use deaf::Deaf;
+pub use echo::Echo;
 pub use error::Error;
 pub use loudspeaker::{Loudspeaker, RATE as LOUDSPEAKER_RATE};
-pub use microphone::{Echo, Encoding, Microphone, no_microphone};
+pub use microphone::{Encoding, Microphone, no_microphone};
 pub use rustix::process::Signal;

@@ -1,8 +1,7 @@
-//! A virtual loudspeaker that ALSA offers to every program, and what was heard from it.
+//! A virtual loudspeaker that ALSA offers to every program, and the sound played by it.
 //!
-//! ALSA's `file` plugin over the `null` device writes what a program plays into a FIFO. Whoever reads that sets
-//! the pace, so this device plays in real time, sample by sample, and a program that plays nothing is heard as
-//! silence.
+//! ALSA's `file` plugin over the `null` device writes what a program plays into a FIFO. The reader of the FIFO sets
+//! the pace: this device reads it in real time, and records silence while no program plays.
 
 use std::{
     fs::File,
@@ -22,43 +21,43 @@ use tokio::sync::watch;
 
 use crate::{Error, realtime};
 
-/// Samples a second that it plays.
+/// Sample rate of the device, in Hz.
 pub const RATE: u32 = 48_000;
 
-/// Length of the pieces that are played.
+/// Length of a piece, played at a time.
 const PIECE: Duration = Duration::from_millis(10);
 
-/// Capacity of the FIFO, as small as Linux makes it: 21 ms of stereo that was played and is not heard yet, as much as
-/// a sound card holds of which two periods of 10 ms are asked for.
+/// Capacity of the FIFO, in bytes: the smallest that Linux allows. It holds 21 ms of stereo, about as much as a sound
+/// card with two periods of 10 ms.
 const CAPACITY: usize = 4096;
 
-/// Samples beyond this are sound.
+/// Amplitude above which a sample counts as sound; full scale is 1.
 const LOUD: f32 = 0.01;
 
-/// A loudspeaker. It is gone when dropped; a program that plays must be gone before.
+/// A loudspeaker. Dropping it removes the device; programs that play must have ended before.
 #[derive(Debug)]
 pub struct Loudspeaker {
     air: Air,
-    /// Ends the thread when it is dropped.
+    /// Dropping it ends the thread.
     _alive: Arc<()>,
     folder: TempDir,
 }
 
-/// What was heard of it so far.
+/// The sound of a loudspeaker so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Air(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     opened: Instant,
-    /// Mono samples at [`RATE`], one after the other since `opened`.
+    /// Mono samples at [`RATE`], without gaps since `opened`.
     samples: Mutex<Vec<f32>>,
-    /// Samples so far.
+    /// Number of samples so far.
     heard: watch::Sender<usize>,
 }
 
 impl Loudspeaker {
-    /// ALSA's default output, without any sound server.
+    /// ALSA's default output, without a sound server.
     ///
     /// # Errors
     /// When the temporary folder cannot be used.
@@ -67,7 +66,7 @@ impl Loudspeaker {
         let path = fifo(folder.path());
         let make = || {
             mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
-            // Open for writing too, so that neither end ever waits for the other to appear.
+            // Open for writing too, so that neither end blocks until the other is opened.
             let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let fifo = open(&path, flags, Mode::empty())?;
             fcntl_setpipe_size(&fifo, CAPACITY)?;
@@ -116,12 +115,12 @@ impl Loudspeaker {
                 "ALSA_CONFIG_PATH",
                 self.folder.path().join("asound.conf").into(),
             ),
-            crate::microphone::no_server(),
+            crate::variables::no_server(),
         ]
     }
 
-    /// Waits until sound is heard from it that was not there at `since`, in samples from its beginning;
-    /// returns where it begins.
+    /// Waits for sound from the sample `since` on; returns the first sample of it. Both count from the
+    /// device's beginning.
     pub async fn sounds(&self, since: usize) -> usize {
         self.find(|samples| {
             let place = samples.get(since..)?.iter().position(|it| it.abs() > LOUD);
@@ -130,8 +129,8 @@ impl Loudspeaker {
         .await
     }
 
-    /// Waits until it was silent for `time` after `since`, in samples from its beginning; returns where the
-    /// silence begins.
+    /// Waits for silence of `time` from the sample `since` on; returns the first sample of the silence. Both
+    /// count from the device's beginning.
     pub async fn is_silent(&self, since: usize, time: Duration) -> usize {
         let wanted = RATE as usize * time.as_millis() as usize / 1000;
         self.find(|samples| {
@@ -142,19 +141,19 @@ impl Loudspeaker {
         .await
     }
 
-    /// Waits until so many samples were heard from its beginning.
+    /// Waits until this many samples have been played since its beginning.
     pub async fn reaches(&self, samples: usize) {
         self.find(|heard| (heard.len() >= samples).then_some(()))
             .await;
     }
 
-    /// Samples heard so far: the time now, on its own clock.
+    /// Number of samples played so far: the time on the device's own clock.
     #[must_use]
     pub fn now(&self) -> usize {
         *self.air.0.heard.borrow()
     }
 
-    /// What was heard from `since` on: mono samples at 16 kHz.
+    /// The sound from the sample `since` on: mono samples at 16 kHz.
     ///
     /// # Errors
     /// When they cannot be resampled.
@@ -178,7 +177,7 @@ impl Loudspeaker {
         self.air.clone()
     }
 
-    /// Its device, `pcm.loudspeaker`, for a configuration of ALSA in which `pcm.null` is.
+    /// ALSA's configuration of the device `pcm.loudspeaker`; it needs `pcm.null`.
     pub(crate) fn configuration(&self) -> String {
         format!(
             r#"pcm.loudspeaker {{
@@ -194,7 +193,7 @@ impl Loudspeaker {
     }
 }
 
-/// What programs show of the default device.
+/// Description of the default device in the lists of programs.
 const HINT: &str = r#"hint { show on description "Virtual loudspeaker" }"#;
 
 fn fifo(folder: &Path) -> PathBuf {
@@ -207,11 +206,11 @@ impl Air {
         samples.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Plays the next piece: what there is of it in the FIFO, and silence.
+    /// Plays the next piece: the bytes in the FIFO, filled up with silence.
     fn play(&self, mut fifo: &File) {
         let length = RATE as usize * PIECE.as_millis() as usize / 1000;
         let mut bytes = vec![0; 4 * length];
-        // It fails when there is nothing.
+        // Reading fails if the FIFO is empty.
         let read = fifo.read(&mut bytes).unwrap_or(0);
         bytes[read..].fill(0);
         let heard = {
@@ -224,7 +223,7 @@ impl Air {
         self.0.heard.send_replace(heard);
     }
 
-    /// What is in the air `delay` before `at`, as `count` samples at `rate`.
+    /// The sound in the air `delay` before `at`, as `count` samples at `rate`.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

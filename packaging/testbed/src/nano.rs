@@ -1,11 +1,11 @@
-//! What the nano model is known to understand.
+//! A command that the nano model is known to understand.
 
-/// A command.
+/// The command, spoken or typed.
 pub const COMMAND: &str = "turn on the kitchen light";
 
-/// What it answers to it, spoken or typed.
+/// The model's answer to it.
 pub const ANSWER: &str =
     r#"<|tool_call>call:set_light{room:<|"|>kitchen<|"|>,state:<|"|>on<|"|>}<tool_call|>"#;
 
-/// How it writes it down.
+/// The model's transcript of it.
 pub const TRANSCRIPT: &str = "Turn on the kitchen light.";

@@ -1,4 +1,4 @@
-//! A child process that dies with its owner, and whose standard error is kept.
+//! A child process that is killed with its owner, and whose standard error is kept.
 
 use std::{
     process::{ExitStatus, Stdio},
@@ -41,11 +41,11 @@ impl Said {
     }
 }
 
-/// Lines as a program writes them.
+/// Lines of standard error, as the program writes them.
 pub(crate) type Lines = mpsc::UnboundedReceiver<String>;
 
 impl Process {
-    /// Starts `command`; the lines it writes to standard error are both kept and returned.
+    /// Starts `command`; its lines on standard error are both kept and returned.
     pub(crate) fn start(command: std::process::Command) -> Result<(Self, Lines), Error> {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut command = Command::from(command);
@@ -65,12 +65,12 @@ impl Process {
         Ok((Self { name, child, said }, lines))
     }
 
-    /// The standard output, once, if it was piped.
+    /// Takes its standard output, if that is piped and was not taken before.
     pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
 
-    /// What it wrote on standard error so far.
+    /// Its standard error so far.
     pub(crate) fn said(&self) -> String {
         self.said.text()
     }
@@ -83,7 +83,7 @@ impl Process {
         })
     }
 
-    /// Its number; `None` when it has ended.
+    /// Its process id; `None` once it has ended.
     pub(crate) fn id(&self) -> Option<u32> {
         self.child.id()
     }
@@ -92,12 +92,12 @@ impl Process {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|id| i32::try_from(id).ok());
         if let Some(pid) = pid.and_then(Pid::from_raw) {
-            // It can only fail for a process that is just ending, which is what is wanted.
+            // It can fail only if the process is ending, which is the purpose of most signals here.
             let _ = kill_process(pid, signal);
         }
     }
 
-    /// The error for one that ended before it was up.
+    /// The error if it ended before it was up.
     pub(crate) fn not_started(&self) -> Error {
         Error::NotStarted {
             program: self.name.clone(),
@@ -110,7 +110,7 @@ async fn keep(stderr: impl AsyncRead + Unpin, said: Said, sender: mpsc::Unbounde
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         said.push(&line);
-        // Nobody waits for lines once the program is up.
+        // Sending fails once the program is up, when the receiver is dropped.
         let _ = sender.send(line);
     }
 }

@@ -1,4 +1,4 @@
-//! Spoken words: text to 16 kHz sound with espeak-ng, and sound files.
+//! Speech at 16 kHz, synthesised by espeak-ng, and sound files.
 
 use std::{path::Path, process::Command};
 
@@ -6,14 +6,14 @@ use rubato::{Fft, FixedSync, Resampler, audioadapter_buffers::direct::Sequential
 
 use crate::Error;
 
-/// Samples a second that a spoken word, and Gemma 4, has.
+/// Sample rate of speech, as for Gemma 4, in Hz.
 pub const RATE: u32 = 16_000;
 
-/// Frames resampled at a time; any size gives the same sound.
+/// Frames resampled at a time. The size does not change the sound.
 const CHUNK: usize = 1024;
 
-/// Speaks `text`: mono samples in -1 to 1 at [`RATE`]. `voice` is a voice of espeak-ng, with a variant
-/// if wanted, such as `en-us` or `en-gb+f3`. The same words in the same voice are the same samples.
+/// Synthesises `text`: mono samples from -1 to 1 at [`RATE`]. `voice` is a voice of espeak-ng with an
+/// optional variant, such as `en-us` or `en-gb+f3`. Equal texts and voices give equal samples.
 ///
 /// # Errors
 /// When espeak-ng is not installed or does not know the voice.
@@ -37,7 +37,7 @@ pub fn say(text: &str, voice: &str) -> Result<Vec<f32>, Error> {
     read(file.path())
 }
 
-/// The samples of a 16-bit mono WAV file, in -1 to 1 at [`RATE`].
+/// Reads a 16-bit mono WAV file: samples from -1 to 1 at [`RATE`].
 ///
 /// # Errors
 /// When it cannot be read.
@@ -52,7 +52,7 @@ pub fn silence(milliseconds: u32) -> Vec<f32> {
     vec![0.0; (milliseconds * RATE / 1000) as usize]
 }
 
-/// Writes `samples` (mono, in -1 to 1) to `path` as a 16-bit WAV file at [`RATE`].
+/// Writes `samples` (mono, from -1 to 1) to `path` as a 16-bit WAV file at [`RATE`].
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -82,7 +82,7 @@ pub(crate) fn to_i16(sample: f32) -> i16 {
     (sample.clamp(-1.0, 1.0) * f32::from(i16::MAX)).round() as i16
 }
 
-/// Mono `samples` at rate `from` as the same sound at rate `to`.
+/// Resamples mono `samples` from the rate `from` to the rate `to`.
 pub(crate) fn resample(samples: &[f32], from: u32, to: u32) -> Result<Vec<f32>, Error> {
     if from == to {
         return Ok(samples.to_vec());

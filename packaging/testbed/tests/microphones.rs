@@ -1,4 +1,4 @@
-//! The microphones, heard by programs that know nothing of this crate.
+//! The microphones, recorded by ordinary programs that do not use this crate.
 
 use std::{process::Stdio, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-/// A program that records 16-bit mono samples at 16 kHz from its default device, as any program would.
+/// A program that records 16-bit mono samples at 16 kHz from its default device.
 struct Recorder {
     sound: ChildStdout,
     _program: Child,
@@ -30,7 +30,7 @@ impl Recorder {
             sound: program.stdout.take().unwrap(),
             _program: program,
         };
-        // It records once something comes.
+        // The program records once samples arrive.
         recorder.take(800).await;
         recorder
     }
@@ -46,7 +46,7 @@ impl Recorder {
 const ARECORD: &str = "arecord -q -t raw -f S16_LE -r 16000 -c 1";
 const PAREC: &str = "parec --raw --format=s16le --rate=16000 --channels=1 --latency-msec=20";
 
-/// Says something into the microphone while a program records it, and returns both.
+/// Plays speech into the microphone while a program records it, and returns the samples of both.
 async fn say_and_record(microphone: &Microphone, command: &str) -> (Vec<i16>, Vec<i16>) {
     let words = speech::say("good morning", "en-us").unwrap();
     let mut recorder = Recorder::start(microphone, command).await;

@@ -1,9 +1,9 @@
-//! The kinds of machines that gemmad is packaged for, and what Rust, GNU and Debian call them.
+//! The architectures that gemmad is packaged for, and their names in Rust, GNU and Debian.
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-/// A kind of machine.
+/// An architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Architecture {
     /// A PC.
@@ -13,7 +13,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// What this machine is.
+    /// The architecture of this machine.
     pub fn here() -> Result<Self> {
         let all = Self::value_variants().iter().copied();
         let mut here = all.filter(|kind| kind.rust().starts_with(std::env::consts::ARCH));
@@ -41,9 +41,9 @@ impl Architecture {
         }
     }
 
-    /// The program `name` of binutils that reads files for it, by the name it has on every machine.
+    /// Name of the program `name` of binutils for this architecture, as it is called on every machine.
     pub fn tool(self, name: &str) -> String {
-        // GNU's name lacks the vendor that Rust's has.
+        // Unlike Rust's name, GNU's has no vendor.
         format!("{}-{name}", self.rust().replace("-unknown", ""))
     }
 }

@@ -1,17 +1,19 @@
-//! Measures gemmad, side by side with plain llama.cpp where both can do the same, and the nano model.
+//! Measures gemmad, side by side with plain llama.cpp if both can do the same, and the nano model.
 //!
-//! Every benchmark yields named figures. They go into `docs/figures.json`, where a later run replaces those it
-//! measured again, and from there into `docs/performance.md`.
+//! Every benchmark yields named figures. They go into `docs/figures.json`, where a later run replaces those that it
+//! measures again, and from there into `docs/performance.md`.
 
 mod ask;
+mod benchmark;
 pub mod commands;
 mod endpoint;
-mod figure;
+pub mod figure;
 mod keyword;
 mod late;
 pub mod nano;
 mod overhead;
 mod quiet;
+mod setting;
 mod siege;
 mod speed;
 mod turn;
@@ -21,99 +23,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use gemmad_testbed::{Binaries, Model};
 
-use crate::{
-    architecture::Architecture,
-    command::{cargo, root},
-    package::libraries,
-    say, setup, shape,
-};
-use figure::{Figure, Figures};
+use crate::{command::root, say, setup};
+pub use benchmark::Benchmark;
+use figure::Figures;
+use setting::Bench;
 
-/// A group of figures that are measured together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Benchmark {
-    /// Prefill and decode over the bus, against llama.cpp in the same run.
-    Speed,
-    /// What bus, daemon and client add to the engine's own time.
-    Overhead,
-    /// A spoken turn on the engine, by how long it was, against llama.cpp's whole clip.
-    Turn,
-    /// From the end of speech to the first token and the first sound of the answer, through microphone and bus.
-    Voice,
-    /// Somebody speaks over the assistant: how soon it is silent.
-    BargeIn,
-    /// What listening costs while nobody speaks.
-    Idle,
-    /// A microphone that is pulled out and put back 50 times, as another one each time.
-    Replug,
-    /// An hour of its own voice: whether it ever takes that for somebody. Only when asked for.
-    Monologue,
-    /// When an utterance is over: in quiet, in noise, beside a television.
-    Endpoint,
-    /// The words that are spotted without a model: when they were said, and when not.
-    Keyword,
-    /// A word that halts, while an answer is being written: from its end to the signal.
-    Halt,
-    /// Commands that are halted at any moment: whether one begins afterwards.
-    LateStarts,
-    /// 200 clients misuse the daemon for ten minutes. Only when asked for.
-    Siege,
-    /// Commands, through microphone and bus: how well and how soon, and what is called that nobody asked for.
-    Commands,
-    /// How much the nano model understands, in its card too.
-    Nano,
-}
-
-impl Benchmark {
-    /// As it is typed.
-    fn name(self) -> String {
-        let value = self.to_possible_value();
-        value.map_or_else(String::new, |value| value.get_name().to_owned())
-    }
-
-    /// Whether it measures the model with the shape of E2B, which takes gigabytes.
-    fn needs_shape(self) -> bool {
-        matches!(self, Self::Speed | Self::Turn | Self::Voice | Self::Halt)
-    }
-
-    /// Whether it is only run when it is asked for by name.
-    fn is_long(self) -> bool {
-        matches!(self, Self::Monologue | Self::Siege)
-    }
-
-    /// Whether it asks the nano model's held-out sets, which have to be made first.
-    fn needs_held_out_sets(self) -> bool {
-        matches!(
-            self,
-            Self::Nano | Self::Turn | Self::Endpoint | Self::Commands
-        )
-    }
-
-    /// Whether it measures times, which other work on the machine makes longer.
-    fn is_timed(self) -> bool {
-        !matches!(
-            self,
-            Self::Nano | Self::Endpoint | Self::Keyword | Self::Replug | Self::LateStarts
-        )
-    }
-}
-
-/// Share of the machine that other work may take, in percent, before somebody is told.
+/// Share of the machine that other work may take before the user is told, in percent.
 const BUSY: f64 = 10.0;
 
-/// What a benchmark works with: release builds, the models, and the run of the nano model that has the
-/// held-out sets.
-struct Bench {
-    binaries: Binaries,
-    llama_cpp: PathBuf,
-    shape: Model,
-    run: PathBuf,
-}
-
-/// Runs one benchmark, or all. The figures go into `json` alone if it is given. `run` is the folder of the nano model's
-/// [`Benchmark::Commands`], `minutes` is how long [`Benchmark::Monologue`] or [`Benchmark::Siege`] lasts.
+/// Runs one benchmark, or all. With `json` the figures go into that file only. `run` is the folder of the nano model's
+/// training, `options` are those of [`Benchmark::Commands`], and `minutes` is the length of [`Benchmark::Monologue`] or
+/// [`Benchmark::Siege`].
 pub fn run(
     only: Option<Benchmark>,
     json: Option<&Path>,
@@ -176,93 +97,4 @@ pub fn run(
         say::success(&format!("{} is written", page.display()));
     }
     Ok(())
-}
-
-impl Bench {
-    /// Builds gemmad and whatever the chosen benchmarks need.
-    fn prepare(chosen: &[Benchmark], run: PathBuf) -> Result<Self> {
-        let programs = release()?;
-        let folder = target()?.join("shape");
-        let shape = shape::files(false, &folder);
-        if chosen.iter().any(|one| one.needs_shape()) && !shape.mmproj.exists() {
-            shape::run(false, &folder)?;
-        }
-        if chosen.iter().any(|one| one.needs_held_out_sets()) {
-            crate::nano::held_out_sets(&run)?;
-        }
-        if chosen.contains(&Benchmark::Keyword) {
-            crate::keyword::held_out_sets()?;
-        }
-        Ok(Self {
-            binaries: Binaries::in_folder(&programs)?,
-            llama_cpp: programs.join("llama_cpp"),
-            shape,
-            run,
-        })
-    }
-}
-
-/// Programs that are measured, where cargo puts them.
-const PROGRAMS: [&str; 7] = [
-    "gemmad",
-    "gemmad-supervise",
-    "gemmactl",
-    "examples/llama_cpp",
-    "examples/spoken_turn",
-    "examples/endpoint",
-    "examples/keyword",
-];
-
-/// Builds everything as it is in the package, with the CPU kernels that are best here, and puts it where
-/// it would be installed; the folder of the programs.
-fn release() -> Result<PathBuf> {
-    say::step("Building gemmad and plain llama.cpp for release (the first time about 20 minutes)");
-    let build = cargo([
-        "build",
-        "--release",
-        "--workspace",
-        "--bins",
-        "--examples",
-        "--features",
-        "gemmad/portable",
-    ]);
-    let target = target()?;
-    let llama_cpp = libraries::build(build, &target)?;
-    let installed = target.join("bench");
-    libraries::copy(
-        &llama_cpp,
-        &installed.join("lib/gemmad"),
-        Architecture::here()?,
-    )?;
-    let programs = installed.join("bin");
-    std::fs::create_dir_all(&programs)?;
-    for program in PROGRAMS.map(|name| target.join("release").join(name)) {
-        let copy = programs.join(program.file_name().unwrap_or_default());
-        // One that runs cannot be written to. The first time there is none.
-        let _ = std::fs::remove_file(&copy);
-        std::fs::copy(&program, copy)
-            .with_context(|| format!("cannot copy {}", program.display()))?;
-    }
-    Ok(programs)
-}
-
-/// Cargo's folder; this program is `debug/xtask` in it.
-fn target() -> Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    let target = program.ancestors().nth(2);
-    Ok(target
-        .context("this program is in no target folder")?
-        .into())
-}
-
-/// The middle one.
-pub fn median(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let half = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) {
-        f64::midpoint(sorted[half - 1], sorted[half])
-    } else {
-        sorted[half]
-    }
 }

@@ -1,8 +1,8 @@
-//! Installs the package on a real system, booted for it, and tries everything a user may do there.
+//! Installs the package on a real system, booted for it, and tests everything a user can do there.
 //!
-//! The system is Debian, its first process is systemd, and it runs in systemd-nspawn: real services, a
-//! real bus, logins over SSH, and no network but its own loopback. Nothing of it is imitated but the
-//! hardware. It is in `target/boot`, and what the test leaves there may be looked at.
+//! The system is a Debian that runs in systemd-nspawn, with systemd as its first process: real services, a
+//! real bus, logins over SSH, and no network but its own loopback. Only the hardware is virtual. It is in
+//! `target/boot`, and stays there after the test for inspection.
 
 mod base;
 mod checklist;
@@ -14,6 +14,7 @@ mod machine;
 mod managing;
 mod microphone;
 mod package;
+mod printed;
 mod sandbox;
 mod session;
 mod start;
@@ -28,40 +29,26 @@ use anyhow::{Result, ensure};
 
 use crate::{architecture::Architecture, say, setup};
 use checklist::Checklist;
-use gemmad_testbed::nano::{ANSWER, COMMAND};
 use login::Login;
 use machine::Machine;
 use package::Packages;
 
-/// Who is in the group `gemmad`, and who is not.
+/// A user in the group `gemmad`, and a user outside it.
 const MEMBER: &str = "ada";
 const OUTSIDER: &str = "bob";
 
-/// Checks what gemmactl printed as the answer to the command.
-fn is_answer(printed: &str) -> Result<()> {
-    let answer = printed.trim();
-    ensure!(answer == ANSWER, "the answer is `{answer}`");
-    Ok(())
-}
-
-/// Checks that `gemmactl status` printed a daemon that answers.
-fn is_ready(status: &str) -> Result<()> {
-    ensure!(status.starts_with("state       ready\n"), "{status}");
-    Ok(())
-}
-
-/// What else is tried.
+/// Options of the test.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Also time the start with the model in target/shape, which `cargo xtask shape` writes.
+    /// Also time the start with the model in target/shape, written by `cargo xtask shape`.
     #[arg(long)]
     shape: bool,
-    /// The package for such machines, emulated; without it, the one for machines like this.
+    /// Architecture of the package, emulated if it is another one than this machine's, which is the default.
     #[arg(long, value_name = "ARCHITECTURE", conflicts_with = "shape")]
     arch: Option<Architecture>,
 }
 
-/// Makes packages and system, boots, and tries everything.
+/// Makes packages and system, boots, and runs all checks.
 pub fn run(options: &Options) -> Result<()> {
     ensure!(
         rustix::process::geteuid().is_root(),
@@ -83,7 +70,7 @@ pub fn run(options: &Options) -> Result<()> {
     tokio::runtime::Runtime::new()?.block_on(async {
         tokio::select! {
             done = everything(&packages, &root, is_emulated, options.shape) => done,
-            // Everything started is dropped, and so ended, on the way out.
+            // Returning drops, and so ends, everything that was started.
             _ = tokio::signal::ctrl_c() => Ok(()),
         }
     })
@@ -110,7 +97,7 @@ async fn everything(
     machine.succeed(&["adduser", MEMBER, "gemmad"]).await?;
 
     say::step("Asking and speaking");
-    // An emulated daemon is too slow to hear somebody in real time.
+    // An emulated daemon is too slow to hear speech in real time.
     talking::checks(&mut list, &machine, &member, &outsider, !is_emulated).await;
     say::step("Managing");
     managing::checks(&mut list, &machine, &member).await;
@@ -120,7 +107,7 @@ async fn everything(
         say::step("Being one processor after the other");
         emulation::checks(&mut list, &machine).await;
     } else {
-        // These look at the process and measure it, which would be the emulator.
+        // These checks inspect and measure the process, which under emulation would be qemu.
         say::step("Looking at the sandbox");
         sandbox::checks(&mut list, &machine).await;
         say::step("Wearing it out");

@@ -1,8 +1,8 @@
-//! Finds files that need each other.
+//! Finds circular dependencies between files.
 //!
-//! A circle of files cannot be read one after the other, and none of them can be tested or taken out alone. What a file
-//! names is followed through re-exports (`pub use`) to the file that has it, so a `mod.rs` that is only a table of
-//! contents is in no circle. Tests are left out, and so is what stands inside macros.
+//! Files in a circle cannot be read one after the other, and none of them can be tested or taken out alone. A name is
+//! followed through re-exports (`pub use`) to the file that defines it, so a `mod.rs` that is only a table of contents
+//! is in no circle. Tests and the contents of macros are ignored.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use syn::{
 
 use crate::command::root;
 
-/// Folders with the source of a crate each.
+/// Source folders, one for each crate.
 const CRATES: [&str; 7] = [
     "ctl/src",
     "daemon/api/src",
@@ -30,18 +30,18 @@ const CRATES: [&str; 7] = [
     "packaging/xtask/src",
 ];
 
-/// The place of a module in its crate: `["engine", "prompt"]`.
+/// Path of a module in its crate: `["engine", "prompt"]`.
 type Module = Vec<String>;
 
-/// Most names that stand for others in a row.
+/// Maximum length of a chain of aliases.
 const MOST_ALIASES: usize = 16;
 
-/// A path that stands in a module.
+/// A path used in a module.
 #[derive(Debug)]
 struct Use {
-    /// The name that it gets there; `None`: it is only mentioned.
+    /// Its name in that module; `None`: it is mentioned but not imported.
     name: Option<String>,
-    /// Whether others may take it from there.
+    /// Whether it is re-exported.
     is_shown: bool,
     path: Vec<String>,
 }
@@ -51,7 +51,7 @@ struct Use {
 struct Source {
     file: PathBuf,
     uses: Vec<Use>,
-    /// Modules that only tests have.
+    /// Modules that exist only for tests.
     for_tests: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ struct Crate(BTreeMap<Module, Source>);
 /// Checks all crates.
 ///
 /// # Errors
-/// The circles, each with its files and what they need of each other.
+/// There are circles; each is listed with its files and the names that they use of each other.
 pub fn check() -> Result<()> {
     let mut found = Vec::new();
     for folder in CRATES {
@@ -104,13 +104,13 @@ impl Crate {
         Ok(())
     }
 
-    /// Groups of files of which each leads to each other.
+    /// Groups of files in which every file depends on every other.
     fn circles(&self) -> Vec<String> {
         let mut needs: BTreeMap<(&Module, &Module), BTreeSet<&str>> = BTreeMap::new();
         for (module, source) in &self.0 {
             for used in &source.uses {
                 let found = self.definition(module, &used.path, MOST_ALIASES);
-                // What is taken of a whole module shows where its name is mentioned.
+                // A module as a whole is no dependency; the names used from it are, where they are mentioned.
                 let Some((target, Some(name))) = found else {
                     continue;
                 };
@@ -150,8 +150,8 @@ impl Crate {
             .to_string()
     }
 
-    /// The module in which the end of `path`, which stands in `module`, is defined, and its name there; no name if it
-    /// is a module itself. `None`: it is from another crate.
+    /// The module that defines the item of `path`, as used in `module`, and the item's name there; no name if the item
+    /// is a module. `None`: it is from another crate.
     fn definition<'a>(
         &'a self,
         module: &Module,
@@ -186,7 +186,7 @@ impl Crate {
         let mut named = source.uses.iter();
         if let Some(alias) = named.find(|it| it.name.as_ref() == Some(first)) {
             let (target, name) = self.definition(found, &alias.path, aliases)?;
-            // A name in a module that is called by another one.
+            // The alias may name a module, in which the rest of the path is resolved.
             return match name {
                 None if !after.is_empty() => self.definition(target, after, aliases),
                 name => Some((target, name)),
@@ -210,11 +210,11 @@ impl Source {
         })
     }
 
-    /// Modules below `module` that only tests have.
+    /// Modules below `module` that exist only for tests.
     fn tests((module, source): (&Module, &Self)) -> Vec<Module> {
         let names = source.for_tests.iter();
         names
-            .map(|name| [module.as_slice(), &[name.clone()]].concat())
+            .map(|name| [module.as_slice(), std::slice::from_ref(name)].concat())
             .collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Cargo, and other programs that work on this repository.
+//! Running cargo and other programs.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,8 +14,8 @@ pub fn root() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
-/// `cargo` with `arguments`, at the root, with ccache for llama.cpp's C++, so that it is compiled once
-/// and not again for each profile and each clean build.
+/// `cargo` with `arguments`, at the root, with ccache, so that llama.cpp's C++ is compiled once and not
+/// again for each profile and each clean build.
 pub fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -24,12 +24,12 @@ pub fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
         .current_dir(root())
         .env("CMAKE_C_COMPILER_LAUNCHER", "ccache")
         .env("CMAKE_CXX_COMPILER_LAUNCHER", "ccache")
-        // Another clone of this repository compiles the same files.
+        // Shares the cache with other clones of this repository.
         .env("CCACHE_NOHASHDIR", "1");
     command
 }
 
-/// Runs a program that shares this one's terminal, to its end.
+/// Runs a program to its end, on this program's terminal.
 pub fn execute(command: &mut Command) -> Result<()> {
     let line = line(command);
     let status = command
@@ -39,7 +39,7 @@ pub fn execute(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program to its end; what it wrote to standard output.
+/// Runs a program to its end; returns its standard output.
 pub fn output(command: &mut Command) -> Result<String> {
     let line = line(command);
     let output = command
@@ -50,7 +50,7 @@ pub fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("`{line}` wrote what is no text"))
 }
 
-/// Whether a program runs and succeeds; what it prints is dropped.
+/// Whether a program runs and succeeds; its output is dropped.
 pub fn works(command: &mut Command) -> bool {
     command
         .stdout(Stdio::null())
@@ -59,7 +59,7 @@ pub fn works(command: &mut Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// What somebody would type.
+/// The command as typed in a shell.
 fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program.file_name().unwrap_or(program.as_os_str());

@@ -1,4 +1,4 @@
-//! Shows the whole way once: spoken words to an answer, then a typed question.
+//! Shows a spoken turn from speech to answer, then a typed question.
 
 use std::time::{Duration, Instant};
 
@@ -13,24 +13,24 @@ use crate::{
     say, setup,
 };
 
-/// What is said into the virtual microphone, and what is typed. The nano model understands both.
+/// The speech for the virtual microphone, and the typed question. The nano model understands both.
 const SPOKEN: &str = "turn on the kitchen light";
 const TYPED: &str = "what time is it";
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Builds and shows everything; with `mic`, listens to this machine's microphone until Ctrl-C.
+/// Builds the programs and runs the demo; with `mic`, listens to this machine's microphone until Ctrl-C.
 pub fn run(mic: bool) -> Result<()> {
     setup::run()?;
     say::step("Building gemmad and gemmactl (the first time with llama.cpp, about 5 minutes)");
-    // The whole workspace, as `test` does, so that neither builds anything the other has built.
+    // The whole workspace, as in `test`, so that the builds share everything.
     execute(&mut cargo(["build", "--workspace", "--bins"]))?;
     tokio::runtime::Runtime::new()?.block_on(async {
         let shown = async { if mic { listen().await } else { show().await } };
         tokio::select! {
             shown = shown => shown,
-            // Everything started is dropped, and so ended, on the way out.
+            // Returning drops, and so ends, everything that was started.
             _ = tokio::signal::ctrl_c() => Ok(()),
         }
     })?;
@@ -94,7 +94,7 @@ async fn ready(daemon: &mut Daemon, begin: Instant) -> Result<()> {
     Ok(())
 }
 
-/// Spoken turns as the daemon announces them.
+/// Spoken turns, from the daemon's signals.
 struct Turns {
     transcripts: gemmad_api::TranscriptStream,
     replies: gemmad_api::ReplyStream,

@@ -1,4 +1,4 @@
-//! Feeds hostile input to the readers of foreign input (`daemon/fuzz`), guided by the code it reaches.
+//! Fuzzes the readers of foreign input (`daemon/fuzz`), guided by code coverage.
 
 use std::{env, ffi::OsString, path::Path};
 
@@ -10,7 +10,7 @@ use crate::{
     say, setup,
 };
 
-/// Longest that one input may take, in seconds. The code that is measured is instrumented and a tenth as fast as usual.
+/// Maximum time for one input, in seconds. The instrumented code runs at a tenth of the usual speed.
 const PATIENCE: u32 = 30;
 
 /// A reader of foreign input: `daemon/fuzz/fuzz_targets/NAME.rs`.
@@ -26,33 +26,33 @@ pub enum Target {
     Gguf,
     /// Dictionaries of options on the bus.
     Options,
-    /// JSON Schemas that answers are held to.
+    /// JSON Schemas for answers.
     Schema,
     /// Sound files.
     Sound,
-    /// Text that is to be spoken.
+    /// Text to be spoken.
     Speech,
-    /// What a program writes that makes sound of text.
+    /// Output of synthesisers.
     Synthesiser,
     /// Chat templates of model files.
     Template,
 }
 
-/// What is fed, and for how long.
+/// Targets and duration.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The readers to feed; all if none is named.
+    /// Readers to fuzz; all if none is named.
     #[arg(value_name = "TARGET")]
     targets: Vec<Target>,
-    /// Seconds for each.
+    /// Seconds for each reader.
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u32,
-    /// Processes that feed one at the same time.
+    /// Processes that fuzz a reader in parallel.
     #[arg(long, value_name = "N", default_value_t = 1)]
     jobs: u32,
 }
 
-/// Feeds each reader in turn; ends at the first input that makes one fail, which is kept in `daemon/fuzz/artifacts`.
+/// Fuzzes each reader in turn; ends at the first input that makes one fail, and keeps it in `daemon/fuzz/artifacts`.
 pub fn run(options: &Options) -> Result<()> {
     let targets = match options.targets.as_slice() {
         [] => Target::value_variants(),
@@ -74,13 +74,13 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 impl Target {
-    /// As it is typed, and as its file is called.
+    /// Its name on the command line and of its file.
     pub fn name(self) -> String {
         let value = self.to_possible_value();
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Folders with input to begin with, each with all below it.
+    /// Folders with seeds, including their subfolders.
     fn seeds(self) -> &'static [&'static str] {
         match self {
             Self::Call => &["daemon/fuzz/seeds/call"],
@@ -89,14 +89,15 @@ impl Target {
             Self::Gguf => &["daemon/fuzz/seeds/gguf"],
             Self::Options => &["daemon/fuzz/seeds/options"],
             Self::Schema => &["daemon/fuzz/seeds/schema"],
-            Self::Sound => &["daemon/fuzz/seeds/sound", "daemon/src/voice/testdata"],
+            Self::Sound => &["daemon/fuzz/seeds/sound", "daemon/src/sound/testdata"],
             Self::Speech => &["daemon/fuzz/seeds/speech"],
             Self::Synthesiser => &["daemon/fuzz/seeds/sound"],
             Self::Template => &["daemon/fuzz/seeds/template"],
         }
     }
 
-    /// Longest input, in bytes: some times the length of the longest seed, so that counts and lengths in it can lie.
+    /// Maximum length of an input, in bytes: a few times that of the longest seed, so that counts and lengths in it can
+    /// lie.
     fn longest(self) -> u32 {
         match self {
             Self::Options => 1 << 12,
@@ -106,18 +107,18 @@ impl Target {
         }
     }
 
-    /// Feeds it for so many seconds, with so many processes.
+    /// Fuzzes it for `seconds`, with `jobs` processes.
     ///
     /// # Errors
-    /// When an input makes it fail, takes too long or too much memory.
+    /// An input makes it fail, or takes too long or too much memory.
     pub fn feed(self, seconds: u32, jobs: u32) -> Result<()> {
         ensure!(jobs > 0, "--jobs must be 1 or more");
         setup::run()?;
         let cargo_fuzz = setup::cargo_fuzz()?;
         let found = root().join("target/fuzz/corpus").join(self.name());
         std::fs::create_dir_all(&found)?;
-        // Without a sanitizer, which only a nightly toolchain has: the code that is fed has no `unsafe`, or it is
-        // llama.cpp's, which is not instrumented.
+        // No sanitizer, since only a nightly toolchain has them: the fuzzed code has no `unsafe`, or is llama.cpp's,
+        // which is not instrumented.
         let fuzz = ["fuzz", "run", "--sanitizer", "none", "--target-dir"];
         let mut command = cargo(fuzz);
         command
@@ -139,7 +140,7 @@ impl Target {
     }
 }
 
-/// The folders of programs, with this one first.
+/// `PATH` with `folder` first.
 fn path_with(folder: Option<&Path>) -> Result<OsString> {
     let others = env::var_os("PATH").unwrap_or_default();
     let others = env::split_paths(&others);

@@ -1,4 +1,4 @@
-//! The recordings that keywords are judged by, which the recipe in `models/keyword` makes.
+//! The recordings for evaluating keywords, made by the recipe in `models/keyword`.
 
 use anyhow::Result;
 
@@ -8,10 +8,10 @@ use crate::{
     say, setup,
 };
 
-/// Makes them in `target/keyword`, unless they are there.
+/// Makes the recordings in `target/keyword`, unless they exist.
 pub fn held_out_sets() -> Result<()> {
     let folder = root().join("target/keyword");
-    // The recipe writes this one last.
+    // The recipe writes this file last.
     if folder.join("evaluation/negative.jsonl").exists() {
         return Ok(());
     }

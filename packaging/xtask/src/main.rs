@@ -1,11 +1,12 @@
 //! The tasks of this repository, as `cargo xtask TASK`.
 //!
-//! Each works on a fresh machine with nothing but git and a Rust toolchain: it installs what is
-//! missing, and says what it is doing.
+//! Each works on a fresh machine with only git and a Rust toolchain: it installs what is missing, and
+//! tells the user what it does.
 
 mod architecture;
 mod bench;
 mod boot_test;
+mod circles;
 mod command;
 mod demo;
 mod fuzz;
@@ -33,9 +34,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Install what building and testing need and this machine lacks (Debian and Raspberry Pi OS).
+    /// Install missing packages for building and testing (Debian and Raspberry Pi OS).
     Setup,
-    /// Speak a command to gemmad and ask it a question, with the embedded nano model.
+    /// Speak a command to gemmad and ask it a question, with the shipped nano model.
     Demo {
         /// Use this machine's microphone instead of a virtual one, until Ctrl-C.
         #[arg(long)]
@@ -43,49 +44,49 @@ enum Task {
     },
     /// Check formatting and lints, and run every test.
     Test,
-    /// Feed hostile input to the readers of foreign input.
+    /// Fuzz the readers of foreign input.
     Fuzz {
         #[command(flatten)]
         options: fuzz::Options,
     },
-    /// Run everything that takes too long for `test`: each reader of foreign input is fed for 30 s.
+    /// Run the checks that take too long for `test`: each reader of foreign input is fuzzed for 30 s.
     Nightly,
     /// Make the Debian package.
     Package {
         #[command(flatten)]
         wanted: package::Wanted,
     },
-    /// Install the package on a system that is booted for it, and try everything there; as root.
+    /// Install the package on a system booted for it, and test everything there; as root.
     BootTest {
         #[command(flatten)]
         options: boot_test::Options,
     },
-    /// Write a model with the shape of Gemma 4 E2B and random weights, to measure speed with.
+    /// Write a model with the shape of Gemma 4 E2B and random weights, to measure speed.
     Shape {
-        /// A few megabytes with the same kinds of tensors, to test with.
+        /// Write only a few megabytes with the same kinds of tensors, for tests.
         #[arg(long)]
         tiny: bool,
         /// Folder for the two files.
         #[arg(long, default_value = "target/shape")]
         out: PathBuf,
     },
-    /// Train, export or examine the nano model.
+    /// Train, export or evaluate the nano model.
     Nano {
         #[command(subcommand)]
         task: nano::Task,
     },
-    /// Measure gemmad beside plain llama.cpp, and write docs/performance.md.
+    /// Measure gemmad side by side with plain llama.cpp, and write docs/performance.md.
     Bench {
-        /// Only this benchmark.
+        /// Run only this benchmark.
         name: Option<bench::Benchmark>,
-        /// Keep the figures in this file, and leave docs/figures.json and docs/performance.md as they are.
+        /// Write the figures into this file, and leave docs/figures.json and docs/performance.md unchanged.
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
         #[command(flatten)]
         run: nano::Run,
         #[command(flatten)]
         commands: bench::commands::Options,
-        /// How long the assistant speaks to nobody in `monologue` (60), or is misused in `siege` (10).
+        /// Minutes for which the assistant speaks in `monologue` (default 60), or is misused in `siege` (default 10).
         #[arg(long, value_name = "N")]
         minutes: Option<u64>,
     },

@@ -1,15 +1,15 @@
 //! Makes the nano model: the steps of the recipe in `models/nano`, in their order.
 //!
-//! The recipe itself is Python and each step of it can be run alone; here is what each needs, and
-//! what is made already. Everything of one training lives in one folder, the run's.
+//! The recipe itself is in Python, and each of its steps can be run alone. This module knows what each
+//! step needs, and skips what is already made. All files of one training are in one folder, the run's.
 
+pub mod files;
 mod training;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
-use gemmad_testbed::Model;
 
 use crate::{
     bench,
@@ -18,22 +18,22 @@ use crate::{
     say, setup,
 };
 
-/// A step that somebody asks for.
+/// A step that the user asks for.
 #[derive(Debug, Subcommand)]
 pub enum Task {
-    /// Train it in the background (some hours on two cores), or go on where it was stopped.
+    /// Train the model in the background (some hours on two cores), or resume the training.
     Train {
         #[command(flatten)]
         run: Run,
-        /// Batches to learn from, at most.
+        /// Maximum number of batches to learn from.
         #[arg(long, default_value_t = 3500)]
         steps: u32,
     },
-    /// Write what was trained as GGUF files.
+    /// Write the trained model as GGUF files.
     Export {
         #[command(flatten)]
         run: Run,
-        /// Also make it the model that comes with gemmad.
+        /// Also make it the model shipped with gemmad.
         #[arg(long)]
         install: bool,
     },
@@ -41,17 +41,17 @@ pub enum Task {
     Evaluate {
         #[command(flatten)]
         run: Run,
-        /// Only the first N questions of each set: a quick look, not a measurement.
+        /// Ask only the first N questions of each set: a quick look, not a measurement.
         #[arg(long, value_name = "N", hide = true)]
         limit: Option<usize>,
     },
 }
 
-/// Where a training keeps its files.
+/// The folder of a training.
 #[derive(Debug, clap::Args)]
 pub struct Run {
     /// Folder of the nano model's training: speech, held-out sets, checkpoints, GGUF files, results.
-    // Absolute, because a daemon takes paths from its configuration's folder.
+    // Absolute, because a daemon resolves paths relative to its configuration's folder.
     #[arg(
         long = "run",
         value_name = "FOLDER",
@@ -61,11 +61,10 @@ pub struct Run {
     pub folder: PathBuf,
 }
 
-/// Python packages that make speech, and those that train as well.
-const SPEECH: &str = "requirements.txt";
+/// Python packages for training.
 const TRAINING: &str = "requirements-train.txt";
 
-/// Spoken sentences to learn from; a training of 3500 steps hears each about twice.
+/// Number of spoken sentences to learn from; a training of 3500 steps uses each about twice.
 const SENTENCES: &str = "48000";
 
 /// Does one step.
@@ -77,26 +76,6 @@ pub fn run(task: Task) -> Result<()> {
     }
 }
 
-/// The files that [`export`] writes into the folder of a run.
-pub fn files(run: &Path) -> Model {
-    Model {
-        text: run.join("nano-f16.gguf"),
-        mmproj: run.join("nano-f16.mmproj.gguf"),
-    }
-}
-
-/// Makes the held-out sets in the folder of a run, unless they are there.
-pub fn held_out_sets(run: &Path) -> Result<()> {
-    // The recipe writes this one last.
-    if run.join("evaluation/text.jsonl").exists() {
-        return Ok(());
-    }
-    setup::voices()?;
-    say::step("Speaking the held-out sets (about 2 minutes)");
-    let python = Python::of("nano", SPEECH)?;
-    execute(python.script("data.py").arg("evaluate").arg(run))
-}
-
 fn train(run: &Path, steps: u32) -> Result<()> {
     if training::is_running(run) {
         return Ok(());
@@ -104,14 +83,14 @@ fn train(run: &Path, steps: u32) -> Result<()> {
     setup::run()?;
     setup::voices()?;
     std::fs::create_dir_all(run)?;
-    held_out_sets(run)?;
+    files::held_out_sets(run)?;
     let python = Python::of("nano", TRAINING)?;
     speech(&python, run)?;
     tokenizer(&python, run)?;
     training::start(&python, run, steps)
 }
 
-/// Speaks the sentences to learn from, unless they are there.
+/// Synthesises the sentences to learn from, unless they exist.
 fn speech(python: &Python, run: &Path) -> Result<()> {
     let (whole, part) = (run.join("speech"), run.join("speech.part"));
     if whole.exists() {
@@ -125,7 +104,7 @@ fn speech(python: &Python, run: &Path) -> Result<()> {
     std::fs::rename(&part, &whole).with_context(|| format!("cannot rename {}", part.display()))
 }
 
-/// Makes the tokenizer, unless it is there.
+/// Makes the tokenizer, unless it exists.
 fn tokenizer(python: &Python, run: &Path) -> Result<()> {
     let file = run.join("tokenizer.json");
     if file.exists() {
@@ -152,7 +131,7 @@ fn export(run: &Path, install: bool) -> Result<()> {
     Ok(())
 }
 
-/// Puts the run's model and its learning curve where everybody gets them.
+/// Copies the run's model and learning curve into the repository.
 fn install(python: &Python, run: &Path) -> Result<()> {
     execute(python.script("plot.py").arg(run))?;
     let home = root().join("models/nano");

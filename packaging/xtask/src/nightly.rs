@@ -1,23 +1,23 @@
-//! What must hold as well but takes too long for every change: the slow sibling of `cargo xtask test`.
+//! Checks that take too long for every change: the slow part of `cargo xtask test`.
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 
 use crate::{fuzz::Target, say};
 
-/// Seconds for which each reader of foreign input is fed.
+/// Time for which each reader of foreign input is fuzzed, in seconds.
 const FED: u32 = 30;
 
-/// Processes that feed a reader at the same time.
+/// Processes that fuzz a reader in parallel.
 const FEEDING: u32 = 1;
 
-/// One thing that must hold.
+/// One check.
 struct Check {
     name: String,
     run: Box<dyn Fn() -> Result<()>>,
 }
 
-/// Runs every check to its end, and fails if one of them did.
+/// Runs every check to its end, and fails if one of them failed.
 pub fn run() -> Result<()> {
     let checks = checks();
     let mut failed = Vec::new();

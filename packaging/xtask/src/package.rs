@@ -1,7 +1,7 @@
-//! Makes the Debian package: programs for release, what describes them, and cargo-deb over both.
+//! Makes the Debian package: release builds, their documentation, and cargo-deb over both.
 //!
-//! What goes where is in `daemon/Cargo.toml`, under `[package.metadata.deb]`. What has to be made first
-//! goes into `target/package`.
+//! `daemon/Cargo.toml` lists the files of the package and their places under `[package.metadata.deb]`. Files
+//! that have to be made first go into `target/package`.
 
 mod changelog;
 mod kernels;
@@ -27,22 +27,22 @@ use crate::{
     say, setup,
 };
 
-/// Which package is wanted.
+/// The package to make.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Wanted {
-    /// The machines it is for; without it, those like this one.
+    /// Architecture of the package; by default this machine's.
     #[arg(long, value_name = "ARCHITECTURE")]
     arch: Option<Architecture>,
-    /// For the GPU of the Jetson this runs on.
+    /// Make it for the GPU of the Jetson on which this runs.
     #[arg(long, conflicts_with = "arch")]
     jetson: bool,
-    /// Version of the package, instead of the one in Cargo.toml.
+    /// Version of the package instead of the one in Cargo.toml.
     #[arg(long, value_name = "VERSION")]
     deb_version: Option<String>,
 }
 
 impl Wanted {
-    /// For machines of this kind.
+    /// A package for this architecture.
     pub fn of(arch: Architecture) -> Self {
         Self {
             arch: Some(arch),
@@ -50,7 +50,7 @@ impl Wanted {
         }
     }
 
-    /// With another version than the one in Cargo.toml.
+    /// Sets a version instead of the one in Cargo.toml.
     pub fn with_version(self, version: &str) -> Self {
         Self {
             deb_version: Some(version.into()),
@@ -62,7 +62,7 @@ impl Wanted {
         self.arch.map_or_else(Architecture::here, Ok)
     }
 
-    /// What cargo and cargo-deb are to be told when it is for another kind of machine than this one.
+    /// Arguments of cargo and cargo-deb for another architecture than this machine's.
     fn target(&self) -> Result<Option<[&'static str; 2]>> {
         let arch = self.arch()?;
         let is_foreign = arch != Architecture::here()?;
@@ -70,7 +70,7 @@ impl Wanted {
     }
 }
 
-/// Makes it; the path of the package.
+/// Makes the package; returns its path.
 pub fn run(wanted: &Wanted) -> Result<PathBuf> {
     setup::packaging()?;
     let cargo_deb = setup::cargo_deb()?;
@@ -94,13 +94,13 @@ pub fn run(wanted: &Wanted) -> Result<PathBuf> {
     Ok(package)
 }
 
-/// Builds the programs; the folder that llama.cpp is built into.
+/// Builds the programs; returns the folder with the built llama.cpp.
 fn build(wanted: &Wanted) -> Result<PathBuf> {
     let mut build = cargo(["build", "--release", "--bins", "--features"]);
     if wanted.jetson {
         build.arg("gemmad/portable,gemmad/cuda");
-        // An Orin's GPU. Left to itself, llama.cpp compiles for all but this one, which would translate the
-        // code of another when it first runs.
+        // The GPU of an Orin. By default llama.cpp compiles for all others but not for this one, which would then
+        // translate the code of another at the first run.
         build.env("CMAKE_CUDA_ARCHITECTURES", "87-real");
     } else {
         build.arg("gemmad/portable");
@@ -113,21 +113,21 @@ fn build(wanted: &Wanted) -> Result<PathBuf> {
         build.args(target);
         folder.push(target[1]);
     } else {
-        // As the benchmarks do, so that what both need is built once.
+        // The same as for the benchmarks, so that both share their builds.
         build.arg("--workspace");
     }
     libraries::build(build, &folder)
 }
 
-/// Where goes what is made for the package.
+/// Folder of the files that are made for the package.
 fn folder() -> PathBuf {
     root().join("target/package")
 }
 
-/// Writes everything that belongs to the package and is not in the repository.
+/// Writes the files of the package that are not in the repository.
 fn describe(wanted: &Wanted) -> Result<()> {
     let folder = folder();
-    // Nothing of another version may stay.
+    // No file of another version may stay.
     if folder.exists() {
         fs::remove_dir_all(&folder)
             .with_context(|| format!("cannot empty {}", folder.display()))?;
@@ -161,7 +161,7 @@ fn pack(cargo_deb: &Path, wanted: &Wanted) -> Result<PathBuf> {
     if let Some(version) = &wanted.deb_version {
         pack.args(["--deb-version", version]);
     }
-    // It prints the path of what it made, last.
+    // The last line that cargo-deb prints is the path of the package.
     let printed = output(&mut pack)?;
     let path = PathBuf::from(printed.lines().last().unwrap_or_default());
     ensure!(
@@ -172,7 +172,7 @@ fn pack(cargo_deb: &Path, wanted: &Wanted) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// What `daemon/Cargo.toml` says about the package.
+/// Facts about the package, from `daemon/Cargo.toml`.
 struct Facts {
     version: String,
     maintainer: String,
@@ -193,7 +193,7 @@ impl Facts {
         })
     }
 
-    /// The version as Debian has it, with its revision, which cargo-deb makes so too.
+    /// The version in Debian's form, with a revision, as cargo-deb also makes it.
     fn deb_version(&self, wanted: &Wanted) -> String {
         let revision = if wanted.jetson { "1+jetson" } else { "1" };
         let version = wanted.deb_version.clone();

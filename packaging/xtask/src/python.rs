@@ -1,4 +1,4 @@
-//! Python programs of this repository, each group with packages of its own.
+//! Python programs of this repository, each group with its own packages.
 
 use std::{path::PathBuf, process::Command};
 
@@ -6,15 +6,15 @@ use anyhow::Result;
 
 use crate::command::{execute, root};
 
-/// A Python in a virtual environment, and the programs of one folder.
+/// Python in a virtual environment, and the programs of one folder.
 pub struct Python {
     program: PathBuf,
     scripts: PathBuf,
 }
 
 impl Python {
-    /// For the programs in `models/NAME`, with the packages that the file `requirements` there lists.
-    /// The environment is `target/NAME-python`; what it has already is not installed again.
+    /// Python for the programs in `models/NAME`, with the packages in the file `requirements` there. The
+    /// environment is `target/NAME-python`; packages that it already has are not installed again.
     pub fn of(name: &str, requirements: &str) -> Result<Self> {
         let scripts = root().join("models").join(name);
         let environment = root().join(format!("target/{name}-python"));
@@ -36,7 +36,7 @@ impl Python {
         Ok(Self { program, scripts })
     }
 
-    /// The command that runs `script`, to be given arguments.
+    /// A command that runs `script`, without arguments yet.
     pub fn script(&self, script: &str) -> Command {
         let mut command = Command::new(&self.program);
         command

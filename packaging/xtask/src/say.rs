@@ -1,28 +1,28 @@
-//! What a task tells its user: a few calm lines on standard error, coloured on a terminal.
+//! Messages of a task to its user: a few lines on standard error, coloured on a terminal.
 
 use std::io::{IsTerminal, stderr};
 
-/// A step that begins.
+/// Announces a step.
 pub fn step(text: &str) {
     eprintln!("{} {text}", paint("1;34", "▶"));
 }
 
-/// Something that went as it should.
+/// Reports success.
 pub fn success(text: &str) {
     eprintln!("{} {text}", paint("1;32", "✔"));
 }
 
-/// Something that went well but should be known.
+/// Reports something that is no failure but should be known.
 pub fn warning(text: &str) {
     eprintln!("{} {text}", paint("1;33", "!"));
 }
 
-/// A result, under its name.
+/// Prints a result with its name.
 pub fn result(name: &str, value: &str) {
     eprintln!("  {} {value}", paint("2", &format!("{name:<12}")));
 }
 
-/// Results under each other, each under its name.
+/// Prints results with their names, aligned.
 pub fn results(rows: &[(String, String)]) {
     let lengths = rows.iter().map(|(name, _)| name.chars().count());
     let width = lengths.max().unwrap_or_default();
@@ -31,7 +31,7 @@ pub fn results(rows: &[(String, String)]) {
     }
 }
 
-/// Why a task failed, with everything that led to it.
+/// Reports the failure of a task, with all its causes.
 pub fn failure(error: &anyhow::Error) {
     eprintln!("{} {error:#}", paint("1;31", "✘"));
 }

@@ -1,4 +1,4 @@
-//! Installs what this machine lacks.
+//! Installs packages and tools that this machine lacks.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,10 +13,10 @@ use crate::{
     say,
 };
 
-/// One of Debian's packages, and what it is for.
+/// A package of Debian, and its purpose.
 type Package = (&'static str, &'static str);
 
-/// What building and testing need.
+/// Packages for building and testing.
 const PACKAGES: [Package; 17] = [
     ("alsa-utils", "records in the tests"),
     ("ccache", "keeps llama.cpp from being compiled again"),
@@ -40,7 +40,7 @@ const PACKAGES: [Package; 17] = [
     ("python3-venv", "writes models to measure with"),
 ];
 
-/// What the speech of the nano model needs besides.
+/// Further packages for the speech of the nano model.
 const VOICES: [Package; 4] = [
     (
         "festival",
@@ -51,17 +51,17 @@ const VOICES: [Package; 4] = [
     ("flite", "speaks to the nano model as it learns"),
 ];
 
-/// What making the package needs besides.
+/// Further packages for making the package.
 const PACKAGING: [Package; 1] = [("dpkg-dev", "finds the libraries a package needs")];
 
-/// What making it for arm64 needs besides on a machine that is not.
+/// Further packages for making the package for arm64 on another architecture.
 const CROSSING: [Package; 3] = [
     ("g++-aarch64-linux-gnu", "compiles for arm64"),
     ("libasound2-dev:arm64", "opens microphones there"),
     ("libstdc++6:arm64", "is what llama.cpp needs there"),
 ];
 
-/// What booting a system needs besides.
+/// Further packages for booting a system.
 const BOOTING: [Package; 4] = [
     ("debootstrap", "makes a system to boot"),
     ("lintian", "finds what is wrong with a package"),
@@ -69,23 +69,23 @@ const BOOTING: [Package; 4] = [
     ("systemd-container", "boots it"),
 ];
 
-/// Installs what building and testing need. Silent and quick when nothing is missing.
+/// Installs the packages for building and testing. Silent and quick if none is missing.
 pub fn run() -> Result<()> {
     install(&PACKAGES)
 }
 
-/// Installs the voices that the nano model is made and examined with.
+/// Installs the voices for training and evaluating the nano model.
 pub fn voices() -> Result<()> {
     install(&VOICES)
 }
 
-/// Installs what making the package needs.
+/// Installs the packages for making the package.
 pub fn packaging() -> Result<()> {
     run()?;
     install(&PACKAGING)
 }
 
-/// Installs what making the package for another kind of machine needs.
+/// Installs the packages for making the package for another architecture.
 pub fn crossing(arch: Architecture) -> Result<()> {
     ensure!(
         arch == Architecture::Arm64,
@@ -107,22 +107,22 @@ pub fn crossing(arch: Architecture) -> Result<()> {
     Ok(())
 }
 
-/// Installs what booting a system needs.
+/// Installs the packages for booting a system.
 pub fn booting() -> Result<()> {
     install(&BOOTING)
 }
 
-/// Installs what running programs for arm64 needs on a machine that is not.
+/// Installs the packages for running programs for arm64 on another architecture.
 pub fn emulating() -> Result<()> {
     install(&[("qemu-user-static", "runs programs for arm64")])
 }
 
-/// The program cargo-deb, built if it is not there.
+/// Path of the program cargo-deb, which is built if it is missing.
 pub fn cargo_deb() -> Result<PathBuf> {
     tool("cargo-deb")
 }
 
-/// The program cargo-fuzz, built if it is not there.
+/// Path of the program cargo-fuzz, which is built if it is missing.
 pub fn cargo_fuzz() -> Result<PathBuf> {
     tool("cargo-fuzz")
 }
@@ -161,7 +161,7 @@ fn install(packages: &[Package]) -> Result<()> {
     execute(apt_get().args(options).args(names))
 }
 
-/// Adds the formatter and the linter to the Rust toolchain when it lacks them.
+/// Adds the formatter and the linter to the Rust toolchain if it lacks them.
 pub fn rust_components() -> Result<()> {
     let has = |component| works(&mut cargo([component, "--version"]));
     if has("fmt") && has("clippy") {
@@ -171,7 +171,7 @@ pub fn rust_components() -> Result<()> {
     execute(Command::new("rustup").args(["component", "add", "rustfmt", "clippy"]))
 }
 
-/// Whether it is there for this kind of machine, or for the one that its name ends with.
+/// Whether a package is installed, for the architecture after the colon in its name or else for this machine's.
 fn is_installed(package: &str) -> bool {
     let here = Architecture::here().map_or("", Architecture::debian);
     let arch = package.split_once(':').map_or(here, |(_, arch)| arch);

@@ -1,10 +1,11 @@
-//! Everything that must hold before a change lands.
+//! The checks that must pass before a change lands.
 
 use std::time::Instant;
 
 use anyhow::Result;
 
 use crate::{
+    circles,
     command::{cargo, execute, works},
     say, setup,
 };
@@ -24,13 +25,14 @@ pub fn run() -> Result<()> {
     timed("Formatting", || {
         execute(&mut cargo(["fmt", "--all", "--check"]))
     })?;
+    timed("Circles of files", circles::check)?;
     timed("Lints", || execute(&mut cargo(deny_warnings)))?;
     if works(&mut cargo(["deny", "--version"])) {
         timed("Licences and advisories", || {
             execute(&mut cargo(["deny", "check"]))
         })?;
     }
-    // End-to-end tests run the real programs, and one test its example.
+    // End-to-end tests run the real programs, and one test runs an example.
     let build = ["build", "--workspace", "--bins", "--examples"];
     timed("Programs", || execute(&mut cargo(build)))?;
     timed("Tests", || execute(&mut cargo(["test", "--workspace"])))

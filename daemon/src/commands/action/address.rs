@@ -1,7 +1,7 @@
-//! The address of something that a server on this machine serves, with parameters in it.
+//! The URL of a resource of a server on this machine, with parameters in it.
 //!
-//! A value becomes one segment of the path, or a part of one, or of the query, and nothing else: everything that means
-//! something in an address is written as `%2F` is for `/`. It cannot choose the server.
+//! A value becomes a segment of the path, a part of one or a part of the query, and nothing else: reserved characters
+//! in it are percent-encoded, such as `/` as `%2F`. It cannot choose the server.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,18 +10,18 @@ use hyper::Uri;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::ActionError;
+use super::error::ActionError;
 use super::text::Text;
 use crate::commands::{Arguments, Name, Parameter};
 
-/// What is written with `%` in a value: all but the unreserved characters of RFC 3986.
+/// Characters that are percent-encoded in a value: all but the unreserved ones of RFC 3986.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// What is written with `%` in what the catalogue says: what no address can hold.
+/// Characters that are percent-encoded in the catalogue's text: those that no URL can hold.
 const FIXED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -34,24 +34,24 @@ const FIXED: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// The address: `http://localhost:8123/api/{room}?level={level}`.
+/// The URL, such as `http://localhost:8123/api/{room}?level={level}`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Address {
-    /// Where the server may listen.
+    /// Addresses at which the server may listen.
     pub(super) sockets: Vec<SocketAddr>,
-    /// Name and port of the server as it stands in the address.
+    /// Host and port of the server, as written in the URL.
     pub(super) host: String,
-    /// What stands between the slashes of the path.
+    /// The segments of the path, between its slashes.
     segments: Vec<Text>,
     query: Option<Text>,
 }
 
 impl Address {
-    /// Checks that there is a value for each parameter in it, whatever was said.
+    /// Checks that every parameter in it always has a value, and that the value is a text.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The first problem found.
     pub(super) fn check(&self, parameters: &BTreeMap<Name, Parameter>) -> Result<(), String> {
         let mut texts = self.segments.iter().chain(&self.query);
         texts.try_for_each(|text| text.check(parameters))
@@ -60,7 +60,7 @@ impl Address {
     /// Path and query with the values of `arguments`.
     ///
     /// # Errors
-    /// When a value would lead to another place than the catalogue says.
+    /// When a value would make a segment of the path empty, `.` or `..`, which lead to another place.
     pub(super) fn fill(&self, arguments: &Arguments) -> Result<String, ActionError> {
         let mut filled = String::new();
         for segment in &self.segments {
@@ -91,7 +91,7 @@ fn encode(text: &Text, arguments: &Arguments) -> Result<String, ActionError> {
     Ok(text.fill_with(arguments, fixed, value)?)
 }
 
-/// Whether a segment of a path leads elsewhere than to what has its name: to the folder itself or to the one above.
+/// Whether a segment of a path is empty, `.` or `..`, and so leads to the folder itself or to its parent.
 fn is_a_way(segment: &str) -> bool {
     let segment = segment.replace("%2e", ".").replace("%2E", ".");
     matches!(segment.as_str(), "" | "." | "..")
@@ -140,7 +140,8 @@ impl TryFrom<String> for Address {
     }
 }
 
-/// The addresses of a name for this machine. No resolver is asked, which could be told another.
+/// The loopback addresses of `host`; `None` for any other host. No resolver is asked, because it could return another
+/// machine's address.
 fn loopback(host: &str) -> Option<Vec<IpAddr>> {
     if host.eq_ignore_ascii_case("localhost") {
         return Some(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);

@@ -1,7 +1,7 @@
-//! An action that makes a request of a server on this machine, such as a home's hub, with JSON for its body.
+//! An action that makes an HTTP request of a server on this machine, such as a home's hub, with a body in JSON.
 //!
-//! Only of this machine: what people say in a room is nobody else's business, and leaves it only by a program that
-//! whoever wrote the catalogue chose. Redirections are not followed, so a server cannot change that.
+//! Only this machine, for privacy: speech leaves it only through a program that the author of the catalogue chose.
+//! Redirections are not followed, so a server cannot change that.
 
 use std::collections::BTreeMap;
 use std::io::{self, Error};
@@ -18,9 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::address::Address;
+use super::error::ActionError;
+use super::job::{Job, Output, Timeout};
 use super::shape::Shape;
 use super::token::Token;
-use super::{ActionError, Job, Output, Timeout};
 use crate::commands::{Name, Parameter};
 
 /// A request to make.
@@ -30,9 +31,9 @@ pub struct Http {
     url: Address,
     #[serde(default)]
     method: Verb,
-    /// What is sent; without it, all there is to know about the command.
+    /// The body; `None`: the whole command ([`Job::json`]).
     body: Option<Shape>,
-    /// Where the token is that the server wants.
+    /// The file of the server's bearer token.
     token_file: Option<Token>,
     #[serde(default)]
     pub(super) timeout_ms: Timeout,
@@ -52,7 +53,7 @@ enum Verb {
 }
 
 impl Verb {
-    /// As HTTP writes it, and whether a body belongs to it.
+    /// Its name in HTTP, and whether it has a body.
     fn written(self) -> (&'static str, bool) {
         match self {
             Self::Get => ("GET", false),
@@ -65,10 +66,10 @@ impl Verb {
 }
 
 impl Http {
-    /// Checks that there is a value for every parameter in it, and a place for its body.
+    /// Checks that every parameter in it always has a value, and that its method takes its body.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The first problem found.
     pub(super) fn check(&self, parameters: &BTreeMap<Name, Parameter>) -> Result<(), String> {
         self.url.check(parameters)?;
         let (verb, has_body) = self.method.written();
@@ -79,10 +80,10 @@ impl Http {
         }
     }
 
-    /// Makes the request and returns the body of the answer.
+    /// Makes the request and returns the body of the response.
     ///
     /// # Errors
-    /// When nobody answers, or with a status other than 200 to 299.
+    /// When there is no response, or its status is not 200 to 299.
     pub(super) async fn run(&self, job: Job<'_>) -> Result<String, ActionError> {
         let request = self.request(job).await?;
         let answer = self.talk(request).await;
@@ -102,7 +103,7 @@ impl Http {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| because(&error))?;
-        // Ends with `sender`, and whatever it ends with is what the request ends with too.
+        // The task ends with `sender`. The request reports any error of the connection, so none is lost here.
         tokio::spawn(connection);
         let answer = sender
             .send_request(request)
@@ -142,7 +143,7 @@ impl Http {
         }
     }
 
-    /// As much of an answer as is kept.
+    /// Reads the body, up to the bytes that are kept.
     async fn read(&self, mut answer: Response<Incoming>) -> Result<Vec<u8>, Error> {
         let mut said = Vec::new();
         while said.len() < self.output.0
@@ -159,7 +160,7 @@ impl Http {
     }
 }
 
-/// What is at the bottom of hyper's error.
+/// The innermost cause of hyper's error.
 fn because(error: &hyper::Error) -> Error {
     let mut why: &dyn std::error::Error = error;
     while let Some(source) = why.source() {
@@ -168,10 +169,10 @@ fn because(error: &hyper::Error) -> Error {
     Error::other(why.to_string())
 }
 
-/// Most bytes that a server may send, its headers and what it says besides included.
+/// Most bytes that a server may send: 1 MiB, with headers and interim responses.
 const LONGEST: usize = 1 << 20;
 
-/// A connection that reads no more than so many bytes. A server may send answers that are none for ever.
+/// A connection that fails after [`LONGEST`] bytes. A server could send interim responses (1xx) for ever.
 struct Bounded {
     stream: TcpStream,
     left: usize,
@@ -224,7 +225,7 @@ mod tests {
     use super::super::testing::{action, run};
     use super::*;
 
-    /// What a server gets when this action runs and it answers so, and what the action says.
+    /// The request that a server gets from this action, and the action's output when the server answers so.
     async fn asked(keys: &str, answer: &str) -> (String, Result<String, ActionError>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -241,7 +242,7 @@ mod tests {
                 assert!(read > 0);
                 length += read;
             }
-            // One that has heard enough closes.
+            // The client may have closed after it read enough.
             let _ = stream.write_all(answer.as_bytes()).await;
             String::from_utf8_lossy(&got[..length]).into_owned()
         };
@@ -314,7 +315,7 @@ mod tests {
         .await;
         let why = said.unwrap_err().told();
         assert!(why.ends_with("it answered 404 Not Found: no lamp"), "{why}");
-        // Nor is it followed anywhere else.
+        // Redirections are not followed.
         let (_, said) = asked(
             "",
             "HTTP/1.1 302 Found\r\nlocation: http://example.org\r\ncontent-length: 0\r\n\r\n",
@@ -348,7 +349,7 @@ mod tests {
     async fn without_its_token_nothing_is_asked() {
         let token = tempfile::NamedTempFile::new().unwrap();
         let path = token.path().display();
-        // Nobody listens there, and nobody is asked.
+        // No server listens there, and none is asked.
         let text =
             format!("action.http = {{ url = \"http://127.0.0.1:9\", token_file = \"{path}\" }}");
         let refused = run(&text).await.unwrap_err().to_string();

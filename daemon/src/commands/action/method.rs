@@ -1,6 +1,6 @@
-//! An action that calls a method on D-Bus, with the types that are declared.
+//! An action that calls a method on D-Bus, with arguments of declared types.
 //!
-//! Each call has a connection of its own: it costs a millisecond, and a bus that was restarted is nobody's trouble.
+//! Each call opens a connection of its own. That costs a millisecond, and makes a restart of the bus harmless.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,10 @@ use zbus::names::{BusName, InterfaceName, MemberName};
 use zbus::wire::StructureBuilder;
 use zbus::{Connection, ObjectPath, Structure, Variant};
 
+use super::error::ActionError;
+use super::job::{Job, Output, Timeout};
 use super::shape::Shape;
 use super::text::{Fixed, always};
-use super::{ActionError, Job, Output, Timeout};
 use crate::commands::{Arguments, Kind, Name, Parameter};
 
 /// A method to call.
@@ -41,7 +42,7 @@ enum Which {
     Session,
 }
 
-/// A value of this type.
+/// An argument and its declared type.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Argument {
@@ -49,7 +50,7 @@ struct Argument {
     value: Shape,
 }
 
-/// The types of D-Bus, by its own letters.
+/// Types of D-Bus, by their signatures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 enum Type {
     #[serde(rename = "b")]
@@ -77,7 +78,7 @@ enum Type {
 }
 
 impl Type {
-    /// `value` as this type, if it is one.
+    /// `value` as this type; `None` if it is of another.
     fn variant(self, value: &Value) -> Option<Variant<'static>> {
         Some(match self {
             Self::Boolean => value.as_bool()?.into(),
@@ -110,10 +111,10 @@ impl Type {
         }
     }
 
-    /// Whether what is written so is of this type, whatever was said.
+    /// Whether `value` is of this type for all values of its parameters.
     ///
     /// # Errors
-    /// When a parameter in it has no value, or none of the kind that is needed.
+    /// When a parameter in it may have no value, or is a list within a text.
     fn fits(self, value: &Shape, parameters: &BTreeMap<Name, Parameter>) -> Result<bool, String> {
         match value {
             Shape::Text(text) => match text.whole() {
@@ -149,7 +150,7 @@ impl Method {
     /// Checks names and types.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The first problem found.
     pub(super) fn check(&self, parameters: &BTreeMap<Name, Parameter>) -> Result<(), String> {
         let names = [
             (
@@ -189,7 +190,7 @@ impl Method {
         Ok(())
     }
 
-    /// Calls it and returns what it answers.
+    /// Calls the method and returns its reply as text.
     ///
     /// # Errors
     /// When the bus or the method fails.
@@ -233,16 +234,15 @@ impl Method {
     }
 }
 
-/// Most bytes of an answer that are unpacked.
+/// Most bytes of a reply that are unpacked: 256 KiB. Unpacked they are up to a hundred times as large.
 const LONGEST: usize = 1 << 18;
 
-/// What a method answered, as text: texts as they are, anything else as D-Bus tools write it.
+/// The reply as text: strings as they are, other values in the notation of D-Bus tools.
 fn answer(message: &zbus::Message) -> zbus::Result<String> {
     let body = message.body();
     if body.is_empty() {
         return Ok(String::new());
     }
-    // Unpacked it is up to a hundred times as large.
     if body.len() > LONGEST {
         return Err(zbus::Error::Failure(format!(
             "it answered {} bytes; at most {LONGEST} are read",

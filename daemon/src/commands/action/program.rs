@@ -1,6 +1,6 @@
-//! An action that runs a program: with its own arguments, with next to no environment, and never by a shell.
+//! An action that runs a program: with its own arguments, with a minimal environment, and never through a shell.
 //!
-//! All that it begins ends with it: what is left when the program has ended, takes too long or is halted, is killed
+//! Its descendants end with it: those left when the program has ended, timed out or was halted are killed
 //! ([`crate::platform::program`]).
 
 use std::collections::BTreeMap;
@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 use nix::unistd::{Uid, User};
 use serde::Deserialize;
 
+use super::error::ActionError;
+use super::job::{Job, Output, Timeout};
 use super::text::{Text, always};
-use super::{ActionError, Job, Output, Timeout};
 use crate::commands::{Kind, Name, Parameter};
 use crate::platform::program::{self, ProgramError, Running};
 
-/// Programs that would read a value as a program of its own.
+/// Shells, which would interpret a value as a program.
 const SHELLS: [&str; 10] = [
     "ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "mksh", "sh", "zsh",
 ];
 
-/// Programs that run the one that their arguments name.
+/// Programs that run the program in their arguments.
 const RUNNERS: [&str; 13] = [
     "chrt", "doas", "env", "flock", "ionice", "nice", "nohup", "runuser", "setsid", "stdbuf",
     "sudo", "timeout", "xargs",
@@ -31,10 +32,10 @@ const RUNNERS: [&str; 13] = [
 pub struct Program {
     /// Its path and its arguments.
     run: Vec<Text>,
-    /// What it reads.
+    /// Its standard input.
     #[serde(default)]
     stdin: Input,
-    /// Who runs it, if not the user that the daemon runs as.
+    /// The user it runs as; `None`: the daemon's.
     user: Option<Account>,
     #[serde(default)]
     pub(super) timeout_ms: Timeout,
@@ -42,7 +43,7 @@ pub struct Program {
     output: Output,
 }
 
-/// What a program reads.
+/// The standard input of a program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Input {
@@ -62,10 +63,10 @@ struct Account {
 }
 
 impl Program {
-    /// Checks that whatever the values are, they are arguments and nothing else.
+    /// Checks that no value can become an option or a program of a shell.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The first problem found.
     pub(super) fn check(&self, parameters: &BTreeMap<Name, Parameter>) -> Result<(), String> {
         let (path, arguments) = match self.run.split_first() {
             Some((path, arguments)) => (path.fixed().unwrap_or_default(), arguments),
@@ -106,10 +107,10 @@ impl Program {
         Ok(())
     }
 
-    /// Runs it to its end, or until there is a reason to `stop`; returns what it wrote.
+    /// Runs the program to its end, or until `stop` is ready; returns its standard output.
     ///
     /// # Errors
-    /// Why it did not do its work.
+    /// When it cannot be run, ends with a status other than 0, or `stop` comes first.
     pub(super) async fn run(
         &self,
         job: Job<'_>,
@@ -134,7 +135,7 @@ impl Program {
         }
         let arguments = words.split_off(1.min(words.len()));
         Ok(program::Program {
-            // A program without a path was refused when the catalogue was read.
+            // `check` has refused a program without a path.
             path: words.pop().unwrap_or_default(),
             arguments,
             input: match self.stdin {
@@ -156,7 +157,7 @@ impl Program {
     }
 }
 
-/// Follows a program to its end; returns what it wrote, or why it failed.
+/// Follows a program to its end; returns its standard output, or its failure with the last line of its standard error.
 async fn follow(
     running: &mut Running,
     output: Output,
@@ -292,7 +293,7 @@ mod tests {
     async fn what_takes_too_long_or_is_halted_ends_with_all_it_began() {
         let folder = tempfile::tempdir().unwrap();
         let pid = folder.path().join("pid");
-        // The shell's child would outlive it.
+        // The child would outlive the shell.
         let script = format!("sleep 60 & echo $! > {}; wait", pid.display());
         let text = format!(
             "action.program = {{ run = [\"/bin/sh\", \"-c\", \"{script}\"], timeout_ms = 300 }}"
@@ -320,7 +321,7 @@ mod tests {
         false
     }
 
-    /// A program that runs this script, and more keys of its action.
+    /// An action that runs this script, with more keys.
     fn shell(script: &str, keys: &str) -> String {
         format!("action.program = {{ run = [\"/bin/sh\", \"-c\", '''{script}'''], {keys} }}")
     }
@@ -336,7 +337,7 @@ mod tests {
         for child in children.lines() {
             assert!(is_gone(child).await, "{child}");
         }
-        // What it began last is told to end too, not only what is in its group.
+        // A descendant in another session is told to end too, not only its process group.
         let script = "setsid sleep 60 & echo $! >&2; exit 3";
         let why = failed(run(&shell(script, "timeout_ms = 50000")).await);
         let child = why.strip_prefix("it ended with code 3: ").unwrap();
@@ -392,14 +393,14 @@ mod tests {
     #[tokio::test]
     async fn no_descriptor_of_the_daemon_reaches_a_program() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        // As zbus receives those of clients: without FD_CLOEXEC.
+        // Without FD_CLOEXEC, like the descriptors that zbus receives from clients.
         let flags = rustix::fs::OFlags::RDONLY;
         let _kept = rustix::fs::open(file.path(), flags, rustix::fs::Mode::empty()).unwrap();
         let list =
             r#"action.program = { run = ["/bin/ls", "-l", "/proc/self/fd"], stdin = "json" }"#;
         let list = run(list).await.unwrap();
         assert!(!list.contains(&file.path().display().to_string()), "{list}");
-        // The last is the folder that is listed.
+        // Three descriptors, and that of the listed folder.
         let links = list.lines().filter(|line| line.contains(" -> "));
         assert_eq!(links.count(), 4, "{list}");
     }

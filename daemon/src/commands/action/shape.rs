@@ -1,4 +1,4 @@
-//! A value of the catalogue with parameters in it: what JSON can hold.
+//! A JSON value of the catalogue with parameters in it.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::text::{Fixed, Text, Unfilled, always};
 use crate::commands::{Arguments, Name, Parameter};
 
-/// The value. Texts may have parameters in them; a parameter alone has its own type.
+/// The value. Texts may have parameters in them; a text that is only a parameter takes the parameter's type.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "toml::Value")]
 pub(super) enum Shape {
@@ -21,10 +21,10 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// Checks that there is a value for each parameter in it, whatever was said.
+    /// Checks that every parameter in it always has a value.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The first problem found.
     pub(super) fn check(&self, parameters: &BTreeMap<Name, Parameter>) -> Result<(), String> {
         match self {
             Self::Text(text) => match text.whole() {
@@ -37,7 +37,7 @@ impl Shape {
         }
     }
 
-    /// The value with the values of `arguments`.
+    /// The value with `arguments` filled in.
     ///
     /// # Errors
     /// When one is missing, which [`Self::check`] rules out.

@@ -1,18 +1,20 @@
-//! An action that writes the command as one line of JSON to a Unix socket, and reads one line back if it is to.
+//! An action that writes the command as one line of JSON to a Unix socket, and reads one line back if `reply` is set.
 
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use super::{Absolute, ActionError, Job, Output, Timeout};
+use super::absolute::Absolute;
+use super::error::ActionError;
+use super::job::{Job, Output, Timeout};
 
 /// A socket to write to.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Socket {
-    /// Where it is.
+    /// The socket's path.
     path: Absolute,
-    /// Whether a line comes back, without which the command has failed.
+    /// Whether to read a line back. If none comes, the command has failed.
     #[serde(default)]
     reply: bool,
     #[serde(default)]
@@ -22,10 +24,10 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Writes, and returns the line that came back.
+    /// Writes the command, and returns the line that came back.
     ///
     /// # Errors
-    /// When nobody is there, or no line comes back that is to.
+    /// When the socket cannot be connected or written to, or an expected line does not come back.
     pub(super) async fn run(&self, job: Job<'_>) -> Result<String, ActionError> {
         let Absolute(path) = &self.path;
         let said = self.talk(job.json() + "\n").await;
@@ -88,7 +90,7 @@ mod tests {
         assert_eq!(told["arguments"]["count"], 3);
         assert!(line.ends_with("}\n"));
 
-        // Nobody accepts any more, but the kernel takes the line.
+        // The listener accepts no more connections, but the kernel still takes the line.
         assert_eq!(run(&text(&path, false)).await.unwrap(), "");
         let late = run(&text(&path, true)).await;
         assert_eq!(late, Err(ActionError::TimedOut(Duration::from_millis(500))));

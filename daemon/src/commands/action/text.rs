@@ -1,14 +1,15 @@
-//! A text of the catalogue with parameters in it: `--volume={percent}`. A value is put in as it is and is part of
-//! that one text, whatever it holds.
+//! A text of the catalogue with parameters in it: `--volume={percent}`. A value is put in as it is, and stays a part of
+//! that one text whatever characters it has.
 //!
-//! Every text of an action is a [`Text`] or a [`Fixed`], so a `{parameter}` is filled in or refused, and never sent.
+//! Every text of an action is a [`Text`] or a [`Fixed`], so a `{parameter}` is either filled in or refused, and never
+//! passed on literally.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ActionError;
+use super::error::ActionError;
 use crate::commands::{Arguments, Kind, Name, Parameter};
 
 /// The text. `{{` and `}}` stand for the braces themselves.
@@ -16,7 +17,7 @@ use crate::commands::{Arguments, Kind, Name, Parameter};
 #[serde(try_from = "String")]
 pub(super) struct Text(Vec<Part>);
 
-/// A text in which no parameter can be.
+/// A text that cannot have parameters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Fixed(String);
@@ -27,7 +28,7 @@ enum Part {
     Value(Name),
 }
 
-/// A parameter of a text has no value.
+/// The parameter of a text that has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no value for {{{0}}}")]
 pub(super) struct Unfilled(Name);
@@ -48,7 +49,7 @@ impl Text {
         }
     }
 
-    /// The parameter that is all of it.
+    /// The parameter, if the whole text is one.
     pub(super) fn whole(&self) -> Option<&Name> {
         match self.0.as_slice() {
             [Part::Value(name)] => Some(name),
@@ -56,7 +57,7 @@ impl Text {
         }
     }
 
-    /// The parameter it begins with.
+    /// The parameter it begins with, if any.
     pub(super) fn first(&self) -> Option<&Name> {
         match self.0.first() {
             Some(Part::Value(name)) => Some(name),
@@ -64,10 +65,10 @@ impl Text {
         }
     }
 
-    /// Checks that there is a value for each parameter in it, whatever was said, and that it is a text.
+    /// Checks that every parameter in it always has a value, and that none is a list.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The first problem found.
     pub(super) fn check(&self, parameters: &BTreeMap<Name, Parameter>) -> Result<(), String> {
         for part in &self.0 {
             let Part::Value(name) = part else { continue };
@@ -78,7 +79,7 @@ impl Text {
         Ok(())
     }
 
-    /// The text with the values of `arguments`.
+    /// The text with `arguments` filled in.
     ///
     /// # Errors
     /// When one is missing, which [`Self::check`] rules out.
@@ -86,7 +87,7 @@ impl Text {
         self.fill_with(arguments, str::to_owned, |value| value)
     }
 
-    /// The same, of which fixed parts and values are each written in another way.
+    /// The same, with `fixed` and `value` applied to the fixed parts and to the values.
     ///
     /// # Errors
     /// As above.
@@ -109,7 +110,7 @@ impl Text {
 }
 
 impl Fixed {
-    /// The text as it is meant.
+    /// The text, with `{{` and `}}` read as single braces.
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
@@ -126,10 +127,10 @@ impl TryFrom<String> for Fixed {
     }
 }
 
-/// The parameter of this name, if it has a value whatever was said.
+/// The parameter of this name, if it always has a value.
 ///
 /// # Errors
-/// When it has not.
+/// When it does not exist or may be left out.
 pub(super) fn always<'a>(
     name: &Name,
     parameters: &'a BTreeMap<Name, Parameter>,

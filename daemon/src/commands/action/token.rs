@@ -1,17 +1,17 @@
-//! A file that holds the secret with which a server is asked.
+//! A file that holds the bearer token of a server.
 
 use std::path::Path;
 
 use hyper::header::HeaderValue;
 use serde::Deserialize;
 
-use super::Absolute;
+use super::absolute::Absolute;
 use crate::platform::file;
 
-/// Most bytes of the file. Tokens have a few hundred.
+/// Most bytes of the file. Tokens have a few hundred bytes.
 const LONGEST: usize = 65536;
 
-/// The file, whose first line is the token. It is read each time, so that the token can be changed.
+/// The file. Its first line is the token. It is read for each request, so that the token can be changed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Token(Absolute);
 
@@ -19,7 +19,7 @@ impl Token {
     /// The header that carries the token.
     ///
     /// # Errors
-    /// When the file cannot be read or its first line is no token; the file is named.
+    /// When the file cannot be read or its first line is no token. The error names the file.
     pub(super) async fn bearer(&self) -> Result<HeaderValue, String> {
         let path = self.0.0.clone();
         let read = tokio::task::spawn_blocking(move || bearer(&path)).await;

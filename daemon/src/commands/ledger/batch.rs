@@ -1,11 +1,11 @@
-//! Commands that were said together, and why a batch of them goes no further now.
+//! Commands that were said together, and the state of a batch between two steps.
 
 use std::time::{Duration, Instant};
 
-use super::Effect;
+use super::effect::Effect;
 use crate::commands::{Epoch, Event, Invocation, Origin};
 
-/// How long a command waits to be confirmed, from the moment it is asked about.
+/// Longest time that a command waits to be confirmed, from its question on.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Commands that were said together.
@@ -13,13 +13,13 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(super) struct Batch {
     pub origin: Origin,
     pub epoch: Epoch,
-    /// In the order they were said. One whose turn has not come is `Unconfirmed`.
+    /// The commands in the order they were said. Until its turn comes, a command is `Unconfirmed`.
     pub invocations: Vec<Invocation>,
-    /// Whose turn it is.
+    /// The index of the command whose turn it is.
     pub turn: usize,
 }
 
-/// A batch that neither ended nor is under way through a step, and why.
+/// A batch between two steps, and what it waits for.
 #[derive(Debug)]
 pub(super) struct Held {
     pub batch: Batch,
@@ -32,13 +32,22 @@ pub(super) enum State {
     Running,
     /// The action of the command whose turn it is runs, and that command halts.
     Halting {
-        /// Whether nothing began since, so that another halt would find nothing more to stop.
+        /// Whether no command began since, so that another halt would find nothing more to stop.
         is_current: bool,
-        /// Whether the command is invoked again when this has ended.
+        /// Whether the command is invoked again when this action has ended.
         again: bool,
     },
     /// The command whose turn it is waits to be confirmed.
     Asking { since: Instant },
+}
+
+/// A halt, and the commands that halt as they were then.
+#[derive(Debug)]
+pub(super) struct Halted {
+    pub at: Instant,
+    /// The last command number given out.
+    pub last_id: u64,
+    pub invocations: Vec<Invocation>,
 }
 
 impl Held {
@@ -62,12 +71,12 @@ impl Held {
         }
     }
 
-    /// Whether it can be confirmed.
+    /// Whether its command can be confirmed at `now`.
     pub(super) fn awaits(&self, now: Instant) -> bool {
         self.expires().is_some_and(|at| now < at)
     }
 
-    /// Another halt has to run the command again: something begins after this one.
+    /// Notes that a command begins after this halt, so that another halt has to run the action again.
     pub(super) fn outdate(&mut self) {
         if let State::Halting { is_current, .. } = &mut self.state {
             *is_current = false;
@@ -85,13 +94,13 @@ impl Batch {
         Effect::Record(self.invocations[index].clone(), self.origin.clone())
     }
 
-    /// Listeners are told that it will not be done although it was asked about.
+    /// Tells subscribers that a command that was asked about will not be done.
     pub(super) fn drop_of(&self, index: usize) -> Effect {
         let dropped = self.invocations[index].clone();
         Effect::Tell(Event::Dropped(dropped, self.origin.clone()))
     }
 
-    /// What a person wrote, only they confirm; what was said, everybody who may talk to the daemon.
+    /// Whether `by` may confirm it: a spoken command anyone, a client's command only the same user.
     pub(super) fn may_be_confirmed(&self, by: &Origin) -> bool {
         matches!(self.origin, Origin::Voice { .. }) || self.origin == *by
     }

@@ -1,14 +1,16 @@
-//! What becomes of every command: which begins now, which waits, which is asked about, which ends and why.
+//! The state of every command: whether it begins, waits, is asked about or ends, and why.
 //!
-//! A pure state machine. Each step takes the time, changes the state and returns [`Effect`]s; it waits for
-//! nothing, reads no clock and touches nothing outside. The executor carries the effects out under the lock
-//! that guards this state, so what a step decided holds until the next one.
+//! The ledger is a pure state machine. Each step takes the time, changes the state and returns [`Effect`]s. It waits
+//! for nothing, reads no clock and touches nothing outside. The executor carries out the effects under the lock that
+//! guards this state, so the decisions of a step hold until the next one.
 //!
-//! Commands that were said together are a [`Batch`]. The turn passes from one to the next when the action of
-//! the one before has ended well. Whether a command may begin is decided when its turn comes, by the catalogue
-//! that is in force then.
+//! Commands that were said together are a [`Batch`]. The turn passes to the next command when the action of the one
+//! before has succeeded. The ledger decides whether a command may begin when its turn comes, by the catalogue in force
+//! at that time.
 
 mod batch;
+mod effect;
+mod halting;
 mod rates;
 #[cfg(test)]
 mod tests;
@@ -17,45 +19,24 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gemmad_api::InvocationStatus as Status;
 
 use super::{Arrival, Call, Command, CommandError, Epoch, Event, Force, Invocation, Origin};
-use batch::{Batch, Held, State};
+pub(super) use effect::Effect;
+
+use batch::{Batch, Halted, Held, State};
 use rates::Rates;
 
-/// Most batches that wait to be confirmed. One more displaces the oldest of the person who has the most.
+/// Most batches that wait to be confirmed. One more displaces the oldest one of the person who has the most.
 const MOST_ASKED: usize = 16;
 
-/// Most batches whose actions run at a time, in all and for one person. Halting needs none of them.
+/// Most batches whose actions run at a time, in all and for one person. Commands that halt do not count.
 const MOST_RUNNING: usize = 32;
 const MOST_RUNNING_EACH: usize = 16;
 
-/// Most actions of one halting command that run at a time. A halt that comes while as many run is served
-/// when one of them has ended.
-const MOST_HALTING: usize = 4;
-
-/// A halt so soon after another one, with nothing numbered since and nothing failed, is the same halt: whoever listens
-/// to its commands is told of no more than ten a second, however many come.
-const SAME_HALT: Duration = Duration::from_millis(100);
-
-/// What a step of the ledger has done to the world outside.
-#[derive(Debug)]
-pub(super) enum Effect {
-    /// Listeners and the journal are told.
-    Tell(Event),
-    /// The journal is told.
-    Record(Invocation, Origin),
-    /// The action of this command begins; [`Ledger::ended`] must follow.
-    Run(Arc<Force>, Invocation, Origin),
-    /// The action of the command of this number is to end.
-    Cancel(u64),
-    /// Nothing of this batch goes on by itself any more: all has ended, or it waits to be confirmed.
-    Settle(u64, Vec<Invocation>),
-}
-
-/// What comes of a command whose turn it is.
+/// The decision about the command whose turn it is.
 enum Decision {
     Begin,
     Ask,
@@ -68,24 +49,15 @@ pub(super) struct Ledger {
     last_id: u64,
     epoch: Epoch,
     force: Option<Arc<Force>>,
-    /// Nothing is taken any more, because the daemon ends.
+    /// Whether the daemon ends, so that no command begins any more.
     is_closed: bool,
     rates: Rates,
-    /// Those that run or wait to be confirmed, by the number of their first command.
+    /// The batches that run or wait to be confirmed, by the number of their first command.
     held: BTreeMap<u64, Held>,
-    /// The command that was said last and waits; the next utterance decides about it.
+    /// The last spoken command that was asked about; the next utterance decides about it.
     asked: Option<u64>,
     /// The last halt, unless one of its commands has failed.
     halted: Option<Halted>,
-}
-
-/// A halt, and the commands that halt as they were then.
-#[derive(Debug)]
-struct Halted {
-    at: Instant,
-    /// The last number that was given.
-    last_id: u64,
-    invocations: Vec<Invocation>,
 }
 
 /// The effects of the step under way.
@@ -102,12 +74,12 @@ impl Ledger {
         !self.held.values().any(Held::runs)
     }
 
-    /// Numbers `calls` and does nothing.
+    /// Numbers `calls` and begins none of them.
     pub(super) fn rehearse(&mut self, calls: Vec<Call>) -> Vec<Invocation> {
         self.number(calls, Status::DryRun)
     }
 
-    /// Puts another catalogue into force, or none. What waits to be confirmed and no longer fits is dropped.
+    /// Puts another catalogue into force, or none. Drops the commands that wait to be confirmed and no longer fit.
     pub(super) fn put(&mut self, force: Option<Arc<Force>>, effects: &mut Effects) {
         self.force = force;
         self.halted = None;
@@ -118,8 +90,8 @@ impl Ledger {
         );
     }
 
-    /// Takes in `calls` that arrived then. Those before the last one that halts are cancelled, because that
-    /// one may have been meant to take them back. Returns the number of their batch.
+    /// Takes in `calls` that arrived at `arrival`. Those before the last one that halts are cancelled, because that one
+    /// may have been meant to take them back. Returns the number of their batch.
     ///
     /// # Errors
     /// [`CommandError::Crowded`] when too many run already and none of `calls` halts.
@@ -136,7 +108,7 @@ impl Ledger {
         if last_halt.is_some() {
             let was_current = epoch == self.epoch;
             self.cancel_all(effects);
-            // What was said after the halt, in the same breath, was not meant to be halted.
+            // Commands after the halt in the same batch were not meant to be halted.
             if was_current {
                 epoch = self.epoch;
             }
@@ -160,11 +132,10 @@ impl Ledger {
         Ok(number)
     }
 
-    /// Carries out the command that waits under `id`, and those that were said after it. Returns the number
-    /// of their batch.
+    /// Carries out the command that waits under `id`, and the rest of its batch. Returns the number of the batch.
     ///
     /// # Errors
-    /// When nothing waits under `id` that this person may confirm, or too many run already; then it goes on waiting.
+    /// When no command waits under `id` that `by` may confirm. When too many run already; then it goes on waiting.
     pub(super) fn confirm(
         &mut self,
         id: u64,
@@ -180,7 +151,8 @@ impl Ledger {
         Ok(number)
     }
 
-    /// Lets go of the command that waits under `id`, and of those that were said after it; returns them.
+    /// Drops the command that waits under `id`, and the rest of its batch; returns them. `None`: no command waits under
+    /// `id` that `by` may refuse.
     pub(super) fn refuse(
         &mut self,
         id: u64,
@@ -192,13 +164,13 @@ impl Ledger {
         Some(self.drop_asked(number, Status::Refused, effects))
     }
 
-    /// Lets go of what waited to be confirmed for too long.
+    /// Drops the commands that waited to be confirmed for too long.
     pub(super) fn expire(&mut self, now: Instant, effects: &mut Effects) {
         let is_expired = |_: &Self, held: &Held| held.expires().is_some_and(|at| at <= now);
         self.drop_where(is_expired, Status::Expired, effects);
     }
 
-    /// When the first that waits to be confirmed will have waited for too long.
+    /// The earliest expiry of a command that waits to be confirmed.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.held.values().filter_map(Held::expires).min()
     }
@@ -209,8 +181,9 @@ impl Ledger {
         asking.any(|held| Some(held.current().id) == self.asked)
     }
 
-    /// The command that an utterance decides about, if it is a yes or a no. Whatever it is, later ones do not.
-    /// One that began before the question was asked is no answer to it.
+    /// Takes the command that an utterance confirms or refuses, if it is a yes or a no. Whatever the utterance is,
+    /// later ones do not decide about that command. An utterance from before the question is no reply to it, and takes
+    /// nothing.
     pub(super) fn take_asked(&mut self, arrival: Arrival) -> Option<u64> {
         let asked = self.asked?;
         let since = self.held.values().find_map(|held| match held.state {
@@ -224,54 +197,15 @@ impl Ledger {
         since.map(|_| asked)
     }
 
-    /// Cancels all that waits and runs, and invokes every command that halts, all at once. One whose action
-    /// runs already, with nothing begun since, is not run a second time beside it, and none are where that has just
-    /// been done.
-    pub(super) fn halt(
-        &mut self,
-        origin: &Origin,
-        now: Instant,
-        effects: &mut Effects,
-    ) -> Vec<Invocation> {
-        self.cancel_all(effects);
-        let calls = match &self.force {
-            Some(force) if !self.is_closed => force.catalogue.halting(),
-            _ => Vec::new(),
-        };
-        let is_same = |it: &&Halted| it.last_id == self.last_id && now < it.at + SAME_HALT;
-        if let Some(same) = self.halted.as_ref().filter(is_same) {
-            return same.invocations.clone();
-        }
-        let mut halted = Vec::new();
-        for call in calls {
-            halted.push(match self.join_halt(&call, true) {
-                Some(running) => running,
-                None => self.begin_halt(call, origin, now, effects),
-            });
-        }
-        self.halted = Some(Halted {
-            at: now,
-            last_id: self.last_id,
-            invocations: halted.clone(),
-        });
-        halted
-    }
-
-    /// The person who waited for the batch of this number has left: what runs of it is to end, unless it halts, and
-    /// the rest does not begin. A question stays: others may answer it.
+    /// Cancels the batch of this number because its caller has left: its running action is to end, unless the command
+    /// halts, and the rest does not begin. A question stays, because it can still be answered.
     pub(super) fn abandon(&mut self, number: u64, effects: &mut Effects) {
         if self.held.get(&number).is_some_and(Held::runs) {
             self.cancel(number, effects);
         }
     }
 
-    /// The last halt: nothing begins after it but the commands that halt.
-    pub(super) fn close(&mut self, origin: &Origin, now: Instant, effects: &mut Effects) {
-        self.halt(origin, now, effects);
-        self.is_closed = true;
-    }
-
-    /// The action of the command `id` has ended with this status, and said this.
+    /// Notes that the action of the command `id` has ended, with this status and this result.
     pub(super) fn ended(
         &mut self,
         id: u64,
@@ -372,7 +306,7 @@ impl Ledger {
         }
     }
 
-    /// Begins the command whose turn it is; how it runs, if its action does now.
+    /// Begins the command whose turn it is. Returns the state of its action, if that now runs.
     fn begin(&mut self, batch: &mut Batch, now: Instant, effects: &mut Effects) -> Option<State> {
         let force = self.force.clone()?;
         let call = &batch.invocations[batch.turn].call;
@@ -424,7 +358,7 @@ impl Ledger {
         self.held.insert(number, Held { batch, state });
     }
 
-    /// Makes room for a question to this person, at the cost of the person who has been asked the most.
+    /// Makes room for a question to this person: drops a question of the person who has the most.
     fn displace(&mut self, origin: &Origin, effects: &mut Effects) {
         let asking = || self.held.iter().filter(|(_, held)| held.is_asking());
         if asking().count() < MOST_ASKED {
@@ -434,7 +368,7 @@ impl Ledger {
             let theirs = asking().filter(|(_, held)| held.batch.origin.is_same_person(of));
             theirs.count() + usize::from(of.is_same_person(origin))
         };
-        // Of one person's the oldest goes: numbers grow.
+        // The lowest number is the oldest question of that person.
         let most =
             asking().max_by_key(|(number, held)| (share(&held.batch.origin), Reverse(**number)));
         if let Some(number) = most.map(|(number, _)| *number) {
@@ -442,7 +376,7 @@ impl Ledger {
         }
     }
 
-    /// Lets go of the batches that wait to be confirmed and of which `is_dropped` is true.
+    /// Drops the batches that wait to be confirmed and for which `is_dropped` is true.
     fn drop_where(
         &mut self,
         is_dropped: impl Fn(&Self, &Held) -> bool,
@@ -457,7 +391,7 @@ impl Ledger {
         }
     }
 
-    /// Lets go of a batch that waits to be confirmed; returns what was not done.
+    /// Drops a batch that waits to be confirmed; returns the commands that were not done.
     fn drop_asked(
         &mut self,
         number: u64,
@@ -474,30 +408,7 @@ impl Ledger {
         batch.invocations.split_off(asked)
     }
 
-    /// Begins another epoch: what waits is dropped, what runs is to end, unless it halts itself, and what
-    /// was said after it does not begin.
-    fn cancel_all(&mut self, effects: &mut Effects) {
-        self.epoch = self.epoch.next();
-        self.drop_where(|_, _| true, Status::Cancelled, effects);
-        let running: Vec<_> = self.held.keys().copied().collect();
-        for number in running {
-            self.cancel(number, effects);
-        }
-    }
-
-    /// Ends what runs of a batch, unless it halts, and drops the rest of it.
-    fn cancel(&mut self, number: u64, effects: &mut Effects) {
-        let Some(mut held) = self.held.remove(&number) else {
-            return;
-        };
-        if matches!(held.state, State::Running) {
-            effects.push(Effect::Cancel(held.current().id));
-        }
-        self.drop_pending(&mut held.batch, .., Status::Cancelled, effects);
-        self.held.insert(number, held);
-    }
-
-    /// Gives those in `range` whose turn has not come this status, but for those that halt.
+    /// Gives `status` to the commands in `range` whose turn has not come, except those that halt.
     fn drop_pending(
         &self,
         batch: &mut Batch,
@@ -515,49 +426,6 @@ impl Ledger {
         }
     }
 
-    /// The command that halts and runs already, if it serves for `call` too: where `is_enough`, because
-    /// nothing began since; else only if as many run as may, and then again when it has ended.
-    fn join_halt(&mut self, call: &Call, is_enough: bool) -> Option<Invocation> {
-        let running = self.held.values_mut();
-        let mut running: Vec<_> = running
-            .filter(|held| {
-                matches!(held.state, State::Halting { .. }) && held.current().call == *call
-            })
-            .collect();
-        let is_full = running.len() >= MOST_HALTING;
-        let last = running.last_mut()?;
-        let State::Halting { is_current, again } = &mut last.state else {
-            return None;
-        };
-        let serves = is_enough && *is_current;
-        if !is_full && !serves {
-            return None;
-        }
-        *again |= !*is_current;
-        Some(last.current().clone())
-    }
-
-    fn begin_halt(
-        &mut self,
-        call: Call,
-        origin: &Origin,
-        now: Instant,
-        effects: &mut Effects,
-    ) -> Invocation {
-        let mut batch = Batch {
-            origin: origin.clone(),
-            epoch: self.epoch,
-            invocations: self.number(vec![call], Status::Unconfirmed),
-            turn: 0,
-        };
-        let state = self.begin(&mut batch, now, effects);
-        let invocation = batch.invocations[0].clone();
-        if let Some(state) = state {
-            self.held.insert(batch.number(), Held { batch, state });
-        }
-        invocation
-    }
-
     fn refuse_crowds(&self, origin: &Origin) -> Result<(), CommandError> {
         let running = self.held.values();
         let running = running.filter(|held| matches!(held.state, State::Running));
@@ -572,7 +440,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The number of the batch that waits to be confirmed under `id`, by this person.
+    /// The number of the batch whose command `id` waits and may be confirmed by `by`.
     fn waiting(&self, id: u64, by: &Origin, now: Instant) -> Option<u64> {
         let mut held = self.held.iter();
         let waiting = held.find(|(_, held)| {
@@ -581,7 +449,7 @@ impl Ledger {
         waiting.map(|(number, _)| *number)
     }
 
-    /// The command of a call that fits the catalogue in force.
+    /// The command of `call`, if the call fits the catalogue in force, defaults included.
     fn command(&self, call: &Call) -> Option<&Command> {
         let command = self.force.as_ref()?.catalogue.command(call)?;
         let fitting = command.fit(call.arguments.clone()).ok()?;

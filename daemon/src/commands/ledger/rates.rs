@@ -1,19 +1,19 @@
-//! How often a command was invoked, for its cooldown and its rate.
+//! When each command was invoked, for its cooldown and its rate limit.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::commands::Command;
 
-/// The time that `at_most_per_minute` counts over.
+/// The window of `at_most_per_minute`.
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// When each command began: the last time, and all times within a minute.
+/// When each command began: the last time, or the last `at_most_per_minute` times.
 #[derive(Debug, Default)]
 pub(super) struct Rates(BTreeMap<String, VecDeque<Instant>>);
 
 impl Rates {
-    /// Whether `command` began too lately, or too often within a minute, to begin again `now`.
+    /// Whether `command` began too recently, or too often within a minute, to begin again `now`.
     pub(super) fn is_too_soon(&self, name: &str, command: &Command, now: Instant) -> bool {
         let Some(begun) = self.0.get(name) else {
             return false;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::halting::{MOST_HALTING, SAME_HALT};
 use super::*;
 use crate::commands::{Arguments, Catalogue};
 use crate::config;
@@ -71,7 +72,7 @@ fn statuses(invocations: &[Invocation]) -> String {
     statuses.join(" ")
 }
 
-/// A ledger with a clock that is set by hand, and what it did.
+/// A ledger with a clock that is set by hand, and the ledger's effects.
 struct Room {
     ledger: Ledger,
     now: Instant,
@@ -144,7 +145,7 @@ impl Room {
         held.map(|held| held.current().id).collect()
     }
 
-    /// What has become of the batch, when it settled last.
+    /// The commands of the batch, as they were when it settled last.
     fn outcome(&self, number: u64) -> &[Invocation] {
         let settled = self.effects.iter().rev().find_map(|effect| match effect {
             Effect::Settle(of, invocations) if *of == number => Some(invocations.as_slice()),
@@ -190,7 +191,7 @@ fn the_next_command_begins_when_the_action_before_has_ended_well() {
 fn what_has_to_be_confirmed_is_asked_about_when_its_turn_comes_and_holds_up_what_follows() {
     let mut room = Room::new();
     let batch = room.enter("go open look", &user("anna"));
-    // Nobody was asked yet, however long that takes.
+    // The second command was not asked about yet, so it does not expire.
     room.pass(62);
     assert_eq!(room.confirm(2, &user("anna")), None);
     room.end(1, Status::Done);
@@ -289,7 +290,7 @@ fn a_halt_joins_the_one_before_unless_something_began_in_between() {
     for _ in 0..600 {
         room.now += SAME_HALT;
         let next = room.halt(&user("bert"));
-        // What has no action is signalled again; what runs already is not run twice.
+        // A command without an action is signalled again; an action that already runs is not run twice.
         assert_eq!(next[1], first[1]);
     }
     assert_eq!(room.runs(), [first[1].id]);
@@ -363,7 +364,7 @@ fn a_command_that_no_longer_fits_the_catalogue_is_dropped_and_does_not_begin() {
         .enter(calls, &voice(), arrival, *now, effects)
         .unwrap();
     ledger.put(Some(force(30)), effects);
-    // The question still fits; what follows it does not.
+    // The command that was asked about still fits; the one after it does not.
     assert_eq!(ledger.confirm(2, &voice(), *now, effects).ok(), Some(batch));
     ledger.ended(2, (Status::Done, String::new()), *now, effects);
     assert_eq!(statuses(room.outcome(batch)), "done done not-allowed");
@@ -500,7 +501,7 @@ fn who_leaves_takes_along_what_runs_and_what_was_to_follow_but_not_what_halts() 
     assert!(!room.effects.iter().any(is_cancelled));
 }
 
-/// One step of a random run. Numbers choose among what there is.
+/// One step of a random run. Numbers choose among the possible cases.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Arrive,
@@ -554,7 +555,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What an observer knows who counts halts and reads signals.
+/// The knowledge of an observer who counts halts and reads signals.
 #[derive(Default)]
 struct Observer {
     halts: u32,
@@ -589,7 +590,7 @@ fn person(who: usize) -> Origin {
 }
 
 impl Observer {
-    /// Reads what a step did, and checks it.
+    /// Reads and checks the effects of a step.
     fn read(&mut self, room: &mut Room) {
         for effect in std::mem::take(&mut room.effects) {
             match effect {
@@ -665,7 +666,7 @@ fn run(steps: &[Step]) {
                 let names = CALLS[calls % CALLS.len()];
                 let halting =
                     seen.most.is_some() && (names.contains("stop") || names.contains("freeze"));
-                // What is said after a halt in the same breath belongs to the time after it.
+                // Commands after a halt in the same batch belong to the time after it.
                 let halts = halts + u32::from(halting && halts == seen.halts);
                 seen.halts += u32::from(halting);
                 let mut calls: Vec<_> = names.split(' ').map(call).collect();

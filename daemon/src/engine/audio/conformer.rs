@@ -1,16 +1,16 @@
 //! The weights of Gemma 4's audio conformer (`gemma4a`), named as llama.cpp names them
 //! (tools/mtmd/clip.cpp:3304, clip-impl.h).
 
-use super::ggml::{Arena, Buffer, Device, Tensor};
 use super::mel::BANDS;
 use super::weights::{Linear, Reader, Weights};
+use crate::engine::ggml::tensors::{Arena, Buffer, Device, Tensor};
 
-/// Frames before its own whose keys and values are at hand. A frame attends to all but the farthest
-/// of them (clip.cpp:5502: to 12, itself included); with that one, sums have llama.cpp's length and
-/// so its roundings.
+/// Frames before a frame whose keys and values are kept. The frame attends to all but the farthest of them
+/// (clip.cpp:5502: to 12, itself included). With the farthest one, sums have llama.cpp's length and so its
+/// roundings.
 pub(super) const PAST: i64 = 12;
 
-/// Inputs of the depthwise convolution, its own the last.
+/// Inputs of the depthwise convolution of a frame; the last is the frame's own.
 pub(super) const CONVOLVED: i64 = 5;
 
 /// Sizes that the header of the file gives.
@@ -36,12 +36,12 @@ pub(super) struct Conformer {
     pub embedder_norm: Option<Tensor>,
     pub embedder: Linear,
     pub sizes: Sizes,
-    // What the handles above lie in.
+    // The memory that the handles above point into.
     _weights: Weights,
     _distances: (Buffer, Arena),
 }
 
-/// A 3×3 convolution with stride 2 over frequency and time, and what follows it.
+/// A 3×3 convolution with stride 2 over frequency and time, with its bias and norm.
 #[derive(Debug)]
 pub(super) struct Convolution {
     pub kernel: Tensor,
@@ -78,8 +78,8 @@ pub(super) struct Attention {
     pub query_scale: Option<Tensor>,
     pub key_scale: Option<Tensor>,
     pub post_norm: Option<Tensor>,
-    /// What queries are compared with for being so far away: head × (distances [`PAST`] to 0) ×
-    /// heads. It depends on nothing that is heard, so it is computed while loading.
+    /// Keys of the distances: head × (distances [`PAST`] to 0) × heads. They do not depend on the sound, so they
+    /// are computed while loading.
     pub distances: Tensor,
 }
 
@@ -94,12 +94,12 @@ pub(super) struct Depthwise {
 }
 
 impl Conformer {
-    /// Most tensors of a file that are read.
+    /// Maximum tensors read from a file of this many layers.
     pub(super) fn tensors(layers: usize) -> usize {
         16 + 32 * layers
     }
 
-    /// Reads a conformer; both readers are at the same file.
+    /// Reads a conformer; both readers read the same file.
     ///
     /// # Errors
     /// When something is missing or of another shape, or ggml fails.
@@ -211,8 +211,8 @@ impl FeedForward {
     }
 }
 
-/// Computes [`Attention::distances`] of all layers: each distance's sines and cosines
-/// (clip.cpp:5514) through the layer's `attn_k_rel`, which nothing else needs.
+/// Computes [`Attention::distances`] of all layers: the sines and cosines of each distance (clip.cpp:5514),
+/// projected by the layer's `attn_k_rel`, which nothing else needs.
 fn distances(
     mut reader: Reader,
     sizes: Sizes,

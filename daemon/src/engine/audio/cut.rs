@@ -1,7 +1,7 @@
-//! Where long speech is cut into spans that the encoder can take.
+//! Cuts long speech into spans that the encoder can take.
 //!
-//! A span is at most 30 s. It is cut where nobody is speaking, if there is such a place in its last
-//! seconds: the longer it lasts, the less silent the place must be.
+//! A span is at most 30 s. From 24 s on it is cut at a pause: the longer the span is, the less silent the
+//! pause must be.
 
 use super::{LONGEST_SECONDS, SAMPLE_RATE};
 
@@ -9,24 +9,24 @@ use super::{LONGEST_SECONDS, SAMPLE_RATE};
 /// inside a consonant.
 const WINDOW: usize = SAMPLE_RATE as usize / 20;
 
-/// Windows of a span after which a cut is looked for.
+/// Minimum windows of a span: 24 s.
 const EARLIEST: usize = 24 * 20;
 
-/// Most windows of a span.
+/// Maximum windows of a span: 30 s.
 const LATEST: usize = LONGEST_SECONDS as usize * 20;
 
-/// Listens to a turn for places to cut.
+/// Finds the places to cut a turn.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cutter {
-    /// Samples of the window that is not complete, and their energy.
+    /// Number of samples in the incomplete window, and their energy.
     begun: (usize, f64),
-    /// Complete windows of the span, and their energy.
+    /// Number of complete windows of the span, and their energy.
     windows: (usize, f64),
 }
 
 impl Cutter {
-    /// Hears the next `samples`. If the span is to be cut within them, says after how many; the rest
-    /// belongs to the next span and is to be heard again.
+    /// Takes the next `samples`. If the span ends within them, returns after how many; the rest belongs to the
+    /// next span and has to be passed again.
     pub(super) fn cut(&mut self, samples: &[f32]) -> Option<usize> {
         for (at, sample) in samples.iter().enumerate() {
             self.begun.0 += 1;
@@ -53,7 +53,7 @@ impl Cutter {
             total / windows as f64,
             (windows - EARLIEST) as f64 / (LATEST - EARLIEST) as f64,
         );
-        // From 30 dB below the span's mean to the mean itself.
+        // The limit rises from 30 dB below the span's mean to the mean itself.
         windows == LATEST || energy <= mean * 10f64.powf(3.0 * (late - 1.0))
     }
 }

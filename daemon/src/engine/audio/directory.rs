@@ -1,4 +1,4 @@
-//! What tensors a GGUF file has, and where in the file their data lie.
+//! The tensors of a GGUF file, and where in the file their data lie.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -6,9 +6,9 @@ use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
 
-use super::ggml::Arena;
+use crate::engine::ggml::tensors::Arena;
 
-/// Where the data of the tensors of a GGUF file lie.
+/// The directory of the tensors of a GGUF file.
 #[derive(Debug)]
 pub(super) struct Directory {
     gguf: NonNull<sys::gguf_context>,

@@ -2,8 +2,8 @@
 //!
 //! There are two kinds. `gemma4a` (E2B, E4B) is a conformer over the log-mel spectrogram; `gemma4ua`
 //! (12B) has no encoder: 640 samples are one row, and one matrix makes a soft token of it. Both
-//! compute an utterance in pieces of the sizes in [`PIECES`], each with a graph that is made when
-//! such a piece comes first and kept.
+//! compute an utterance in pieces of the sizes in [`PIECES`]. The graph of a size is made for the first
+//! piece of that size, and kept.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,31 +11,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gemmad_api::text;
 
 use super::conformer::{Conformer, Sizes};
-use super::ggml::{Arena, Buffer, Device, Graph, Tensor};
 use super::graph::{self, EPSILON};
 use super::mel::{BANDS, Floor, LogMel, Tables};
 use super::waveform::{FRAME, Waveform};
 use super::weights::{Linear, Precision, Reader, Weights};
-use crate::engine::gguf::{Header, Kind};
+use crate::engine::ggml::tensors::{Arena, Buffer, Device, Graph, Tensor};
+use crate::engine::ggml::threads::Threads;
+use crate::engine::llama::backend;
+use crate::engine::llama::gguf::{Header, Kind};
 use crate::engine::stop::Stop;
-use crate::engine::threads::Threads;
-use crate::engine::{EngineError, LoadError, backend};
+use crate::engine::{EngineError, LoadError};
 
-/// Rows that one graph computes, the most first. Anything can be put together of them.
+/// Sizes of pieces, in rows, the largest first. Any number of rows is a sum of them.
 pub(super) const PIECES: [usize; 7] = [48, 24, 12, 6, 3, 2, 1];
 
-/// Rows of a piece while somebody speaks and the machine keeps up (480 ms). The weights are read from memory
-/// for every piece, so smaller ones cost nearly as much as this.
+/// Rows of a piece during speech, when the machine keeps up: 480 ms. The weights are read from memory for every
+/// piece, so smaller ones cost nearly as much.
 pub(super) const USUAL: usize = 12;
 
-/// How an encoder hears.
+/// Options of an encoder.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::engine) struct Options {
-    /// What silence is in its spectrogram.
+    /// How the floor of its spectrogram is applied.
     pub floor: Floor,
     /// How its matrices are held.
     pub precision: Precision,
-    /// Computed on a GPU, if there is one that can.
+    /// Whether it computes on a GPU, if there is one that can.
     pub gpu: bool,
 }
 
@@ -48,7 +49,7 @@ pub(in crate::engine) struct Encoder {
     machine: Mutex<Machine>,
 }
 
-/// What lies between samples and soft tokens.
+/// The kind of an encoder, with its weights.
 #[derive(Debug)]
 enum Architecture {
     Conformer {
@@ -61,18 +62,18 @@ enum Architecture {
     },
 }
 
-/// Samples to the encoder's frames.
+/// Makes the encoder's frames of samples.
 #[derive(Debug, Clone)]
 pub(super) enum Front {
     Mel(LogMel),
     Waveform(Waveform),
 }
 
-/// What computes, one piece at a time.
+/// A device and its graphs, which compute one piece at a time.
 #[derive(Debug)]
 struct Machine {
     graphs: [Option<Piece>; PIECES.len()],
-    /// State of the utterance whose piece is being computed, where the graphs look for it.
+    /// State of the utterance whose piece is being computed, where the graphs read it.
     state: Tensor,
     _state_in: (Buffer, Arena),
     device: Device,
@@ -92,7 +93,7 @@ struct Piece {
 #[derive(Debug)]
 struct Inputs {
     frames: Tensor,
-    /// Only of the conformer: which outputs of the first convolution there are, and the mask.
+    /// Only for the conformer: the inputs `alive` and `mask` of its plan.
     conformer: Option<(Tensor, Tensor)>,
 }
 
@@ -167,7 +168,7 @@ impl Encoder {
         }
         let state = kind.state();
         let mut machine = Machine::new(state, device).map_err(refused)?;
-        // Made now, so that it shows whether the device can compute it, and nobody waits for it later.
+        // Made now to show whether the device can compute it, and so that no utterance waits for it.
         machine.piece(&kind, USUAL).map_err(refused)?;
         Ok(Arc::new(Self {
             kind,
@@ -194,12 +195,12 @@ impl Encoder {
         Ok(piece.multiply_adds)
     }
 
-    /// Numbers that an utterance carries from piece to piece.
+    /// Length of the state that an utterance carries from piece to piece, in numbers.
     pub(super) fn state(&self) -> usize {
         self.state
     }
 
-    /// Frames of the front in a soft token.
+    /// Frames of the front for each soft token.
     pub(super) fn frames_in_row(&self) -> usize {
         match self.kind {
             Architecture::Conformer { .. } => 4,
@@ -223,9 +224,9 @@ impl Encoder {
         }
     }
 
-    /// Computes `rows` soft tokens, one of [`PIECES`], of an utterance of which `heard` rows were
-    /// computed before and which has come to `state`. There are as many `frames` as the rows need;
-    /// of them `there` belong to the utterance and the rest is zero.
+    /// Computes a piece of `rows` soft tokens, one of [`PIECES`]. `heard` rows of the utterance were computed
+    /// before, and `state` is the utterance's, which is updated. There are as many `frames` as the rows need;
+    /// the first `there` belong to the utterance, and the rest are zero.
     ///
     /// # Errors
     /// When ggml fails.
@@ -411,7 +412,7 @@ impl Inputs {
     fn write(&self, frames: &[f32], there: usize, heard: usize) {
         self.frames.write(frames);
         if let Some((alive, mask)) = self.conformer {
-            // A frame of the first convolution is there if the first of its own two frames is.
+            // An output of the first convolution belongs to the utterance if the first of its own two frames does.
             let [bands, columns, ..] = alive.shape().map(|n| usize::try_from(n).unwrap_or(0));
             let column = |nth: usize| if 2 * nth < there { 1.0 } else { 0.0 };
             let alive_values: Vec<f32> = (0..columns)

@@ -1,40 +1,40 @@
 //! The graph of Gemma 4's audio conformer over one piece of an utterance.
 //!
 //! The operations are those of llama.cpp's `clip_graph_gemma4a::build`
-//! (tools/mtmd/models/gemma4a.cpp), with what was heard before the piece where that graph has
-//! padding. It is little, because nothing in the model looks ahead and nothing looks far back:
+//! (tools/mtmd/models/gemma4a.cpp), with the past of the piece where that graph has padding. The past is
+//! short, because nothing in the model looks ahead and nothing looks far back:
 //!
-//! | who looks back | at |
+//! | operation | looks back at |
 //! |---|---|
 //! | first 3×3 convolution, stride 2 | the last mel frame |
 //! | second 3×3 convolution, stride 2 | the last output of the first |
 //! | attention of a layer | keys and values of the last 11 frames (12 are kept) |
 //! | depthwise convolution of a layer | its last 4 inputs |
 //!
-//! At the start of an utterance all of it is zero, as padding is, and a mask keeps attention from
+//! At the start of an utterance all of the past is zero, as padding is, and a mask keeps attention from
 //! seeing it.
 
 use super::conformer::{
     Attention, CONVOLVED, Conformer, Convolution, Depthwise, FeedForward, Layer, PAST,
 };
-use super::ggml::{Arena, Tensor};
 use super::mel::BANDS;
 use super::weights::Linear;
+use crate::engine::ggml::tensors::{Arena, Tensor};
 
-/// Of every norm (clip.cpp:1987).
+/// Epsilon of every norm (clip.cpp:1987).
 pub(super) const EPSILON: f32 = 1e-6;
 
-/// Scores are squashed to ± this (gemma4a.cpp, `softcap`).
+/// Attention scores are squashed to ± this (gemma4a.cpp, `softcap`).
 const SOFTCAP: f32 = 50.0;
 
-/// Frames that attend together, as in llama.cpp, where there are more.
+/// Maximum frames in a block of attention, as in llama.cpp.
 const BLOCK: i64 = PAST;
 
-/// Bands of the spectrogram, as ggml counts.
+/// Bands of the spectrogram, in ggml's integer type.
 #[expect(clippy::cast_possible_wrap, reason = "it is 128")]
 const MEL: i64 = BANDS as i64;
 
-/// Operations of a graph outside of layers, and in each layer; rounded up.
+/// Operations of a graph outside its layers, and in each layer, rounded up.
 const OPERATIONS: usize = 128;
 
 /// A graph before it has memory.
@@ -52,7 +52,7 @@ pub(super) struct Plan {
     pub carried: Vec<Tensor>,
 }
 
-/// Most operations of a graph.
+/// Maximum operations of a graph.
 pub(super) fn operations(conformer: &Conformer) -> usize {
     OPERATIONS * (1 + conformer.layers.len())
 }
@@ -97,8 +97,8 @@ pub(super) fn plan(arena: &Arena, conformer: &Conformer, state: Tensor, rows: i6
     }
 }
 
-/// Writes the mask of a piece before which `heard` rows were heard: a frame sees itself and the
-/// 11 before it, as far as they are there.
+/// Writes the mask of a piece that `heard` rows precede: a frame sees itself and the 11 before it, as far as
+/// the utterance has them.
 pub(super) fn write_mask(mask: Tensor, heard: usize) {
     const MASKED: f32 = -1e9; // clip.cpp:5494
     let [seen, block, blocks, _] = mask.shape();
@@ -120,7 +120,7 @@ struct Planner<'a> {
     arena: &'a Arena,
     conformer: &'a Conformer,
     state: Tensor,
-    /// Bytes of the state that have their reader.
+    /// Bytes of the state that operations read so far.
     offset: usize,
     carried: Vec<Tensor>,
     rows: i64,
@@ -129,7 +129,8 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// `x` with the `past` before it along a dimension, of which the last are carried on.
+    /// `x` after the `past` elements before it, along a dimension. The past is read from the state, and the last
+    /// `past` elements of the result are the new state.
     fn with_past(&mut self, x: Tensor, past: i64, dimension: usize) -> Tensor {
         let mut shape = x.shape();
         shape[dimension] = past;
@@ -150,7 +151,7 @@ impl Planner<'_> {
         all
     }
 
-    /// Mel frames to one row for each four of them.
+    /// Makes one row of every four mel frames.
     fn subsampling(&mut self, frames: Tensor, alive: Tensor) -> Tensor {
         let (arena, conformer) = (self.arena, self.conformer);
         let [first, second] = &conformer.convolutions;
@@ -163,7 +164,7 @@ impl Planner<'_> {
         self.biased(self.linear(&conformer.input, x), conformer.input_bias)
     }
 
-    /// Padded along frequency; along time the past is there already.
+    /// Pads along frequency only; along time, `x` begins with its past.
     fn convolution(&self, convolution: &Convolution, x: Tensor) -> Tensor {
         let arena = self.arena;
         let x = arena.conv_2d(convolution.kernel, x, 2, 2, 1, 0, 1, 1);
@@ -185,7 +186,7 @@ impl Planner<'_> {
         layer.norm.map_or(x, |norm| self.normed(x, Some(norm)))
     }
 
-    /// Half a step.
+    /// A half step: adds half of the result to `x`.
     fn feed_forward(&self, weights: &FeedForward, x: Tensor) -> Tensor {
         let arena = self.arena;
         let inner = self.normed(x, Some(weights.norm));
@@ -238,8 +239,8 @@ impl Planner<'_> {
             .map_or(mixed, |norm| self.normed(mixed, Some(norm)))
     }
 
-    /// [D, H, N] with its past, as overlapping blocks [D, H, S, B]: each is a block and the [`PAST`]
-    /// before it, which is the block before it where there are several.
+    /// [D, H, N] with its past, as overlapping blocks [D, H, S, B]. Each consists of a block and the [`PAST`] rows
+    /// before it; where there are several blocks, these are the block before it.
     fn blocks(&mut self, x: Tensor) -> Tensor {
         let (arena, block, blocks) = (self.arena, self.block, self.rows / self.block);
         let all = self.with_past(x, PAST, 2);
@@ -309,8 +310,8 @@ impl Planner<'_> {
     }
 }
 
-/// Constant factors of queries and keys (gemma4a.cpp, `q_scale` and `k_scale`): the first also takes
-/// back the softplus of a scale of 0, ln 2.
+/// Constant factors of queries and keys (gemma4a.cpp, `q_scale` and `k_scale`). The first also cancels ln 2, the
+/// softplus of a scale of 0.
 #[expect(clippy::cast_precision_loss, reason = "a head is small")]
 fn scales(head: i64) -> (f32, f32) {
     let ln_2 = std::f32::consts::LN_2;

@@ -28,10 +28,10 @@ const LEAD: usize = WINDOW / 2;
 /// Bands of the spectrogram.
 pub(super) const BANDS: usize = 128;
 
-/// What the logarithm never sees less than.
+/// Minimum argument of the logarithm.
 const FLOOR: f64 = 1e-3;
 
-/// How the floor is kept.
+/// How the floor of the logarithm is applied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::engine) enum Floor {
     /// log(x + floor): the published reference, on which Gemma 4 was trained.
@@ -59,7 +59,7 @@ struct Band {
 #[derive(Debug, Clone)]
 pub(super) struct LogMel {
     tables: Arc<Tables>,
-    /// Sound that a future frame needs.
+    /// Samples that future frames need.
     sound: Vec<f32>,
     started: bool,
     frame: Vec<f32>,
@@ -112,8 +112,8 @@ impl LogMel {
         self.sound.drain(..start);
     }
 
-    /// Appends what is left: nothing, except that the shortest sounds make one frame too
-    /// (llama.cpp rounds up there; the reference makes none).
+    /// Appends a frame if the sound was too short to make any, but not empty (llama.cpp rounds up there; the
+    /// reference makes none).
     pub(super) fn finish(&mut self, frames: &mut Vec<f32>) {
         if !self.started && self.sound.len() > LEAD + 1 {
             self.sound.resize(WINDOW, 0.0);
@@ -200,8 +200,8 @@ fn narrow(number: f64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::audio::reference::sound;
-    use crate::engine::audio::spectrogram;
+    use crate::engine::audio::testing::reference::sound;
+    use crate::engine::audio::testing::spectrogram;
 
     fn heard(samples: &[f32], part: usize, floor: Floor) -> Vec<f32> {
         let mut mel = LogMel::new(&Tables::new(floor));

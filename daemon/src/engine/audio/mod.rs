@@ -1,4 +1,4 @@
-//! Samples in, soft tokens out, while somebody is still speaking.
+//! Samples in, soft tokens out, while a turn is still being spoken.
 //!
 //! ```text
 //! samples ─ mel ─► frames ─ encoder ─► soft tokens        (stream: one span of at most 30 s)
@@ -11,21 +11,14 @@ mod conformer;
 mod cut;
 mod directory;
 mod encoder;
-mod ggml;
 mod graph;
 mod mel;
-#[cfg(test)]
-mod mtmd;
-#[cfg(test)]
-mod reference;
 mod spans;
-#[cfg(test)]
-mod spectrogram;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod waveform;
 mod weights;
-#[cfg(test)]
-mod written;
 
 use std::sync::Arc;
 
@@ -42,17 +35,17 @@ pub const SAMPLE_RATE: u32 = 16_000;
 /// Soft tokens in a second of sound (Gemma 4 model card).
 pub const ROWS_PER_SECOND: u32 = 25;
 
-/// Shortest clip in milliseconds. Nothing shorter carries a word.
+/// Minimum length of a clip, in ms. Nothing shorter carries a word.
 pub const SHORTEST_MS: u32 = 100;
 
-/// Longest span of sound in seconds: what Gemma 4 was trained on (model card, "Audio"). Longer turns
-/// are heard in several.
+/// Maximum length of a span of sound, in seconds, as in Gemma 4's training (model card, "Audio"). Longer turns
+/// are heard in several spans.
 pub const LONGEST_SECONDS: u32 = 30;
 
-/// The same in samples.
+/// [`SHORTEST_MS`] in samples.
 const SHORTEST: usize = (SAMPLE_RATE * SHORTEST_MS / 1000) as usize;
 
-/// The same in samples.
+/// [`LONGEST_SECONDS`] in samples.
 const LONGEST: usize = (SAMPLE_RATE * LONGEST_SECONDS) as usize;
 
 /// A finished stretch of mono sound at [`SAMPLE_RATE`], samples in -1..1.
@@ -71,7 +64,8 @@ impl Clip {
         Self::of_file(samples, false)
     }
 
-    /// The same from a file. `is_cut_short`: there ought to be more of it, which the statistics of answers tell.
+    /// Like [`Clip::new`], for sound from a file. `is_cut_short`: the file breaks off before its end, which the
+    /// statistics of answers report.
     ///
     /// # Errors
     /// [`EngineError::ClipLength`] when it is shorter or longer.
@@ -87,7 +81,7 @@ impl Clip {
         }))
     }
 
-    /// Whether there ought to be more of it.
+    /// Whether the sound is a file that breaks off before its end.
     pub(super) fn is_cut_short(&self) -> bool {
         self.is_cut_short
     }

@@ -1,8 +1,8 @@
-//! What the model reads of a spoken turn up to the end of its sound: tokens, spans of soft tokens, and
-//! tokens between them.
+//! The rows of a spoken turn up to the end of its sound: tokens, spans of soft tokens, and tokens between
+//! them.
 //!
-//! It grows while somebody speaks ([`Spans::push`]) and is eaten up from the front ([`Spans::take`]).
-//! A clone is the same turn at the same point, so that one can end it and the other go on.
+//! Rows are added as sound arrives ([`Spans::push`]) and taken from the front ([`Spans::take`]). A clone is
+//! the same turn at the same point, so that one of the two can end and the other go on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::cut::Cutter;
 use super::encoder::{Encoder, USUAL};
 use super::stream::Stream;
 use crate::engine::EngineError;
-use crate::engine::model::Token;
+use crate::engine::llama::model::Token;
 
 /// The rows of a turn that are not in the KV cache yet.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ pub(in crate::engine) enum Rows {
 }
 
 impl Spans {
-    /// A turn that begins with the tokens `before` its sound, of which nothing has been heard.
+    /// A turn that begins with the tokens `before` its sound; no sound has been heard yet.
     pub(in crate::engine) fn new(
         encoder: &Arc<Encoder>,
         before: Vec<Token>,
@@ -57,8 +57,7 @@ impl Spans {
         }
     }
 
-    /// Hears samples: 16 kHz, mono, in -1..1, as many as there are. What goes beyond the longest span
-    /// begins another.
+    /// Appends samples: 16 kHz, mono, in -1..1, any number of them. Sound beyond the longest span begins another.
     pub(in crate::engine) fn push(&mut self, mut samples: &[f32]) {
         self.samples += samples.len();
         while let Some(at) = self.cutter.cut(samples) {
@@ -75,7 +74,7 @@ impl Spans {
         self.open(|stream| stream.push(samples));
     }
 
-    /// Hears a whole clip, which fits into one span, and ends the sound.
+    /// Appends a whole clip, which fits into one span, and ends the sound.
     pub(in crate::engine) fn record(&mut self, clip: &Clip) {
         self.samples += clip.samples().len();
         self.open(|stream| {
@@ -96,7 +95,7 @@ impl Spans {
         }
     }
 
-    /// The tokens that come first.
+    /// The tokens at the front.
     pub(in crate::engine) fn first_tokens(&self) -> Vec<Token> {
         match self.parts.front() {
             Some(Part::Tokens(tokens)) => tokens.iter().copied().collect(),
@@ -121,8 +120,8 @@ impl Spans {
         sound && parts.next().is_none() && self.upcoming(most) == self.backlog()
     }
 
-    /// The next rows, at most `most` (at least [`USUAL`]); makes soft tokens on the calling thread.
-    /// Nothing while too little has been heard, and at the end.
+    /// The next rows, at most `most` (at least [`USUAL`]). Soft tokens are computed on the calling thread.
+    /// `None` while too little has been heard, and at the end.
     ///
     /// # Errors
     /// When ggml fails; the turn is lost then.
@@ -143,8 +142,8 @@ impl Spans {
         self.parts.iter().all(Part::is_over)
     }
 
-    /// Rows that could be computed now: how far the machine is behind the speaker. Of a finished turn
-    /// all that are left.
+    /// Rows that could be computed now: how far the machine is behind the speech. Of a finished turn, all rows
+    /// that are left.
     pub(in crate::engine) fn backlog(&self) -> usize {
         let rows = |part: &Part| match part {
             Part::Tokens(tokens) => tokens.len(),
@@ -158,7 +157,7 @@ impl Spans {
         self.samples
     }
 
-    /// Changes the span that is being heard: the last part.
+    /// Applies `change` to the span that is being heard, the last part.
     fn open(&mut self, change: impl FnOnce(&mut Stream)) {
         if let Some(Part::Sound(stream)) = self.parts.back_mut() {
             change(stream);

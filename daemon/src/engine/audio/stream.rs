@@ -1,9 +1,9 @@
 //! One utterance as it is heard: samples in, soft tokens out as soon as they are final.
 //!
-//! A soft token is final once the sample after its 40 ms is in, because the encoder never looks
-//! ahead. What it looks back at is carried along in the stream, so pieces of any size give what one
-//! pass over the whole utterance gives, and nothing is computed twice. A stream is plain memory
-//! (1.4 MB for E2B): cloning it keeps a place to come back to.
+//! A soft token is final once the sample after its 40 ms has arrived, because the encoder never looks
+//! ahead. The past it looks back at is carried in the stream, so pieces of any size give the same as one
+//! pass over the whole utterance, and nothing is computed twice. A stream is plain memory (1.4 MB for E2B):
+//! a clone keeps a point to return to.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use crate::engine::EngineError;
 pub(in crate::engine) struct Stream {
     encoder: Arc<Encoder>,
     front: Front,
-    /// Frames that no soft token has been made of.
+    /// Frames that have not been encoded yet.
     frames: Vec<f32>,
-    /// What the encoder remembers of the utterance.
+    /// The encoder's state of the utterance.
     state: Vec<f32>,
     /// Soft tokens made.
     heard: usize,
@@ -37,7 +37,7 @@ impl Stream {
         }
     }
 
-    /// An utterance that has ended and of which all frames are there.
+    /// An utterance that has ended, with all its frames.
     #[cfg(test)]
     pub(super) fn with_frames(encoder: &Arc<Encoder>, frames: Vec<f32>) -> Self {
         let mut stream = Self::new(encoder);
@@ -46,15 +46,14 @@ impl Stream {
         stream
     }
 
-    /// Takes samples: 16 kHz, mono, in -1..1, as many as there are. After [`Stream::finish`] they
-    /// are ignored.
+    /// Appends samples: 16 kHz, mono, in -1..1, any number of them. After [`Stream::finish`] they are ignored.
     pub(in crate::engine) fn push(&mut self, samples: &[f32]) {
         if !self.ended {
             self.front.push(samples, &mut self.frames);
         }
     }
 
-    /// Marks the end: what is incomplete is completed with silence.
+    /// Marks the end; an incomplete row is completed with silence.
     pub(in crate::engine) fn finish(&mut self) {
         if !self.ended {
             self.ended = true;
@@ -83,8 +82,8 @@ impl Stream {
         self.ended && self.ready() == 0
     }
 
-    /// Soft tokens that [`Stream::take`] would give, of at most `most`, if before the end pieces are
-    /// at least `least`.
+    /// Soft tokens that [`Stream::take`] would give of at most `most`. Before the end of the utterance it is 0
+    /// while fewer than `least` are ready.
     pub(in crate::engine) fn upcoming(&self, most: usize, least: usize) -> usize {
         match self.next_piece(most) {
             Some((rows, _)) if self.ended || self.ready() >= least => rows,
@@ -92,9 +91,9 @@ impl Stream {
         }
     }
 
-    /// Makes the next soft tokens: rows × width, as many as the largest of [`PIECES`] that is ready
-    /// and at most `most`; or the last ones, all at once. Nothing when none is ready. Computes on the
-    /// calling thread, and waits for others that compute with the same encoder.
+    /// Makes the next soft tokens (rows × width): as many as the largest of [`PIECES`] that is ready and at most
+    /// `most`, or the last few, all at once. `None` when none is ready. Computes on the calling thread, and waits
+    /// for others that compute with the same encoder.
     ///
     /// # Errors
     /// When ggml fails; the utterance is lost then.
@@ -112,21 +111,21 @@ impl Stream {
         let mut soft_tokens =
             self.encoder
                 .compute(piece, frames, there, self.heard, &mut self.state)?;
-        // Nothing looks ahead, so what a piece has beyond the end does not reach the rows before it.
+        // Nothing looks ahead, so the part of a piece beyond the end does not affect the rows before it.
         soft_tokens.truncate(soft_tokens.len() / piece * rows);
         self.frames.drain(..needed * frame);
         self.heard += rows;
         Ok(Some(soft_tokens))
     }
 
-    /// How many rows are made next, and in a piece of which size. The last few are made in one piece
-    /// that goes beyond the end, because the weights are read for each piece, however small.
+    /// Number of rows that are made next, and size of their piece. The last few are made in one piece that goes
+    /// beyond the end, because the weights are read for each piece, however small.
     fn next_piece(&self, most: usize) -> Option<(usize, usize)> {
         let ready = self.ready();
         let is_last = self.ended && ready > 0 && ready <= most;
         let closing = PIECES.into_iter().rev().find(|piece| *piece >= ready);
         match closing {
-            // No larger: what a piece has beyond the end is computed in vain.
+            // No larger: the part of a piece beyond the end is computed in vain.
             Some(piece) if is_last && piece <= USUAL => Some((ready, piece)),
             _ => largest_piece(most.min(ready)).map(|piece| (piece, piece)),
         }

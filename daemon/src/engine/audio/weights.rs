@@ -1,6 +1,6 @@
 //! The weights of a projector file, on the device that computes with them.
 //!
-//! Only what is asked for is read, so the vision encoder in the same file costs nothing.
+//! Only the tensors asked for are read, so the vision encoder in the same file costs nothing.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::path::Path;
 use llama_cpp_sys_2 as sys;
 
 use super::directory::{Directory, Entry};
-use super::ggml::{Arena, Buffer, Device, Tensor};
+use crate::engine::ggml::tensors::{Arena, Buffer, Device, Tensor};
 use crate::engine::stop::Stop;
 
 /// Range that a "clippable" linear layer keeps its input and its output in.
@@ -54,9 +54,9 @@ pub(in crate::engine) enum Precision {
 enum Hold {
     /// As 32-bit floats, the only type that ggml adds and scales by everywhere.
     Floats,
-    /// As 16-bit floats if it is in them, else as 32-bit ones: those that ggml convolves with.
+    /// As 16-bit floats if it is stored so, else as 32-bit ones: the types that ggml convolves with.
     Kernel,
-    /// To multiply by.
+    /// As a matrix to multiply by.
     Matrix(Precision),
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Weights {
 }
 
 impl Reader {
-    /// Opens a file to read at most `tensors` tensors of it, each once, until `stop` is said.
+    /// Opens a file to read at most `tensors` tensors of it, each once, until `stop` is set.
     ///
     /// # Errors
     /// Why it cannot be read.
@@ -111,23 +111,23 @@ impl Reader {
         self.directory.find(name).map(|entry| entry.shape)
     }
 
-    /// Numbers that must be there, of this shape (missing dimensions are 1).
+    /// A tensor of floats that must be in the file, of this shape (missing dimensions are 1).
     ///
     /// # Errors
-    /// When they are missing, have another shape, or cannot be read.
+    /// When it is missing, has another shape, or cannot be read.
     pub(super) fn numbers(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, String> {
         there(name, self.optional(name, shape)?)
     }
 
-    /// Numbers that may be there.
+    /// A tensor of floats that may be in the file.
     ///
     /// # Errors
-    /// When they have another shape or cannot be read.
+    /// When it has another shape or cannot be read.
     pub(super) fn optional(&mut self, name: &str, shape: &[i64]) -> Result<Option<Tensor>, String> {
         self.held(name, shape, Hold::Floats)
     }
 
-    /// What a convolution multiplies by.
+    /// The kernel of a convolution.
     ///
     /// # Errors
     /// When it is missing, has another shape, or cannot be read.
@@ -167,7 +167,7 @@ impl Reader {
         Ok(Some(tensor))
     }
 
-    /// Checks that there is something to read, that it is in the file, and that it is numbers.
+    /// Checks that a tensor is not empty, lies within the file, and holds numbers that can be read.
     fn check(&self, name: &str, entry: &Entry) -> Result<(), String> {
         if entry.bytes == 0 {
             return Err(format!("its tensor {name} is empty"));
@@ -204,8 +204,8 @@ impl Reader {
         })
     }
 
-    /// The range of a linear layer: up to four numbers beside the matrix, of which missing ones
-    /// bound nothing (clip.cpp, `clamp_info_map`).
+    /// The range of a linear layer: up to four numbers beside the matrix. A missing one bounds nothing
+    /// (clip.cpp, `clamp_info_map`).
     fn clamp(&self, name: &str) -> Result<Option<Clamp>, String> {
         let number = |bound: &str| self.scalar(&format!("{name}.{bound}"));
         let bounds = [
@@ -271,7 +271,7 @@ impl Reader {
     }
 }
 
-/// Whether a matrix is worth its 8 bits, and can be cut into blocks of 32.
+/// Whether a matrix is stored in more than 8 bits, and its rows can be cut into blocks of 32.
 fn can_be_q8(entry: &Entry) -> bool {
     let is_float = [sys::GGML_TYPE_F32, sys::GGML_TYPE_F16, sys::GGML_TYPE_BF16];
     is_float.contains(&entry.kind) && entry.shape[0] % 32 == 0
@@ -282,7 +282,8 @@ fn there(name: &str, tensor: Option<Tensor>) -> Result<Tensor, String> {
     tensor.ok_or_else(|| format!("it has no tensor {name}"))
 }
 
-/// Whether ggml can make floats of a type: of all that weights are stored in, and of no integers.
+/// Whether ggml can convert a type to floats. It can for all types that weights are stored in, and not for
+/// integers.
 fn is_read(kind: sys::ggml_type) -> bool {
     kind == sys::GGML_TYPE_F32 || to_float(kind).is_some()
 }
@@ -292,7 +293,7 @@ fn to_float(kind: sys::ggml_type) -> sys::ggml_to_float_t {
     unsafe { (*sys::ggml_get_type_traits(kind)).to_float }
 }
 
-/// A type as people call it.
+/// ggml's name of a type.
 fn name_of(kind: sys::ggml_type) -> String {
     // SAFETY: as for `to_float`; the name is static.
     let name = unsafe { CStr::from_ptr(sys::ggml_type_name(kind)) };
@@ -313,7 +314,7 @@ fn floats(entry: &Entry, bytes: &[u8]) -> Vec<f32> {
     numbers
 }
 
-/// The numbers of a matrix in 8 bits, as ggml rounds them.
+/// A matrix in 8 bits, rounded as ggml does.
 fn quantised(entry: &Entry, numbers: &[f32]) -> Vec<u8> {
     let [width, rows @ ..] = entry.shape;
     let rows: i64 = rows.iter().product();

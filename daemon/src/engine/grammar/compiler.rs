@@ -1,4 +1,4 @@
-//! Forms to grammars. A few are kept, because a program asks with the same form again and again.
+//! Compiles forms to grammars. A few are kept, because a program asks with the same form again and again.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,18 +9,19 @@ use llguidance::toktrie::TokEnv;
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{Value, json};
 
-use super::vocabulary::Vocabulary;
-use super::{Form, Grammar, first_line, schema};
+use super::form::{Form, Grammar, first_line};
+use super::schema;
+use super::vocabulary::{self, Vocabulary};
 use crate::engine::EngineError;
-use crate::engine::model::Model;
+use crate::engine::llama::model::Model;
 
-/// Longest grammar in Lark, in bytes.
+/// Maximum length of a grammar in Lark, in bytes.
 const LONGEST_LARK: usize = 1 << 18;
 
-/// Grammars that are kept, the least recently used goes first.
+/// Number of grammars that are kept; the least recently used is dropped first.
 const KEPT: usize = 8;
 
-/// States of a grammar's lexer, each of one or two kilobytes (llguidance, `ParserLimits`).
+/// Maximum states of a grammar's lexer, each of one or two kilobytes (llguidance, `ParserLimits`).
 const STATES: usize = 1 << 13;
 
 /// Stack of the thread that compiles, in bytes. The compiler follows references by calling itself; the longest
@@ -33,11 +34,11 @@ pub(in crate::engine) struct Grammars {
     kept: Mutex<VecDeque<(Form, Grammar)>>,
 }
 
-/// Why nothing was compiled: what llguidance says.
+/// llguidance's reason for not compiling a form.
 struct Refused(String);
 
 impl Grammars {
-    /// Sorts the vocabulary of `model`.
+    /// A compiler for the vocabulary of `model`, which is sorted first.
     ///
     /// # Errors
     /// When the model has no token that ends a turn.
@@ -46,7 +47,7 @@ impl Grammars {
         Self::over(&vocabulary)
     }
 
-    /// Compiles for `vocabulary`.
+    /// A compiler for `vocabulary`.
     ///
     /// # Errors
     /// When its tokens cannot be told apart.
@@ -66,7 +67,7 @@ impl Grammars {
     /// Compiles `form`, unless that was done already.
     ///
     /// # Errors
-    /// [`EngineError::Schema`] or [`EngineError::Grammar`] when it makes no sense, nothing fits it, or it is too
+    /// [`EngineError::Schema`] or [`EngineError::Grammar`] when the form is invalid, no answer fits it, or it is too
     /// complex.
     pub(in crate::engine) fn compile(&self, form: &Form) -> Result<Grammar, EngineError> {
         if let Some(kept) = self.take_kept(form) {
@@ -103,7 +104,8 @@ impl Grammars {
         })
     }
 
-    /// Compiles on a thread with a stack for the deepest form. The compiler gives up on some by a panic.
+    /// Compiles on a thread with a stack for the deepest form. The compiler gives up on some forms with a panic,
+    /// which ends only that thread.
     fn compile_aside(&self, grammar: TopLevelGrammar, of_schema: bool) -> Result<Grammar, Refused> {
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new()
@@ -124,7 +126,7 @@ impl Grammars {
         if let Some(why) = matcher.get_error() {
             return refused(&why);
         }
-        // Whether there is any answer at all is seen at the first token.
+        // A grammar that no answer fits fails only at the first token.
         let mut first = matcher.clone();
         let forced = first.compute_ff_tokens();
         if let Err(why) = first.consume_tokens(&forced) {
@@ -159,14 +161,27 @@ impl Grammars {
     }
 }
 
+impl Form {
+    /// Compiles the form without a model: for a vocabulary of single bytes and `protocol`, whose last token ends a
+    /// turn. The limits of the compiler are the same as with a model.
+    ///
+    /// # Errors
+    /// [`EngineError::Schema`] or [`EngineError::Grammar`] when the form is invalid, no answer fits it, or it is too
+    /// complex.
+    pub fn check(&self, protocol: &[&str]) -> Result<(), EngineError> {
+        let vocabulary = vocabulary::of_bytes(protocol);
+        Grammars::over(&vocabulary)?.compile(self).map(drop)
+    }
+}
+
 impl fmt::Debug for Grammars {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Grammars")
     }
 }
 
-/// The schema with our options for its compiler, whatever it says of them itself: they could let through
-/// what does not validate. Separators are those most JSON on one line has, so nothing has to be drawn there.
+/// The schema with our compiler options instead of its own, which could let through values that do not validate.
+/// Separators are fixed to those of most one-line JSON, so that none has to be drawn.
 fn with_options(schema: &Value) -> Value {
     let mut schema = schema.clone();
     if let Value::Object(keywords) = &mut schema {
@@ -186,7 +201,7 @@ mod tests {
 
     use super::*;
     use crate::config;
-    use crate::engine::threads::Threads;
+    use crate::engine::ggml::threads::Threads;
 
     fn grammars() -> Grammars {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/nano");
@@ -209,7 +224,7 @@ mod tests {
         }
         let again = grammars.compile(&form(0)).unwrap();
         assert!(Arc::ptr_eq(&first.matcher, &again.matcher));
-        // It was used last, so another one goes.
+        // It was used last, so another one is dropped.
         grammars.compile(&form(KEPT)).unwrap();
         assert!(grammars.take_kept(&form(0)).is_some());
         assert!(grammars.take_kept(&form(1)).is_none());

@@ -1,18 +1,19 @@
-//! What a JSON Schema may say: checked before it is compiled, so that each fault is told with its place.
+//! Checks of a JSON Schema before it is compiled, so that each fault is reported with its place.
 //!
-//! The compiler (llguidance) knows only that something is wrong, in words for those who program with it. What
-//! is checked here it never sees; what it finds beyond that is told in our words ([`explain`]).
+//! The compiler (llguidance) reports only that something is wrong, in words for programmers who use it. Faults found
+//! here never reach it; those it finds beyond them are reported in our words ([`explain`]).
 
 use std::collections::HashSet;
 
+use gemmad_api::text;
 use serde_json::{Map, Value};
 
-use super::super::limits::LONGEST_SCHEMA;
+use crate::engine::bounds::LONGEST_SCHEMA;
 
-/// Why no answer can be held to a JSON Schema.
+/// Why no answer can be constrained by a JSON Schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
-    /// It is too long to be looked at.
+    /// It exceeds the maximum length, and was not read.
     #[error(
         "the schema has {bytes} bytes, but at most {LONGEST_SCHEMA} are read; shorten it, or write once under $defs \
          what it repeats"
@@ -29,12 +30,12 @@ pub enum SchemaError {
     Keyword {
         /// The keyword.
         keyword: String,
-        /// Where the schema is that has it: a JSON Pointer, as a URI fragment.
+        /// The place of the schema that has it: a JSON Pointer, as a URI fragment.
         place: String,
         /// What is wrong with it, and what to do.
         reason: String,
     },
-    /// What it asks for contradicts itself.
+    /// It contradicts itself, so no JSON fits it.
     #[error("no JSON fits the schema: its keywords contradict each other; loosen or remove one")]
     Nothing,
     /// The compiler gave up, or the answer led to too many possibilities.
@@ -52,12 +53,12 @@ pub(super) fn read(text: &str) -> Result<Value, SchemaError> {
     if text.len() > LONGEST_SCHEMA {
         return Err(SchemaError::TooLong { bytes: text.len() });
     }
-    // Editors of other systems begin a file with a byte order mark.
+    // Some editors begin a file with a byte order mark.
     let text = text.trim_start_matches('\u{feff}');
     serde_json::from_str(text).map_err(|error| SchemaError::NotJson(error.to_string()))
 }
 
-/// Keywords that narrow down what fits, in ways that no grammar can follow.
+/// Keywords that restrict values in ways that no grammar can follow.
 const BEYOND: [&str; 18] = [
     "$dynamicAnchor",
     "$dynamicRef",
@@ -98,7 +99,7 @@ const TYPES: [&str; 7] = [
     "null", "boolean", "integer", "number", "string", "array", "object",
 ];
 
-/// Pairs of keywords of which the first is to be no more than the second.
+/// Pairs of keywords of which the first must not be more than the second.
 const BOUNDS: [(&str, &str); 4] = [
     ("minimum", "maximum"),
     ("minLength", "maxLength"),
@@ -106,8 +107,11 @@ const BOUNDS: [(&str, &str); 4] = [
     ("minProperties", "maxProperties"),
 ];
 
-/// Largest count (of characters, items, properties) that is looked at. No answer gets that far.
+/// Maximum count (of characters, items, properties) that a schema may name. No answer gets that far.
 const LARGEST_COUNT: u64 = 1 << 16;
+
+/// Maximum length of a place or a reason in a message, in characters.
+const LONGEST_SHOWN: usize = 300;
 
 /// A schema within the whole, and where it is.
 struct Part<'a> {
@@ -145,14 +149,16 @@ fn parts(root: &Value) -> Result<Vec<Part<'_>>, SchemaError> {
 
 impl<'a> Part<'a> {
     fn fault(&self, keyword: &str, reason: impl Into<String>) -> SchemaError {
+        // A client chose the names in it, and what a reason quotes.
+        let shown = |text: &str| text::line(text, LONGEST_SHOWN).into_owned();
         SchemaError::Keyword {
-            keyword: keyword.into(),
-            place: self.place.clone(),
-            reason: reason.into(),
+            keyword: shown(keyword),
+            place: shown(&self.place),
+            reason: shown(&reason.into()),
         }
     }
 
-    /// Its keywords. A schema may be `true` or `false` too, which has none.
+    /// Its keywords. `None` for the schemas `true` and `false`, which the root must not be.
     fn keywords(&self) -> Result<Option<&'a Map<String, Value>>, SchemaError> {
         match self.value {
             Value::Object(keywords) => Ok(Some(keywords)),
@@ -347,8 +353,8 @@ impl<'a> Part<'a> {
     }
 }
 
-/// What the compiler says of keywords that have passed [`check`]: a part of its words, the keyword they are about,
-/// and what to tell of it.
+/// The compiler's findings about keywords that have passed [`check`]: a part of its message, the keyword it is about,
+/// and the reason to report.
 const FINDINGS: [(&str, &str, &str); 7] = [
     (
         "oneOf",
@@ -388,7 +394,7 @@ const FINDINGS: [(&str, &str, &str); 7] = [
     ),
 ];
 
-/// The compiler's `finding` about a schema that has passed [`check`], in words that help.
+/// The compiler's `finding` about a schema that has passed [`check`], as an error for the client.
 pub(super) fn explain(root: &Value, finding: &str) -> SchemaError {
     let parts = parts(root).unwrap_or_default();
     for (words, keyword, reason) in FINDINGS {
@@ -413,6 +419,17 @@ mod tests {
 
     fn refused(schema: &Value) -> String {
         check(schema).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_fault_in_a_place_with_hostile_names_is_told_on_one_line() {
+        let name = format!("^\n\u{202E}[{}", "a".repeat(10_000));
+        let told = refused(&json!({"patternProperties": {name: {"pattern": "(?=x)"}}}));
+        assert!(
+            !told.contains(|it: char| it.is_control() || it == '\u{202E}'),
+            "{told}"
+        );
+        assert!(told.len() < 1000, "{told}");
     }
 
     #[test]

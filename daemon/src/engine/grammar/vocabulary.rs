@@ -5,16 +5,16 @@ use std::sync::Arc;
 use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 
 use crate::engine::EngineError;
-use crate::engine::model::{Model, Token};
+use crate::engine::llama::model::{Model, Token};
 
-/// A vocabulary, sorted.
+/// A model's vocabulary, sorted.
 pub(super) struct Vocabulary {
     model: Arc<Model>,
     trie: TokTrie,
 }
 
 impl Vocabulary {
-    /// Sorts that of `model`.
+    /// Sorts the vocabulary of `model`.
     ///
     /// # Errors
     /// When no token ends a turn.
@@ -37,7 +37,7 @@ impl Vocabulary {
     }
 }
 
-/// Single bytes and `protocol`, of which the last token ends a turn.
+/// A vocabulary of single bytes and the tokens `protocol`, of which the last ends a turn.
 pub(super) fn of_bytes(protocol: &[&str]) -> TokEnv {
     let bytes = (0..TokTrie::SPECIAL_TOKEN_MARKER).map(|byte| vec![byte]);
     let protocol = protocol.iter().map(|name| marked(name.as_bytes()));
@@ -47,7 +47,7 @@ pub(super) fn of_bytes(protocol: &[&str]) -> TokEnv {
     Arc::new(ApproximateTokEnv::new(trie))
 }
 
-/// What a token stands for: its text, or if it is protocol its name after a byte that no text has.
+/// The bytes of a token: its text, or for a protocol token a byte that no text has and then its name.
 fn word(model: &Model, token: Token) -> Vec<u8> {
     if let Some(name) = model.protocol(token) {
         return marked(&name);
@@ -58,7 +58,7 @@ fn word(model: &Model, token: Token) -> Vec<u8> {
     }
 }
 
-/// The name of a token that is protocol, which is none of the texts that look like it.
+/// The bytes of a protocol token with this name. They differ from any text that looks like it.
 fn marked(name: &[u8]) -> Vec<u8> {
     [&[TokTrie::SPECIAL_TOKEN_MARKER], name].concat()
 }
@@ -71,7 +71,7 @@ impl TokenizerEnv for Vocabulary {
     fn tokenize_bytes(&self, text: &[u8]) -> Vec<u32> {
         let tokens = match std::str::from_utf8(text) {
             Ok(text) => self.model.tokenise_said(text),
-            // A part of a character; the tokens of its bytes are all there is.
+            // Part of a character, which the tokeniser cannot read: it becomes tokens of its bytes.
             Err(_) => return self.trie.greedy_tokenize(text),
         };
         tokens.into_iter().map(i32::cast_unsigned).collect()

@@ -1,9 +1,9 @@
 //! An ALSA device that reads its sound from a FIFO.
 //!
-//! ALSA's `file` plugin over the `null` device hands a recording program whatever it reads from a
-//! file. With a FIFO for the file the writer sets the pace, so this device runs in real time. The
-//! plugin also copies what was recorded into a second file, whose name tells rate, channels and sample
-//! type; from that file the writer learns who records, and how.
+//! ALSA's `file` plugin over the `null` device gives a recording program the bytes that it reads from a
+//! file. If that file is a FIFO, its writer sets the pace, so this device runs in real time. The plugin
+//! also copies the recorded bytes into a second file, whose name holds rate, channels and sample type;
+//! from that file the writer learns that a program records, and in which encoding.
 
 mod feeder;
 
@@ -20,28 +20,28 @@ use rustix::{
 };
 use tempfile::TempDir;
 
-use super::{Echo, Env, no_server};
-use crate::Error;
 use crate::loudspeaker::{Air, Loudspeaker};
+use crate::variables::{Env, no_server};
+use crate::{Echo, Error};
 use feeder::Feeder;
 
-/// Capacity of the FIFO: most of what a slow program may leave unread. Linux gives anybody as much.
+/// Capacity of the FIFO, in bytes: how much a slow program may leave unread. Linux allows as much to every user.
 const CAPACITY: usize = 1 << 20;
 
 /// See [`super::Microphone::alsa`].
 #[derive(Debug)]
 pub(super) struct Microphone {
     feeder: Option<Feeder>,
-    /// The FIFOs so far. An unplugged one stays open: a program that still reads it waits for ever,
-    /// as with a dead device, instead of meeting its end.
+    /// All FIFOs so far. An unplugged one stays open, so that a program that still reads it blocks for
+    /// ever, as with a dead device, instead of reaching the end of the file.
     fifos: Vec<Arc<File>>,
     folder: PathBuf,
-    /// The folder as the programs that record see it.
+    /// Path of the folder as seen by the recording programs.
     inside: PathBuf,
-    /// The loudspeaker beside it, as ALSA is told of it, and how it is heard.
+    /// ALSA's configuration of the loudspeaker beside it, and that loudspeaker's echo here.
     output: String,
     echo: Option<(Air, Echo)>,
-    /// Whether only this user's programs record.
+    /// Whether only programs of this user may record.
     private: bool,
     /// Removed with the microphone.
     _temporary: Option<TempDir>,
@@ -91,7 +91,7 @@ impl Microphone {
         Ok(microphone)
     }
 
-    /// Lets everybody use `path` with these permissions, unless the microphone is private.
+    /// Sets the permissions of `path` for all users, unless the microphone is private.
     fn share(&self, path: &Path, mode: u32) -> Result<(), Error> {
         if self.private {
             return Ok(());
@@ -144,7 +144,7 @@ pcm.{} {{
 
     pub(super) fn unplug(&mut self) {
         if self.feeder.take().is_some() {
-            // It was made with the feeder, so it is there.
+            // The FIFO exists, because it was made with the feeder.
             let _ = std::fs::remove_file(self.path("fifo"));
         }
     }
@@ -157,7 +157,7 @@ pcm.{} {{
         let make = || {
             let mode = Mode::RUSR | Mode::WUSR;
             mknodat(CWD, &path, FileType::Fifo, mode, 0)?;
-            // Open for reading too, so that neither end ever waits for the other to appear.
+            // Open for reading too, so that neither end blocks until the other is opened.
             let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let fifo = open(&path, flags, Mode::empty())?;
             fcntl_setpipe_size(&fifo, CAPACITY)?;

@@ -1,11 +1,11 @@
-//! How a microphone writes its samples.
+//! Encoding of a microphone's samples.
 
 use crate::{Error, speech};
 
 /// Rate, channels and type of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoding {
-    /// Frames a second.
+    /// Frames per second.
     pub rate: u32,
     /// Channels, interleaved; each holds the same sound.
     pub channels: u16,
@@ -21,7 +21,7 @@ pub(super) enum Sample {
 }
 
 impl Sample {
-    /// By ALSA's name.
+    /// The type with this name in ALSA.
     pub(super) fn named(name: &str) -> Option<Self> {
         match name {
             "S16_LE" => Some(Self::I16),
@@ -64,7 +64,7 @@ impl Sample {
 }
 
 impl Default for Encoding {
-    /// 16 kHz mono: what is played is heard to the sample.
+    /// 16-bit samples at 16 kHz, mono: the same rate as sound that is played, so nothing is resampled.
     fn default() -> Self {
         Self::of_16_bits(speech::RATE, 1)
     }
@@ -86,7 +86,7 @@ impl Encoding {
         usize::from(self.channels) * self.sample.bytes()
     }
 
-    /// Adds mono samples at its own rate, times `gain`, to encoded ones.
+    /// Adds mono samples at the encoding's rate, times `gain`, to encoded samples.
     pub(super) fn mix(self, bytes: &mut [u8], samples: &[f32], gain: f32) {
         let mut sum = Vec::with_capacity(self.sample.bytes());
         for (frame, echo) in bytes.chunks_exact_mut(self.frame()).zip(samples) {
@@ -99,7 +99,7 @@ impl Encoding {
         }
     }
 
-    /// Encodes mono samples at 16 kHz in -1 to 1.
+    /// Encodes mono samples at 16 kHz, from -1 to 1.
     pub(super) fn encode(self, samples: &[f32]) -> Result<Vec<u8>, Error> {
         let samples = speech::resample(samples, speech::RATE, self.rate)?;
         let mut bytes = Vec::with_capacity(samples.len() * self.frame());

@@ -1,4 +1,4 @@
-//! A private `PulseAudio` server whose default source hears what is played to its only sink.
+//! A private `PulseAudio` server whose default source monitors its only sink.
 
 use std::{
     path::Path,
@@ -8,10 +8,10 @@ use std::{
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
-use super::{Encoding, Env};
-use crate::{Error, process::Process};
+use super::Encoding;
+use crate::{Error, process::Process, variables::Env};
 
-/// The line after which the server takes clients, since the socket comes with its configuration.
+/// The line after which the server accepts clients, because its configuration opens the socket.
 const UP: &str = "Daemon startup complete";
 
 /// See [`super::Microphone::pulse`].
@@ -71,7 +71,7 @@ impl Microphone {
                 source,
             })?;
         if let Some(mut stdin) = player.stdin.take() {
-            // It fails when paplay has ended, whose status says more.
+            // It fails if paplay has ended; paplay's exit status is checked below.
             let _ = stdin.write_all(&bytes).await;
         }
         match player.wait().await {
@@ -119,8 +119,8 @@ impl Microphone {
     }
 }
 
-/// `norewinds` makes the sink hand over sound as it comes; without it the first sound reaches a
-/// listener almost two seconds late.
+/// The server's configuration. `norewinds` makes the sink pass on sound as it comes; without it the
+/// first sound reaches a recording program almost 2 s late.
 fn configuration(folder: &Path, Encoding { rate, channels, .. }: Encoding) -> String {
     let format = format!("format=s16le rate={rate} channels={channels}");
     let socket = folder.join("socket");

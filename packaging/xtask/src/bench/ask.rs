@@ -1,4 +1,4 @@
-//! One question over the bus, with what a client's clock says about it.
+//! One question over the bus, timed by the client's clock.
 
 use std::{
     os::fd::AsFd,
@@ -19,11 +19,11 @@ pub struct Answer {
     pub stats: Stats,
     /// From the request to the first piece of text.
     pub first: Duration,
-    /// From there to the last piece of text.
+    /// From the first piece of text to the last.
     pub rest: Duration,
 }
 
-/// Asks `prompt`, greedily, for at most `max_tokens`.
+/// Asks `prompt`, with greedy sampling and at most `max_tokens`.
 pub async fn ask(daemon: &Daemon, prompt: &str, max_tokens: u32) -> Result<Answer> {
     let options = AskOptions {
         max_tokens: Some(max_tokens),

@@ -1,7 +1,6 @@
-//! Commands that are spoken into the microphone: what comes of them on the bus, how soon, and what is called that
-//! nobody asked for.
+//! Commands spoken into the microphone: the calls on the bus, their latency, and calls that were not asked for.
 //!
-//! What is spoken are the nano model's held-out sets (`models/nano/README.md`), and any model can be asked them.
+//! The sentences are the nano model's held-out sets (`models/nano/README.md`); every model can be measured with them.
 
 use std::{
     collections::BTreeMap,
@@ -19,37 +18,37 @@ use serde_json::Value;
 use tokio::time::timeout;
 use zbus::{MatchRule, Message, MessageStream, message::Type, names::MemberName};
 
-use super::{Bench, Figure, nano::set};
+use super::{figure::Figure, nano::set, setting::Bench};
 use crate::{command::root, say};
 
-/// Longest wait for anything to be heard of what was said.
+/// Longest wait for the first signal about a sentence.
 const UNHEARD: Duration = Duration::from_secs(3);
 
-/// Longest wait for more after an answer: what was called is announced beside the answer, not before it.
+/// Longest wait for further signals after an answer: calls are signalled beside the answer, not before it.
 const LATE: Duration = Duration::from_millis(300);
 
-/// Longest wait for an answer, of a model that fills a small board.
+/// Longest wait for an answer, from a model that fills a small board.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Signals that may wait to be looked at.
+/// Capacity of the queue of signals.
 const SIGNALS_KEPT: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
-/// What is spoken, and to which model.
+/// The sentences and the model.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// How many sentences of each set are spoken to measure `commands`; one takes about five seconds.
+    /// Number of sentences of each set to speak in `commands`; each takes about five seconds.
     #[arg(long, value_name = "N", default_value_t = 100)]
     sentences: usize,
-    /// A text model to measure `commands` with instead of nano, a GGUF.
+    /// GGUF of a text model to measure in `commands` instead of nano.
     #[arg(long, value_name = "FILE", requires = "mmproj")]
     text: Option<PathBuf>,
-    /// Its projector, a GGUF.
+    /// GGUF of its projector.
     #[arg(long, value_name = "FILE", requires = "text")]
     mmproj: Option<PathBuf>,
 }
 
 impl Options {
-    /// The model, and what its figures' names begin with.
+    /// The model, and the prefix of its figures' names.
     fn model(&self) -> Result<(Model, String)> {
         let (Some(text), Some(mmproj)) = (&self.text, &self.mmproj) else {
             return Ok((Model::nano(), String::new()));
@@ -63,7 +62,7 @@ impl Options {
     }
 }
 
-/// Measures how well and how soon commands are understood.
+/// Measures accuracy and latency of commands.
 pub(super) async fn measure(bench: &Bench, options: &Options) -> Result<Vec<Figure>> {
     let (model, prefix) = options.model()?;
     let bus = Bus::start().await?;
@@ -130,10 +129,10 @@ pub(super) async fn measure(bench: &Bench, options: &Options) -> Result<Vec<Figu
     Ok(figures)
 }
 
-/// A part of the time after a sentence, in milliseconds.
+/// A part of the time after a sentence, in ms.
 type Stage = fn(&Spoken) -> Option<f64>;
 
-/// Where somebody speaks, and what is heard on the bus.
+/// A daemon with a microphone, and its signals on the bus.
 struct Room<'a> {
     microphone: &'a Microphone,
     signals: MessageStream,
@@ -154,7 +153,7 @@ impl<'a> Room<'a> {
             .set("voice", "transcript", false)
             .microphone(microphone);
         let setup = if options.text.is_some() {
-            // It knows nothing of the commands, and the declarations take some thousand tokens.
+            // The model was not trained on the commands, and their declarations take a few thousand tokens.
             let setup = setup.model(model).set("engine", "context", 16384);
             setup.set("commands", "declare", true)
         } else {
@@ -173,7 +172,7 @@ impl<'a> Room<'a> {
         })
     }
 
-    /// Speaks the first sentences of a set.
+    /// Speaks the first `sentences` of a set.
     async fn speak_set(
         &mut self,
         bench: &Bench,
@@ -200,7 +199,7 @@ impl<'a> Room<'a> {
         Ok(spoken)
     }
 
-    /// Speaks one, and follows it until all that was heard of it is answered.
+    /// Speaks one sentence, and follows it until all utterances in it are answered.
     async fn speak(&mut self, sound: &Path) -> Result<Spoken> {
         let samples = speech::read(sound)?;
         let words = Instant::now() + end_of_words(&samples, ABOVE_NOISE);
@@ -232,21 +231,21 @@ impl<'a> Room<'a> {
     }
 }
 
-/// A sentence, and what was heard of it on the bus.
+/// A sentence, and its results on the bus.
 #[derive(Debug, Default)]
 struct Spoken {
     /// The right answer, in the model's notation.
     expected: String,
-    /// What was called, by number, in the same notation.
+    /// The calls in the same notation, by number.
     called: BTreeMap<u64, String>,
-    /// The words that answered it.
+    /// The reply in words.
     reply: String,
-    /// From the end of the words to the last call.
+    /// From the end of the words to the last call, in ms.
     called_ms: Option<f64>,
-    /// From there to the certainty that they have ended.
+    /// From the end of the words to the end of the utterance, in ms.
     ended_ms: Option<f64>,
     stats: Option<Stats>,
-    /// Utterances it was taken for, and those answered.
+    /// Number of utterances heard in it, and number of those answered.
     utterances: u32,
     answered: u32,
 }
@@ -271,7 +270,7 @@ impl Spoken {
         !self.called.is_empty()
     }
 
-    /// Notes a signal.
+    /// Records a signal.
     fn hear(&mut self, signal: &Message, words: Instant) -> Result<()> {
         let header = signal.header();
         let since = || Some(words.elapsed().as_secs_f64() * 1000.0);
@@ -279,7 +278,7 @@ impl Spoken {
         match header.member().map(MemberName::as_str) {
             Some("SpeechStarted") => self.utterances += 1,
             Some("SpeechEnded") => self.ended_ms = since(),
-            // What has to be confirmed was understood all the same.
+            // A command that waits for confirmation was understood too.
             Some("Invoked" | "Unconfirmed") => {
                 let (id, name, arguments, _): (u64, String, String, Dict) = body.deserialize()?;
                 self.called.insert(id, notation(&name, &arguments)?);
@@ -298,7 +297,7 @@ impl Spoken {
     }
 }
 
-/// A call as the model writes it.
+/// A call in the model's notation.
 fn notation(name: &str, arguments: &str) -> Result<String> {
     let arguments: BTreeMap<String, Value> = serde_json::from_str(arguments)?;
     let arguments = arguments
@@ -322,10 +321,10 @@ fn written(value: &Value) -> String {
     }
 }
 
-/// How far below its loudest part a word still counts as going on, in dB, in a recording that may have noise.
+/// Range below the loudest part in which a word counts as going on, in dB, for recordings that may have noise.
 const ABOVE_NOISE: f32 = 20.0;
 
-/// When the last word of a sound ends: where it was last within `range` dB of its loudest 20 ms.
+/// End of the last word in a sound: the end of the last 20 ms within `range` dB of its loudest 20 ms.
 pub(super) fn end_of_words(samples: &[f32], range: f32) -> Duration {
     const FRAME: usize = speech::RATE as usize / 50;
     let loudness = |frame: &[f32]| frame.iter().map(|it| it * it).sum::<f32>();

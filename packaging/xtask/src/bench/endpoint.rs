@@ -1,4 +1,4 @@
-//! When utterances end, in quiet, in noise and beside a television.
+//! Endpoints of utterances in quiet, in noise and beside a television.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,15 @@ use gemmad_testbed::Model;
 use serde::Deserialize;
 use tokio::process::Command;
 
-use super::{Bench, Figure};
+use super::{figure::Figure, setting::Bench};
 
-/// How long somebody hesitates.
+/// Length of a hesitation, in ms.
 const PAUSE_MS: u32 = 350;
 
-/// By when an utterance has to be over although a television goes on, in ms.
+/// Maximum delay of the endpoint beside a television that goes on, in ms.
 const PATIENCE_MS: f64 = 2000.0;
 
-/// What `endpoint` prints.
+/// A line of the output of `endpoint`.
 #[derive(Deserialize)]
 struct Endpoint {
     room: String,
@@ -35,7 +35,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// The endpoints of commands in each room; with a pause, of two commands and that between them.
+/// The endpoints of commands in each room; with a pause, of two commands with that pause between them.
 async fn endpoints(bench: &Bench, pause_ms: u32) -> Result<BTreeMap<String, Vec<Endpoint>>> {
     let sets = bench.run.join("evaluation");
     let output = Command::new(bench.llama_cpp.with_file_name("endpoint"))
@@ -61,7 +61,7 @@ async fn endpoints(bench: &Bench, pause_ms: u32) -> Result<BTreeMap<String, Vec<
     Ok(rooms)
 }
 
-/// Share of those that are one.
+/// Share of the endpoints for which `is_one` holds.
 fn share(endpoints: &[Endpoint], is_one: impl Fn(&Endpoint) -> bool) -> Vec<f64> {
     let count = endpoints.iter().filter(|it| is_one(it)).count();
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
@@ -101,7 +101,7 @@ fn of_hesitation(room: &str, endpoints: &[Endpoint]) -> Result<Figure> {
     )))
 }
 
-/// Where that is.
+/// Description of a room.
 fn place(room: &str) -> &str {
     match room {
         "noise" => "in steady noise 15 dB below the speech",

@@ -1,4 +1,4 @@
-//! Named figures: kept as JSON, shown as a page.
+//! Named figures, kept as JSON and shown as a page.
 
 use std::{path::Path, process::Command};
 
@@ -6,31 +6,30 @@ use anyhow::{Context, Result};
 use gemmad_testbed::Model;
 use serde::{Deserialize, Serialize};
 
-use super::median;
 use crate::{command::root, say};
 
-/// One measured number, and under which circumstances.
+/// A measured number, and its circumstances.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Figure {
     /// Unique name, such as `prefill_ratio`.
     pub name: String,
-    /// What it says, in one sentence.
+    /// Its meaning, in one sentence.
     pub meaning: String,
     /// Median of the samples.
     pub value: f64,
     /// Unit; empty for a ratio.
     pub unit: String,
-    /// What it should be, where that is agreed.
+    /// Its goal, if one is agreed.
     pub goal: Option<String>,
-    /// Single measurements, in their order.
+    /// The measurements, in order.
     pub samples: Vec<f64>,
     /// Name and size of the text model's file.
     pub model: String,
     /// Processor, cores and memory.
     pub machine: String,
-    /// Share of the machine that other work took before or after, in percent.
+    /// Share of the machine that other work took before or after the measurement, in percent.
     pub other_work: f64,
-    /// The measured commit; `+` when there were uncommitted changes.
+    /// The measured commit, with `+` if there were uncommitted changes.
     pub commit: String,
 }
 
@@ -55,19 +54,19 @@ impl Figure {
         })
     }
 
-    /// Says what it means.
+    /// Sets the meaning.
     pub fn meaning(mut self, meaning: &str) -> Self {
         self.meaning = meaning.into();
         self
     }
 
-    /// Says what it should be.
+    /// Sets the goal.
     pub fn goal(mut self, goal: &str) -> Self {
         self.goal = Some(goal.into());
         self
     }
 
-    /// Says how busy the machine was.
+    /// Sets the share of other work, in percent.
     pub fn other_work(mut self, percent: f64) -> Self {
         self.other_work = percent;
         self
@@ -78,7 +77,7 @@ impl Figure {
         self.format(self.value)
     }
 
-    /// The value, the range it came from, and the goal.
+    /// The value, the range of the samples, and the goal.
     fn summary(&self) -> String {
         let (least, most) = self.range();
         let [least, most] = [least, most].map(|number| self.format(number));
@@ -125,7 +124,7 @@ impl Figure {
     }
 }
 
-/// Tells the user.
+/// Shows the figures to the user.
 pub fn show(figures: &[Figure]) {
     let rows = figures.iter().map(|it| (it.name.clone(), it.summary()));
     say::results(&rows.collect::<Vec<_>>());
@@ -138,7 +137,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// The figures in `path`; none when there is no such file yet.
+    /// The figures in `path`; none if the file does not exist yet.
     pub fn load(path: &Path) -> Result<Self> {
         if !path.exists() {
             return Ok(Self::default());
@@ -152,7 +151,7 @@ impl Figures {
         })
     }
 
-    /// Adds `figure`, in place of an older one of its name.
+    /// Adds `figure`, or replaces an older one with its name.
     pub fn put(&mut self, figure: Figure) {
         match self.figures.iter_mut().find(|old| old.name == figure.name) {
             Some(old) => *old = figure,
@@ -220,7 +219,7 @@ fn machine() -> Result<String> {
     Ok(format!("{name}, {cores} cores, {gigabytes} GiB"))
 }
 
-/// The commit that is checked out; `+` when there are changes on top of it.
+/// The commit that is checked out, with `+` if there are uncommitted changes.
 pub fn commit() -> Result<String> {
     let git = |arguments: &[&str]| {
         let output = Command::new("git")
@@ -242,6 +241,18 @@ pub fn commit() -> Result<String> {
     } else {
         commit + "+"
     })
+}
+
+/// The median of the samples.
+pub fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let half = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) {
+        f64::midpoint(sorted[half - 1], sorted[half])
+    } else {
+        sorted[half]
+    }
 }
 
 #[cfg(test)]

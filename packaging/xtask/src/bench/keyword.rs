@@ -1,5 +1,5 @@
-//! How well the words that come with gemmad are spotted, by the daemon's own spotter, on recordings that their recipe
-//! makes (`models/keyword/README.md`); and how soon one halts a daemon that has other things to do.
+//! Accuracy of the shipped keywords with the daemon's own spotter, on recordings made by their recipe
+//! (`models/keyword/README.md`); and the latency of a halt word while the daemon computes.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,10 +13,10 @@ use gemmad_testbed::{Bus, Daemon, Microphone, Model, speech};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{process::Command, time::timeout};
 
-use super::{Bench, Figure, commands::end_of_words};
+use super::{commands::end_of_words, figure::Figure, setting::Bench};
 use crate::command::root;
 
-/// Seconds around the end of a word in which it is to be spotted.
+/// Seconds before and after the end of a word between which it has to be spotted.
 const EARLY: f64 = 0.3;
 const LATE: f64 = 0.6;
 
@@ -27,7 +27,7 @@ struct Said {
     condition: String,
 }
 
-/// What `keyword` prints.
+/// A line of the output of `keyword`.
 #[derive(Deserialize)]
 struct Heard {
     seconds: f64,
@@ -36,22 +36,22 @@ struct Heard {
 
 /// Measures both words.
 pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
-    // One core each; no time is measured.
+    // In parallel, on one core each, because no times are measured.
     let (wakes, halts) = tokio::try_join!(of_word(bench, "hey_gemma"), of_word(bench, "stop"))?;
     Ok([wakes, halts].concat())
 }
 
-/// Voices that say “stop” while an answer is being written, each twice.
+/// Voices that say “stop” during an answer, each twice.
 const VOICES: [&str; 5] = ["en-us", "en-gb", "en-gb-scotland", "en-us+f2", "en-gb+m3"];
 
-/// How far below its loudest part, in dB, “stop” goes on: it ends with the release of the p, 25 to 30 dB below the
-/// vowel and 100 ms after it.
+/// Range below the loudest part in which “stop” goes on, in dB: it ends with the release of the p, 25 to 30 dB below
+/// the vowel and 100 ms after it.
 const WITH_P: f32 = 35.0;
 
 /// Longest wait for the signal.
 const UNSPOTTED: Duration = Duration::from_secs(4);
 
-/// Measures how soon a word halts the daemon while that computes.
+/// Measures the latency of a halt word while the daemon computes.
 pub async fn halting(bench: &Bench) -> Result<Vec<Figure>> {
     let bus = Bus::start().await?;
     let microphone = Microphone::alsa()?;
@@ -62,7 +62,7 @@ pub async fn halting(bench: &Bench) -> Result<Vec<Figure>> {
         .keyword("stop", "halt");
     let mut daemon = setup.start().await?;
     daemon.until_it_listens().await?;
-    // Written for as long as this takes; nobody reads it.
+    // An answer that lasts as long as the measurement; nothing reads it.
     let options = AskOptions {
         max_tokens: Some(3000),
         min_tokens: Some(3000),
@@ -102,7 +102,7 @@ pub async fn halting(bench: &Bench) -> Result<Vec<Figure>> {
     Ok(vec![figure])
 }
 
-/// One word, which counts as said when one score reaches the threshold, as in `gemmad.toml`.
+/// Measures one word. It counts as spotted when one score reaches the threshold, as in `gemmad.toml`.
 async fn of_word(bench: &Bench, word: &str) -> Result<Vec<Figure>> {
     let sets = root().join("target/keyword/evaluation");
     let model = root().join(format!("models/keyword/{word}.onnx"));

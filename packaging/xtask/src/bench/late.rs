@@ -1,8 +1,8 @@
-//! Commands that are halted at any moment. What was asked for before `Halt` must not begin after its reply.
+//! Commands that are halted at random moments. A command asked for before `Halt` must not begin after its reply.
 //!
-//! A round sends a few calls in a random order, at random moments and on one connection, so the daemon sees
-//! them in that order, and then `Halt`. Their actions connect to a socket here. Those that have connected when
-//! the reply to `Halt` comes began in time; one that connects before the other replies are there is late.
+//! A round sends a few calls in a random order and at random moments, and then `Halt`, all on one connection, so
+//! that the daemon receives them in that order. The actions connect to a socket here. Those connected before the
+//! reply to `Halt` began in time; those that connect after it, until all other replies have come, are late.
 
 use std::{
     collections::HashSet,
@@ -24,20 +24,20 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout, timeout_at};
 use zbus::{Connection, Message, MessageStream, Type};
 
-use super::{Bench, Figure};
+use super::{figure::Figure, setting::Bench};
 use crate::command::root;
 
-/// How often something is halted.
+/// Number of rounds.
 const ROUNDS: u32 = 1_000;
 
-/// Longest round, in which every reply has to come.
+/// Maximum time for a round, within which every reply has to come.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Longest pause between two calls, in ms: about as long as the nano model takes for a command.
+/// Longest pause between two calls, in ms: about the nano model's time for a command.
 const PAUSE_MS: u64 = 20;
 
-/// What is asked for: an action that goes on until it is halted, one that ends at once, two one after the
-/// other, and one that has to be confirmed.
+/// The texts: an action that goes on until it is halted, one that ends at once, two in sequence, and one
+/// that has to be confirmed.
 const TEXTS: [&str; 4] = [
     "move forward two meters",
     "turn left",
@@ -98,7 +98,7 @@ impl Robot {
         Ok(robot)
     }
 
-    /// Writes its catalogue, which differs from that of any other `version`.
+    /// Writes its catalogue, which differs for each `version`.
     fn write(&self, version: u32) -> Result<()> {
         let shipped = root().join("configs/commands/robot.toml");
         let text = std::fs::read_to_string(&shipped)
@@ -124,7 +124,7 @@ impl Robot {
         Ok(())
     }
 
-    /// How many actions have begun since this was asked last.
+    /// Number of actions that have begun since the last call.
     fn begun(&self) -> Result<u32> {
         let mut begun = 0;
         loop {
@@ -137,18 +137,18 @@ impl Robot {
     }
 }
 
-/// How many actions began in a round.
+/// Numbers of actions that began in a round.
 struct Begun {
     in_time: u32,
     late: u32,
 }
 
-/// One round after the other.
+/// State of the rounds.
 struct Rounds {
     calls: Calls,
     robot: Robot,
     random: fastrand::Rng,
-    /// Of the catalogue.
+    /// Version of the catalogue.
     version: u32,
     /// A command of this round that waits to be confirmed.
     waiting: Option<u64>,
@@ -170,7 +170,7 @@ impl Rounds {
             self.reply().await?;
         }
         let in_time = self.robot.begun()?;
-        // It was dropped, so confirming it comes too late.
+        // The halt has dropped it, so this confirmation comes too late.
         if self.waiting.is_some() && self.random.bool() {
             self.confirm().await?;
         }
@@ -225,7 +225,8 @@ impl Rounds {
         Ok(())
     }
 
-    /// Remembers what a reply says to wait. A refusal and a reply to another call say nothing of that.
+    /// Remembers the command that waits to be confirmed according to a reply. Refusals and replies to other calls are
+    /// ignored.
     fn note(&mut self, reply: &Message) {
         type Invoked = (Outcome, String, Vec<Invocation>, Dict);
         if let Ok((_, _, invoked, _)) = reply.body().deserialize::<Invoked>() {
@@ -236,7 +237,7 @@ impl Rounds {
     }
 }
 
-/// Calls whose order is known, since each is sent before the next one.
+/// Calls in a known order: each is sent before the next one.
 struct Calls {
     connection: Connection,
     messages: MessageStream,
@@ -252,7 +253,7 @@ impl Calls {
         }
     }
 
-    /// Sends a call; its number.
+    /// Sends a call; returns its serial number.
     async fn send(
         &mut self,
         path: &str,

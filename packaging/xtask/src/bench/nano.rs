@@ -1,7 +1,7 @@
-//! How much the nano model understands: the held-out sets of its recipe, asked of gemmad over the bus.
+//! Accuracy of the nano model: gemmad is asked the held-out sets of its recipe over the bus.
 //!
-//! What the sets hold and how each figure is defined stands in `models/nano/README.md`. Questions are
-//! asked one at a time and answered greedily, so that the same files give the same figures.
+//! `models/nano/README.md` describes the sets and defines the figures. Questions are asked one at a time
+//! and answered greedily, so that the same files give the same figures.
 
 mod card;
 mod report;
@@ -13,9 +13,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use gemmad_testbed::{Binaries, Bus, Daemon, Model};
 
-use super::{Bench, Figure, figure, release};
-use crate::{nano, say, setup};
-use report::{Change, File, Report, Variant};
+use super::{
+    figure::{self, Figure},
+    setting::{Bench, release},
+};
+use crate::{nano::files, say, setup};
+use report::{COMPARED, Change, File, Report, Variant};
 use score::Score;
 
 /// The held-out sets.
@@ -31,12 +34,9 @@ const SETS: [&str; 9] = [
     "transcripts_other",
 ];
 
-/// The set that variants are compared on.
-const COMPARED: &str = "voices";
-
-/// Measures the GGUF files of a run; with `limit`, on the first questions of each set only.
+/// Measures the GGUF files of a run, on all questions or the first `limit` of each set.
 pub fn evaluate(run: &Path, limit: Option<usize>) -> Result<()> {
-    let model = nano::files(run);
+    let model = files::of_run(run);
     ensure!(
         model.text.exists() && model.mmproj.exists(),
         "there are no GGUF files in {folder}; `cargo xtask nano export --run {folder}` writes them",
@@ -44,7 +44,7 @@ pub fn evaluate(run: &Path, limit: Option<usize>) -> Result<()> {
     );
     setup::run()?;
     let binaries = Binaries::in_folder(&release()?)?;
-    nano::held_out_sets(run)?;
+    files::held_out_sets(run)?;
     say::step("Asking the held-out sets");
     let examined = examine(&binaries, &model, run, limit);
     let report = tokio::runtime::Runtime::new()?.block_on(examined)?;
@@ -54,7 +54,7 @@ pub fn evaluate(run: &Path, limit: Option<usize>) -> Result<()> {
     report.save(run)
 }
 
-/// Measures the model that comes with gemmad, and writes its card.
+/// Measures the shipped model, and writes its card.
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let model = Model::nano();
     let report = examine(&bench.binaries, &model, &bench.run, None).await?;
@@ -65,7 +65,7 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Asks everything.
+/// Asks all sets and variants.
 async fn examine(
     binaries: &Binaries,
     model: &Model,
@@ -75,7 +75,7 @@ async fn examine(
     let bus = Bus::start().await?;
     let setup = |model: &Model| {
         let setup = Daemon::setup(&bus).binaries(binaries.clone()).model(model);
-        // Threads that wait for each other take long for so small a model where other work runs.
+        // For a model this small, threads that wait for each other lose time when other work runs.
         setup.set("engine", "threads", 1)
     };
     let evaluation = run.join("evaluation");
@@ -128,10 +128,10 @@ async fn score(
     Ok(Score::of(name, &answers))
 }
 
-/// The same text model as `Q8_0`: beside it, or in the run that it was installed from.
+/// The `Q8_0` version of the text model: beside it, or in the run from which it was installed.
 fn quantised(run: &Path, model: &Model, text: &File) -> Result<Option<PathBuf>> {
     for folder in [model.text.parent().unwrap_or(run), run] {
-        let (f16, q8_0) = (nano::files(folder).text, folder.join("nano-q8_0.gguf"));
+        let (f16, q8_0) = (files::of_run(folder).text, folder.join("nano-q8_0.gguf"));
         if q8_0.exists() && f16.exists() && File::read(&f16)?.sha256 == text.sha256 {
             return Ok(Some(q8_0));
         }

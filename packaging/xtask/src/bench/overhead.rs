@@ -1,14 +1,14 @@
-//! What bus, daemon and client add to the engine's own time, with the nano model, whose own time is
-//! so short that everything else shows.
+//! Time that bus, daemon and client add to the engine's own. The nano model's own time is so short that
+//! everything else shows.
 
 use anyhow::Result;
 use gemmad_testbed::{Bus, Daemon, Model};
 
-use super::{Bench, Figure, ask::ask};
+use super::{ask::ask, figure::Figure, setting::Bench};
 
 const ROUNDS: usize = 100;
 
-/// Rounds before that fill caches.
+/// Rounds before the measurement, to fill caches.
 const WARM_UP: usize = 5;
 
 /// Measures `ask_overhead_ms`.

@@ -1,13 +1,13 @@
-//! How busy the machine is with other work, which is what makes figures unreliable.
+//! Load of the machine by other work, which makes figures unreliable.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// Time over which it is observed, while nothing of ours computes.
+/// Time over which the load is observed, while no benchmark computes.
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// Share of processor time, in percent, that other work takes now.
+/// Share of processor time that other work takes now, in percent.
 pub async fn other_work() -> Result<f64> {
     let before = Times::read()?;
     tokio::time::sleep(WINDOW).await;
@@ -17,7 +17,7 @@ pub async fn other_work() -> Result<f64> {
     Ok(100.0 * (1.0 - idle / total.max(1.0)))
 }
 
-/// Processor time since the start, in ticks.
+/// Processor time since boot, in ticks.
 struct Times {
     total: f64,
     idle: f64,

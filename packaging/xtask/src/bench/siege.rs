@@ -1,11 +1,11 @@
-//! 200 clients that misuse the daemon in every way there is, all at once, while three others want to be
-//! served: one asks, one halts, one reads the state. The service manager's watchdog looks on.
+//! 200 clients misuse the daemon in many ways at the same time, while three others have to be served: one
+//! asks, one halts, one reads the state. A service manager's watchdog observes the daemon.
 //!
 //! | file | owns |
 //! |---|---|
 //! | `arms` | the big and broken inputs, made once and shared |
 //! | `attacker` | a client that misuses the daemon |
-//! | `witness` | the clients that want to be served, the watchdog, the memory |
+//! | `witness` | the clients that have to be served, the watchdog, the memory |
 
 mod arms;
 mod attacker;
@@ -21,25 +21,25 @@ use anyhow::{Context, Result};
 use gemmad_testbed::{Bus, Daemon, Loudspeaker, Model};
 use tokio::time::{sleep, timeout};
 
-use super::{Bench, Figure};
+use super::{figure::Figure, setting::Bench};
 use crate::{command::root, say};
 use arms::Arms;
 use attacker::Attackers;
 use witness::{Patrol, Watchdog, memory};
 
-/// Clients that misuse it.
+/// Number of clients that misuse the daemon.
 const ATTACKERS: u64 = 200;
 
-/// Files that it may have open, as many as systemd lets a service have unless told otherwise.
+/// Limit of its open files: systemd's default for a service.
 const DESCRIPTORS: u64 = 1024;
 
-/// How long the service manager waits for a sign of life. The daemon gives two in that time.
+/// Time in which the watchdog expects a sign of life. The daemon gives two in that time.
 const WATCHDOG: Duration = Duration::from_secs(2);
 
-/// How long the daemon may take to answer a question after the siege.
+/// Maximum time for an answer after the siege.
 const RECOVERY: Duration = Duration::from_secs(30);
 
-/// Lays siege for so many minutes.
+/// Lays siege for `minutes`.
 pub async fn measure(bench: &Bench, minutes: u64) -> Result<Vec<Figure>> {
     let bus = Arc::new(Bus::start().await?);
     let folder = tempfile::tempdir()?;

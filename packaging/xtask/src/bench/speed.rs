@@ -1,4 +1,4 @@
-//! Prefill and decode of the E2B shape: gemmad over the bus against plain llama.cpp.
+//! Prefill and decode with the E2B shape: gemmad over the bus against plain llama.cpp.
 
 use std::process::Stdio;
 
@@ -7,22 +7,22 @@ use gemmad_testbed::{Bus, Daemon};
 use serde::Deserialize;
 use tokio::process::Command;
 
-use super::{Bench, Figure, ask::ask};
+use super::{ask::ask, figure::Figure, setting::Bench};
 
-/// Pairs of runs; in each, both sides run once unmeasured before, since the first run faults the file
-/// in.
+/// Number of pairs of runs. In each, both sides first run once without being measured, because the first
+/// run reads the file into memory.
 const ROUNDS: usize = 6;
 
-/// Letters of a prompt, each a token in the shape's vocabulary: a question with some context.
+/// Length of a prompt in letters, each a token in the shape's vocabulary: a question with some context.
 const LETTERS: usize = 240;
 
-/// Tokens of an answer: some sentences.
+/// Length of an answer in tokens: a few sentences.
 const TOKENS: u32 = 48;
 
-/// Threads of both sides, as gemmad chooses them by itself.
+/// Maximum number of threads of both sides, as gemmad chooses by itself.
 const MOST_THREADS: usize = 4;
 
-/// What `llama_cpp` prints.
+/// A line of the output of `llama_cpp`.
 #[derive(Deserialize)]
 struct Run {
     tokens: Vec<i32>,
@@ -31,7 +31,7 @@ struct Run {
     decode_ms: f64,
 }
 
-/// Tokens a second.
+/// Rates, in tokens per second.
 struct Rates {
     prefill: f64,
     decode: f64,
@@ -43,7 +43,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         let prompt = prompt(round);
-        // Each goes first in turn, so that a machine that grows slower favours neither.
+        // The sides go first in turn, so that a machine that slows down favours neither.
         if round % 2 == 0 {
             ours.push(gemmad(bench, &bus, &prompt).await?);
             theirs.push(llama_cpp(bench, &prompt).await?);
@@ -60,7 +60,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// What is compared, and how each side is timed.
+/// A compared rate, and how each side is timed.
 struct Rate {
     name: &'static str,
     ours: &'static str,
@@ -79,7 +79,7 @@ const DECODE: Rate = Rate {
     theirs: "Tokens a second in plain llama.cpp, from the first sampled token to the last.",
 };
 
-/// The ratio of each pair of runs, and both rates.
+/// Figures of the ratios of all pairs of runs, and of both rates.
 fn compare(bench: &Bench, rate: &Rate, ours: Vec<f64>, theirs: Vec<f64>) -> Result<Vec<Figure>> {
     let name = rate.name;
     let ratios = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs);
@@ -95,17 +95,17 @@ fn compare(bench: &Bench, rate: &Rate, ours: Vec<f64>, theirs: Vec<f64>) -> Resu
     ])
 }
 
-/// Text of its own for each round, so that none of it is cached.
+/// A different text for each round, so that no part of it is in the KV cache.
 fn prompt(round: usize) -> String {
     let letters = ('a'..='z').cycle().step_by(2 * round + 1);
     letters.take(LETTERS).collect()
 }
 
-/// Prefill counts from the request to the first text, decode from there to the last.
+/// Measures gemmad: prefill from the request to the first text, decode from the first text to the last.
 ///
-/// The daemon is started for it and stopped after it. A process is a tenth faster or slower by which
-/// pages of the machine's memory its weights got, and of two that live side by side each would always
-/// get its own kind.
+/// Each measurement starts and stops its own daemon. A process is up to a tenth faster or slower
+/// depending on the pages of memory that its weights get, and of two processes that run side by side
+/// each would always keep its pages.
 async fn gemmad(bench: &Bench, bus: &Bus, prompt: &str) -> Result<Rates> {
     let setup = Daemon::setup(bus).binaries(bench.binaries.clone());
     let daemon = setup.model(&bench.shape).start().await?;
@@ -125,7 +125,7 @@ async fn llama_cpp(bench: &Bench, prompt: &str) -> Result<Rates> {
     let threads = std::thread::available_parallelism()?
         .get()
         .min(MOST_THREADS);
-    // What the shape's template makes of a question.
+    // The question as the shape's template renders it.
     let prompt =
         format!("<bos><|turn>user\n{prompt}<turn|>\n<|turn>model\n<|channel>thought\n<channel|>");
     let output = Command::new(&bench.llama_cpp)

@@ -1,5 +1,5 @@
-//! A spoken turn on the engine: how long the answer takes to begin when the speaker stops, by how long
-//! they spoke, beside llama.cpp's way with the whole clip; and what listening costs meanwhile.
+//! A spoken turn on the engine: the time from the end of speech to the answer, by the length of the speech,
+//! beside llama.cpp with the whole clip; and the cost of listening meanwhile.
 
 use std::{path::Path, process::Stdio};
 
@@ -9,26 +9,29 @@ use gemmad_testbed::{Model, speech};
 use serde::Deserialize;
 use tokio::process::{Child, Command};
 
-use super::{Bench, Figure, median};
+use super::{
+    figure::{Figure, median},
+    setting::Bench,
+};
 
-/// Seconds of speech that are compared: a command, a question, a story.
+/// Lengths of speech that are compared, in s: a command, a question, a story.
 const LENGTHS: [u32; 3] = [2, 10, 20];
 
-/// Runs of each length, each a tenth of a second longer than the one before: how many rows are left at
-/// the end depends on that, not on the length.
+/// Number of runs per length, each 0.1 s longer than the one before: the number of rows left at the end
+/// depends on that difference, not on the length.
 const ROUNDS: u32 = 5;
 
 /// Threads of both sides.
 const THREADS: &str = "2";
 
-/// As many threads as the process has cores, as gemmad chooses by itself.
+/// Threads chosen by gemmad itself: one for each core of the process.
 const BY_ITSELF: &str = "0";
 
-/// The endpoint's silence that follows the last sample which belongs to the utterance: `[voice]
-/// endpoint_ms` less the 160 ms of it that are kept.
+/// Silence from the last sample of the utterance to the endpoint, in ms: `[voice] endpoint_ms` less the
+/// 160 ms of silence that belong to the utterance.
 const ENDPOINT_MS: f64 = 440.0;
 
-/// What is asked on a machine that is short of time.
+/// The sentences asked on a busy machine, and repeated in long speech.
 const SENTENCES: [&str; 4] = [
     "turn on the kitchen light",
     "set a timer for ten minutes",
@@ -36,10 +39,10 @@ const SENTENCES: [&str; 4] = [
     "turn off the bedroom light and stop the music",
 ];
 
-/// Held-out commands that are heard piece by piece and whole.
+/// Number of held-out commands compared piece by piece and as whole clips.
 const COMPARED: usize = 200;
 
-/// What `spoken_turn` prints.
+/// A line of the output of `spoken_turn`.
 #[derive(Deserialize)]
 struct Turn {
     text: String,
@@ -50,19 +53,19 @@ struct Turn {
     stats: Stats,
 }
 
-/// What `llama_cpp` prints.
+/// A line of the output of `llama_cpp`.
 #[derive(Deserialize)]
 struct Whole {
     prefill_ms: f64,
 }
 
-/// Under what circumstances a turn is spoken.
+/// Circumstances of a spoken turn.
 #[derive(Clone, Copy)]
 enum Load {
     None,
-    /// Nothing, and the encoder's matrices are held in 8 bits.
+    /// No load, with the encoder's matrices in 8 bits.
     EightBits,
-    /// One of the cores is all there is.
+    /// The process may use only one core.
     OneCore,
     /// Another process computes on every core.
     Busy,
@@ -114,7 +117,7 @@ fn latencies(bench: &Bench, turns: &[Vec<Turn>], wholes: &[Vec<f64>]) -> Result<
     let firsts =
         |turns: &[Turn]| -> Vec<f64> { turns.iter().map(|it| it.stats.first_token_ms).collect() };
     let [short, middle, long] = [0, 1, 2].map(|nth| firsts(&turns[nth]));
-    // Of medians, because no run of one length belongs to a certain run of another.
+    // A ratio of medians, because runs of different lengths are not paired.
     let ratio = |of: &[f64], by: &[f64]| vec![median(of) / median(by)];
     let mut figures = vec![
         figure(bench, "speech_to_token_10s_over_2s", "", ratio(&middle, &short))?
@@ -145,7 +148,7 @@ fn latencies(bench: &Bench, turns: &[Vec<Turn>], wholes: &[Vec<f64>]) -> Result<
     Ok(figures)
 }
 
-/// How much later than the endpoint an answer begins that is begun at the pause before it.
+/// Delay from the endpoint to the first token of an answer that is begun at the pause before the endpoint, in ms.
 fn after_endpoint(firsts: &[f64]) -> Vec<f64> {
     firsts
         .iter()
@@ -153,7 +156,7 @@ fn after_endpoint(firsts: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// Where the time after the last sample goes, and what listening costs.
+/// Figures of the parts of the time after the last sample, and of the cost of listening.
 fn costs(bench: &Bench, turns: &[Turn]) -> Result<Vec<Figure>> {
     let each = |of: fn(&Turn) -> f64| -> Vec<f64> { turns.iter().map(of).collect() };
     let encode = |turn: &Turn| turn.stats.end_encode_ms.unwrap_or_default();
@@ -179,7 +182,7 @@ fn costs(bench: &Bench, turns: &[Turn]) -> Result<Vec<Figure>> {
     ])
 }
 
-/// The same with the encoder's matrices in 8 bits.
+/// Figures with the encoder's matrices in 8 bits.
 fn in_eight_bits(bench: &Bench, turns: &[Turn]) -> Result<Vec<Figure>> {
     let firsts = turns.iter().map(|it| it.stats.first_token_ms).collect();
     Ok(vec![
@@ -196,7 +199,7 @@ fn factors(turns: &[Turn]) -> Vec<f64> {
     factors.collect()
 }
 
-/// Whether the nano model answers the same when time is short.
+/// Share of equal answers of the nano model on a busy machine.
 async fn same_under_load(bench: &Bench, folder: &Path) -> Result<Figure> {
     let nano = Model::nano();
     let mut same = Vec::new();
@@ -218,7 +221,7 @@ async fn same_under_load(bench: &Bench, folder: &Path) -> Result<Figure> {
     ))
 }
 
-/// So many seconds of somebody talking.
+/// Continuous speech of this length.
 fn story(seconds: u32) -> Result<Vec<f32>> {
     let wanted = 16_000 * seconds as usize;
     let mut samples = Vec::new();
@@ -232,7 +235,7 @@ fn story(seconds: u32) -> Result<Vec<f32>> {
     Ok(samples)
 }
 
-/// Turns spoken at their own pace.
+/// Measures turns at the pace of speech.
 async fn spoken(
     bench: &Bench,
     model: &Model,
@@ -267,7 +270,7 @@ async fn spoken(
     lines(command).await
 }
 
-/// Whether held-out commands are answered the same, heard piece by piece and as whole clips.
+/// Share of held-out commands with equal answers, heard piece by piece and as whole clips.
 async fn same_as_whole(bench: &Bench) -> Result<Figure> {
     let nano = Model::nano();
     let evaluation = bench.run.join("evaluation/voices");
@@ -300,7 +303,7 @@ fn program(bench: &Bench) -> std::path::PathBuf {
     bench.llama_cpp.with_file_name("spoken_turn")
 }
 
-/// What every run of `spoken_turn` is told.
+/// Adds the arguments that all runs of `spoken_turn` share.
 fn hearing(command: &mut Command, model: &Model, threads: &str, most: &str) {
     command
         .arg("--text")
@@ -310,7 +313,7 @@ fn hearing(command: &mut Command, model: &Model, threads: &str, most: &str) {
         .args(["--threads", threads, "--max-tokens", most]);
 }
 
-/// A process that computes, for each core; they end when dropped.
+/// Starts a process that computes for each core; dropping them ends them.
 fn others() -> Result<Vec<Child>> {
     let cores = std::thread::available_parallelism()?.get();
     let busy = || {
@@ -339,11 +342,11 @@ async fn whole(bench: &Bench, sound: &Path) -> Result<Vec<f64>> {
             "<bos><|turn>user\n<__media__><turn|>\n<|turn>model\n<|channel>thought\n<channel|>",
         ]);
     let runs: Vec<Whole> = lines(command).await?;
-    // The first one reads the weights into memory.
+    // The first run reads the weights into memory.
     Ok(runs.iter().skip(1).map(|run| run.prefill_ms).collect())
 }
 
-/// The JSON objects a program prints.
+/// Runs a program; returns the JSON objects that it prints.
 async fn lines<T: for<'a> Deserialize<'a>>(mut command: Command) -> Result<Vec<T>> {
     let output = command.stdin(Stdio::null()).output().await;
     let output = output.context("cannot run the measured program")?;

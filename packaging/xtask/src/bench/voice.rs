@@ -1,5 +1,5 @@
-//! What a voice assistant feels like: how soon it answers, how soon it stops when somebody speaks over it, what it
-//! costs while nobody does, and whether it hears again after its microphone was gone.
+//! The voice assistant as its users experience it: latency of answers and of barge-in, cost while idle, and recovery
+//! after its microphone was unplugged.
 
 pub mod answer;
 pub mod barge_in;
@@ -10,20 +10,18 @@ use std::time::Duration;
 
 use gemmad_testbed::{Echo, speech};
 
-use super::{Bench, Figure};
-
-/// How a microphone 30 cm from the loudspeaker hears it in a living room: some 10 dB quieter than what is played, and
-/// with the room.
+/// Echo in a microphone 30 cm from the loudspeaker in a living room: about 10 dB quieter than the sound played, with
+/// the room's reverberation.
 const ECHO: Echo = Echo {
     delay: Duration::from_millis(60),
     gain: 0.3,
     reverberation: Duration::from_millis(300),
 };
 
-/// Longest wait for anything.
+/// Longest wait for any event.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Root mean square of each 10 ms.
+/// Root mean square of each piece of 10 ms.
 fn levels(sound: &[f32]) -> impl Iterator<Item = f32> {
     sound.chunks(speech::RATE as usize / 100).map(|piece| {
         #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
@@ -32,7 +30,7 @@ fn levels(sound: &[f32]) -> impl Iterator<Item = f32> {
     })
 }
 
-/// From where on a sound is within 20 dB of its loudest 10 ms: what somebody far away would call its beginning.
+/// Time of the first 10 ms within 20 dB of the loudest: where a sound begins for a distant listener.
 fn onset(sound: &[f32]) -> Duration {
     let levels: Vec<f32> = levels(sound).collect();
     let loudest = levels.iter().copied().fold(0.0, f32::max);

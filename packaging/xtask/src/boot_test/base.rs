@@ -1,4 +1,4 @@
-//! The system to boot: a small Debian, made once, and copied for each test.
+//! The system to boot: a small Debian, installed once, and copied for each test.
 
 use std::{
     fs,
@@ -14,23 +14,23 @@ use crate::{
     say,
 };
 
-/// A release of Debian, and what it calls ALSA's library.
+/// A release of Debian, and its package of ALSA's library.
 type Release = (&'static str, &'static str);
 
-/// What Raspberry Pi OS is made of.
+/// The newest release, on which Raspberry Pi OS is based.
 const NEWEST: Release = ("trixie", "libasound2t64");
 
-/// The one before. The newest starts nothing where it is emulated: its systemd needs `clone3`, which qemu
-/// does not have for the processes it runs.
+/// The release before it, for emulation. Under qemu the newest starts no service: its systemd needs `clone3`, which
+/// qemu does not provide to the processes it runs.
 const EMULATED: Release = ("bookworm", "libasound2");
 
-/// What is on it besides the smallest Debian: what every Raspberry Pi OS has and the package needs, and
-/// what logs users in.
+/// Packages besides the smallest Debian: those that the package needs and every Raspberry Pi OS has, and
+/// those for logging in.
 const PACKAGES: [&str; 13] = [
     "adduser",
     "dbus",
     "dbus-user-session",
-    // Recommended by the package, and there is no network to get it from.
+    // Recommended by the package; the booted system has no network to fetch it.
     "espeak-ng",
     "libpam-systemd",
     "libstdc++6",
@@ -43,7 +43,7 @@ const PACKAGES: [&str; 13] = [
     "systemd-sysv",
 ];
 
-/// The folder with it, made if it is not there as it should be.
+/// The folder with the base system, made anew unless it is complete and up to date.
 pub fn prepare(arch: Architecture, is_emulated: bool) -> Result<PathBuf> {
     let (release, sound) = if is_emulated { EMULATED } else { NEWEST };
     let packages = format!("{},{sound}", PACKAGES.join(","));
@@ -62,12 +62,12 @@ pub fn prepare(arch: Architecture, is_emulated: bool) -> Result<PathBuf> {
     let arch = format!("--arch={}", arch.debian());
     let options = ["--variant=minbase", &arch, &include, release];
     execute(Command::new("debootstrap").args(options).arg(&base))?;
-    // Written last: what was interrupted is made again.
+    // Written last, so that an interrupted installation is made again.
     fs::write(&recipe, wanted)?;
     Ok(base)
 }
 
-/// A copy of it, for one test.
+/// A copy of the base system, for one test.
 pub fn copy(base: &Path) -> Result<PathBuf> {
     let copy = base.with_file_name("root");
     remove(&copy)?;

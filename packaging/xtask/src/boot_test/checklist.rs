@@ -1,4 +1,4 @@
-//! What was tried, and what came of it: a line each.
+//! Checks and their results, one line each.
 
 use std::{
     path::Path,
@@ -13,9 +13,9 @@ use crate::say;
 /// Longest time for one check.
 const LIMIT: Duration = Duration::from_mins(15);
 
-/// What a check found.
+/// The result of a check.
 pub trait Finding {
-    /// In a few words, if people want to know more than that all is well.
+    /// Details in a few words; empty if there are none.
     fn words(&self) -> &str;
 }
 
@@ -39,13 +39,13 @@ pub struct Checklist {
 }
 
 impl Checklist {
-    /// Does a check. What fails is remembered, and the others go on.
+    /// Does a check. A failure is recorded, and the other checks go on.
     pub async fn check<F: Finding>(&mut self, what: &str, check: impl Future<Output = Result<F>>) {
-        // It is told and remembered already.
+        // `tell` has printed and recorded the failure.
         let _ = self.tell(what, check, F::words).await;
     }
 
-    /// Does something that all the others need.
+    /// Does a step that all following checks need.
     pub async fn must<T>(
         &mut self,
         what: &str,
@@ -82,7 +82,7 @@ impl Checklist {
         }
     }
 
-    /// Whether all is well in the system that is in the folder `root`.
+    /// Fails if a check has failed; the system is in the folder `root`.
     pub fn verdict(self, root: &Path) -> Result<()> {
         let Self { passed, failed } = self;
         if !failed.is_empty() {
@@ -99,8 +99,7 @@ impl Checklist {
     }
 }
 
-/// Looks again and again until there is something, for as long as `patience`. For what tells nobody when
-/// it happens.
+/// Polls `look` until it returns a value, for at most `patience`. For events without a notification.
 pub async fn until<T>(
     what: &str,
     patience: Duration,

@@ -1,5 +1,5 @@
-//! `docs/install.md`, done: every command in it that needs no device is run, word by word, in the order it
-//! stands there, by somebody who may use sudo.
+//! Follows `docs/install.md`: every command in it that needs no device is run, word by word and in order, by a user
+//! who may use sudo.
 //!
 //! Each block that begins with "```sh" is one login; blocks that begin with "```sh device" are left out.
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::command::root;
 
-/// Who owns the machine.
+/// The user who owns the machine.
 const OWNER: &str = "pi";
 
 pub async fn checks(list: &mut Checklist, machine: &Machine, packages: &Packages) {
@@ -23,7 +23,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, packages: &Packages
         let owner = Login::create(machine, OWNER).await?;
         let rule = format!("{OWNER} ALL=(ALL) NOPASSWD: ALL\n");
         fs::write(machine.path("/etc/sudoers.d/owner"), rule)?;
-        // Nobody is there to answer apt.
+        // Nothing answers apt's questions.
         let answer = "APT::Get::Assume-Yes \"true\";\n";
         fs::write(machine.path("/etc/apt/apt.conf.d/yes"), answer)?;
         carry(machine, packages.newer(), &format!("/home/{OWNER}"))?;
@@ -62,7 +62,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, packages: &Packages
     }
 }
 
-/// The blocks of commands that need no device.
+/// The blocks of commands that do not need a device.
 fn blocks(text: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut lines = text.lines();

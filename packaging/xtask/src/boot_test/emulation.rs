@@ -1,21 +1,22 @@
-//! Machines of another kind than this one: qemu runs their programs, each as a process of this machine's
-//! kernel, which hands them to it by itself (`binfmt_misc`).
+//! Machines of another architecture: qemu runs their programs, each as a process of this machine's kernel,
+//! which starts qemu for them by itself (`binfmt_misc`).
 //!
-//! That is slow and has limits: qemu knows no seccomp, its programs get no other rights than their caller's
-//! (`sudo`), and figures are those of the emulator. But it can be told which processor to be, and so shows
-//! which CPU backend ggml takes on it.
+//! Emulation is slow and has limits: qemu does not support seccomp, its programs cannot gain rights (as with
+//! `sudo`), and figures are those of the emulator. But qemu can emulate a given processor, and so shows which
+//! CPU backend ggml chooses on it.
 
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use anyhow::{Result, ensure};
 
-use super::{COMMAND, checklist::Checklist, is_answer, machine::Machine, sandbox, unit};
+use super::{checklist::Checklist, machine::Machine, printed::is_answer, sandbox, unit};
 use crate::{architecture::Architecture, command::execute, say, setup};
+use gemmad_testbed::nano::COMMAND;
 
-/// Where the kernel is told who runs which programs.
+/// The kernel's table of interpreters for foreign programs.
 const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
 
-/// Processors as qemu calls them, what they are in, and the backend that is best for them.
+/// Processors by their names in qemu, the boards that have them, and the best backend for each.
 const PROCESSORS: [(&str, &str, &str); 3] = [
     ("cortex-a72", "Raspberry Pi 4", "armv8.0_1"),
     // The Jetson Orin's Cortex-A78AE, which qemu does not know, has the same instructions.
@@ -45,8 +46,8 @@ pub fn prepare(arch: Architecture) -> Result<()> {
     Ok(())
 }
 
-/// What systemd fails to do for a unit where qemu runs it: hand over credentials, of which there are none, and give
-/// it a network, IPC and users of its own.
+/// Settings that disable what systemd cannot do for a unit under qemu: pass credentials, of which there are none, and
+/// private namespaces for network, IPC and users.
 const WITHOUT: &str = "[Service]
 LoadCredential=
 PrivateNetwork=no
@@ -54,10 +55,10 @@ PrivateIPC=no
 PrivateUsers=no
 ";
 
-/// The service manager of a user, which qemu runs until it starts its first socket; every login would wait for it.
+/// The service manager of a user. Under qemu it gets only as far as its first socket; every login would wait for it.
 const USERS_MANAGER: &str = "etc/systemd/system/user@.service";
 
-/// Lets the system in the folder `root` do without.
+/// Applies these settings to the system in the folder `root`, and masks the users' service managers.
 pub fn adapt(root: &Path) -> Result<()> {
     symlink("/dev/null", root.join(USERS_MANAGER))?;
     // For every service.
@@ -67,7 +68,7 @@ pub fn adapt(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Lets the daemon be on one processor after the other.
+/// Runs the daemon on one processor after the other.
 pub async fn checks(list: &mut Checklist, machine: &Machine) {
     for (processor, where_it_is, backend) in PROCESSORS {
         let what = format!("{processor} ({where_it_is}) computes with {backend}");
@@ -85,7 +86,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine) {
     }
 }
 
-/// Starts the daemon again, on that processor.
+/// Restarts the daemon on an emulated `processor`.
 async fn become_one(machine: &Machine, processor: &str) -> Result<()> {
     let folder = machine.living_path("/run/systemd/system/gemmad.service.d");
     fs::create_dir_all(&folder)?;

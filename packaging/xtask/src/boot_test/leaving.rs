@@ -1,4 +1,4 @@
-//! What stays when the package is removed, and when it is purged.
+//! Files left after the package is removed, and after it is purged.
 
 use anyhow::{Result, ensure};
 
@@ -43,7 +43,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine) {
     .await;
 }
 
-/// Files with its name, but for the logs of what happened, and what this test put there.
+/// Files with its name, except logs and the files of this test.
 async fn left(machine: &Machine) -> Result<Vec<String>> {
     let find = ["find", "/", "-xdev", "-name", "*gemma*"];
     let found = machine.succeed(&find).await?;

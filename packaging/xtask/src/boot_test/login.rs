@@ -1,15 +1,16 @@
-//! Users of the system, who log in over SSH: with PAM, a session, and a service manager of their own, as
-//! people do who have no screen.
+//! Users of the system, who log in over SSH, as on a machine without a screen: with PAM, a session, and
+//! their own service manager.
 
 use anyhow::{Result, ensure};
 use tokio::process::Command;
 
 use super::{
-    COMMAND, is_answer,
     machine::{Machine, Ran, ran},
+    printed::is_answer,
 };
+use gemmad_testbed::nano::COMMAND;
 
-/// Where the key is that opens every account.
+/// Path of the SSH key for all accounts.
 const KEY: &str = "/root/key";
 
 /// Makes the key.
@@ -19,7 +20,7 @@ pub async fn make_key(machine: &Machine) -> Result<()> {
     machine.succeed(&words).await.map(drop)
 }
 
-/// Somebody who can log in.
+/// A user who can log in.
 #[derive(Debug)]
 pub struct Login<'a> {
     machine: &'a Machine,
@@ -27,7 +28,7 @@ pub struct Login<'a> {
 }
 
 impl<'a> Login<'a> {
-    /// Makes the account. The key must be there.
+    /// Makes the account. The key must exist.
     pub async fn create(machine: &'a Machine, name: &'static str) -> Result<Self> {
         let folder = format!("/home/{name}/.ssh");
         let keys = format!("{folder}/authorized_keys");
@@ -51,7 +52,7 @@ impl<'a> Login<'a> {
         self.name
     }
 
-    /// `line` for their shell, in a login of its own, to be started.
+    /// A command that runs `line` in the user's shell, in a new login; not yet started.
     pub fn command(&self, line: &str) -> Command {
         let address = format!("{}@127.0.0.1", self.name);
         let mut words = vec!["ssh", "-i", KEY];
@@ -66,12 +67,12 @@ impl<'a> Login<'a> {
         self.machine.command(&words)
     }
 
-    /// Lets them log in and run `line`, to its end.
+    /// Runs `line` in a new login, to its end.
     pub async fn run(&self, line: &str) -> Result<Ran> {
         ran(self.command(line)).await
     }
 
-    /// The same for what must succeed; what it wrote to standard output.
+    /// Runs `line` in a new login, which must succeed; returns its standard output.
     pub async fn succeed(&self, line: &str) -> Result<String> {
         let ran = self.run(line).await?;
         ensure!(
@@ -84,7 +85,7 @@ impl<'a> Login<'a> {
         Ok(ran.stdout)
     }
 
-    /// Lets them ask the command, which the daemon must answer as it always does.
+    /// Asks the command as this user, and checks the daemon's answer.
     pub async fn is_answered(&self) -> Result<()> {
         is_answer(&self.succeed(&format!("gemmactl ask '{COMMAND}'")).await?)
     }

@@ -1,4 +1,4 @@
-//! The booted system, and running programs in it as root.
+//! The booted system, and programs in it as root.
 
 use std::{
     fs::{self, File},
@@ -24,19 +24,19 @@ const REPLY: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Machine {
     container: Child,
-    /// The process that is the system's first.
+    /// Id of the system's first process.
     leader: String,
     root: PathBuf,
 }
 
-/// What a program did that has ended.
+/// The result of a program that has ended.
 #[derive(Debug)]
 pub struct Ran {
     /// Its exit code.
     pub code: Option<i32>,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub stdout: String,
-    /// What it wrote to standard error.
+    /// Its standard error.
     pub stderr: String,
 }
 
@@ -48,7 +48,7 @@ impl Machine {
             .with_context(|| format!("cannot write {}", console.display()))?;
         let container = Command::new("systemd-nspawn")
             .args(["--quiet", "--boot", "--private-network", "--console=pipe"])
-            // Without the machine's own systemd, which may not be there.
+            // Independent of the machine's own systemd, which may be missing.
             .args(["--register=no", "--keep-unit", "--link-journal=no"])
             .args(["--machine=gemmad-boot-test", "--directory"])
             .arg(root)
@@ -94,12 +94,12 @@ impl Machine {
         Ok(child.map(ToOwned::to_owned))
     }
 
-    /// Where the system's file `inside` is for programs outside.
+    /// Path outside the system of its file `inside`.
     pub fn path(&self, inside: &str) -> PathBuf {
         self.root.join(inside.trim_start_matches('/'))
     }
 
-    /// The same for files that are in no folder but in memory, such as in /proc and /run.
+    /// Path outside the system of its file `inside` in a file system in memory, such as /proc and /run.
     pub fn living_path(&self, inside: &str) -> PathBuf {
         Path::new("/proc")
             .join(&self.leader)
@@ -107,7 +107,7 @@ impl Machine {
             .join(inside.trim_start_matches('/'))
     }
 
-    /// A program in the system, as root, to be started.
+    /// A program in the system, as root; not yet started.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command
@@ -129,7 +129,7 @@ impl Machine {
         ran(self.command(words)).await
     }
 
-    /// The same for one that must succeed; what it wrote to standard output.
+    /// Runs a program in the system as root, which must succeed; returns its standard output.
     pub async fn succeed(&self, words: &[&str]) -> Result<String> {
         let ran = self.run(words).await?;
         ensure!(
@@ -150,7 +150,7 @@ impl Machine {
         Ok(connection.method_timeout(REPLY).build().await?)
     }
 
-    /// Shuts it down; its folder.
+    /// Shuts it down; returns its folder.
     pub async fn power_off(mut self) -> Result<PathBuf> {
         self.succeed(&["systemctl", "poweroff"]).await?;
         let end = tokio::time::timeout(PATIENCE, self.container.wait()).await;
@@ -160,11 +160,11 @@ impl Machine {
 }
 
 impl Drop for Machine {
-    /// The system outlives the program that keeps it in its container.
+    /// Kills the system's first process, because the system outlives systemd-nspawn.
     fn drop(&mut self) {
         let leader = self.leader.parse().ok().and_then(Pid::from_raw);
         if let (Some(_), Some(leader)) = (self.container.id(), leader) {
-            // It can only fail for a system that is just going down.
+            // It can fail only if the system is going down already.
             let _ = kill_process(leader, Signal::KILL);
         }
     }

@@ -1,9 +1,10 @@
-//! Reloading the configuration, by all ways, and who may.
+//! Reloading the configuration: all ways, and the permission for it.
 
 use anyhow::{Context, Result, ensure};
 use gemmad_api::Event;
 
-use super::{COMMAND, checklist::Checklist, login::Login, machine::Machine, unit};
+use super::{checklist::Checklist, login::Login, machine::Machine, unit};
+use gemmad_testbed::nano::COMMAND;
 
 pub async fn checks(list: &mut Checklist, machine: &Machine, member: &Login<'_>) {
     list.check("a member may not reload, and is told who may", async {
@@ -48,7 +49,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, member: &Login<'_>)
             let told = &refused.stderr;
             ensure!(told.contains("gemmad.toml:"), "{told}");
             ensure!(told.contains("answer.max_tokens"), "{told}");
-            // What was in force stays, and the unit is as well as before.
+            // The configuration in force stays, and the unit can still be reloaded.
             tokens(member, 4).await?;
             unit::set(machine, "max_tokens", "512")?;
             unit::reload(machine).await?;
@@ -69,7 +70,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, member: &Login<'_>)
     .await;
 }
 
-/// Checks that an answer ends after so many tokens.
+/// Checks that an answer ends after `wanted` tokens.
 async fn tokens(member: &Login<'_>, wanted: u32) -> Result<()> {
     let ask = format!("gemmactl ask --json '{COMMAND}'");
     let events = member.succeed(&ask).await?;

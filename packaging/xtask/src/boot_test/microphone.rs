@@ -1,4 +1,4 @@
-//! A microphone of the system, and speaking into it from outside.
+//! A microphone in the system, and speech into it from outside.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -10,13 +10,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::{ANSWER, COMMAND, machine::Machine};
+use super::machine::Machine;
+use gemmad_testbed::nano::{ANSWER, COMMAND};
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Makes a microphone in the system's folder `inside`, and ALSA's default of it in the system's file
-/// `configuration`.
+/// Makes a microphone in the system's folder `inside`, and makes it ALSA's default device with the system's
+/// file `configuration`.
 pub fn plug_in(machine: &Machine, inside: &str, configuration: &str) -> Result<Microphone> {
     let folder = machine.path(inside);
     fs::create_dir_all(&folder)?;
@@ -26,7 +27,7 @@ pub fn plug_in(machine: &Machine, inside: &str, configuration: &str) -> Result<M
     Ok(microphone)
 }
 
-/// Starts `listen`, which is `gemmactl listen --once`, says the command when the microphone is open, and
+/// Starts `listen`, a `gemmactl listen --once`, plays the spoken command when the microphone is open, and
 /// checks the answer.
 pub async fn listen_once(mut listen: Command, microphone: &Microphone) -> Result<()> {
     let mut listening = listen.spawn().context("cannot run gemmactl")?;

@@ -1,4 +1,4 @@
-//! The package: what lintian thinks of it, installing it, and upgrading to it.
+//! The package: lintian's checks, installing it, and upgrading to it.
 
 use std::{
     fs,
@@ -9,10 +9,9 @@ use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
 use super::{
-    COMMAND,
     checklist::Checklist,
-    is_answer,
     machine::{Machine, ran},
+    printed::is_answer,
     unit,
 };
 use crate::{
@@ -20,11 +19,12 @@ use crate::{
     command::root,
     package::{self, Wanted},
 };
+use gemmad_testbed::nano::COMMAND;
 
 /// Version of the older build.
 const OLDER: &str = "0.0.1-1";
 
-/// Where packages are in the system.
+/// Folder of the packages in the system.
 const FOLDER: &str = "/srv";
 
 /// Two builds of the same tree.
@@ -35,7 +35,7 @@ pub struct Packages {
 }
 
 impl Packages {
-    /// Makes both, for machines of a kind.
+    /// Makes both, for this architecture.
     pub fn make(arch: Architecture) -> Result<Self> {
         let older = package::run(&Wanted::of(arch).with_version(OLDER))?;
         let older = set_aside(&older)?;
@@ -49,7 +49,7 @@ impl Packages {
     }
 }
 
-/// Moves a package out of the way of the next, which takes the place of any other.
+/// Moves a package aside, because making the next one replaces it.
 fn set_aside(package: &Path) -> Result<PathBuf> {
     let folder = root().join("target/boot");
     fs::create_dir_all(&folder)?;
@@ -58,7 +58,7 @@ fn set_aside(package: &Path) -> Result<PathBuf> {
     Ok(aside)
 }
 
-/// What can be checked without a system.
+/// Checks that need no system.
 pub async fn checks(list: &mut Checklist, packages: &Packages) {
     list.check("lintian finds nothing", async {
         let mut lintian = Command::new("lintian");
@@ -123,9 +123,9 @@ pub async fn install(list: &mut Checklist, machine: &Machine, packages: &Package
     Ok(())
 }
 
-/// Changes the configuration, as an owner does, and upgrades to this build.
+/// Changes the configuration, as an owner would, and upgrades to this build.
 pub async fn upgrade(list: &mut Checklist, machine: &Machine, packages: &Packages) -> Result<()> {
-    // Answers that are always the same are easier to check.
+    // With greedy sampling the answers are always the same and can be checked.
     unit::set(machine, "temperature", "0.0")?;
     let before = unit::process(machine).await?;
     let upgraded = apt_install(machine, &packages.newer);
@@ -151,7 +151,7 @@ async fn apt_install(machine: &Machine, package: &Path) -> Result<()> {
     machine.succeed(&install).await.map(drop)
 }
 
-/// Puts a package into the system's folder `to`; its path there.
+/// Copies a package into the system's folder `to`; returns its path there.
 pub fn carry(machine: &Machine, package: &Path, to: &str) -> Result<String> {
     let name = package.file_name().context("a package has a name")?;
     let inside = format!("{to}/{}", name.to_string_lossy());

@@ -1,4 +1,4 @@
-//! The sandbox of the unit, as systemd judges it and as the process is in it.
+//! The sandbox of the unit, as rated by systemd and as seen from the process.
 
 use std::fs;
 
@@ -7,12 +7,12 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
 use super::{checklist::Checklist, machine::Machine, unit};
 
-/// Most exposure, in tenths, that systemd may see.
+/// Maximum exposure in systemd's rating, in tenths.
 const THRESHOLD: &str = "--threshold=15";
 
 pub async fn checks(list: &mut Checklist, machine: &Machine) {
     list.check("systemd finds nothing wrong with the unit", async {
-        // Pages of the manual are not on so small a system.
+        // A system this small has no manual pages.
         let verify = ["systemd-analyze", "verify", "--man=no", unit::UNIT];
         let said = machine.run(&verify).await?;
         ensure!(
@@ -86,7 +86,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine) {
         .await;
 }
 
-/// The CPU backend that ggml has taken.
+/// The CPU backend that ggml has loaded.
 pub async fn backend(machine: &Machine) -> Result<String> {
     let maps = unit::process_file(machine, "maps").await?;
     let backend = maps
@@ -96,7 +96,7 @@ pub async fn backend(machine: &Machine) -> Result<String> {
     Ok(format!("libggml-cpu{backend}"))
 }
 
-/// The network that a process is in.
+/// The network namespace of a process.
 async fn namespace(machine: &Machine, process: &str) -> Result<String> {
     let link = format!("/proc/{process}/ns/net");
     machine.succeed(&["readlink", &link]).await
@@ -117,11 +117,11 @@ async fn size(machine: &Machine) -> Result<String> {
     ))
 }
 
-/// A sound card that the kernel has no driver for: its number is one of ALSA's.
+/// A device file with a number of ALSA, for which the kernel has no driver.
 const CARD: &str = "/dev/snd/card";
 
-/// Opens that card in a unit with the same sandbox. There is nobody behind it, which the kernel says only
-/// to those who may open it.
+/// Opens that card in a unit with the same sandbox. The kernel says that the device does not exist only to
+/// processes that may open it.
 async fn opens_sound_cards(machine: &Machine) -> Result<()> {
     let card = machine.living_path(CARD);
     fs::create_dir_all(card.with_file_name(""))?;
@@ -143,7 +143,7 @@ async fn opens_sound_cards(machine: &Machine) -> Result<()> {
         unit,
     )?;
     machine.succeed(&["systemctl", "daemon-reload"]).await?;
-    // It fails, since there is no sound in it.
+    // The unit fails, because the card does not exist.
     machine.run(&["systemctl", "start", "card.service"]).await?;
     let said = machine
         .succeed(&["journalctl", "--unit", "card.service"])

@@ -1,11 +1,12 @@
-//! The same daemon as the unit of a user, on the session bus: for somebody outside the group `gemmad`.
+//! The daemon as a unit of a user, on the session bus, for a user outside the group `gemmad`.
 
 use anyhow::{Result, ensure};
 
 use super::{
-    COMMAND, checklist::Checklist, is_answer, is_ready, login::Login, machine::Machine, microphone,
-    unit,
+    checklist::Checklist, login::Login, machine::Machine, microphone, printed::is_answer,
+    printed::is_ready, unit,
 };
+use gemmad_testbed::nano::COMMAND;
 
 pub async fn checks(list: &mut Checklist, machine: &Machine, user: &Login<'_>) {
     let prepared = async {
@@ -62,7 +63,7 @@ async fn heard(machine: &Machine, user: &Login<'_>) -> Result<()> {
     let home = format!("/home/{}", user.name());
     let folder = format!("{home}/microphone");
     let microphone = microphone::plug_in(machine, &folder, &format!("{home}/.asoundrc"))?;
-    // Greedy answers are the same each time; a file of their own goes before the machine's.
+    // The user's configuration file takes precedence over the machine's, whose sampling is greedy.
     let settings = "mkdir -p ~/.config/gemmad && cp /etc/gemmad/gemmad.toml ~/.config/gemmad/";
     user.succeed(settings).await?;
     user.succeed("systemctl --user restart gemmad").await?;

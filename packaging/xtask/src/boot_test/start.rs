@@ -1,4 +1,4 @@
-//! How long it takes from `systemctl start` to an answer, and whether a boot needs nobody.
+//! Time from `systemctl start` to an answer, and an unattended boot.
 
 use std::{
     fs::{self, File},
@@ -15,12 +15,12 @@ use super::{
     machine::Machine,
     unit,
 };
-use crate::{bench::median, command::root, shape};
+use crate::{bench::figure::median, command::root, shape};
 
-/// Starts of each kind; one for a model of gigabytes.
+/// Number of starts measured with the nano model; a model of gigabytes is started once each.
 const STARTS: usize = 5;
 
-/// Where the system finds the model of real size.
+/// The system's folder with the model of real size.
 const SHAPE: &str = "/srv/shape";
 
 pub async fn checks(list: &mut Checklist, machine: &Machine, with_shape: bool) {
@@ -37,7 +37,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, with_shape: bool) {
     }
 }
 
-/// Milliseconds that systemd counts from the start to the daemon's being ready.
+/// Time from the start until the daemon is ready, by systemd's clock, in ms.
 async fn time(machine: &Machine) -> Result<f64> {
     unit::stop(machine).await?;
     unit::start(machine).await?;
@@ -54,7 +54,7 @@ async fn microseconds(machine: &Machine, property: &str) -> Result<f64> {
     Ok(unit::property(machine, property).await?.parse()?)
 }
 
-/// The same with a model of the shape of Gemma 4 E2B: from a cold page cache, then from a warm one.
+/// Times the start with a model of the shape of Gemma 4 E2B, from a cold page cache and then from a warm one.
 async fn large(list: &mut Checklist, machine: &Machine) {
     let files = shape::files(false, &root().join("target/shape"));
     let prepared = async {
@@ -97,7 +97,7 @@ async fn large(list: &mut Checklist, machine: &Machine) {
     .await;
 }
 
-/// Lets the kernel forget what it has read of a file.
+/// Drops a file from the kernel's page cache.
 fn forget(file: &Path) -> Result<()> {
     let open = File::open(file).with_context(|| missing(file))?;
     Ok(fadvise(&open, 0, None, Advice::DontNeed)?)
@@ -110,7 +110,7 @@ fn missing(file: &Path) -> String {
     )
 }
 
-/// Boots the system again.
+/// Reboots the system.
 pub async fn reboot(list: &mut Checklist, machine: Machine) -> Result<Machine> {
     let root = machine.power_off().await?;
     let machine = list

@@ -1,12 +1,13 @@
-//! What the daemon is for, as users do it: and as users who may not.
+//! Questions and spoken turns of users, and attempts by a user who may not.
 
 use anyhow::{Result, ensure};
 
 use super::{
-    COMMAND, checklist::Checklist, is_ready, login::Login, machine::Machine, microphone, unit,
+    checklist::Checklist, login::Login, machine::Machine, microphone, printed::is_ready, unit,
 };
+use gemmad_testbed::nano::COMMAND;
 
-/// Longest wait of an outsider for a signal, in seconds: the member is answered meanwhile.
+/// Time for which an outsider waits for a signal, in seconds; the member is answered meanwhile.
 const EAVESDROPPING: &str = "20";
 
 pub async fn checks(
@@ -92,7 +93,7 @@ async fn refused(list: &mut Checklist, outsider: &Login<'_>) {
     .await;
 }
 
-/// The member speaks; the outsider waits for a signal of it in vain, until the member has one.
+/// The member speaks and gets an answer; the outsider waits for a signal of it in vain.
 async fn heard(machine: &Machine, member: &Login<'_>, outsider: &Login<'_>) -> Result<()> {
     let folder = "/var/lib/gemmad/microphone";
     let microphone = microphone::plug_in(machine, folder, "/etc/asound.conf")?;

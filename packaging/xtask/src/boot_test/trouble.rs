@@ -1,4 +1,4 @@
-//! What goes wrong: the daemon is killed, hangs, is stopped in the middle of an answer, is off.
+//! Failures: the daemon is killed, hangs, is stopped during an answer, or is off.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use super::{
     unit,
 };
 
-/// Longest time that a daemon in the middle of an answer may take to end.
+/// Maximum time for the daemon to end during an answer.
 const QUICKLY: Duration = Duration::from_secs(2);
 
-/// An answer that goes on for much longer than a test waits.
+/// A question whose answer takes much longer than any test waits.
 const LONG: &str = "gemmactl ask --json 'tell me everything' --min-tokens 4000 --max-tokens 4000";
 
 pub async fn checks(
@@ -49,7 +49,7 @@ pub async fn checks(
     off(list, machine, member, outsider).await;
 }
 
-/// Sends the daemon a signal that it does not survive; how long it takes to be back.
+/// Sends the daemon a signal that it does not survive; returns the time until it is back.
 async fn until_back_from(machine: &Machine, signal: &str, patience: Duration) -> Result<Duration> {
     let before = unit::restarts(machine).await?;
     let signal = format!("--signal={signal}");
@@ -88,7 +88,7 @@ async fn stopped(machine: &Machine, member: &Login<'_>) -> Result<String> {
     Ok(format!("after {:.2} s", took.as_secs_f64()))
 }
 
-/// It is stopped here, and ends up running.
+/// Checks of a daemon that is off; it runs again at the end.
 async fn off(list: &mut Checklist, machine: &Machine, member: &Login<'_>, outsider: &Login<'_>) {
     list.check("an outsider cannot start it by calling it", async {
         let refused = outsider.run("gemmactl status").await?;

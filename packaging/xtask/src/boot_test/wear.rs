@@ -1,20 +1,21 @@
-//! What it leaves behind when it is used, and what it does when it is not.
+//! Leaks after many questions, and wake-ups while idle.
 
 use std::{collections::HashMap, fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{ANSWER, COMMAND, checklist::Checklist, login::Login, machine::Machine, unit};
+use super::{checklist::Checklist, login::Login, machine::Machine, unit};
+use gemmad_testbed::nano::{ANSWER, COMMAND};
 
-/// Questions that warm it up, and questions that must leave nothing behind.
+/// Number of questions to warm up, and number of questions that must not leak.
 const BEFORE: u32 = 50;
 const ASKS: u32 = 1000;
 
-/// Most kibibytes that its own memory may grow meanwhile: what an allocator keeps, and no leak of a
-/// kilobyte a question.
+/// Maximum growth of its private memory meanwhile, in KiB: what an allocator keeps, or just over 1 KiB per
+/// question.
 const GROWTH: u64 = 1024;
 
-/// How long it is watched doing nothing, and most times a second that it may wake up then.
+/// Time for which it is observed while idle, and maximum number of wake-ups per second in that time.
 const WATCH: Duration = Duration::from_secs(20);
 const WAKE_UPS: f64 = 5.0;
 
@@ -48,10 +49,10 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, member: &Login<'_>)
     .await;
     list.check("idle, it hardly wakes up", async {
         let before = switches(machine).await?;
-        // What is counted is what happens in this time.
+        // Wake-ups in this time are counted.
         tokio::time::sleep(WATCH).await;
         let after = switches(machine).await?;
-        // A thread that ends does so once.
+        // A thread that ended in between is not counted.
         let count = |(thread, after): (&String, &u64)| {
             after.saturating_sub(before.get(thread).copied().unwrap_or_default())
         };
@@ -64,7 +65,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, member: &Login<'_>)
     .await;
 }
 
-/// Asks so many times in one login, and checks every answer.
+/// Asks `times` times in one login, and checks every answer.
 async fn ask(member: &Login<'_>, times: u32) -> Result<()> {
     let line = format!(
         "for i in $(seq {times}); do gemmactl ask '{COMMAND}' || exit 1; done | sort | uniq -c"
@@ -75,9 +76,9 @@ async fn ask(member: &Login<'_>, times: u32) -> Result<()> {
     Ok(())
 }
 
-/// How large the process is.
+/// Memory and descriptors of the process.
 struct Size {
-    /// Memory of its own: what it has mapped from files is the kernel's to drop.
+    /// Private memory, in KiB; pages mapped from files do not count, since the kernel can drop them.
     kibibytes: u64,
     descriptors: usize,
 }
@@ -99,7 +100,7 @@ impl Size {
     }
 }
 
-/// How often each of its threads was put on a core so far.
+/// Number of context switches of each of its threads so far.
 async fn switches(machine: &Machine) -> Result<HashMap<String, u64>> {
     let folder = format!("/proc/{}/task", unit::process(machine).await?);
     let mut switches = HashMap::new();

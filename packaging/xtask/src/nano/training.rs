@@ -1,4 +1,4 @@
-//! A training in the background: it outlives this program and the terminal.
+//! Training in the background: it outlives this program and the terminal.
 
 use std::{
     fs::{File, read_to_string},
@@ -13,10 +13,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::{python::Python, say};
 
-/// How often a training that starts is looked at.
+/// Interval at which the start of a training is polled.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Whether a training runs in the folder already; if so, says so.
+/// Whether a training already runs in the folder; if so, tells the user.
 pub fn is_running(run: &Path) -> bool {
     let running = process(run).filter(|id| trains(*id));
     if let Some(id) = running {
@@ -26,7 +26,7 @@ pub fn is_running(run: &Path) -> bool {
     running.is_some()
 }
 
-/// Starts it, or goes on from its last checkpoint, and waits until it is up.
+/// Starts the training, or resumes it from its last checkpoint, and waits until it is up.
 pub fn start(python: &Python, run: &Path, steps: u32) -> Result<()> {
     say::step("Starting the training");
     let log = run.join("train.log");
@@ -50,7 +50,7 @@ pub fn start(python: &Python, run: &Path, steps: u32) -> Result<()> {
     Ok(())
 }
 
-/// In a process group of its own, so that no Ctrl-C and no closing terminal reaches it.
+/// Puts the command into its own process group, so that neither Ctrl-C nor the end of the terminal reaches it.
 fn detached(mut command: Command, log: &Path) -> Result<Command> {
     let open = || File::options().create(true).append(true).open(log);
     let file = open().with_context(|| format!("cannot write {}", log.display()))?;
@@ -62,12 +62,12 @@ fn detached(mut command: Command, log: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// The process that last trained in the folder.
+/// Id of the process that last trained in the folder.
 fn process(run: &Path) -> Option<u32> {
     read_to_string(run.join("train.pid")).ok()?.parse().ok()
 }
 
-/// Whether a process is a training; its number may have gone to another since.
+/// Whether the process is a training; its id may have been reused since.
 fn trains(id: u32) -> bool {
     read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.contains("train.py"))
 }

@@ -1,4 +1,4 @@
-//! `CHANGELOG.md` as Debian wants it: deb-changelog(5).
+//! `CHANGELOG.md` in Debian's format: deb-changelog(5).
 
 use std::{fmt::Write, fs, path::Path, process::Command};
 
@@ -6,22 +6,22 @@ use anyhow::{Context, Result};
 
 use crate::command::{output, root};
 
-/// Longest line that Debian likes.
+/// Maximum length of a line, in characters, by Debian's convention.
 const WIDTH: usize = 78;
 
-/// Writes the changes up to `version`, which a package of that version has.
+/// Writes the changelog of a package of `version` into `file`.
 pub fn write(file: &Path, version: &str, maintainer: &str) -> Result<()> {
     let source = root().join("CHANGELOG.md");
     let text =
         fs::read_to_string(&source).with_context(|| format!("cannot read {}", source.display()))?;
-    // The same commit makes the same package.
+    // The date of the commit, so that the same commit makes the same package.
     let last_commit = ["log", "-1", "--format=%cD"];
     let date = output(Command::new("git").current_dir(root()).args(last_commit))?;
     let entry = entry(&newest(&text), version, maintainer, date.trim());
     fs::write(file, entry).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// The points of the newest section, each on one line.
+/// The items of the newest section that has any, each on one line.
 fn newest(text: &str) -> Vec<String> {
     let mut points: Vec<String> = Vec::new();
     let sections = text.split("\n## ");
@@ -54,7 +54,7 @@ fn entry(points: &[String], version: &str, maintainer: &str, date: &str) -> Stri
 fn wrapped(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
-        // There is always a line, the first.
+        // There is always at least one line.
         let line = lines.last_mut();
         match line {
             Some(line) if line.is_empty() => line.push_str(word),

@@ -1,5 +1,5 @@
-//! Whether the CPU backends hold the instructions that they are there for: a build that lost them works,
-//! and takes many times as long, which nobody notices before the package is on a board.
+//! Checks that the CPU backends contain the instructions for which they exist. A build without them works but
+//! takes many times as long, which shows only once the package runs on a board.
 
 use std::{path::Path, process::Command};
 
@@ -7,11 +7,11 @@ use anyhow::{Result, ensure};
 
 use crate::{architecture::Architecture, command::output, say};
 
-/// A backend, and of the instructions that multiply its architecture's matrices those it must have.
+/// A backend, and the instructions it must have, of those that multiply matrices on its architecture.
 type Kernels = (&'static str, &'static [&'static str]);
 
-/// Adds products of 8-bit numbers: what quantised models spend their time on, in order of speed. A backend
-/// that does not name one must not have it, since it is for processors that lack it.
+/// Instructions that add products of 8-bit numbers, on which quantised models spend their time, from slow to
+/// fast. A backend must not contain those it does not list, since it is for processors without them.
 const PRODUCTS: [(Architecture, &[&str], &[Kernels]); 2] = [
     (
         Architecture::Amd64,
@@ -40,7 +40,7 @@ const PRODUCTS: [(Architecture, &[&str], &[Kernels]); 2] = [
     ),
 ];
 
-/// Counts them in the libraries in `folder`, and fails where one is missing or does not belong.
+/// Counts the instructions in the libraries in `folder`; fails if one is missing or must not be there.
 pub fn check(arch: Architecture, folder: &Path) -> Result<()> {
     let mut rows = Vec::new();
     for (_, products, backends) in PRODUCTS.iter().filter(|(kind, ..)| *kind == arch) {
@@ -63,7 +63,7 @@ pub fn check(arch: Architecture, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How often an instruction is in a disassembly.
+/// Number of occurrences of an instruction in a disassembly.
 fn count(code: &str, instruction: &str) -> usize {
     let lines = code.lines();
     let has = |line: &&str| line.split_whitespace().any(|word| word == instruction);

@@ -1,5 +1,5 @@
-//! llama.cpp as the shared libraries that a portable build loads, with a CPU backend for each generation
-//! of processors.
+//! The shared libraries of llama.cpp for a portable build, with a CPU backend for each generation of
+//! processors.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +18,8 @@ use crate::{
     command::{execute, output},
 };
 
-/// Runs `build`, a portable release by cargo into its folder `target`; the folder that llama.cpp is built into.
+/// Runs `build`, a portable release build by cargo into the folder `target`; returns the folder with the built
+/// llama.cpp.
 pub fn build(mut build: Command, target: &Path) -> Result<PathBuf> {
     for folder in ["release", "release/deps", "release/examples"] {
         clear(&target.join(folder))?;
@@ -27,10 +28,10 @@ pub fn build(mut build: Command, target: &Path) -> Result<PathBuf> {
     built_in(&output(&mut build)?)
 }
 
-/// Removes the links to libraries that lead nowhere. An earlier build leaves them there, and the build script of
-/// llama-cpp-sys-2 0.1.161 (`build.rs:1552`) fails to make them anew when it has to run again.
+/// Removes dangling links to libraries. An earlier build leaves them there, and the build script of llama-cpp-sys-2
+/// 0.1.161 (`build.rs:1552`) fails to make them anew when it runs again.
 fn clear(folder: &Path) -> Result<()> {
-    // Before the first build there is none.
+    // Before the first build the folder does not exist.
     for file in fs::read_dir(folder).into_iter().flatten() {
         let path = file?.path();
         if path.is_symlink() && !path.exists() {
@@ -40,7 +41,7 @@ fn clear(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The folder that llama.cpp was built into, by what cargo reported of the build as JSON lines.
+/// The folder with the built llama.cpp, from cargo's JSON lines about the build.
 fn built_in(messages: &str) -> Result<PathBuf> {
     let messages = messages.lines().rev();
     let mut messages = messages.filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -52,7 +53,7 @@ fn built_in(messages: &str) -> Result<PathBuf> {
     Ok(message["out_dir"].as_str().unwrap_or_default().into())
 }
 
-/// Copies those that are loaded from `built` to `folder`, without what only a debugger reads.
+/// Copies the libraries that are loaded from `built` to `folder`, without debugging symbols.
 pub fn copy(built: &Path, folder: &Path, arch: Architecture) -> Result<()> {
     fs::create_dir_all(folder)?;
     let mut copies = Vec::new();
@@ -80,8 +81,8 @@ pub fn copy(built: &Path, folder: &Path, arch: Architecture) -> Result<()> {
     execute(strip.arg("--strip-unneeded").args(&copies))
 }
 
-/// A `PATH` on which dpkg-shlibdeps, which cargo-deb runs, knows of the copies in `folder`, that are in
-/// the package itself and so are of no other. cargo-deb has no option for that.
+/// A `PATH` with a wrapper of dpkg-shlibdeps, which cargo-deb runs, so that it finds the copies in `folder`:
+/// they are part of the package itself, and of no other. cargo-deb has no option for that.
 pub fn path_that_knows(folder: &Path) -> Result<OsString> {
     let programs = folder.with_file_name("bin");
     fs::create_dir_all(&programs)?;
@@ -97,9 +98,9 @@ pub fn path_that_knows(folder: &Path) -> Result<OsString> {
     Ok(std::env::join_paths(folders)?)
 }
 
-/// What stays behind: a library that only llama.cpp's own programs ask for; the kernels for AMX, which
-/// GCC 12 compiles to code that crashes (it never stores the tiles' configuration), so that such a processor
-/// gets those of the generation before; and those for SME, which are none (`packaging/kernels.cmake`).
+/// Libraries left out of the package: one that only llama.cpp's own programs use; the kernels for AMX, which
+/// GCC 12 compiles to code that crashes (it never stores the tiles' configuration), so that such processors
+/// use those of the generation before; and those for SME, of which ggml has none (`packaging/kernels.cmake`).
 const UNUSED: [&str; 4] = [
     "libllama-common",
     "libggml-cpu-sapphirerapids",
@@ -107,8 +108,8 @@ const UNUSED: [&str; 4] = [
     "libggml-cpu-armv9.2_2",
 ];
 
-/// Of all the names of libraries, those that a program asks for: `libllama.so.0`, which has a shorter name
-/// for linking and a longer one for the file; and a backend's only name.
+/// The names, of all names of libraries, under which programs load them: `libllama.so.0`, which also has a
+/// shorter name for linking and a longer one for the file; or the only name of a backend.
 fn loaded(names: &BTreeSet<String>) -> impl Iterator<Item = &str> {
     let asked = |name: &&String| match name.split_once(".so") {
         Some((stem, _)) if UNUSED.contains(&stem) => false,

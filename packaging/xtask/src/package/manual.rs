@@ -1,5 +1,5 @@
 //! The manual pages: gemmactl's from its command line, the configuration's from the file that documents
-//! it, gemmad's as it was written by hand.
+//! it, gemmad's written by hand.
 
 use std::{fs, path::Path};
 
@@ -10,7 +10,7 @@ use gemmactl::args::Arguments;
 use super::reference;
 use crate::command::root;
 
-/// Writes them into `folder`; `version` is gemmad's.
+/// Writes the manual pages into `folder`; `version` is gemmad's.
 pub fn write(folder: &Path, version: &str) -> Result<()> {
     fs::create_dir_all(folder)?;
     clap_mangen::generate_to(Arguments::command(), folder)?;

@@ -1,4 +1,4 @@
-//! The notices of everybody whose code is in the programs, as their licences demand.
+//! The notices of all code of others in the programs, as its licences demand.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,10 +15,10 @@ use crate::{
     command::{cargo, output},
 };
 
-/// The programs whose parts are asked for.
+/// The programs whose crates are listed.
 const PROGRAMS: [&str; 3] = ["gemmad", "gemmad-supervise", "gemmactl"];
 
-/// Writes the notices for programs for such machines.
+/// Writes the notices for the programs on this architecture.
 pub fn write(file: &Path, arch: Architecture) -> Result<()> {
     let mut metadata = cargo(["metadata", "--format-version", "1", "--filter-platform"]);
     metadata.arg(arch.rust());
@@ -29,18 +29,18 @@ pub fn write(file: &Path, arch: Architecture) -> Result<()> {
 
 /// A crate that is part of a program.
 struct Crate {
-    /// Name and version.
+    /// Name and version, separated by a space.
     name: String,
     licence: String,
     folder: PathBuf,
 }
 
-/// Every crate of others that is compiled into the programs.
+/// The crates of others that are compiled into the programs.
 fn crates(metadata: &Value) -> Vec<Crate> {
     let parts = parts(metadata);
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let packages = packages.filter(|package| {
-        // Ours have no source: they are in this repository.
+        // Crates of this repository have no `source`.
         !package["source"].is_null() && parts.contains(word(&package["id"]))
     });
     let mut crates: Vec<_> = packages
@@ -56,7 +56,7 @@ fn crates(metadata: &Value) -> Vec<Crate> {
     crates
 }
 
-/// Ids of what is reached from the programs, without what only builds or tests.
+/// Ids of the crates that the programs depend on, without dependencies for building and tests only.
 fn parts(metadata: &Value) -> BTreeSet<&str> {
     let nodes = metadata["resolve"]["nodes"].as_array();
     let nodes: BTreeMap<&str, &Value> = nodes
@@ -86,7 +86,7 @@ fn word(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Each notice once, below those it is of.
+/// Each notice once, below the names of its crates.
 fn text(crates: &[Crate]) -> String {
     let mut notices: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut text = String::from(
@@ -106,7 +106,7 @@ fn text(crates: &[Crate]) -> String {
     text
 }
 
-/// The notices in a crate's folder, and in the llama.cpp that one of them carries.
+/// The notices in a crate's folder, and in its folder `llama.cpp`, which one crate has.
 fn notices_in(folder: &Path) -> Vec<String> {
     let mut notices = Vec::new();
     for folder in [folder.to_owned(), folder.join("llama.cpp")] {

@@ -1,9 +1,9 @@
-//! `gemmad.toml(5)`, from `configs/gemmad.toml`: that file has every key, its default, and above it what
-//! it means, so there is nothing to write twice.
+//! `gemmad.toml(5)`, from `configs/gemmad.toml`: that file has every key with its default, and its meaning
+//! in a comment above, so that the documentation is written only once.
 
 use roff::{Roff, bold, roman};
 
-/// One page of the manual for the configuration that `text` documents.
+/// The manual page for the configuration that `text` documents.
 pub fn page(text: &str, version: &str) -> String {
     let reference = Reference::read(text);
     let mut page = Roff::new();
@@ -37,10 +37,10 @@ pub fn page(text: &str, version: &str) -> String {
     page.render()
 }
 
-/// What the file says.
+/// The contents of the file.
 #[derive(Default)]
 struct Reference {
-    /// Paragraphs before the first section.
+    /// The paragraphs before the first section.
     head: Vec<String>,
     sections: Vec<Section>,
 }
@@ -50,9 +50,9 @@ struct Section {
     entries: Vec<Entry>,
 }
 
-/// Keys that are explained together.
+/// Keys with a common explanation.
 struct Entry {
-    /// Each with its default.
+    /// The keys, each with its default.
     keys: Vec<String>,
     text: String,
 }
@@ -96,7 +96,7 @@ impl Reference {
         reference
     }
 
-    /// Takes a key; without words of its own it belongs to the one above it.
+    /// Adds a key; without a comment of its own it belongs to the key above it.
     fn key(&mut self, key: String, comment: &mut Vec<&str>) {
         let Some(section) = self.sections.last_mut() else {
             return;
@@ -112,10 +112,10 @@ impl Reference {
     }
 }
 
-/// Begins and ends a text of several lines.
+/// Delimiter of a string of several lines.
 const MANY_LINES: &str = "\"\"\"";
 
-/// Lines of a comment, joined; a line without words parts them.
+/// The paragraphs of a comment: lines joined, separated at empty lines.
 fn paragraphs(comment: &[&str]) -> Vec<String> {
     comment
         .split(|line| line.is_empty())

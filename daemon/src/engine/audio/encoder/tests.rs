@@ -1,13 +1,13 @@
-//! Files of other kinds than the embedded one, against mtmd; and what is counted.
+//! Files of other kinds than the embedded one, compared with mtmd, and counts of operations.
 
 use std::path::PathBuf;
 
 use super::*;
-use crate::engine::audio::reference::{Both, FLOATS, NANO, compare, nano, sound};
 use crate::engine::audio::stream::Stream;
-use crate::engine::audio::written;
+use crate::engine::audio::testing::reference::{Both, FLOATS, NANO, compare, nano, sound};
+use crate::engine::audio::testing::written;
 
-/// Checks clips and pieces of some sizes within an error.
+/// Checks clips and pieces of several sizes; no number may be off by more than `most_error`.
 fn check(both: &Both, most_error: f32) {
     for (seed, samples) in [(1, 1600), (2, 12_345), (3, 160_000)] {
         let samples = sound(samples, seed);
@@ -99,7 +99,7 @@ fn a_file_that_ends_early_is_refused() {
     assert!(matches!(error, LoadError::Refused { .. }), "{error}");
 }
 
-/// As many multiply-adds as mtmd spends on the whole clip, counted in its graph and in ours.
+/// At most 5 % more multiply-adds than mtmd spends on the whole clip, counted in its graph and in ours.
 #[test]
 fn no_work_is_done_twice() {
     let samples = sound(480_000, 5);

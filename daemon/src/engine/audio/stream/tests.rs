@@ -1,4 +1,4 @@
-//! The stream against mtmd on the whole clip, and what it promises beyond that.
+//! The stream compared with mtmd on the whole clip, and its other promises.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -6,8 +6,8 @@ use std::time::Instant;
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::audio::reference::{Both, FLOATS, NANO, compare, sound};
-use crate::engine::audio::written;
+use crate::engine::audio::testing::reference::{Both, FLOATS, NANO, compare, sound};
+use crate::engine::audio::testing::written;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
@@ -42,12 +42,12 @@ fn every_size_of_pieces_gives_the_same() {
     }
 }
 
-/// Sound that makes exactly so many rows.
+/// Sound that makes exactly this number of rows.
 fn sound_of(rows: usize, seed: u32) -> Vec<f32> {
     sound(rows * 640 + 1, seed)
 }
 
-/// Where the test's spectrogram has llama.cpp's roundings: not where its compiler fuses
+/// Whether the test's spectrogram has llama.cpp's roundings. It has not where llama.cpp's compiler fuses
 /// multiplications with additions.
 const SAME_ROUNDINGS: bool = cfg!(all(target_arch = "x86_64", not(target_feature = "fma")));
 
@@ -85,7 +85,7 @@ fn a_clone_is_a_place_to_come_back_to() {
     stream.push(before);
     while stream.take(12).unwrap().is_some() {}
     let mut kept = stream.clone();
-    // A false alarm, then what really came.
+    // Discarded after a false alarm; `kept` goes on with the real samples.
     stream.push(&sound(40_000, 11));
     while stream.take(12).unwrap().is_some() {}
     kept.push(after);

@@ -1,9 +1,9 @@
 //! The thread that feeds the FIFO in real time.
 //!
-//! The `file` plugin has one trap: it reads a whole period (however long the program made it) with one
-//! `read`, and takes a short one for a full one. So what is written must be whole periods. The feeder
-//! finds out how long one is at the start of each recording, with single frames of silence: each makes
-//! the plugin read once, and so grows its copy by one period.
+//! The `file` plugin has one trap: it reads a whole period, whose length the program chooses, with one
+//! `read`, and takes a short read for a full one. The feeder must therefore write whole periods. It
+//! measures the period at the start of each recording by writing single frames of silence: each makes
+//! the plugin read once, and so grows the plugin's copy by one period.
 
 use std::{
     fs::File,
@@ -22,18 +22,18 @@ use rustix::{
 };
 use tokio::sync::oneshot;
 
-use super::super::Echo;
 use super::super::encoding::{Encoding, Sample};
+use crate::Echo;
 use crate::loudspeaker::Air;
 use crate::{Error, realtime, speech};
 
-/// Length of the pieces the FIFO is fed with, unless a period is longer.
+/// Length of a piece written into the FIFO, unless a period is longer.
 const PIECE: Duration = Duration::from_millis(10);
 
 /// Pause between two looks at the copy while the period is unknown.
 const GLANCE: Duration = Duration::from_millis(1);
 
-/// How long a program on a busy machine may leave a frame unread before it counts as one that does not read.
+/// Time after which a program that leaves a frame unread counts as not reading, on a busy machine too.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The running thread. Dropping it ends the feeding.
@@ -102,32 +102,32 @@ impl Drop for Feeder {
     fn drop(&mut self) {
         self.sounds = None;
         if let Some(thread) = self.thread.take() {
-            // A panic in it has been printed already, and leaves nothing to clean up.
+            // A panic of the thread has been printed already, and leaves nothing to clean up.
             let _ = thread.join();
         }
     }
 }
 
-/// Something to play.
+/// A sound to play.
 struct Sound {
-    /// What is still to be heard, at 16 kHz.
+    /// Samples still to be played, at 16 kHz.
     samples: Vec<f32>,
-    /// The same for the program that records; empty while none does.
+    /// The samples in the encoding of the recording program; empty while none records.
     encoded: Vec<u8>,
-    /// Bytes of `encoded` that were written.
+    /// Number of bytes of `encoded` written so far.
     written: usize,
     done: oneshot::Sender<Result<(), Error>>,
 }
 
 impl Sound {
-    /// Takes what lasts `time`, at most; `false` when that was all.
+    /// Drops samples of at most `time`; returns whether any are left.
     fn skip(&mut self, time: Duration) -> bool {
         let samples = time.as_millis() as usize * speech::RATE as usize / 1000;
         self.samples.drain(..samples.min(self.samples.len()));
         !self.samples.is_empty()
     }
 
-    /// Takes up to `length` bytes in `encoding`.
+    /// Takes at most `length` bytes in `encoding`.
     fn take(&mut self, length: usize, encoding: Encoding) -> Result<&[u8], Error> {
         if self.encoded.is_empty() {
             self.encoded = encoding.encode(&self.samples)?;
@@ -141,7 +141,7 @@ impl Sound {
         self.written == self.encoded.len()
     }
 
-    /// Forgets the encoding, and the samples that were written in it.
+    /// Drops the encoded bytes, and the samples of those that were written.
     fn interrupt(&mut self) {
         if !self.encoded.is_empty() {
             let heard = self.samples.len() * self.written / self.encoded.len();
@@ -152,15 +152,15 @@ impl Sound {
     }
 }
 
-/// A program records.
+/// A recording by a program.
 struct Recording {
     encoding: Encoding,
     copy: PathBuf,
-    /// Bytes of a piece, whole periods.
+    /// Length of a piece in bytes, a whole number of periods; `None` until the period is known.
     piece: Option<usize>,
     /// Length of the copy at the last look.
     seen: u64,
-    /// How long a frame has been left unread.
+    /// Time for which a frame has been unread.
     waited: Duration,
 }
 
@@ -180,9 +180,9 @@ impl Recording {
         })
     }
 
-    /// Looks whether the copy has grown, and else writes another frame of silence. A length counts
-    /// once it stays and no frame is left over, which would shift all that follows: it is one period, or
-    /// a few. `false` when the program does not read.
+    /// Reads the copy's length, and writes a frame of silence while it is 0. The length is taken as the
+    /// period, or a few of them, once it stays the same and no frame is unread: a frame left over would
+    /// shift all following periods. Returns `false` if the program does not read.
     fn measure(&mut self, mut fifo: &File) -> bool {
         let length = std::fs::metadata(&self.copy).map_or(0, |copy| copy.len());
         let stays = length > 0 && length == std::mem::replace(&mut self.seen, length);
@@ -196,7 +196,7 @@ impl Recording {
                 .ok()
                 .map(|period| period * (self.bytes(PIECE) / period).max(1));
         } else if length == 0 {
-            // The FIFO is empty, so there is room.
+            // It cannot fail for lack of room, since the FIFO is empty.
             let _ = fifo.write(&vec![0; self.encoding.frame()]);
         }
         true
@@ -217,9 +217,9 @@ struct Loop {
     copies: PathBuf,
     watch: OwnedFd,
     sounds: mpsc::Receiver<Sound>,
-    /// What else is in the air.
+    /// The loudspeaker's sound in the air, and its echo here.
     echo: Option<(Air, Echo)>,
-    /// The ways it takes.
+    /// The paths of the echo.
     paths: Vec<(Duration, f32)>,
     sound: Option<Sound>,
     recording: Option<Recording>,
@@ -254,12 +254,12 @@ impl Loop {
         }
     }
 
-    /// Looks whether a program began or ended recording.
+    /// Notices programs that begin or end recording.
     fn notice(&mut self) {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut events = inotify::Reader::new(&self.watch, &mut buffer);
         let mut seen = Vec::new();
-        // It ends with `WOULDBLOCK` when there are no more.
+        // `next` fails with `WOULDBLOCK` after the last event.
         while let Ok(event) = events.next() {
             if let Some(name) = event.file_name() {
                 seen.push((event.events(), name.to_string_lossy().into_owned()));
@@ -287,12 +287,12 @@ impl Loop {
         if let Some(sound) = &mut self.sound {
             sound.interrupt();
         }
-        // The next recording must begin with what is played then.
+        // The next recording must begin with the sound played then, not with the rest in the FIFO.
         let mut rest = vec![0; 1 << 16];
         while (&*self.fifo).read(&mut rest).is_ok() {}
     }
 
-    /// Lets `time` pass in which nobody hears anything.
+    /// Loses `time` of the sound, because no program records or reads.
     fn lose(&mut self, time: Duration) -> Duration {
         if self.sound.as_mut().is_some_and(|sound| !sound.skip(time)) {
             self.finish(Ok(()));
@@ -300,7 +300,7 @@ impl Loop {
         time
     }
 
-    /// Writes the next piece of sound or silence; returns how long it lasts.
+    /// Writes the next piece of sound or silence; returns its duration.
     fn feed(&mut self, length: usize, at: Instant) -> Duration {
         let Some(recording) = &self.recording else {
             return PIECE;
@@ -322,8 +322,8 @@ impl Loop {
                             .mix(&mut piece, &echoed, echo.gain * gain);
                     }
                 }
-                // It fails when the FIFO is full: the program has stopped reading, and what it
-                // leaves unread is lost, as with a sound card.
+                // It fails if the FIFO is full: the program has stopped reading, and the piece is lost,
+                // as with a sound card.
                 let _ = (&*self.fifo).write(&piece);
                 if self.sound.as_ref().is_some_and(Sound::is_written) {
                     self.finish(Ok(()));
@@ -336,7 +336,7 @@ impl Loop {
 
     fn finish(&mut self, result: Result<(), Error>) {
         if let Some(sound) = self.sound.take() {
-            // The player may have stopped waiting.
+            // The receiver may have been dropped.
             let _ = sound.done.send(result);
         }
     }

@@ -5,11 +5,11 @@ use anyhow::{Context, Result};
 use super::report::Report;
 use crate::{bench::figure::Figure, command::root};
 
-/// The lines around the results.
+/// The lines before and after the results.
 const BEGIN: &str = "<!-- results: written by cargo xtask bench nano -->\n";
 const END: &str = "<!-- /results -->\n";
 
-/// Puts the results in place of the older ones.
+/// Replaces the results in the card.
 pub fn write(report: &Report, figures: &[Figure]) -> Result<()> {
     let path = root().join("models/nano/README.md");
     let card = std::fs::read_to_string(&path)
@@ -18,7 +18,7 @@ pub fn write(report: &Report, figures: &[Figure]) -> Result<()> {
     std::fs::write(&path, card).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The card with another section.
+/// The card with the section replaced.
 fn replaced(card: &str, section: &str) -> Result<String> {
     let parts = card.split_once(BEGIN).and_then(|(before, rest)| {
         let (_, after) = rest.split_once(END)?;

@@ -1,4 +1,4 @@
-//! All figures of one model, and which files they belong to.
+//! All figures of one model, and the files that they belong to.
 
 use std::{fmt::Write, path::Path};
 
@@ -7,52 +7,52 @@ use gemmad_testbed::Model;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{
-    COMPARED,
-    score::{self, Confusion, Score},
-};
+use super::score::{self, Confusion, Score};
 use crate::{
     bench::figure::{Figure, commit},
     say,
 };
 
-/// Confusions that are shown.
+/// The set on which variants are compared.
+pub const COMPARED: &str = "voices";
+
+/// Number of confusions shown.
 const SHOWN: usize = 15;
 
-/// Everything measured of a model.
+/// All measurements of a model.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The measured commit; `+` when there were uncommitted changes.
+    /// The measured commit, with `+` if there were uncommitted changes.
     pub commit: String,
     /// The model's files.
     pub files: Vec<File>,
-    /// The sets in their order.
+    /// The sets, in order.
     pub sets: Vec<Score>,
-    /// One set again, each time with something changed.
+    /// Variants, each measured on one set.
     pub variants: Vec<Variant>,
 }
 
-/// What was changed, and what came of it.
+/// A change, and its score.
 #[derive(Debug, Serialize)]
 pub struct Variant {
-    /// What was changed.
+    /// The change.
     pub change: Change,
-    /// The compared set.
+    /// The score on the compared set.
     pub score: Score,
 }
 
-/// What a variant changes.
+/// The change of a variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Change {
     /// The text model is `Q8_0` instead of F16.
     Text,
     /// The encoder's matrices are held in 8 bits instead of 16.
     Encoder,
-    /// Silence is heard as llama.cpp does instead of as the reference does.
+    /// Silence is encoded as in llama.cpp instead of as in the reference.
     Mel,
 }
 
-/// A file by its content.
+/// A file, identified by its content.
 #[derive(Debug, Serialize)]
 pub struct File {
     /// Name without folder.
@@ -64,7 +64,7 @@ pub struct File {
 }
 
 impl File {
-    /// Reads it.
+    /// Reads the file at `path`.
     pub fn read(path: &Path) -> Result<Self> {
         let content =
             std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -81,7 +81,7 @@ impl File {
     }
 }
 
-/// What a figure is made of.
+/// The measure behind a figure.
 #[derive(Debug, Clone, Copy)]
 enum Measure {
     Exact,
@@ -90,7 +90,7 @@ enum Measure {
     Difference(Change),
 }
 
-/// A figure that is wanted.
+/// A figure to report.
 struct Aim {
     figure: &'static str,
     set: &'static str,
@@ -162,7 +162,7 @@ impl Measure {
 }
 
 impl Report {
-    /// Of the commit that is checked out.
+    /// A report for the commit that is checked out.
     pub fn new(files: Vec<File>, sets: Vec<Score>, variants: Vec<Variant>) -> Result<Self> {
         Ok(Self {
             commit: commit()?,
@@ -244,7 +244,7 @@ impl Report {
         say::results(&rows.collect::<Vec<_>>());
     }
 
-    /// Writes everything into the folder of a run.
+    /// Writes all results into the folder of a run.
     pub fn save(&self, run: &Path) -> Result<()> {
         let path = run.join("results.json");
         std::fs::write(&path, serde_json::to_string_pretty(self)? + "\n")
@@ -259,7 +259,7 @@ mod tests {
     use super::super::set::{Answer, Question};
     use super::*;
 
-    /// A set of which the first `right` answers of four are exact.
+    /// A set of four answers, of which the first `right` are exact.
     fn score(set: &str, right: usize) -> Score {
         let answer = |at| Answer {
             question: Question {

@@ -1,4 +1,4 @@
-//! What the answers to a set are worth. The definitions stand in `models/nano/README.md`.
+//! Scores of the answers to a set. `models/nano/README.md` defines them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::set::Answer;
 
-/// What a call begins with.
+/// Beginning of a call.
 const CALL: &str = "<|tool_call>";
 
-/// Wrong answers of a set that are kept.
+/// Maximum number of wrong answers kept per set.
 const KEPT: usize = 40;
 
 /// The figures of one set.
@@ -21,13 +21,13 @@ pub struct Score {
     pub count: usize,
     /// Share of exact answers.
     pub exact: f64,
-    /// Share of answers that call something, where nothing is to be called.
+    /// Share of answers with a call, for sets without calls.
     pub false_action: Option<f64>,
-    /// Word error rate, where words are to be written down.
+    /// Word error rate, for sets to be transcribed.
     pub wer: Option<f64>,
-    /// Share of exact answers for each voice, where they are known.
+    /// Share of exact answers for each voice, if the set names voices.
     pub voices: BTreeMap<String, f64>,
-    /// Wrong answers by what was to be called, the commonest first.
+    /// Wrong answers by expected call, the most frequent first.
     pub confusions: Vec<Confusion>,
     /// Some wrong answers.
     wrong: Vec<Wrong>,
@@ -36,11 +36,11 @@ pub struct Score {
 /// Wrong answers of one kind.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Confusion {
-    /// The command to be called, several with `+` between, or `words`.
+    /// The expected call, several joined with `+`, or `words`.
     pub expected: String,
-    /// What was called instead, or the same with other parameters.
+    /// The call given instead, or the same one with other parameters.
     pub given: String,
-    /// How often.
+    /// Number of such answers.
     pub count: usize,
 }
 
@@ -53,7 +53,7 @@ struct Wrong {
 }
 
 impl Score {
-    /// Of the answers to `set`.
+    /// The score of the answers to `set`.
     pub fn of(set: &str, answers: &[Answer]) -> Self {
         let calls = answers.iter().any(|it| it.question.expected.contains(CALL));
         let acts = |answer: &Answer| answer.text.contains(CALL);
@@ -74,7 +74,7 @@ impl Score {
         }
     }
 
-    /// In one line.
+    /// The score in one line.
     pub fn summary(&self) -> String {
         let more = [("false action", self.false_action), ("WER", self.wer)];
         let more = more.map(|(name, value)| {
@@ -97,13 +97,13 @@ impl Wrong {
     }
 }
 
-/// The commonest wrong answers of several sets.
+/// The wrong answers of several sets, the most frequent first.
 pub fn confusions<'a>(scores: impl Iterator<Item = &'a Score>) -> Vec<Confusion> {
     let all = scores.flat_map(|score| &score.confusions);
     tally(all.map(|it| (it.expected.clone(), it.given.clone(), it.count)))
 }
 
-/// Adds up equal ones.
+/// Adds up equal confusions.
 fn tally(pairs: impl Iterator<Item = (String, String, usize)>) -> Vec<Confusion> {
     let mut counts = BTreeMap::new();
     for (expected, given, count) in pairs {
@@ -121,7 +121,7 @@ fn tally(pairs: impl Iterator<Item = (String, String, usize)>) -> Vec<Confusion>
     confusions
 }
 
-/// What an answer calls: names with `+` between, or `words`.
+/// The calls of an answer: names joined with `+`, or `words`.
 fn called(answer: &str) -> String {
     let names = answer.split("call:").skip(1).map(|rest| {
         let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
@@ -152,7 +152,7 @@ fn voices(answers: &[Answer]) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// Edits in words that turn the answers into the expected ones, by expected words.
+/// Word error rate: edits that turn the answers into the expected ones, divided by the number of expected words.
 fn word_error_rate(answers: &[Answer]) -> f64 {
     let (mut wrong, mut all) = (0, 0);
     for answer in answers {
@@ -163,8 +163,8 @@ fn word_error_rate(answers: &[Answer]) -> f64 {
     ratio(wrong, all)
 }
 
-/// Lower-case words, without punctuation that only writing has: `.` at the end of a word stays out,
-/// `.` and `:` in numbers stay in.
+/// Lower-case words without punctuation: `.` at the end of a word is dropped, `.` and `:` in numbers are
+/// kept.
 fn words(text: &str) -> Vec<String> {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || "'.:".contains(letter);
     let text = text.to_lowercase();
@@ -177,7 +177,7 @@ fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Words to insert, delete or replace (Levenshtein).
+/// Number of words to insert, delete or replace (Levenshtein).
 fn edits(expected: &[String], given: &[String]) -> usize {
     let mut row: Vec<usize> = (0..=given.len()).collect();
     for (at, word) in expected.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! A held-out set: its questions as the recipe wrote them, and asking one.
+//! A held-out set: its questions as written by the recipe, and asking one.
 
 use std::{
     fs::{File, read_to_string},
@@ -11,28 +11,28 @@ use gemmad_api::AskOptions;
 use gemmad_testbed::Daemon;
 use serde::Deserialize;
 
-/// Most tokens of an answer; the longest expected one has fewer.
+/// Maximum number of tokens of an answer; the longest expected one has fewer.
 const MAX_TOKENS: u32 = 64;
 
 /// A line of a set's manifest.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Question {
-    /// A sound file, beside the manifest.
+    /// A sound file, relative to the manifest's folder.
     pub audio: Option<PathBuf>,
-    /// What is typed, where there is no sound.
+    /// Typed text, without sound.
     pub text: String,
-    /// What is typed after the sound.
+    /// Typed text after the sound.
     pub prompt: String,
     /// The right answer.
     pub expected: String,
-    /// The words that are spoken.
+    /// The spoken words.
     pub say: String,
-    /// Who speaks, where a set has few voices.
+    /// The voice, in sets with few voices.
     pub voice: Option<String>,
 }
 
-/// A question and what the model said.
+/// A question and the model's answer.
 #[derive(Debug)]
 pub struct Answer {
     /// The question.
@@ -42,13 +42,13 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Whether it is the right one, letter by letter.
+    /// Whether it equals the expected answer, letter by letter.
     pub fn is_exact(&self) -> bool {
         self.text == self.question.expected
     }
 }
 
-/// The questions of the set `name`, or the first of them.
+/// The questions of the set `name`, or the first `limit` of them.
 pub fn load(evaluation: &Path, name: &str, limit: Option<usize>) -> Result<Vec<Question>> {
     let path = evaluation.join(format!("{name}.jsonl"));
     let broken = || {
@@ -63,7 +63,7 @@ pub fn load(evaluation: &Path, name: &str, limit: Option<usize>) -> Result<Vec<Q
     Ok(questions)
 }
 
-/// Asks a question, greedily and without a system turn.
+/// Asks a question, with greedy sampling and without a system turn.
 pub async fn ask(daemon: &Daemon, evaluation: &Path, question: Question) -> Result<Answer> {
     let open = |path: &PathBuf| {
         let path = evaluation.join(path);

@@ -1,4 +1,4 @@
-//! What is thrown at the daemon: made once, shared by all attackers, so that making it costs nothing under siege.
+//! Hostile inputs: made once and shared by all attackers, so that making them costs nothing under siege.
 
 use std::{
     fmt::Write as _,
@@ -10,10 +10,10 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// Bytes of the largest sound files, the most that the daemon reads.
+/// Size of the largest sound files, in bytes: as much as the daemon reads.
 const SOUND: u32 = 64 << 20;
 
-/// Bytes of a text to be said, the most that is allowed.
+/// Length of a text to be spoken, in bytes: the maximum.
 const SAID: usize = 64 << 10;
 
 /// Inputs by their kind.
@@ -22,16 +22,16 @@ pub struct Arms {
     pub prompts: Vec<String>,
     /// JSON Schemas that are large, deep or slow to compile.
     pub schemas: Vec<String>,
-    /// Catalogues that are large, or make a grammar that is.
+    /// Catalogues that are large, or have a large grammar.
     pub catalogues: Vec<String>,
-    /// Texts that are slow to make speakable.
+    /// Texts that are slow to convert for speech.
     pub speeches: Vec<String>,
-    /// Sound files of 64 MiB, on the disk as small as they can be.
+    /// Sound files of 64 MiB, as small as possible on the disk.
     pub sounds: Vec<PathBuf>,
 }
 
 impl Arms {
-    /// Makes them; the sound files lie in `folder`.
+    /// Makes all inputs, with the sound files in `folder`.
     pub fn make(folder: &Path) -> Result<Self> {
         Ok(Self {
             prompts: prompts(),
@@ -124,7 +124,7 @@ fn speeches() -> Vec<String> {
     .collect()
 }
 
-/// 8 bits at an odd rate, as many samples as there is room for: silence that the disk does not hold.
+/// 8-bit silence at an odd rate, filling the whole size; a sparse file.
 fn long_wave(path: &Path) -> Result<PathBuf> {
     const RATE: u32 = 383_987;
     const DATA: u32 = SOUND - 44;

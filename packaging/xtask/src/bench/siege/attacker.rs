@@ -1,4 +1,4 @@
-//! A client that misuses the daemon, in a way that is drawn anew each time.
+//! Clients that misuse the daemon, each time in a random way.
 
 use std::{
     collections::HashMap,
@@ -32,21 +32,21 @@ use super::arms::Arms;
 /// Longest wait for the reply to an abuse.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Longest pause between two abuses of one client, in milliseconds.
+/// Longest pause between two abuses of a client, in ms.
 const PAUSE_MS: u64 = 8_000;
 
-/// Most abuses before a client leaves and another one comes.
+/// Maximum number of abuses before a client leaves and another one comes.
 const ABUSES: u32 = 20;
 
-/// All of them, at work.
+/// All attackers at work.
 pub struct Attackers {
-    /// They end when this is dropped.
+    /// Dropping it ends them.
     _tasks: JoinSet<()>,
     abuses: Arc<AtomicU64>,
 }
 
 impl Attackers {
-    /// Sends `count` of them.
+    /// Starts `count` attackers.
     pub fn lay_siege(bus: &Arc<Bus>, arms: &Arc<Arms>, count: u64) -> Self {
         let abuses = Arc::new(AtomicU64::new(0));
         let attacker = |seed| Attacker {
@@ -62,7 +62,7 @@ impl Attackers {
         }
     }
 
-    /// Lets them leave in the middle of all they do; how many abuses there were.
+    /// Ends all attackers in the middle of their work; returns the number of abuses.
     pub fn leave(self) -> u64 {
         self.abuses.load(Ordering::Relaxed)
     }
@@ -112,7 +112,7 @@ const ALL: [Abuse; 18] = [
     Abuse::Deaf,
 ];
 
-/// One client after the other, on one seat.
+/// An attacker: one client after the other.
 struct Attacker {
     bus: Arc<Bus>,
     arms: Arc<Arms>,
@@ -124,9 +124,9 @@ impl Attacker {
     /// Misuses the daemon for ever.
     async fn attack(mut self) {
         loop {
-            // At the beginning too, or all would besiege the bus at once.
+            // Also before the first visit, so that not all connect to the bus at the same time.
             self.pause().await;
-            // The bus may have had enough of a client; then the next one comes.
+            // The visit may fail, for example if the bus disconnects the client; then the next one comes.
             let _ = self.visit().await;
         }
     }
@@ -144,7 +144,7 @@ impl Attacker {
             } else {
                 PATIENCE
             };
-            // The reply is not judged here: the daemon has to live, and to serve others.
+            // The reply does not matter: the daemon only has to survive and to serve others.
             let _ = timeout(patience, client.commit(abuse, &self.arms, &mut self.random)).await;
             if leaves {
                 break;
@@ -307,7 +307,7 @@ impl Client {
         Ok(())
     }
 
-    /// Streams whose one token nobody reads; their descriptors stay open until the client leaves.
+    /// Streams of one token that is never read; their descriptors stay open until the client leaves.
     async fn unread_streams(&mut self, random: &mut fastrand::Rng) -> Result<()> {
         for _ in 0..5 {
             let (reader, writer) = std::io::pipe()?;
@@ -323,7 +323,7 @@ impl Client {
         Ok(())
     }
 
-    /// Calls whose replies nobody reads, or that want none; their client stays until this one leaves.
+    /// Calls whose replies are never read or not expected; a second client sends them and stays until this one leaves.
     async fn unread_replies(&mut self, random: &mut fastrand::Rng) -> Result<()> {
         let (path, interface, method) = [
             (COMMANDS_PATH, "org.gemmad1.Commands", "List"),
@@ -340,7 +340,7 @@ impl Client {
         } else {
             Flags::empty()
         };
-        // Each with a number of its own: the bus refuses a call that has that of one under way.
+        // Each call has its own serial number: the bus refuses a call with the number of a pending one.
         let call = |_| {
             let call = Message::method_call(path, method).destination(SERVICE);
             call.interface(interface).with_flags(flags).build(&())
@@ -354,7 +354,7 @@ impl Client {
         Ok(())
     }
 
-    /// Streams into what is no stream.
+    /// Streams into descriptors that cannot take a stream.
     async fn wrong_streams(&self) {
         let files = ["/dev/null", "/dev/zero", "/proc/self/status"];
         let files = files.into_iter().filter_map(|path| File::open(path).ok());
@@ -373,7 +373,7 @@ impl Client {
         }
     }
 
-    /// Commands that wait, the confirmations of others, and those of none.
+    /// A command that waits, and confirmations of random numbers: its own, those of other clients, and unknown ones.
     async fn confirmations(&self, random: &mut fastrand::Rng) -> Result<()> {
         let text = "set your speed to sixty percent";
         let (_, _, invoked, _) = self.commands.invoke(text, InvokeOptions::default()).await?;

@@ -1,5 +1,5 @@
-//! Who wants to be served during the siege, and sees whether they are: clients on threads of their own, so
-//! that the attackers do not delay them here, and the service manager.
+//! Observers of the siege: clients that have to be served, each on its own thread, so that the attackers do
+//! not delay them in this process; and a service manager.
 
 use std::{
     os::unix::net::UnixDatagram,
@@ -18,29 +18,29 @@ use gemmad_testbed::{Bus, nano};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use zbus::{Connection, proxy::CacheProperties};
 
-/// Longest wait for a reply. A call that fails counts as one that took as long.
+/// Longest wait for a reply. A call that fails counts as one that took this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often `Halt` and `State` are called.
+/// Interval between calls of `Halt`, and between reads of `State`.
 const GLANCE: Duration = Duration::from_millis(250);
 
-/// How often a question is asked.
+/// Interval between questions.
 const QUESTION: Duration = Duration::from_secs(3);
 
-/// How often the memory is looked at.
+/// Interval between measurements of the memory.
 const WEIGHING: Duration = Duration::from_millis(500);
 
-/// Pause before a call that was refused as busy is made again: the first, and the longest.
+/// First and longest pause before a call that was refused as busy is repeated.
 const BACK_OFF: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3)];
 
-/// The service manager's socket, and when the daemon gave a sign of life.
+/// The service manager's socket, and the times of the daemon's signs of life.
 pub struct Watchdog {
     path: PathBuf,
     beats: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl Watchdog {
-    /// Takes signs of life at `path` from now on.
+    /// Receives signs of life at `path` from now on.
     pub fn at(path: &Path) -> Result<Self> {
         let socket = UnixDatagram::bind(path)
             .with_context(|| format!("cannot listen at {}", path.display()))?;
@@ -49,7 +49,7 @@ impl Watchdog {
         socket.set_read_timeout(Some(GLANCE))?;
         thread::spawn(move || {
             let mut message = [0; 4096];
-            // Until nobody wants to know any more.
+            // Until the watchdog is dropped.
             while let Some(beats) = kept.upgrade() {
                 let Ok(length) = socket.recv(&mut message) else {
                     continue;
@@ -85,7 +85,7 @@ impl Watchdog {
     }
 }
 
-/// What came of the questions.
+/// Results of the questions.
 #[derive(Debug, Default)]
 pub struct Asked {
     right: u32,
@@ -109,18 +109,18 @@ fn share(part: u32, all: u32) -> f64 {
     f64::from(part) / f64::from(all.max(1))
 }
 
-/// What was seen.
+/// The observations.
 pub struct Seen {
     /// 99th percentile of the time from `Halt` to its reply, in ms.
     pub halt_ms: f64,
-    /// 99th percentile of the time from asking for `State` to the reply, in ms.
+    /// 99th percentile of the time from a read of `State` to its reply, in ms.
     pub state_ms: f64,
     pub asked: Asked,
-    /// Most memory of the daemon, in MB.
+    /// Peak memory of the daemon, in MB.
     pub most_mb: f64,
 }
 
-/// Those who look, at work.
+/// All observers at work.
 pub struct Patrol {
     over: Arc<AtomicBool>,
     halts: JoinHandle<Result<Vec<f64>>>,
@@ -130,7 +130,7 @@ pub struct Patrol {
 }
 
 impl Patrol {
-    /// Sends them out; the question has to be answered with `answer`.
+    /// Starts the observers; the right answer to the question is `answer`.
     pub fn send(bus: &Arc<Bus>, process: u32, answer: String) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let goes_on = || {
@@ -178,7 +178,7 @@ impl Patrol {
         }
     }
 
-    /// Calls them back.
+    /// Stops the observers; returns their observations.
     pub fn back(self) -> Result<Seen> {
         self.over.store(true, Ordering::Relaxed);
         Ok(Seen {
@@ -194,7 +194,7 @@ fn of<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
     thread.join().map_err(|_| anyhow!("a witness broke down"))?
 }
 
-/// A client with a thread and a connection of its own.
+/// Starts a client with its own thread and connection.
 fn client<T: Send + 'static, F: Future<Output = Result<T>>>(
     bus: &Arc<Bus>,
     work: impl FnOnce(Connection) -> F + Send + 'static,
@@ -208,7 +208,7 @@ fn client<T: Send + 'static, F: Future<Output = Result<T>>>(
     })
 }
 
-/// How long each call took, in ms.
+/// Duration of each call, in ms.
 async fn latencies(
     goes_on: impl Fn() -> bool,
     call: impl AsyncFn() -> Result<()>,
@@ -228,7 +228,7 @@ async fn latencies(
     Ok(took)
 }
 
-/// Asks again and again, and later where it is refused as busy.
+/// Asks repeatedly, with a back-off if the daemon refuses as busy.
 async fn asking(
     manager: &ManagerProxy<'_>,
     answer: &str,
@@ -253,7 +253,7 @@ async fn asking(
     Ok(asked)
 }
 
-/// The answer to a command of the nano model, the likeliest one.
+/// The nano model's greedy answer to a command.
 pub async fn ask(manager: &ManagerProxy<'_>) -> Result<String, Error> {
     let options = AskOptions {
         temperature: Some(0.0),
@@ -263,7 +263,7 @@ pub async fn ask(manager: &ManagerProxy<'_>) -> Result<String, Error> {
     Ok(text)
 }
 
-/// The same, as soon as the daemon is not busy.
+/// The same answer; asks again as long as the daemon is busy.
 pub async fn ask_patiently(manager: &ManagerProxy<'_>) -> Result<String, Error> {
     loop {
         match ask(manager).await {
@@ -273,7 +273,7 @@ pub async fn ask_patiently(manager: &ManagerProxy<'_>) -> Result<String, Error> 
     }
 }
 
-/// Memory of a process in MB, of what is shared its part, with what is swapped.
+/// Memory of a process in MB: its proportional share of shared pages, and swapped pages.
 pub fn memory(process: u32) -> Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
     let kilobytes = |name: &str| {
@@ -284,7 +284,7 @@ pub fn memory(process: u32) -> Result<f64> {
     Ok((kilobytes("Pss:")? + kilobytes("SwapPss:")?) * 1024.0 / 1e6)
 }
 
-/// The time that 99 of 100 do not exceed.
+/// The 99th percentile.
 fn percentile_99(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     let place = (times.len() * 99).div_ceil(100);

@@ -8,10 +8,10 @@ use gemmad_api::{Stats, from_dict};
 use gemmad_testbed::{Bus, Daemon, LOUDSPEAKER_RATE, Loudspeaker, Microphone, Model, speech};
 use tokio::time::timeout;
 
-use super::super::commands::end_of_words;
-use super::{Bench, Figure, PATIENCE};
+use super::PATIENCE;
+use crate::bench::{commands::end_of_words, figure::Figure, setting::Bench};
 
-/// What is said, one after the other.
+/// The sentences, spoken one after the other.
 const SENTENCES: [&str; 5] = [
     "turn on the kitchen light",
     "set a timer for ten minutes",
@@ -20,13 +20,13 @@ const SENTENCES: [&str; 5] = [
     "turn off the bedroom light",
 ];
 
-/// What of a sentence is heard, in dB below its loudest part.
+/// Range below the loudest part in which a sentence is audible, in dB.
 const AUDIBLE: f32 = 20.0;
 
 /// Silence between two turns.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// Tokens of the answer's first clause: what random weights write has no punctuation.
+/// Length of the answer's first clause in tokens; the output of random weights has no punctuation.
 const CLAUSE: i64 = 8;
 
 /// Measures `speech_to_token_ms` and `voice_to_voice_ms` of the nano model and of the E2B shape.
@@ -73,7 +73,7 @@ async fn voice_to_voice(
     })
 }
 
-/// How long it takes from the end of speech to the sound of the answer.
+/// Times from the end of speech to the sound of the answer, in ms.
 async fn until_heard(bench: &Bench, model: &Model, is_speculative: bool) -> Result<Vec<f64>> {
     let bus = Bus::start().await?;
     let loudspeaker = Loudspeaker::alsa()?;
@@ -101,7 +101,7 @@ async fn until_heard(bench: &Bench, model: &Model, is_speculative: bool) -> Resu
             timeout(PATIENCE, loudspeaker.sounds(begin))
         );
         played?;
-        // Random weights may write what cannot be spoken.
+        // Random weights may produce text that cannot be spoken.
         if let Ok(heard) = heard {
             #[expect(clippy::cast_precision_loss, reason = "some seconds")]
             let since = (heard - begin) as f64 / f64::from(LOUDSPEAKER_RATE);
@@ -140,7 +140,7 @@ async fn latencies(bench: &Bench, model: &Model) -> Result<Vec<f64>> {
         let stats = reply
             .await
             .with_context(|| format!("“{sentence}” got no reply"))??;
-        // Random weights find no end, and would still write down the first turn when the third is spoken.
+        // Random weights find no end, and would still transcribe the first turn when the third is spoken.
         daemon.voice().stop().await?;
         daemon.until_it_listens().await?;
         let stats: Stats = from_dict(&stats)?;

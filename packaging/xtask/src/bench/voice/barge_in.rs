@@ -1,4 +1,4 @@
-//! Somebody speaks over the assistant, or nobody does.
+//! Barge-in, and false alarms in the assistant's own voice.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,11 @@ use gemmad_api::{SayOptions, VoiceState};
 use gemmad_testbed::{Bus, Daemon, LOUDSPEAKER_RATE, Loudspeaker, Microphone, Model, speech};
 use tokio::time::timeout;
 
-use super::{Bench, ECHO, Figure, PATIENCE, levels, onset};
+use super::{ECHO, PATIENCE, levels, onset};
+use crate::bench::{figure::Figure, setting::Bench};
 use crate::{bench::ask::ask, say};
 
-/// What is said over it, in several voices.
+/// The interruptions: texts and voices.
 const SAID: [(&str, &str); 5] = [
     ("turn on the kitchen light", "en-gb"),
     ("stop that please", "en-us+f3"),
@@ -20,23 +21,24 @@ const SAID: [(&str, &str); 5] = [
     ("wait a moment", "en-us+m5"),
 ];
 
-/// What the assistant says.
+/// The assistant's speech.
 const LONG: &str = "I have found three recipes for you. The first one is a soup of lentils and tomatoes, with a little cumin. \
                     The second takes half an hour, and needs an oven, two aubergines and some yoghurt. If you would rather \
                     have something cold, there is a salad of beans and onions that children like as well. Tomorrow it will \
                     be sunny in the morning, with rain later in the afternoon, so take an umbrella when you leave. ";
 
-/// Tokens of an answer that is written meanwhile.
+/// Length of an answer that is generated meanwhile, in tokens.
 const ANSWER: u32 = 200;
 
-/// How long it speaks before somebody does, at first, and how much longer each time: so that words and pauses are met.
+/// Time from the assistant's first sound to the first interruption, and increase for each further one, so that
+/// interruptions meet both words and pauses.
 const BEFORE: Duration = Duration::from_secs(4);
 const LATER: Duration = Duration::from_millis(270);
 
-/// Silence after which it has stopped.
+/// Silence after which the assistant counts as stopped.
 const SILENCE: Duration = Duration::from_millis(700);
 
-/// Measures how soon it is silent.
+/// Measures the time from an interruption to silence.
 pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let room = Room::open(bench, 4).await?;
     let mut delays = Vec::new();
@@ -68,8 +70,8 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Counts what it takes for somebody while it speaks for so many minutes; and for a sixth of them while it also
-/// answers, on every core.
+/// Counts false alarms while the assistant speaks for `minutes`, and for a sixth of that while it also answers, on
+/// every core.
 pub async fn monologue(bench: &Bench, minutes: u64) -> Result<Vec<Figure>> {
     let quiet = Monologue::hear(bench, Duration::from_mins(minutes), false).await?;
     let busy_minutes = minutes.div_ceil(6);
@@ -94,14 +96,14 @@ pub async fn monologue(bench: &Bench, minutes: u64) -> Result<Vec<Figure>> {
     ])
 }
 
-/// What it took for somebody in its own voice.
+/// Numbers of false alarms in the assistant's own voice: speech or keywords heard, and pauses to listen for barge-in.
 struct Monologue {
     wakes: f64,
     pauses: f64,
 }
 
 impl Monologue {
-    /// Lets it speak for so long; while it writes answers, if it `is_busy`.
+    /// Lets the assistant speak for `time`, while it also answers if it `is_busy`.
     async fn hear(bench: &Bench, time: Duration, is_busy: bool) -> Result<Self> {
         let room = Room::open(bench, 4).await?;
         let voice = room.daemon.voice();
@@ -111,7 +113,7 @@ impl Monologue {
         let mut wakes = 0;
         let speaking = async {
             while Instant::now() < end {
-                // It fails when it was interrupted, which is counted.
+                // `Say` fails if a false alarm interrupts it; that is counted elsewhere.
                 let _ = voice.say(LONG, SayOptions::default()).await;
             }
         };
@@ -140,14 +142,14 @@ impl Monologue {
     }
 }
 
-/// Writes one answer after another, until one fails.
+/// Asks for one answer after another, until one fails.
 async fn answer_on(daemon: &Daemon) -> Result<()> {
     loop {
         ask(daemon, LONG, ANSWER).await?;
     }
 }
 
-/// An assistant that hears everything, beside its loudspeaker.
+/// An assistant that listens all the time, beside its loudspeaker.
 struct Room {
     daemon: Daemon,
     microphone: Microphone,
@@ -181,7 +183,8 @@ impl Room {
         })
     }
 
-    /// Speaks over it, `before` after it began; returns how soon it was silent, and whether somebody was heard.
+    /// Interrupts the assistant `before` after it began to speak; returns the time until it was silent, in ms, if it
+    /// stopped, and whether the interruption was heard.
     async fn interrupt(
         &self,
         text: &str,
@@ -216,17 +219,17 @@ impl Room {
         let is_heard = timeout(SILENCE, started.next()).await.is_ok();
         daemon.voice().stop().await?;
         daemon.until_voice_is(VoiceState::Waiting).await?;
-        // Where it was between two words, it was silent already.
+        // 0 if the interruption fell into a pause in which the assistant was silent already.
         #[expect(clippy::cast_precision_loss, reason = "some seconds")]
         let late = silent.saturating_sub(at) as f64 * 1000.0 / f64::from(LOUDSPEAKER_RATE);
         Ok((is_stopped.then_some(late), is_stopped && is_heard))
     }
 }
 
-/// A voice, at the level at which the microphone hears the assistant's.
+/// A voice, scaled to the level at which the microphone hears the assistant.
 fn as_loud_as_the_echo(sound: &[f32]) -> Vec<f32> {
     let loudest = |sound: &[f32]| levels(sound).fold(0.0, f32::max);
-    // espeak-ng is about as loud whoever it speaks for.
+    // All voices of espeak-ng are about equally loud.
     let own = speech::say("I have found three recipes for you.", "en-us");
     let own = own.map_or(loudest(sound), |own| loudest(&own));
     let gain = ECHO.gain * own / loudest(sound);

@@ -1,4 +1,4 @@
-//! What listening costs while nobody speaks.
+//! Cost of listening without speech.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use gemmad_api::VoiceState;
 use gemmad_testbed::{Bus, Daemon, Microphone, Model};
 
-use super::{Bench, Figure};
+use crate::bench::{figure::Figure, setting::Bench};
 
-/// Time over which it is observed.
+/// Time over which the daemon is observed.
 const WINDOW: Duration = Duration::from_mins(1);
 
 /// Measures processor time and memory in mode `wake`, in a room whose microphone hisses a little.
@@ -45,7 +45,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Noise 60 dB below full scale.
+/// Noise at -60 dBFS.
 fn hiss(time: Duration) -> Vec<f32> {
     let count = time.as_millis() * u128::from(gemmad_testbed::speech::RATE) / 1000;
     let mut random = 1_u32;
@@ -59,10 +59,10 @@ fn hiss(time: Duration) -> Vec<f32> {
     (0..count).map(&mut sample).collect()
 }
 
-/// Seconds of processor time that a process took so far.
+/// Processor time of a process so far, in s.
 fn processor_time(process: u32) -> Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // Its name, in parentheses, may have spaces.
+    // The process's name, in parentheses, may contain spaces.
     let (_, fields) = text.rsplit_once(')').context("/proc has another form")?;
     let ticks: Vec<f64> = fields
         .split_whitespace()
@@ -70,11 +70,11 @@ fn processor_time(process: u32) -> Result<f64> {
         .take(2)
         .map(str::parse)
         .collect::<Result<_, _>>()?;
-    // Linux tells all programs of a hundredth of a second (USER_HZ).
+    // Linux reports ticks of 10 ms to all programs (USER_HZ).
     Ok(ticks.iter().sum::<f64>() / 100.0)
 }
 
-/// Bytes of a process that are in memory.
+/// Resident memory of a process, in bytes.
 fn resident(process: u32) -> Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -82,7 +82,7 @@ fn resident(process: u32) -> Result<f64> {
     Ok(kib.context("/proc has another form")?.parse::<f64>()? * 1024.0)
 }
 
-/// Of these bytes, those beyond the files of a model, in MB.
+/// The part of `bytes` beyond the size of a model's files, in MB.
 #[expect(clippy::cast_precision_loss, reason = "megabytes")]
 fn beyond(model: &Model, bytes: f64) -> Result<f64> {
     let files = [&model.text, &model.mmproj];
@@ -93,12 +93,12 @@ fn beyond(model: &Model, bytes: f64) -> Result<f64> {
     Ok((bytes - sizes.iter().sum::<u64>() as f64) / 1e6)
 }
 
-/// How many files a process has open.
+/// Number of open descriptors of a process.
 pub fn descriptors(process: u32) -> Result<usize> {
     Ok(std::fs::read_dir(format!("/proc/{process}/fd"))?.count())
 }
 
-/// Bytes of a process that are in memory, in MB.
+/// Resident memory of a process, in MB.
 pub fn memory(process: u32) -> Result<f64> {
     Ok(resident(process)? / 1e6)
 }

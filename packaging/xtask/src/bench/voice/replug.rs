@@ -1,16 +1,17 @@
-//! A microphone that is pulled out and put back again and again, and is another one each time.
+//! A microphone that is unplugged and plugged in repeatedly, each time with another encoding.
 
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
 use gemmad_testbed::{Bus, Daemon, Encoding, Microphone, Model, nano, speech};
 use tokio::time::timeout;
 
-use super::{Bench, Figure, PATIENCE, idle};
+use super::{PATIENCE, idle};
+use crate::bench::{figure::Figure, setting::Bench};
 
-/// How often.
+/// Number of times.
 const TIMES: usize = 50;
 
-/// What it is, in turn.
+/// Its encodings in turn: rate in Hz, and channels.
 const ENCODINGS: [(u32, u16); 5] = [
     (16_000, 1),
     (44_100, 2),
@@ -19,7 +20,7 @@ const ENCODINGS: [(u32, u16); 5] = [
     (48_000, 2),
 ];
 
-/// Counts how often it is heard again, and looks whether anything is left behind.
+/// Counts how often the microphone is heard again, and measures leaks of descriptors and memory.
 pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let bus = Bus::start().await?;
     let mut microphone = Microphone::pulse(Encoding::default()).await?;
@@ -56,7 +57,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
             _ => String::new(),
         };
         recovered.push(f64::from(u8::from(text == nano::ANSWER)));
-        // What a first time leaves is no leak.
+        // What the first round of all encodings leaves is no leak.
         if nth == ENCODINGS.len() {
             before = (idle::descriptors(process)?, idle::memory(process)?);
         }

@@ -1,0 +1,57 @@
+//! What happens in a spoken turn.
+
+use gemmad_api::Stats;
+
+use crate::engine::EngineError;
+use crate::listen::{Sense, Spotted};
+
+/// What happens in a spoken turn. The number of the utterance ties the events together.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The utterance began.
+    Started {
+        /// The utterance.
+        utterance: u64,
+    },
+    /// The utterance ended.
+    Ended {
+        /// The utterance.
+        utterance: u64,
+        /// Its length, pre-roll included.
+        milliseconds: u32,
+    },
+    /// What was said.
+    Transcript {
+        /// The utterance.
+        utterance: u64,
+        /// The text.
+        text: String,
+    },
+    /// The answer.
+    Reply {
+        /// The utterance.
+        utterance: u64,
+        /// The text.
+        text: String,
+        /// How it came about.
+        stats: Stats,
+    },
+    /// A word was said that is known without the model.
+    Spotted(Spotted),
+    /// There is no answer.
+    Failed {
+        /// The utterance.
+        utterance: u64,
+        /// Why.
+        error: EngineError,
+    },
+}
+
+/// A message of a conversation about its utterance.
+#[derive(Debug)]
+pub enum Told {
+    /// What happened, for subscribers.
+    Event(Box<Event>),
+    /// The sense of the words so far, for the ears.
+    Sense(Sense),
+}

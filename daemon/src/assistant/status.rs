@@ -1,0 +1,51 @@
+//! The state of hearing and speaking.
+
+use gemmad_api::VoiceState;
+
+/// The state of the voice.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// What it is doing.
+    pub state: VoiceState,
+    /// Whether the microphone is muted.
+    pub muted: bool,
+    /// The microphone in use; empty: none.
+    pub device: String,
+    /// Why something that should be heard is not; empty: all is well.
+    pub problem: String,
+    /// Of that, why the wanted microphone is not open; empty: it is open, or need not be.
+    pub no_microphone: String,
+    /// The loudspeaker in use; empty: none.
+    pub loudspeaker: String,
+    /// Why nothing can be said; empty: all is well.
+    pub speech_problem: String,
+}
+
+impl Status {
+    /// Whether there is a microphone to listen with.
+    pub(super) fn may_hear(&self) -> Result<(), VoiceError> {
+        if self.muted {
+            return Err(VoiceError::Muted);
+        }
+        if !self.no_microphone.is_empty() {
+            return Err(VoiceError::NoMicrophone(self.no_microphone.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Why the voice cannot listen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VoiceError {
+    /// The configuration says so.
+    #[error(
+        "the microphone is switched off; set [voice] mode to \"push\", \"wake\" or \"always\" and `gemmactl reload`"
+    )]
+    Off,
+    /// It is muted.
+    #[error("the microphone is muted; `gemmactl unmute` opens it")]
+    Muted,
+    /// There is none, or it does not work.
+    #[error("{0}")]
+    NoMicrophone(String),
+}

@@ -1,0 +1,379 @@
+//! The task behind [`Voice`](super::Voice): it follows ears and mouth, starts a spoken turn for each utterance, and keeps
+//! the status. Stopping drops the turns under way, which cancels their requests.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use gemmad_api::VoiceState;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::event::{Event, Told};
+use super::problem::{Unheard, Unspeakable, failure, show};
+use super::spoken_turn::{Conversation, Speech};
+use super::status::Status;
+use crate::commands::{Commands, Origin};
+use crate::config::{Config, Meaning, Mode, Settings};
+use crate::engine::{Engine, EngineError};
+use crate::listen::ears::Ears;
+use crate::listen::keyword::Spotted;
+use crate::listen::messages::Heard;
+use crate::platform::worker::Crash;
+use crate::speak::{self, Earcon, Said};
+
+/// What the handle asks of the task.
+pub enum Order {
+    Mute(bool),
+    Listen,
+    Stop,
+    Configure,
+}
+
+/// The task behind the handle.
+pub struct Turns {
+    pub settings: Settings,
+    /// The settings that the ears were told last.
+    pub config: Arc<Config>,
+    pub engine: Engine,
+    pub commands: Commands,
+    pub ears: Ears,
+    pub speech: speak::Speech,
+    pub unheard: Unheard,
+    pub unspeakable: Unspeakable,
+    pub status: watch::Sender<Status>,
+    pub events: broadcast::Sender<Event>,
+    /// Utterances being heard and answered.
+    pub conversations: JoinSet<()>,
+    /// For their messages, with the number of the utterance.
+    pub told: mpsc::UnboundedSender<(u64, Told)>,
+    /// Utterances that have no reply yet.
+    pub unanswered: BTreeSet<u64>,
+    pub speaking: Option<Speaking>,
+    /// Whether the assistant is speaking.
+    pub is_aloud: bool,
+    /// Whether an utterance was answered since the last time without a conversation.
+    pub is_answered: bool,
+    pub asked: Asked,
+    /// Whether a thread failed again and again, and was given up.
+    pub is_given_up: bool,
+}
+
+/// Whether the next utterance is asked for, where not every one is heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    No,
+    /// Push to talk.
+    Pushed,
+    /// The wake word was said, or is not needed for now.
+    Awake,
+}
+
+/// The utterance being heard.
+pub struct Speaking {
+    pub utterance: u64,
+    pub speech: mpsc::UnboundedSender<Speech>,
+}
+
+impl Turns {
+    /// Runs until ears, mouth and handle are gone, or a thread of sound is given up.
+    pub async fn follow(
+        mut self,
+        mut heard: mpsc::UnboundedReceiver<Heard>,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+        mut tellings: mpsc::UnboundedReceiver<(u64, Told)>,
+        mut said: mpsc::UnboundedReceiver<Said>,
+    ) {
+        loop {
+            tokio::select! {
+                // The messages of a conversation come before its end, or the state would be `off` before the reply.
+                biased;
+                Some(heard) = heard.recv() => self.hear(heard),
+                Some(order) = orders.recv() => self.obey(&order),
+                Some((utterance, told)) = tellings.recv() => match told {
+                    Told::Event(event) => self.conclude(utterance, *event),
+                    Told::Sense(sense) => self.ears.understand(utterance, sense),
+                },
+                Some(said) = said.recv() => self.follow_speech(said),
+                Some(_) = self.conversations.join_next() => self.follow_up(),
+                else => return,
+            }
+            self.update_state();
+            if self.is_given_up {
+                // Pending orders get no answer, and [`Voice::ended`] returns.
+                return;
+            }
+        }
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Device(device) => {
+                if device.is_some() && !self.unheard.thread.is_empty() {
+                    self.unheard.thread.clear();
+                    self.miss();
+                }
+                let device = device.unwrap_or_default();
+                self.status.send_modify(|status| status.device = device);
+            }
+            Heard::Problem(problem) => {
+                self.unheard.microphone = problem;
+                self.miss();
+            }
+            Heard::Unspottable(problem) => {
+                self.unheard.words = problem;
+                self.miss();
+            }
+            Heard::Spotted(spotted) => self.spot(spotted),
+            // In mode `push`, only push to talk leads here.
+            Heard::Awake(true) if self.config.voice.mode == Mode::Push => {}
+            Heard::Awake(true) => self.asked = Asked::Awake,
+            Heard::Awake(false) => self.asked = Asked::No,
+            Heard::Started { utterance } => self.converse(utterance),
+            Heard::Sound { samples, .. } => self.pass_on(Speech::Sound(samples)),
+            Heard::Paused { at, .. } => self.pass_on(Speech::Paused(at)),
+            Heard::Resumed { .. } => self.pass_on(Speech::Resumed),
+            Heard::Ended { at, .. } => {
+                self.pass_on(Speech::Ended(at));
+                self.speaking = None;
+                self.asked = Asked::No;
+            }
+            Heard::Dropped { utterance } => self.drop_utterance(utterance),
+            Heard::Crashed(crash) => self.forget_ears(crash),
+        }
+    }
+
+    fn drop_utterance(&mut self, utterance: u64) {
+        // Without its sound the conversation ends by itself.
+        self.speaking = None;
+        self.asked = Asked::No;
+        log::info!(utterance = utterance; "utterance dropped");
+        self.unanswered.remove(&utterance);
+        self.cancelled(utterance);
+    }
+
+    /// Drops what the ears had told, and tells them again what they were told.
+    fn forget_ears(&mut self, crash: Crash) {
+        self.asked = Asked::No;
+        if let Some(Speaking { utterance, .. }) = self.speaking {
+            self.drop_utterance(utterance);
+        }
+        self.status.send_modify(|status| status.device.clear());
+        self.unheard = Unheard {
+            thread: failure("hears", crash),
+            ..Unheard::default()
+        };
+        self.miss();
+        self.ears.beside_speech(self.is_aloud);
+        self.is_given_up |= crash == Crash::GivenUp;
+    }
+
+    fn follow_speech(&mut self, said: Said) {
+        match said {
+            Said::Speaking(is_aloud) => {
+                if is_aloud {
+                    self.unspeakable.thread.clear();
+                }
+                self.is_aloud = is_aloud;
+                self.ears.beside_speech(is_aloud);
+            }
+            Said::FarEnd(far_end) => self.ears.beside(far_end),
+            Said::Device(device) => {
+                let device = device.unwrap_or_default();
+                self.status
+                    .send_modify(|status| status.loudspeaker = device);
+            }
+            Said::NoLoudspeaker(problem) => self.unspeakable.loudspeaker = problem,
+            Said::NoSound(problem) => self.unspeakable.synthesiser = problem,
+            Said::Crashed(crash) => {
+                self.unspeakable.thread = failure("speaks", crash);
+                self.is_given_up |= crash == Crash::GivenUp;
+            }
+        }
+        let Unspeakable {
+            thread,
+            loudspeaker,
+            synthesiser,
+        } = &self.unspeakable;
+        let problems = [thread, loudspeaker, synthesiser];
+        self.status
+            .send_if_modified(|it| show(&mut it.speech_problem, problems));
+    }
+
+    /// Reports what cannot be heard.
+    fn miss(&self) {
+        let Unheard {
+            thread,
+            microphone,
+            words,
+        } = &self.unheard;
+        self.status.send_if_modified(|it| {
+            it.no_microphone.clone_from(microphone);
+            show(&mut it.problem, [thread, microphone, words])
+        });
+    }
+
+    /// Ends what was under way when a word was said: the person wants something else, or nothing more.
+    fn spot(&mut self, spotted: Spotted) {
+        let Spotted {
+            word,
+            meaning,
+            score,
+        } = &spotted;
+        log::info!(event = "keyword", word = word, score = score; "the word {word} was heard");
+        match meaning {
+            Meaning::Wake => {
+                self.interrupt();
+                self.speech.signal(&self.config.speech, Earcon::Wake);
+            }
+            Meaning::Halt => {
+                self.obey(&Order::Stop);
+                // Where no commands are expected there are none to halt.
+                self.commands.halt(&Origin::Voice { utterance: None });
+            }
+        }
+        self.tell(Event::Spotted(spotted));
+    }
+
+    /// Lets a person go on without the wake word, once all that they said is answered.
+    fn follow_up(&mut self) {
+        if self.conversations.is_empty() && std::mem::take(&mut self.is_answered) {
+            self.ears.follow_up();
+        }
+    }
+
+    /// Starts the conversation about an utterance.
+    fn converse(&mut self, utterance: u64) {
+        let arrival = self.commands.arrival();
+        if self.is_aloud {
+            log::info!(event = "barge-in", utterance = utterance; "somebody speaks over the assistant, which stops");
+            self.interrupt();
+        }
+        if self.config.speech.enabled {
+            self.speech.prepare();
+        }
+        self.tell(Event::Started { utterance });
+        let (speech, heard) = mpsc::unbounded_channel();
+        let conversation = Conversation {
+            config: Arc::clone(&self.config),
+            engine: self.engine.clone(),
+            commands: self.commands.clone(),
+            speech: self.speech.clone(),
+            force: self.commands.force(),
+            utterance,
+            arrival,
+            told: self.told.clone(),
+        };
+        self.conversations.spawn(conversation.follow(heard));
+        self.unanswered.insert(utterance);
+        self.speaking = Some(Speaking { utterance, speech });
+    }
+
+    fn pass_on(&self, speech: Speech) {
+        if let Some(speaking) = &self.speaking {
+            // A conversation that was stopped has dropped its receiver.
+            let _ = speaking.speech.send(speech);
+        }
+    }
+
+    fn obey(&mut self, order: &Order) {
+        match order {
+            Order::Mute(muted) => {
+                self.ears.mute(*muted);
+                self.asked = Asked::No;
+            }
+            Order::Configure => {
+                self.config = self.settings.current();
+                self.ears.configure(&self.config);
+                self.speech.configure(&self.config.speech);
+                self.asked = Asked::No;
+            }
+            Order::Listen => {
+                if self.is_aloud {
+                    self.interrupt();
+                }
+                self.ears.listen();
+                self.asked = Asked::Pushed;
+            }
+            Order::Stop => {
+                self.ears.stop();
+                self.speech.stop();
+                self.asked = Asked::No;
+                self.cancel();
+            }
+        }
+    }
+
+    /// Falls silent and drops all conversations, because the person wants something else.
+    fn interrupt(&mut self) {
+        self.speech.stop();
+        self.cancel();
+    }
+
+    /// Drops all conversations.
+    fn cancel(&mut self) {
+        self.conversations.abort_all();
+        self.is_answered = false;
+        // The utterance being heard is told of when the ears have dropped it.
+        let heard = self.speaking.as_ref().map(|speaking| speaking.utterance);
+        for utterance in std::mem::take(&mut self.unanswered) {
+            if heard != Some(utterance) {
+                self.cancelled(utterance);
+            }
+        }
+    }
+
+    /// Tells the outcome of an utterance, unless that was cancelled meanwhile.
+    fn conclude(&mut self, utterance: u64, event: Event) {
+        match event {
+            Event::Reply { .. } | Event::Failed { .. } => {
+                if self.unanswered.remove(&utterance) {
+                    if matches!(event, Event::Failed { .. }) {
+                        self.speech.signal(&self.config.speech, Earcon::Error);
+                    }
+                    self.is_answered |= matches!(event, Event::Reply { .. });
+                    self.tell(event);
+                }
+            }
+            event => self.tell(event),
+        }
+    }
+
+    fn cancelled(&self, utterance: u64) {
+        let error = EngineError::Cancelled;
+        self.tell(Event::Failed { utterance, error });
+    }
+
+    fn tell(&self, event: Event) {
+        // No subscriber is no failure.
+        let _ = self.events.send(event);
+    }
+
+    fn update_state(&self) {
+        let waits = match self.config.voice.mode {
+            Mode::Always | Mode::Wake => true,
+            Mode::Push => self.asked == Asked::Pushed,
+            Mode::Off => false,
+        };
+        self.status.send_if_modified(|status| {
+            let state = if self.speaking.is_some() {
+                VoiceState::Listening
+            } else if self.is_aloud {
+                VoiceState::Speaking
+            } else if !self.conversations.is_empty() {
+                VoiceState::Thinking
+            } else if self.asked == Asked::Awake {
+                VoiceState::Listening
+            } else if waits && !status.device.is_empty() && !status.muted {
+                VoiceState::Waiting
+            } else {
+                VoiceState::Off
+            };
+            let changed = status.state != state;
+            if changed {
+                log::debug!("the voice is {state:?} now, after {:?}", status.state);
+            }
+            status.state = state;
+            changed
+        });
+    }
+}

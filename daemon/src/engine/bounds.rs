@@ -1,0 +1,8 @@
+//! Maximum lengths of a request's texts, whatever the configuration says.
+
+/// Maximum length of a JSON Schema, in bytes. Schemas that programs generate for function arguments have a tenth
+/// of that.
+pub const LONGEST_SCHEMA: usize = gemmad_api::AskOptions::LONGEST_SCHEMA;
+
+/// Maximum length of a text, in bytes, however large the KV cache is.
+pub const LONGEST_TEXT: usize = 1 << 20;

@@ -1,0 +1,11 @@
+//! ggml: tensors, devices and threads that compute.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `tensors` | tensors, their arenas, and the device that computes with them |
+//! | `threads` | the threads that compute, shared by the text model and the audio encoder |
+//! | `cpu` | the CPU as ggml sees it |
+
+pub(super) mod cpu;
+pub(super) mod tensors;
+pub(super) mod threads;

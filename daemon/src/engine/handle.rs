@@ -1,0 +1,308 @@
+//! The handle of the engine: requests go in, answers come out.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use gemmad_api::Health;
+use tokio::sync::{oneshot, watch};
+
+use super::answer::Answer;
+use super::audio::{Encoder, Spans};
+use super::error::EngineError;
+use super::grammar::{Form, Grammar, Grammars};
+use super::host::Host;
+use super::limits::Limits;
+use super::phase::{Phase, Ready};
+use super::prompt::{self, Wanted};
+use super::request::{Preamble, Priority, Request};
+use super::requests::Requests;
+use super::stop::Stop;
+use super::turn::Turn;
+use crate::config::{self, Config};
+use crate::engine::llama::model::{Model, Token};
+use crate::engine::schedule::hearing::{Opening, Recording};
+use crate::engine::schedule::places::{Place, Places};
+use crate::engine::schedule::scheduler::{Carried, Kept, Work};
+use crate::engine::schedule::sequence::Job;
+use crate::platform::work;
+
+/// The handle of the engine. Clones lead to the same engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    phase: watch::Receiver<Phase>,
+    carried: watch::Receiver<Carried>,
+    pub(super) work: mpsc::Sender<Work>,
+    pub(super) places: Arc<Places>,
+    limits: Limits,
+    requests: Requests,
+    crashed: watch::Receiver<bool>,
+    stop: Stop,
+}
+
+impl Engine {
+    /// Starts the engine thread. It waits for [`Engine::load`].
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn start(config: &Config) -> std::io::Result<Self> {
+        let (phase, phase_seen) = watch::channel(Phase::Starting);
+        let (carried, carried_seen) = watch::channel(Carried::default());
+        let (work, work_received) = mpsc::channel();
+        let (crashed, crashed_seen) = watch::channel(false);
+        let stop = Stop::default();
+        let host = Host {
+            config: config.clone(),
+            phase,
+            carried,
+            crashed,
+            stop: stop.clone(),
+        };
+        std::thread::Builder::new()
+            .name("engine".into())
+            .spawn(move || host.run(&work_received))?;
+        Ok(Self {
+            phase: phase_seen,
+            carried: carried_seen,
+            work,
+            places: Arc::new(Places::new(&config.engine)),
+            limits: Limits::new(&config.engine),
+            requests: Requests::default(),
+            crashed: crashed_seen,
+            stop,
+        })
+    }
+
+    /// Has the engine thread load the model its configuration names.
+    pub fn load(&self) {
+        // If the thread is gone, its phase says so.
+        let _ = self.work.send(Work::Load);
+    }
+
+    /// What the engine is doing, now and whenever it changes.
+    #[must_use]
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.clone()
+    }
+
+    /// The limits on the texts of a request.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Returns once the engine thread has panicked while serving. Requests under way have then failed, and only a
+    /// restart of the daemon helps.
+    pub async fn crashed(&self) {
+        let mut crashed = self.crashed.clone();
+        if crashed.wait_for(|crashed| *crashed).await.is_err() {
+            // The thread has ended without a failure.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The engine's load: requests, turns and KV cells.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let Carried { health, questions } = self.carried.borrow().clone();
+        let queued = self.places.questions().saturating_sub(questions);
+        Health { queued, ..health }
+    }
+
+    /// Takes a place for a request, before anything of it is parsed, decoded or kept.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] at once when all places are taken.
+    pub fn admit(&self) -> Result<Place, EngineError> {
+        Places::take(&self.places, Priority::Question)
+    }
+
+    /// Hands `request` over, with a place for it. Returns before the request is computed; while the model is
+    /// loading it waits.
+    ///
+    /// # Errors
+    /// Those of [`Engine::admit`] and [`Engine::submit_at`].
+    pub async fn submit(&self, request: Request) -> Result<Answer, EngineError> {
+        self.limits.check_request(&request)?;
+        self.submit_at(self.admit()?, request).await
+    }
+
+    /// Hands over `request`, whose place was taken by [`Engine::admit`].
+    ///
+    /// # Errors
+    /// [`EngineError::TextTooLong`] at once; what is wrong with the request; or that there is no model.
+    pub async fn submit_at(&self, place: Place, request: Request) -> Result<Answer, EngineError> {
+        let arrived = Instant::now();
+        self.limits.check_request(&request)?;
+        let place = Arc::new(place);
+        let Ready {
+            model, capacity, ..
+        } = self.ready().await?;
+        let id = self.requests.next();
+        // Dropping this future drops the answer, which cancels the request.
+        let (outlet, answer) = Answer::new(id);
+        // Tokenising a long text or computing the mel spectrogram of a long clip takes up to 0.1 s.
+        let prepared = work::run(move || {
+            let (prompt, spans) = prepare(&model, &request, &|| !outlet.is_closed())?;
+            let job = Requests::job(&request, prompt, Priority::Question, place, (id, outlet))?;
+            Ok::<_, EngineError>((Job { arrived, ..job }, spans))
+        });
+        let (job, spans) = prepared.await??;
+        let rows = job.prompt.len() + spans.as_ref().map_or(0, Spans::backlog);
+        if rows >= capacity {
+            return Err(EngineError::PromptTooLong { rows, capacity });
+        }
+        let work = match spans {
+            Some(spans) => Work::Recording(Box::new(Recording { spans, job })),
+            None => Work::Job(Box::new(job)),
+        };
+        self.work.send(work).map_err(|_| EngineError::Stopping)?;
+        Ok(answer)
+    }
+
+    /// Compiles a form that answers must have; while the model is loading it waits. A grammar can be used for
+    /// any number of requests.
+    ///
+    /// # Errors
+    /// [`EngineError::Schema`] or [`EngineError::Grammar`] when it cannot be followed, or that there is no model.
+    pub async fn grammar(&self, form: Form) -> Result<Grammar, EngineError> {
+        let Ready {
+            model, grammars, ..
+        } = self.ready().await?;
+        let compiled = work::run(move || {
+            let grammars = grammars.get_or_init(|| Grammars::new(&model));
+            grammars.as_ref().map_err(Clone::clone)?.compile(&form)
+        });
+        compiled.await?
+    }
+
+    /// Opens a spoken turn after this preamble; while the model is loading it waits.
+    ///
+    /// # Errors
+    /// [`EngineError::TextTooLong`] for the system prompt; [`EngineError::Listening`] when two turns are under way
+    /// already; that the model cannot hear; or that there is none.
+    pub async fn listen(&self, preamble: impl Into<Preamble>) -> Result<Turn, EngineError> {
+        let preamble = preamble.into();
+        self.limits.check_system(preamble.system.len())?;
+        let place = Arc::new(Places::take(&self.places, Priority::Speech)?);
+        let Ready { model, .. } = self.ready().await?;
+        let request = Request {
+            preamble: preamble.clone(),
+            ..Request::reply(&config::Answer::default())
+        };
+        // Not through `work`, where speech would queue behind the texts of questions. There are places for two turns.
+        let prepared = tokio::task::spawn_blocking({
+            let model = Arc::clone(&model);
+            move || {
+                let encoder = encoder(&model)?;
+                let before = prompt::around_sound(&model, &request, &|| true)?.before;
+                let spans = Spans::new(encoder, before.clone(), prompt::between_spans(&model));
+                Ok::<_, EngineError>((before, spans))
+            }
+        });
+        let (before, spans) = prepared.await.map_err(|_| work::Panicked)??;
+        let id = self.requests.next();
+        let backlog = Arc::new(AtomicUsize::new(0));
+        let opening = Opening {
+            turn: id,
+            spans,
+            backlog: Arc::clone(&backlog),
+            place: Arc::clone(&place),
+        };
+        self.work
+            .send(Work::Listen(Box::new(opening)))
+            .map_err(|_| EngineError::Stopping)?;
+        Ok(Turn {
+            id,
+            preamble,
+            before,
+            model,
+            work: self.work.clone(),
+            requests: self.requests.clone(),
+            place,
+            backlog,
+        })
+    }
+
+    /// Makes `preamble` the one kept in the KV cache for requests of this kind, as soon as there is a model and cells
+    /// for it; `None` keeps none. Of several calls the last counts. A preamble that cannot be kept is logged, and
+    /// is then prefilled with every request.
+    ///
+    /// Needs a runtime: the work goes on in a task.
+    pub fn keep(&self, kept: Kept, preamble: Option<&Preamble>) {
+        let change = self.requests.next();
+        let (engine, preamble) = (self.clone(), preamble.cloned());
+        tokio::spawn(async move {
+            // Without a model nothing is kept.
+            let Ok(Ready { model, .. }) = engine.ready().await else {
+                return;
+            };
+            let prefix = work::run(move || {
+                preamble.map_or(Ok(Vec::new()), |it| prompt::prefix(&model, &it))
+            });
+            match prefix.await.map_err(EngineError::from).flatten() {
+                Ok(tokens) => engine.send_keep(kept, change, tokens),
+                Err(error) => log::warn!("a system prompt is not kept in the cache: {error}"),
+            }
+        });
+    }
+
+    fn send_keep(&self, kept: Kept, change: u64, tokens: Vec<Token>) {
+        // A thread that is gone keeps nothing.
+        let _ = self.work.send(Work::Keep {
+            kept,
+            change,
+            tokens,
+        });
+    }
+
+    /// Returns true once the engine thread has checked for new work: between two batches, at once when it is
+    /// idle. Returns false when the thread is gone.
+    pub async fn beat(&self) -> bool {
+        let (beat, beaten) = oneshot::channel();
+        self.work.send(Work::Beat(beat)).is_ok() && beaten.await.is_ok()
+    }
+
+    /// Ends the engine thread, in the middle of a batch if need be. Requests under way fail.
+    pub async fn stop(mut self) {
+        self.stop.say();
+        if self.work.send(Work::Stop).is_ok() {
+            // The phase's sender lives on the engine thread; its end is the thread's end.
+            while self.phase.changed().await.is_ok() {}
+        }
+    }
+
+    async fn ready(&self) -> Result<Ready, EngineError> {
+        let mut phase = self.phase.clone();
+        let settled = phase
+            .wait_for(|phase| matches!(phase, Phase::Ready(_) | Phase::Failed(_)))
+            .await
+            .map_err(|_| EngineError::Stopping)?;
+        match &*settled {
+            Phase::Ready(ready) => Ok(ready.clone()),
+            Phase::Failed(why) => Err(EngineError::ModelNotLoaded(why.clone())),
+            Phase::Starting | Phase::Loading(_) => Err(EngineError::Stopping),
+        }
+    }
+}
+
+/// The tokens of a request. If it is about sound: the sound, and the tokens that follow it.
+fn prepare(
+    model: &Model,
+    request: &Request,
+    is_wanted: Wanted<'_>,
+) -> Result<(Vec<Token>, Option<Spans>), EngineError> {
+    let Some(clip) = &request.clip else {
+        return Ok((prompt::typed(model, request, is_wanted)?, None));
+    };
+    let encoder = encoder(model)?;
+    let around = prompt::around_sound(model, request, is_wanted)?;
+    let mut spans = Spans::new(encoder, around.before, prompt::between_spans(model));
+    spans.record(clip);
+    Ok((around.after, Some(spans)))
+}
+
+fn encoder(model: &Model) -> Result<&Arc<Encoder>, EngineError> {
+    let encoder = model.encoder();
+    encoder.ok_or_else(|| EngineError::Deaf("[model] mmproj names no projector".into()))
+}

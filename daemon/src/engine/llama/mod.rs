@@ -1,0 +1,17 @@
+//! llama.cpp: the library, the loaded files, and the context that computes.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `backend` | the library of this process, and its log |
+//! | `gguf` | a first look at a model file |
+//! | `model` | weights, vocabulary, template, projector |
+//! | `context` | the KV cache and the batches |
+//! | `mixed` | a batch of soft tokens with tokens behind them |
+//! | `kv_only` | prefill that stops once the prompt is in the cache |
+
+pub(super) mod backend;
+pub(super) mod context;
+pub(super) mod gguf;
+pub(super) mod kv_only;
+pub(super) mod mixed;
+pub(super) mod model;

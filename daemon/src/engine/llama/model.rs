@@ -1,0 +1,378 @@
+//! The model files, loaded: weights, vocabulary, template, projector.
+//!
+//! A loaded model never changes, so any thread may read it: requests are rendered and tokenised outside
+//! the engine thread, which gets only tokens.
+
+use std::ffi::{CString, c_void};
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use gemmad_api::text;
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::token::LlamaToken;
+use llama_cpp_2::token_type::LlamaTokenAttr;
+use llama_cpp_sys_2 as sys;
+
+use super::backend;
+use super::gguf::{Header, Kind};
+use crate::config;
+use crate::engine::audio::{Encoder, Floor, Options, Precision};
+use crate::engine::ggml::threads::Threads;
+use crate::engine::prompt::stretches::Special;
+use crate::engine::prompt::template::Template;
+use crate::engine::{EngineError, LoadError};
+
+/// Maximum length of a model's name, in characters.
+const LONGEST_NAME: usize = 80;
+
+/// A token id of the model's vocabulary.
+pub(in crate::engine) type Token = i32;
+
+/// A loaded model.
+#[derive(Debug)]
+pub(in crate::engine) struct Model {
+    encoder: Option<Arc<Encoder>>,
+    llama: LlamaModel,
+    template: Template,
+    name: String,
+    shared_kv_layers: u32,
+    ends: Vec<Token>,
+    thought: Option<(Token, Token)>,
+    breakable: Vec<String>,
+    /// For cutting long texts, if the vocabulary allows that.
+    special: Option<Special>,
+    calls: Vec<Token>,
+}
+
+impl Model {
+    /// Loads the files `config` names, to compute with `threads`. `progress` is called many times with the
+    /// share of the text model that is loaded, 0 to 1; when it returns false, loading ends.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged, of the wrong kind, or the two do not belong together; or
+    /// `progress` ended it.
+    pub(in crate::engine) fn load(
+        config: &config::Model,
+        threads: &Arc<Threads>,
+        progress: &mut Progress<'_>,
+    ) -> Result<Self, LoadError> {
+        let header = Header::open(&config.text, Kind::Text)?;
+        let name = shown_name(header.string("general.name"), &config.text);
+        let source = header
+            .string("tokenizer.chat_template")
+            .ok_or_else(|| EngineError::Template("there is none".into()))?
+            .to_owned();
+        let shared_kv_layers = header.u32("gemma4.attention.shared_kv_layers").unwrap_or(0);
+        let llama = load_weights(config, progress)?;
+        let encoder = if config.mmproj.as_os_str().is_empty() {
+            None
+        } else {
+            let width = usize::try_from(llama.n_embd()).unwrap_or(0);
+            let options = Options {
+                floor: match config.mel {
+                    config::Mel::Gemma => Floor::Added,
+                    config::Mel::LlamaCpp => Floor::Least,
+                },
+                precision: match config.encoder_weights {
+                    config::EncoderWeights::Stored => Precision::Stored,
+                    config::EncoderWeights::Q8 => Precision::Q8,
+                },
+                gpu: config.gpu_layers > 0,
+            };
+            Some(Encoder::load(&config.mmproj, width, threads, options)?)
+        };
+        let vocab = llama.vocab();
+        let text = |token| String::from_utf8_lossy(&piece(&llama, token, true)).into_owned();
+        let template = Template::new(source, text(vocab.bos()), text(vocab.eos()))?;
+        let find = |text: &str| match vocab.tokenize(text.as_bytes(), false, true).as_slice() {
+            [token] => Some(token.0),
+            _ => None,
+        };
+        let thought = find("<|channel>").zip(find("<channel|>"));
+        let breakable = breakable(&llama);
+        let is_known = header.string("tokenizer.ggml.model") == Some("gemma4");
+        let special = if is_known { special(&llama) } else { None };
+        let calls = CALLS.into_iter().filter_map(find).collect();
+        let ends = vocab.tokens().filter(|token| vocab.is_eog(*token));
+        let ends = ends.map(|token| token.0).collect();
+        Ok(Self {
+            encoder,
+            llama,
+            template,
+            name,
+            shared_kv_layers,
+            ends,
+            thought,
+            breakable,
+            special,
+            calls,
+        })
+    }
+
+    /// The model's name as its file gives it.
+    pub(in crate::engine) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Number of layers, the last ones, that only read the KV of earlier layers.
+    pub(in crate::engine) fn shared_kv_layers(&self) -> u32 {
+        self.shared_kv_layers
+    }
+
+    /// The audio encoder, if the model can hear.
+    pub(in crate::engine) fn encoder(&self) -> Option<&Arc<Encoder>> {
+        self.encoder.as_ref()
+    }
+
+    /// The chat template.
+    pub(in crate::engine) fn template(&self) -> &Template {
+        &self.template
+    }
+
+    /// The weights, for making a context.
+    pub(in crate::engine) fn llama(&self) -> &LlamaModel {
+        &self.llama
+    }
+
+    /// Number of tokens in the vocabulary.
+    pub(in crate::engine) fn vocabulary(&self) -> usize {
+        usize::try_from(self.llama.n_vocab()).unwrap_or(0)
+    }
+
+    /// The tokens that open and close a channel (thought), if the vocabulary has them.
+    pub(in crate::engine) fn thought(&self) -> Option<(Token, Token)> {
+        self.thought
+    }
+
+    /// The beginning-of-sequence token, when the file wants every prompt to start with it.
+    pub(in crate::engine) fn bos(&self) -> Option<Token> {
+        let vocab = self.llama.vocab();
+        vocab.should_add_bos().then(|| vocab.bos().0)
+    }
+
+    /// The tokens that end the model's turn: all the end tokens the file names.
+    pub(in crate::engine) fn ends(&self) -> &[Token] {
+        &self.ends
+    }
+
+    /// The bytes of `token` as an answer shows them: nothing for control tokens other than those of calls.
+    /// A character may be spread over several tokens.
+    pub(in crate::engine) fn bytes(&self, token: Token) -> Vec<u8> {
+        piece(&self.llama, LlamaToken(token), self.calls.contains(&token))
+    }
+
+    /// The text of a protocol token, such as `<turn|>` or `<|tool_call>`; `None` for any other token.
+    pub(in crate::engine) fn protocol(&self, token: Token) -> Option<Vec<u8>> {
+        let vocab = self.llama.vocab();
+        let token = LlamaToken(token);
+        let text = || piece(&self.llama, token, true);
+        if vocab.is_control(token) {
+            return Some(text());
+        }
+        let text = text();
+        let is_known = self.breakable.iter().any(|it| it.as_bytes() == text);
+        is_known.then_some(text)
+    }
+
+    /// Tokens of a template's own text, control tokens included.
+    pub(in crate::engine) fn tokenise_template(&self, text: &str) -> Vec<Token> {
+        tokenise(&self.llama, text, true)
+    }
+
+    /// Tokens of text that was typed or said: never a control token or a token of the tool protocol.
+    ///
+    /// llama.cpp finds "user-defined" tokens (such as `<|tool_call>` in Gemma 4 files) in any text, so the
+    /// text of such a token is cut after its first character and tokenised in two parts.
+    pub(in crate::engine) fn tokenise_said(&self, text: &str) -> Vec<Token> {
+        self.tokenise_while(text, &|| true).unwrap_or_default()
+    }
+
+    /// Like [`Model::tokenise_said`], or `None` once the answer is not wanted any more. `is_wanted` is asked before
+    /// every stretch of the text.
+    pub(in crate::engine) fn tokenise_while(
+        &self,
+        text: &str,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Option<Vec<Token>> {
+        let mut tokens = Vec::new();
+        for part in self.parts(text) {
+            for stretch in self.stretches(part) {
+                if !is_wanted() {
+                    return None;
+                }
+                tokens.extend(tokenise(&self.llama, stretch, false));
+            }
+        }
+        Some(tokens)
+    }
+
+    /// `text`, cut after the first character of every token of the tool protocol in it.
+    fn parts<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        let cuts = text.match_indices('<').map(|(at, _)| at);
+        let cuts = cuts.filter(move |at| {
+            let mut breakable = self.breakable.iter();
+            breakable.any(|token| text[*at..].starts_with(token.as_str()))
+        });
+        let mut start = 0;
+        let ends = cuts.map(|at| at + 1).chain([text.len()]);
+        ends.map(move |end| &text[std::mem::replace(&mut start, end)..end])
+    }
+
+    /// `text` in stretches, or whole if the vocabulary allows no cuts.
+    fn stretches<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        let stretches = self.special.as_ref().map(|special| special.stretches(text));
+        let whole = stretches.is_none().then_some(text);
+        stretches.into_iter().flatten().chain(whole)
+    }
+}
+
+/// The raw pointer of a model, for calls that llama-cpp-2 does not wrap.
+pub(in crate::engine) fn raw_model(model: &LlamaModel) -> *mut sys::llama_model {
+    // SAFETY: `LlamaModel` is `repr(transparent)` over a non-null pointer to `llama_model`
+    // (llama-cpp-2 0.1.160, model.rs:26 and ptr.rs:5; the version is pinned).
+    unsafe { std::mem::transmute_copy(model) }
+}
+
+/// The tokens that tool calls are written with. They are control tokens in some files, text tokens in others.
+const CALLS: [&str; 3] = ["<|tool_call>", "<tool_call|>", "<|\"|>"];
+
+/// Called with the share that is loaded, 0 to 1; returns whether to go on.
+pub(in crate::engine) type Progress<'a> = dyn FnMut(f32) -> bool + 'a;
+
+/// llama.cpp's callback for the progress of loading; `data` is a pointer to a `&mut Progress`.
+unsafe extern "C" fn on_progress(share: f32, data: *mut c_void) -> bool {
+    // SAFETY: `load_weights` passes this pointer and keeps what it points at for the whole call.
+    let progress = unsafe { &mut *data.cast::<&mut Progress<'_>>() };
+    progress(share)
+}
+
+fn load_weights(
+    config: &config::Model,
+    mut progress: &mut Progress<'_>,
+) -> Result<LlamaModel, LoadError> {
+    let path = &config.text;
+    let refused = |why| LoadError::Refused {
+        path: path.clone(),
+        why,
+    };
+    let name = CString::new(path.as_os_str().as_encoded_bytes())
+        .map_err(|_| refused("its name contains a NUL byte".into()))?;
+    backend::take_errors();
+    // SAFETY: plain default values. llama-cpp-2's `LlamaModelParams` cannot set `use_extra_bufts`.
+    let mut params = unsafe { sys::llama_model_default_params() };
+    params.n_gpu_layers = i32::try_from(config.gpu_layers).unwrap_or(i32::MAX);
+    params.use_extra_bufts = config.repack;
+    params.progress_callback = Some(on_progress);
+    params.progress_callback_user_data = (&raw mut progress).cast();
+    // SAFETY: the name is NUL-terminated; of ours the parameters point only at `progress`, which
+    // outlives the call and is used by nothing else meanwhile.
+    let model = unsafe { sys::llama_model_load_from_file(name.as_ptr(), params) };
+    let model = NonNull::new(model).ok_or_else(|| {
+        refused(format!(
+            "{}; it is damaged or cut short: download it again",
+            backend::take_errors()
+        ))
+    })?;
+    // SAFETY: as for `raw_model`; the pointer is ours alone, and `LlamaModel` will free it.
+    Ok(unsafe { std::mem::transmute::<NonNull<sys::llama_model>, LlamaModel>(model) })
+}
+
+fn tokenise(llama: &LlamaModel, text: &str, special: bool) -> Vec<Token> {
+    let tokens = llama.vocab().tokenize(text.as_bytes(), false, special);
+    tokens.into_iter().map(|token| token.0).collect()
+}
+
+fn piece(llama: &LlamaModel, token: LlamaToken, special: bool) -> Vec<u8> {
+    llama.vocab().token_to_piece(token, special, None)
+}
+
+/// Texts of user-defined tokens that look like protocol (`<|tool_call>`, `<tool_call|>`, `<|"|>`).
+fn breakable(llama: &LlamaModel) -> Vec<String> {
+    let vocab = llama.vocab();
+    vocab
+        .tokens()
+        .filter(|token| !vocab.is_control(*token))
+        .filter_map(|token| vocab.text(token)?.to_str().ok().map(str::to_owned))
+        .filter(|text| text.starts_with('<') && text.contains('|') && text.ends_with('>'))
+        .collect()
+}
+
+/// The user-defined tokens that llama.cpp finds in any text. `None` if it strips the spaces around any of them,
+/// too.
+fn special(llama: &LlamaModel) -> Option<Special> {
+    let vocab = llama.vocab();
+    let mut texts = Vec::new();
+    for token in vocab.tokens() {
+        let attributes = vocab.attr(token);
+        if attributes.intersects(LlamaTokenAttr::LStrip | LlamaTokenAttr::RStrip) {
+            return None;
+        }
+        let is_control = attributes.intersects(LlamaTokenAttr::Control | LlamaTokenAttr::Unknown);
+        if attributes.contains(LlamaTokenAttr::UserDefined) && !is_control {
+            // A token's text that is not UTF-8 occurs in no text.
+            texts.extend(
+                vocab
+                    .text(token)
+                    .and_then(|text| text.to_str().ok())
+                    .map(str::to_owned),
+            );
+        }
+    }
+    Special::new(&texts)
+        .inspect_err(|why| log::warn!("long texts are not cut for the tokeniser: {why}"))
+        .ok()
+}
+
+/// The model's name as one line fit to be shown: `general`, or else the name of the file at `path`.
+fn shown_name(general: Option<&str>, path: &Path) -> String {
+    let shown = |name: &str| text::line(name, LONGEST_NAME).trim().to_owned();
+    let general = general.map(shown).filter(|name| !name.is_empty());
+    general.unwrap_or_else(|| shown(&path.file_stem().unwrap_or_default().to_string_lossy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_model_is_short_and_on_one_line() {
+        let path = Path::new("/models/gemma-4\n.gguf");
+        let long = "a".repeat(10_000);
+        let cut = format!("{}…", "a".repeat(79));
+        for (general, shown) in [
+            (Some("Gemma 4 E2B"), "Gemma 4 E2B"),
+            (
+                Some("Gemma\n[ERROR] forged\u{1b}[2J"),
+                "Gemma [ERROR] forged\u{FFFD}[2J",
+            ),
+            (Some(long.as_str()), cut.as_str()),
+            (Some(""), "gemma-4"),
+            (Some(" \n\u{200B}"), "gemma-4"),
+            (None, "gemma-4"),
+        ] {
+            assert_eq!(shown_name(general, path), shown, "{general:?}");
+        }
+    }
+
+    #[test]
+    fn loading_ends_when_it_is_told_to() {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/nano"));
+        let config = config::Model {
+            text: folder.join("nano-f16.gguf"),
+            mmproj: Path::new("").into(),
+            ..config::Model::default()
+        };
+        backend::start();
+        let threads = Threads::of(1);
+        let mut told = Vec::new();
+        let loaded = Model::load(&config, &threads, &mut |share| {
+            told.push(share);
+            share < 0.5
+        });
+        assert!(loaded.is_err());
+        assert!(*told.last().unwrap() >= 0.5, "{told:?}");
+        assert!(told.is_sorted(), "{told:?}");
+        Model::load(&config, &threads, &mut |_| true).unwrap();
+    }
+}

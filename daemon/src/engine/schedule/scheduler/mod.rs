@@ -1,0 +1,411 @@
+//! The scheduler: the loop of the engine thread.
+//!
+//! Every pass of the loop takes in new work, drops cancelled requests, begins those that fit, and computes
+//! one batch. Speech goes first: while a spoken turn has rows to compute, questions keep their cells and
+//! wait. Within a class, two kinds of batches take turns: one has the next token of every generating
+//! sequence, the other rows of sound or else of prompts, in order of arrival. Sound that has ended goes
+//! before sound that is still growing.
+//!
+//! | file | owns |
+//! |---|---|
+//! | here | new work; the order in which batches are computed |
+//! | `sound` | turns that are spoken, and their rows |
+//! | `admission` | which requests begin, and with how many cells |
+//! | `lending` | which answers get more cells, and which end for that |
+//! | `prefix` | prefixes of many requests, in the cache |
+
+mod admission;
+mod lending;
+mod prefix;
+mod prefixes;
+mod sound;
+mod waiting;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use gemmad_api::{Finish, Health};
+use tokio::sync::{oneshot, watch};
+
+use super::cells::Cells;
+use super::hearing::{Hearing, Opening, Recording, TurnId};
+use super::places::TURNS;
+use super::sampler::Candidates;
+use super::sequence::{Job, Next, Sequence};
+use crate::config;
+use crate::engine::ggml::threads::Threads;
+use crate::engine::llama::context::{Context, Shape};
+use crate::engine::llama::mixed::SequenceId;
+use crate::engine::llama::model::{Model, Token};
+use crate::engine::{EngineError, Priority};
+use prefixes::{KEPT, Prefixes};
+use waiting::Waiting;
+
+pub use prefixes::Kept;
+
+/// Sequences of a spoken turn: one for the open hearing, one for its closed fork, which becomes the
+/// transcript, and one for the reply.
+const TURN_SEQUENCES: u32 = 3;
+
+/// Maximum rows of a prompt that are read between two tokens of a reply to speech. On two cores of a desktop, 16
+/// rows of E2B take as long as one and a half tokens.
+const BESIDE_SPEECH: usize = 16;
+
+/// Messages to the engine thread.
+pub(in crate::engine) enum Work {
+    /// Load the configured model; the first message on the channel.
+    Load,
+    /// A typed question.
+    Job(Box<Job>),
+    /// A question about finished sound.
+    Recording(Box<Recording>),
+    /// A spoken turn begins.
+    Listen(Box<Opening>),
+    /// More sound of a turn.
+    Sound { turn: TurnId, samples: Vec<f32> },
+    /// Questions about a turn, as if it ended here.
+    Ask { turn: TurnId, jobs: Vec<Job> },
+    /// A turn is over, or was a false alarm.
+    Close(TurnId),
+    /// Keep these tokens as the prefix for requests of this kind. Changes are numbered; the last counts.
+    Keep {
+        kept: Kept,
+        change: u64,
+        tokens: Vec<Token>,
+    },
+    /// Give a sign of life.
+    Beat(oneshot::Sender<()>),
+    /// End. The stop flag ends the batch being computed.
+    Stop,
+}
+
+impl Work {
+    /// The requests in it.
+    pub(in crate::engine) fn into_jobs(self) -> Vec<Job> {
+        match self {
+            Self::Job(job) => vec![*job],
+            Self::Recording(recording) => vec![recording.job],
+            Self::Ask { jobs, .. } => jobs,
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The engine's load, as the scheduler publishes it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(in crate::engine) struct Carried {
+    /// For clients. Waiting requests are counted elsewhere (`places`).
+    pub health: Health,
+    /// Questions among the active requests.
+    pub questions: u32,
+}
+
+/// The state of the engine thread.
+pub(in crate::engine) struct Scheduler {
+    model: Arc<Model>,
+    context: Context,
+    prefixes: Prefixes,
+    batch: usize,
+    parallel: usize,
+    cells: Cells,
+    queue: VecDeque<Waiting>,
+    hearings: Vec<Hearing>,
+    active: Vec<Sequence>,
+    free: Vec<SequenceId>,
+    /// The prefix that the first question in the queue waits for.
+    wanted: Option<SequenceId>,
+    candidates: Candidates,
+    prompts_had_their_turn: bool,
+    finished: u64,
+    carried: watch::Sender<Carried>,
+}
+
+impl Scheduler {
+    /// Makes the KV cache and prefills the system prompt.
+    ///
+    /// # Errors
+    /// When there is no memory for the cache, or the system prompt fills it.
+    pub(in crate::engine) fn new(
+        model: &Arc<Model>,
+        threads: &Arc<Threads>,
+        prefix: Vec<Token>,
+        config: &config::Engine,
+        carried: watch::Sender<Carried>,
+    ) -> Result<Self, EngineError> {
+        let waiting = config.parallel.get() + TURNS * TURN_SEQUENCES;
+        let trained = model.llama().n_ctx_train();
+        if config.context.get() > trained {
+            log::warn!("[engine] context is lowered to {trained}, what the model was trained with");
+        }
+        let shape = Shape {
+            cells: config.context.get().min(trained),
+            sequences: KEPT.cast_unsigned() + waiting,
+            batch: config.batch.get(),
+        };
+        let context = Context::new(model, threads, shape)?;
+        let for_speech = match model.encoder() {
+            Some(_) => context.cells() / 4,
+            None => 0,
+        };
+        let cells = Cells::new(context.cells(), for_speech);
+        let mut scheduler = Self {
+            prefixes: Prefixes::for_answers(prefix, &cells),
+            cells,
+            context,
+            model: Arc::clone(model),
+            batch: config.batch.get() as usize,
+            parallel: config.parallel.get() as usize,
+            queue: VecDeque::new(),
+            hearings: Vec::new(),
+            active: Vec::new(),
+            // Sequence numbers are small, so their count fits into any integer.
+            free: (KEPT..).take(waiting as usize).collect(),
+            wanted: None,
+            candidates: Candidates::new(Vec::new(), false),
+            prompts_had_their_turn: false,
+            finished: 0,
+            carried,
+        };
+        scheduler.read_prefixes()?;
+        scheduler.report();
+        Ok(scheduler)
+    }
+
+    /// Maximum cells of a question, prefix included.
+    pub(in crate::engine) fn capacity(&self) -> usize {
+        self.cells.beside_speech()
+    }
+
+    /// Serves until it is told to stop or all handles are gone.
+    pub(in crate::engine) fn run(mut self, work: &mpsc::Receiver<Work>) {
+        while self.receive(work.try_recv().ok(), work) {
+            self.drop_orphans();
+            self.change_prefixes();
+            self.admit();
+            self.report();
+            if self.is_idle() {
+                if !self.receive(work.recv().ok().or(Some(Work::Stop)), work) {
+                    break;
+                }
+            } else {
+                self.step();
+                self.report();
+            }
+        }
+    }
+
+    /// Takes in all new work, `next` first. Returns false if the loop is to end.
+    fn receive(&mut self, mut next: Option<Work>, work: &mpsc::Receiver<Work>) -> bool {
+        while let Some(arrived) = next {
+            match arrived {
+                Work::Job(job) => self.queue.push_back(Waiting::Typed(*job)),
+                Work::Recording(it) => self.queue.push_back(Waiting::Recording(*it)),
+                Work::Listen(opening) => self.listen(*opening),
+                Work::Sound { turn, samples } => self.hear(turn, &samples),
+                Work::Ask { turn, jobs } => self.ask(turn, jobs),
+                Work::Close(turn) => self.close(turn),
+                Work::Load => {}
+                Work::Keep {
+                    kept,
+                    change,
+                    tokens,
+                } => self.prefixes.replace(kept, change, tokens),
+                // The receiver may be gone.
+                Work::Beat(beat) => drop(beat.send(())),
+                Work::Stop => return false,
+            }
+            next = work.try_recv().ok();
+        }
+        true
+    }
+
+    /// Whether nothing can be computed until something arrives.
+    fn is_idle(&self) -> bool {
+        let mut hearings = self.hearings.iter();
+        self.active.is_empty()
+            && !self.prefixes.is_unread()
+            && hearings.all(|hearing| hearing.turn().is_some() && hearing.upcoming(self.batch) == 0)
+    }
+
+    /// A free sequence, if need be that of a cancelled request.
+    fn sequence(&mut self) -> Option<SequenceId> {
+        if self.free.is_empty() {
+            self.drop_orphans();
+        }
+        self.free.pop()
+    }
+
+    fn drop_orphans(&mut self) {
+        let waiting = self.queue.len();
+        self.queue.retain(|waiting| !waiting.job().is_orphan());
+        self.finished += (waiting - self.queue.len()) as u64;
+        while let Some(index) = self.active.iter().position(|s| s.job.is_orphan()) {
+            let sequence = self.release(index);
+            log::info!(request = sequence.job.id; "cancelled");
+        }
+        for index in (0..self.hearings.len()).rev() {
+            let Some(jobs) = self.hearings[index].jobs() else {
+                continue;
+            };
+            let asked = jobs.len();
+            jobs.retain(|job| !job.is_orphan());
+            let (left, gone) = (jobs.len(), asked - jobs.len());
+            self.finished += gone as u64;
+            if left == 0 {
+                self.forget(index);
+            }
+        }
+    }
+
+    /// Computes one batch for the most urgent class.
+    ///
+    /// Rows with logits and rows without never share a batch, because one row with logits makes all others
+    /// expensive (`kv_only`); the two kinds take turns. On two cores of a desktop, 9 rows of E2B take 95 ms
+    /// without logits and one row takes 130 ms with; in one batch they take 370 ms.
+    fn step(&mut self) {
+        self.lend();
+        let heard = self.next_hearing();
+        let hearing = heard.map(|index| self.hearings[index].priority);
+        let wanted = self.wanted.map(|_| Priority::Question);
+        let sequences = self.active.iter().map(|sequence| sequence.job.priority);
+        let Some(priority) = sequences.chain(hearing).chain(wanted).min() else {
+            if let Some(id) = self.prefixes.first_unread() {
+                self.step_prefix(id);
+            }
+            return;
+        };
+        let heard = heard.filter(|index| self.hearings[*index].priority == priority);
+        let wanted = self.wanted.filter(|_| priority == Priority::Question);
+        let (generating, reading) = self.generating_and_reading(|it| it == priority);
+        let prompts = heard.is_some() || !reading.is_empty() || wanted.is_some();
+        self.prompts_had_their_turn =
+            prompts && (generating.is_empty() || !self.prompts_had_their_turn);
+        match (heard, wanted) {
+            _ if !self.prompts_had_their_turn => self.step_generating(&generating),
+            (Some(index), _) => self.step_hearing(index),
+            (None, Some(id)) if reading.is_empty() => self.step_prefix(id),
+            _ => self.step_prompts(priority, &reading, generating.is_empty()),
+        }
+    }
+
+    /// The sequences with a priority that `of` accepts: those whose next token is to be drawn, and those that
+    /// read their prompts.
+    fn generating_and_reading(&self, of: impl Fn(Priority) -> bool) -> (Vec<usize>, Vec<usize>) {
+        let chosen = (0..self.active.len()).filter(|index| of(self.active[*index].job.priority));
+        chosen.partition(|index| matches!(self.active[*index].next(), Next::Token(_)))
+    }
+
+    fn give_back(&mut self, id: SequenceId) {
+        self.context.forget(id);
+        self.free.push(id);
+    }
+
+    /// Computes rows of prompts that are being read. Questions share a batch, because that is quicker for all of
+    /// them. After speech one prompt is read at a time, the reply's first. While the reply is being generated, at
+    /// most [`BESIDE_SPEECH`] rows are read at a time, so that its next word is not delayed.
+    fn step_prompts(&mut self, priority: Priority, reading: &[usize], alone: bool) {
+        let most = if alone {
+            self.batch
+        } else {
+            self.batch.min(BESIDE_SPEECH)
+        };
+        match (priority, reading) {
+            (Priority::Speech, [first, ..]) => self.step_tokens(&[*first], most),
+            _ => self.step_tokens(reading, self.batch),
+        }
+    }
+
+    /// Computes the next token of each of these sequences, however small a batch is configured.
+    fn step_generating(&mut self, generating: &[usize]) {
+        self.step_tokens(generating, generating.len());
+    }
+
+    /// Computes a batch of at most `most` rows for these sequences, which are all generating or all
+    /// reading.
+    fn step_tokens(&mut self, sequences: &[usize], most: usize) {
+        let started = Instant::now();
+        let mut rows = Vec::new();
+        let mut parts = Vec::new();
+        for index in sequences.iter().copied() {
+            let budget = most.saturating_sub(rows.len());
+            let part = self.active[index].token_rows(budget);
+            if !part.is_empty() {
+                parts.push((index, part.len()));
+                rows.extend(part);
+            }
+        }
+        if let Err(error) = self.context.decode_tokens(&rows) {
+            // From the last, because failing one moves those after it.
+            for (index, _) in parts.into_iter().rev() {
+                self.fail(index, error.clone());
+            }
+            return;
+        }
+        let time = started.elapsed();
+        let mut end = 0;
+        let mut ended = Vec::new();
+        for (index, count) in parts {
+            end += count;
+            self.active[index].advance(count, time);
+            if rows[end - 1].logits
+                && let Some(finish) = self.sample(index, end - 1)
+            {
+                ended.push((index, finish));
+            }
+        }
+        for (index, finish) in ended.into_iter().rev() {
+            match finish {
+                Ok(finish) => self.release(index).finish(finish),
+                Err(error) => self.fail(index, error),
+            }
+        }
+    }
+
+    /// Draws the token after batch row `row` for a sequence. Returns how the answer ended, if it did.
+    fn sample(&mut self, index: usize, row: usize) -> Option<Result<Finish, EngineError>> {
+        let drawn = self.context.logits(row).and_then(|logits| {
+            self.active[index].sample(&self.model, logits, &mut self.candidates)
+        });
+        drawn.transpose()
+    }
+
+    fn fail(&mut self, index: usize, error: EngineError) {
+        self.release(index).job.fail(error);
+    }
+
+    /// Takes a sequence out and gives its cells back.
+    fn release(&mut self, index: usize) -> Sequence {
+        let sequence = self.active.remove(index);
+        self.give_back(sequence.id);
+        self.finished += 1;
+        sequence
+    }
+
+    /// Publishes the engine's load, if it has changed.
+    fn report(&self) {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let turns = || self.hearings.iter().filter(|it| it.turn().is_some());
+        let closed = self.hearings.len() - turns().count();
+        let backlog = turns().map(Hearing::backlog).sum::<Duration>().as_millis();
+        let health = Health {
+            active: number(self.active.len() + closed),
+            queued: 0,
+            turns: number(turns().count()),
+            backlog_ms: u32::try_from(backlog).unwrap_or(u32::MAX),
+            cells_used: number(self.cells.taken()),
+            cells_total: number(self.cells.total()),
+            prefix_cells: number(self.cells.prefixes()),
+            finished: self.finished,
+        };
+        let carried = Carried {
+            health,
+            questions: number(self.questions()),
+        };
+        self.carried.send_if_modified(|published| {
+            let changed = *published != carried;
+            *published = carried;
+            changed
+        });
+    }
+}

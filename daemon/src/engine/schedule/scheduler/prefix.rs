@@ -1,0 +1,94 @@
+//! Prefixes that many requests begin with, kept in the KV cache for all of them to share.
+//!
+//! There is one for answers and one for commands, because declarations of commands are long and ordinary answers
+//! must not see them. The prefix for answers is read before the model is ready. A new prefix is read batch by
+//! batch when nothing else is to be computed, or at once if a request begins with it. That request waits, because
+//! it would have to read the same rows itself, and has room only if it shares them.
+
+use super::Scheduler;
+use super::prefixes::{KEPT, Prefix};
+use crate::engine::EngineError;
+use crate::engine::llama::context::Row;
+use crate::engine::llama::mixed::SequenceId;
+use crate::engine::schedule::cells::Purse;
+
+impl Scheduler {
+    /// Reads all prefixes.
+    ///
+    /// # Errors
+    /// When they fill the cache, or llama.cpp fails.
+    pub(super) fn read_prefixes(&mut self) -> Result<(), EngineError> {
+        let (rows, capacity) = (self.prefixes.rows(), self.capacity());
+        if rows >= capacity {
+            return Err(EngineError::PromptTooLong { rows, capacity });
+        }
+        while let Some(id) = self.prefixes.first_unread() {
+            self.read_prefix(id)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a batch of prefix `id`. A prefix that fails is dropped.
+    pub(super) fn step_prefix(&mut self, id: SequenceId) {
+        match self.read_prefix(id) {
+            Ok(()) | Err(EngineError::Stopping) => {}
+            Err(error) => {
+                warn_not_kept(&error);
+                self.drop_prefix(id);
+            }
+        }
+    }
+
+    fn read_prefix(&mut self, id: SequenceId) -> Result<(), EngineError> {
+        let Some(prefix) = self.prefixes.get(id).filter(|it| it.is_unread()) else {
+            return Ok(());
+        };
+        let end = prefix.tokens.len().min(prefix.read + self.batch);
+        let rows = Row::of(&prefix.tokens[prefix.read..end], prefix.read, id, false);
+        self.context.decode_tokens(&rows)?;
+        prefix.read = end;
+        Ok(())
+    }
+
+    /// Replaces kept prefixes by their successors, as soon as there are cells for these. Requests that began with
+    /// the old rows keep them.
+    pub(super) fn change_prefixes(&mut self) {
+        for id in 0..KEPT {
+            let Some(next) = self.prefixes.get(id).and_then(|it| it.next.take()) else {
+                continue;
+            };
+            self.drop_prefix(id);
+            let rows = self.prefixes.rows() + next.len();
+            let capacity = self.capacity();
+            if rows >= capacity {
+                warn_not_kept(&EngineError::PromptTooLong { rows, capacity });
+                continue;
+            }
+            let cells = self.cells.take(next.len(), Purse::Prefixes);
+            let Some(prefix) = self.prefixes.get(id) else {
+                continue;
+            };
+            match cells {
+                Some(cells) => {
+                    prefix.cells = Some(cells);
+                    prefix.tokens = next;
+                }
+                None => prefix.next = Some(next),
+            }
+        }
+    }
+
+    fn drop_prefix(&mut self, id: SequenceId) {
+        self.context.forget(id);
+        if let Some(prefix) = self.prefixes.get(id) {
+            *prefix = Prefix {
+                change: prefix.change,
+                ..Prefix::default()
+            };
+        }
+    }
+}
+
+fn warn_not_kept(error: &EngineError) {
+    log::warn!("a system prompt is not kept in the cache: {error}");
+}

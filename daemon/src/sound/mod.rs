@@ -1,0 +1,30 @@
+//! Sound: devices and files, and samples on their way between them and the rest of the daemon.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `device` | the microphones and loudspeakers present, and the choice among them |
+//! | `stream` | a device that is opened, held and closed on a thread of its own |
+//! | `supervisor` | a device over time: opened on demand, reopened after a loss |
+//! | `capture` | one open microphone |
+//! | `playback` | one open loudspeaker |
+//! | `resample`, `mix` | from any rate and number of channels to another rate and one channel |
+//! | `meter` | the level of the microphone |
+//! | `file` | sound files, decoded |
+//! | `recording` | sound files, written |
+//!
+//! Nothing here knows speech.
+
+pub(crate) mod capture;
+pub(crate) mod device;
+pub(crate) mod file;
+pub(crate) mod meter;
+pub(crate) mod mix;
+pub(crate) mod playback;
+pub(crate) mod recording;
+pub(crate) mod resample;
+pub(crate) mod stream;
+pub(crate) mod supervisor;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use file::{Bytes, Decoded, FileError, decode};

@@ -1,0 +1,137 @@
+//! The task that reads one text out: it cuts the text into sentences as it comes and gives them to the synthesiser,
+//! one at a time.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
+use tokio::task;
+
+use super::error::SpeechError;
+use super::language;
+use super::manner::Manner;
+use super::mouth::{Mouth, Sounds};
+use super::passage::Passage;
+use super::queue::Kind;
+use super::said::Said;
+use super::sentences::{Sentences, Step};
+use super::speakable::speakable;
+use super::synthesiser::Synthesiser;
+use crate::config;
+use crate::platform::environment::Environment;
+
+/// What every text is spoken with.
+#[derive(Debug, Clone)]
+pub struct Voice {
+    /// Plays it.
+    pub mouth: Arc<Mouth>,
+    /// Gets the reports.
+    pub said: UnboundedSender<Said>,
+    /// Variables of the synthesiser.
+    pub environment: Environment,
+}
+
+/// One text on its way to the mouth.
+pub struct Reading {
+    synthesiser: Result<Synthesiser, SpeechError>,
+    /// The language of the voice, as a tag; see [`language::of`].
+    language: String,
+    volume: f32,
+    id: u64,
+    kind: Kind,
+    mouth: Arc<Mouth>,
+    said: UnboundedSender<Said>,
+}
+
+/// A speech that was begun.
+struct Begun {
+    sounds: Sounds,
+    done: oneshot::Receiver<Result<(), SpeechError>>,
+}
+
+impl Reading {
+    /// Speech number `id`, in this manner.
+    pub fn new(
+        voice: &Voice,
+        config: &config::Speech,
+        manner: &Manner,
+        id: u64,
+        kind: Kind,
+    ) -> Self {
+        let name = manner.voice.as_ref().unwrap_or(&config.voice);
+        let language = language::of(name, &config.language);
+        // The program is told the language of the voice too.
+        let config = &config::Speech {
+            language: language.clone(),
+            ..config.clone()
+        };
+        Self {
+            synthesiser: Synthesiser::new(config, name, &voice.environment),
+            language,
+            volume: manner.volume.unwrap_or(config.volume).get(),
+            id,
+            kind,
+            mouth: Arc::clone(&voice.mouth),
+            said: voice.said.clone(),
+        }
+    }
+
+    /// Reads the text out, and returns when it was heard. Long texts give way to other tasks while they are cut.
+    ///
+    /// # Errors
+    /// When it cannot be said to its end.
+    pub async fn read_out(self, mut text: UnboundedReceiver<String>) -> Result<(), SpeechError> {
+        let mut sentences = Sentences::new(&self.language);
+        let mut begun = None;
+        loop {
+            match sentences.read() {
+                Step::Passage(passage) => match self.say(&passage, &mut begun).await {
+                    // The mouth knows why it takes no more sound.
+                    Err(SpeechError::Stopped) => break,
+                    said => said?,
+                },
+                Step::More => task::yield_now().await,
+                Step::Starved => match text.recv().await {
+                    Some(piece) => sentences.push(&piece),
+                    None => sentences.end(),
+                },
+                Step::Over => break,
+            }
+        }
+        let Some(Begun { sounds, done }) = begun else {
+            return Ok(());
+        };
+        drop(sounds);
+        done.await.unwrap_or(Err(SpeechError::Crashed))
+    }
+
+    /// Hands the sound of a passage to the mouth, if there is anything to say.
+    async fn say(&self, passage: &Passage, begun: &mut Option<Begun>) -> Result<(), SpeechError> {
+        let sentence = speakable(passage, &self.language);
+        if sentence.is_empty() {
+            return Ok(());
+        }
+        let Begun { sounds, .. } = begun.get_or_insert_with(|| {
+            let (sounds, done) = self.mouth.say(self.id, self.kind, self.volume);
+            Begun { sounds, done }
+        });
+        sounds.begin_sentence().await?;
+        let spoken = match &self.synthesiser {
+            Ok(synthesiser) => synthesiser.speak(&sentence, sounds).await,
+            Err(error) => Err(error.clone()),
+        };
+        self.report(&spoken);
+        spoken
+    }
+
+    /// Reports whether the synthesiser works.
+    fn report(&self, spoken: &Result<(), SpeechError>) {
+        let problem = match spoken {
+            Ok(()) => String::new(),
+            Err(SpeechError::Stopped) => return,
+            Err(error) => error.to_string(),
+        };
+        // The receiver is gone when the daemon ends.
+        let _ = self.said.send(Said::NoSound(problem));
+    }
+}
