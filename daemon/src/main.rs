@@ -115,10 +115,10 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
                 Asked::Reload => drop(tokio::spawn(reloader.clone().reload())),
             },
             () = voice.ended() => {
-                break Err(anyhow::anyhow!("hearing or speaking failed again and again; start gemmad again"));
+                break Err(anyhow::anyhow!("the sound threads failed repeatedly; start gemmad again"));
             }
             () = engine.crashed() => {
-                break Err(anyhow::anyhow!("the engine failed by a fault of gemmad's own; start gemmad again"));
+                break Err(anyhow::anyhow!("the engine failed through a fault of gemmad; start gemmad again"));
             }
             () = bus.closed() => {
                 break Err(anyhow::anyhow!("the bus closed the connection; start it and gemmad again"));

@@ -27,10 +27,10 @@ pub struct Unspeakable {
 /// The problem of a thread that panicked.
 pub fn failure(does: &str, crash: Crash) -> String {
     let then = match crash {
-        Crash::Restarted => "it has begun anew and should work again",
-        Crash::GivenUp => "it fails again and again, so gemmad ends",
+        Crash::Restarted => "it was restarted and should work again",
+        Crash::GivenUp => "it fails repeatedly, so gemmad ends",
     };
-    format!("the part of gemmad that {does} failed; {then}; the journal has more")
+    format!("the part of gemmad that {does} failed; {then}; see the journal")
 }
 
 /// Puts the first of these problems that is not empty into `shown`, and logs it if it is new; returns whether `shown`

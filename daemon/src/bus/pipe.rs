@@ -80,7 +80,7 @@ impl Pipe {
                     if error.kind() == io::ErrorKind::TimedOut {
                         log::warn!(
                             request = answer.id;
-                            "nobody read an answer for {} s; it was dropped", patience.as_secs()
+                            "the reader took nothing for {} s; its answer was dropped", patience.as_secs()
                         );
                     }
                     return;
@@ -124,7 +124,7 @@ impl Kind {
                     return Err(unfit(&"it is no Unix stream socket"));
                 }
                 rustix::net::getpeername(descriptor)
-                    .map_err(|_| unfit(&"nobody is connected to the socket"))?;
+                    .map_err(|_| unfit(&"the socket is not connected"))?;
                 Ok(Self::Socket)
             }
             _ => Err(unfit(&"it is neither a pipe nor a socket")),

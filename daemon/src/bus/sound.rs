@@ -59,7 +59,7 @@ impl Sounds {
         });
         let late = |_| {
             Error::InvalidAudio(format!(
-                "the sound file was not there within {} s; copy it to this machine's own disk",
+                "the sound file could not be read within {} s; copy it to a local disk",
                 PATIENCE.as_secs()
             ))
         };
@@ -67,7 +67,7 @@ impl Sounds {
             .await
             .map_err(late)?;
         let decoded =
-            decoded.map_err(|_| Error::InvalidAudio("the decoder gave up on this file".into()))?;
+            decoded.map_err(|_| Error::InvalidAudio("the decoder failed on this file".into()))?;
         let decoded = decoded.map_err(|error| refusal::file(&error))?;
         let clip = Clip::of_file(decoded.samples, decoded.is_incomplete);
         clip.map_err(|error| refusal::engine(&error))

@@ -154,7 +154,7 @@ impl Traffic {
         let verdict = if call.halts && client.halts < HALTS {
             Verdict::Take
         } else if call.halts {
-            Verdict::Refuse("as many halts are under way")
+            Verdict::Refuse("too many of your halts are not answered yet")
         } else if client.is_deaf(room) {
             Verdict::Ignore
         } else if is_poor {

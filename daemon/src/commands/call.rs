@@ -42,7 +42,7 @@ pub struct Call {
 
 /// Why an answer could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the model wrote no proper call: {wanted} was expected at byte {at}")]
+#[error("the model's call is malformed: expected {wanted} at byte {at}")]
 pub struct Malformed {
     /// What was expected.
     pub wanted: &'static str,

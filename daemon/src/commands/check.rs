@@ -58,12 +58,12 @@ impl Catalogue {
         Err(match source {
             Some((source, name)) => source.invalid_command(
                 name.as_str(),
-                "its parameters allow more than a model can be held to; use fewer `values`, a coarser `step`, \
+                "its parameters allow too many values for a grammar; use fewer `values`, a coarser `step`, \
                  a smaller `most` or `longest`",
             ),
             None => CatalogueError::TooMany {
                 folders: named(),
-                why: "no model can be held to all of them at once".into(),
+                why: "their grammar is too large".into(),
             },
         })
     }

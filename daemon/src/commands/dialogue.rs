@@ -77,7 +77,9 @@ impl Dialogue {
     ) -> Result<Option<Reading>, CommandError> {
         match self.round(answer).await {
             Err(error) if !self.called.is_empty() => {
-                log::warn!("nothing can be said about what was done: {error}");
+                log::warn!(
+                    "the commands were carried out, but the words about them failed: {error}"
+                );
                 Ok(Some(self.end(String::new())))
             }
             reading => reading,

@@ -96,8 +96,8 @@ pub enum CommandError {
     Unfit(#[from] Unfit),
     /// No command of this number waits for this person to confirm it.
     #[error(
-        "no command {0} waits to be confirmed; either nobody was asked about it yet, or it was decided, dropped \
-         or waited for longer than a minute, or it is another user's"
+        "no command {0} waits to be confirmed; it was not asked about yet, or was decided, dropped or expired after a \
+         minute, or is another user's"
     )]
     NothingToConfirm(u64),
     /// Too many commands run already.

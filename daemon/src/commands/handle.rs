@@ -234,7 +234,7 @@ impl Commands {
                 self.engine.keep(Kept::Commands, Some(&force.preamble));
             }
             Ok(_) | Err(EngineError::ModelNotLoaded(_) | EngineError::Stopping) => {}
-            Err(error) => log::error!("no command can be made out: {error}"),
+            Err(error) => log::error!("commands cannot be interpreted: {error}"),
         }
     }
 }

@@ -21,12 +21,12 @@ pub(super) fn check(found: &Metadata) -> Result<(), String> {
     let mode = found.permissions().mode();
     if !owner.is_root() && owner != Uid::effective() {
         Err(format!(
-            "it belongs to user {owner}, who could have gemmad do anything; `chown root` it"
+            "it belongs to user {owner}, who could make gemmad run anything; `chown root` it"
         ))
     } else if mode & OTHERS_WRITE != 0 {
-        Err("everybody may write it, and have gemmad do anything; `chmod o-w` it".into())
+        Err("everybody may write it and make gemmad run anything; `chmod o-w` it".into())
     } else if mode & GROUP_WRITES != 0 && !is_private(owner, found.gid()) {
-        Err("its group may write it, and have gemmad do anything; `chmod g-w` it".into())
+        Err("its group may write it and make gemmad run anything; `chmod g-w` it".into())
     } else {
         Ok(())
     }

@@ -359,7 +359,7 @@ impl Written {
     /// Refuses a command that `answers` but does more than look something up.
     fn check_answers(&self) -> Result<(), String> {
         if self.action.is_none() {
-            return Err("it `answers`, so it needs an `action` that finds out what".into());
+            return Err("it `answers`, so it needs an `action` that looks something up".into());
         }
         let others = [
             ("confirm", self.confirm),

@@ -51,7 +51,7 @@ pub enum EngineError {
     #[error(transparent)]
     Schema(#[from] SchemaError),
     /// A grammar, not a client's schema, cannot be compiled or is too complex to be followed.
-    #[error("the answer cannot be held to its form: {0}")]
+    #[error("the answer cannot be constrained by its grammar: {0}")]
     Grammar(String),
     /// The answer reached its token limit before it was complete in its grammar.
     #[error("the answer was cut off before it was complete; allow more tokens")]
@@ -70,23 +70,21 @@ pub enum EngineError {
     },
     /// Too many spoken turns are under way.
     #[error(
-        "{turns} spoken turns are under way, the one being answered and the next; say it again when the first \
-         is answered, or end that with `gemmactl stop`"
+        "{turns} spoken turns are already under way; try again when the first has been answered, or end it with \
+         `gemmactl stop`"
     )]
     Listening {
         /// Turns being heard or answered.
         turns: u32,
     },
     /// The request was cancelled before it was answered.
-    #[error("it was cancelled")]
+    #[error("the request was cancelled")]
     Cancelled,
     /// The engine is stopping.
     #[error("the daemon is stopping")]
     Stopping,
     /// The engine thread panicked.
-    #[error(
-        "gemmad failed while it was answering, by a fault of its own; ask again when it has been started again"
-    )]
+    #[error("gemmad crashed while answering; ask again once it has restarted")]
     Crashed,
     /// Preparing the request panicked.
     #[error(transparent)]
@@ -119,7 +117,7 @@ fn or_raise(most: usize) -> &'static str {
 fn hidden(path: &Path) -> &'static str {
     let hides = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
     if hides.iter().any(|folder| path.starts_with(folder)) {
-        "; as a service of the system gemmad sees nothing of this folder: put models into /var/lib/gemmad"
+        "; the gemmad service cannot see this folder: put models into /var/lib/gemmad"
     } else {
         ""
     }

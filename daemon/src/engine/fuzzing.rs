@@ -177,7 +177,7 @@ pub struct Heard {
 pub fn text_model(path: &Path) -> Result<Option<String>, LoadError> {
     let header = Header::open(path, Kind::Text)?;
     let source = header.string("tokenizer.chat_template");
-    let source = source.ok_or_else(|| EngineError::Template("there is none".into()))?;
+    let source = source.ok_or_else(|| EngineError::Template("the file has none".into()))?;
     Template::new(source.to_owned(), String::new(), String::new())?;
     let _ = header.u32("gemma4.attention.shared_kv_layers");
     Ok(header.string("general.name").map(str::to_owned))

@@ -38,8 +38,8 @@ impl Host {
         } else {
             "loading the model"
         };
-        log::error!(event = "engine-crashed"; "gemmad failed while {doing}, by a fault of its own");
-        let why = format!("gemmad failed while {doing}, by a fault of its own");
+        log::error!(event = "engine-crashed"; "gemmad crashed while {doing}");
+        let why = format!("gemmad crashed while {doing}");
         self.phase.send_replace(Phase::Failed(why));
         self.carried.send_replace(Carried::default());
         self.crashed.send_replace(was_ready);

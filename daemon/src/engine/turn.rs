@@ -100,7 +100,7 @@ impl Asked {
         let around = prompt::around_sound(&self.model, &request, &|| true)?;
         if around.before != self.before {
             return Err(EngineError::Deaf(
-                "its chat template begins a turn by how it ends".into(),
+                "in its chat template, the start of a turn depends on how the turn ends".into(),
             ));
         }
         let place = Arc::clone(&self.place);

@@ -202,7 +202,7 @@ impl Canceller {
         if captured < samples(LATE_MS) {
             return true;
         }
-        log::debug!("the loudspeaker is late: the echo is learned anew");
+        log::debug!("the loudspeaker is late: relearning the echo");
         self.lose_track();
         false
     }
@@ -270,7 +270,7 @@ impl Canceller {
         self.looked = 0;
         let least = std::mem::replace(&mut self.least, usize::MAX);
         if least != usize::MAX && least > samples(AHEAD_MS) {
-            log::debug!(ms = least * 1000 / RATE as usize; "the loudspeaker is ahead of the microphone: the echo is learned anew");
+            log::debug!(ms = least * 1000 / RATE as usize; "the loudspeaker is ahead: relearning the echo");
             let excess = least - samples(MARGIN_MS);
             self.played.drain(..excess.min(self.played.len()));
             self.lose_track();

@@ -98,8 +98,8 @@ impl Stream {
             self.resampler.hear(mix);
             self.balance = None;
             log::warn!(
-                "the microphone's channels cancel each other, as if one were inverted: only the louder is heard; \
-                 `channel` in [voice] chooses one"
+                "the microphone's channels cancel each other, as if one were inverted: using only the louder one; \
+                 set `channel` in [voice] to choose"
             );
         } else {
             balance.restart();

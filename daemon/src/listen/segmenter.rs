@@ -86,6 +86,10 @@ pub struct Segmenter {
     awaited: Speaker,
     /// Whether no utterance may begin for now.
     is_barred: bool,
+    /// Whether speech was guessed to begin since that was so.
+    is_guessed: bool,
+    /// Samples for which a guessed beginning is still kept, until a new onset confirms it.
+    unconfirmed: usize,
 }
 
 /// The utterance being heard.
@@ -125,6 +129,8 @@ impl Segmenter {
             utterance: None,
             awaited: Speaker::Anybody,
             is_barred: false,
+            is_guessed: false,
+            unconfirmed: 0,
         }
     }
 
@@ -193,17 +199,22 @@ impl Segmenter {
     }
 
     /// `true` lets no utterance begin, because the speech may be the assistant's. `false` lets one begin after a new
-    /// onset.
+    /// onset; a guessed beginning is part of it.
     pub fn bar(&mut self, is_barred: bool) {
         if self.is_barred && !is_barred {
             self.vad.close();
+            if self.is_guessed {
+                self.unconfirmed = samples(BARRED_MS);
+            }
         }
+        self.is_guessed = false;
         self.is_barred = is_barred;
     }
 
     /// Forgets what was heard more than [`GUESSED_MS`] ago, because a person seems to have begun since.
     pub fn guess_beginning(&mut self) {
         self.forget_all_but(samples(GUESSED_MS));
+        self.is_guessed = true;
     }
 
     /// Takes the sense of the words before the present pause, if there is one.
@@ -246,6 +257,7 @@ impl Segmenter {
             Some(utterance) => self.go_on(utterance, is_speech, segments),
             None if self.is_barred => self.forget_all_but(self.keep + samples(BARRED_MS)),
             None if is_speech && self.is_awaited() => {
+                self.unconfirmed = 0;
                 segments.push(Segment::Started);
                 let told = self.tell(segments);
                 self.foreground.begin();
@@ -253,6 +265,10 @@ impl Segmenter {
                     told,
                     ..Utterance::default()
                 });
+            }
+            None if self.unconfirmed > 0 => {
+                self.unconfirmed = self.unconfirmed.saturating_sub(FRAME);
+                self.forget_all_but(self.keep + samples(BARRED_MS));
             }
             None => self.forget_all_but(self.keep),
         }
@@ -328,6 +344,26 @@ mod tests {
         assert_eq!(after.len(), 1, "{after:?}");
         let length = after[0].1.len();
         assert!(length > samples(1500), "{length} samples");
+    }
+
+    #[test]
+    fn an_interruption_begins_where_it_was_guessed_to() {
+        let words = spoken("stop the music and tell me the time please");
+        let sound = [silence(500), words, silence(1500)].concat();
+        let (guess, certain) = (samples(850), samples(1250));
+        let mut segmenter = Segmenter::new(&config::Voice::default());
+        segmenter.bar(true);
+        let mut heard = segmenter.push(&sound[..guess]);
+        segmenter.guess_beginning();
+        heard.extend(segmenter.push(&sound[guess..certain]));
+        assert_eq!(heard, []);
+        segmenter.bar(false);
+        let ended = collect(segmenter.push(&sound[certain..]));
+        let [(_, heard)] = ended.as_slice() else {
+            panic!("{} utterances", ended.len())
+        };
+        let begin = place(&heard[..samples(1000)], &sound);
+        assert!(begin <= guess - samples(GUESSED_MS) + FRAME, "{begin}");
     }
 
     fn segments(sound: &[f32]) -> Vec<Segment> {

@@ -20,7 +20,7 @@ pub fn by_deadline() {
             // A thread that hangs may hold the log as well, so another thread writes to it.
             drop(thread::Builder::new().spawn(|| {
                 log::error!(
-                    "the end took longer than {} s; it was cut short",
+                    "the shutdown took longer than {} s and was forced",
                     LONGEST.as_secs()
                 );
             }));
@@ -29,7 +29,7 @@ pub fn by_deadline() {
             signal_hook::low_level::exit(1);
         });
         if let Err(error) = waited {
-            log::warn!("nobody watches how long the end takes: {error}");
+            log::warn!("the shutdown has no deadline: {error}");
         }
     });
 }

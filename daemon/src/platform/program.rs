@@ -88,7 +88,7 @@ pub enum ProgramError {
     #[error("{0}")]
     NotStarted(#[source] io::Error),
     /// The supervisor ended without a report.
-    #[error("{NAME}, which ran it, was killed; nobody knows how the program ended")]
+    #[error("{NAME}, which ran it, was killed; the program's exit status is unknown")]
     Lost,
 }
 

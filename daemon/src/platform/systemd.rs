@@ -78,7 +78,7 @@ async fn answer(part: &str, patience: Option<Duration>, beat: impl Future<Output
         return is_alive;
     }
     let seconds = patience.as_secs_f32();
-    log::error!("{part} has not looked up from its work for {seconds} s");
+    log::error!("{part} has not responded for {seconds} s");
     beat.await
 }
 

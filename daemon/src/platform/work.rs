@@ -30,7 +30,7 @@ static WORKERS: LazyLock<Workers> = LazyLock::new(Workers::start);
 
 /// The job panicked. The panic was reported, with its place, on standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("gemmad failed at this input, which is a mistake of its own")]
+#[error("gemmad failed on this input; this is a fault of gemmad")]
 pub struct Panicked;
 
 /// Runs `job` on one of the threads for work, when its turn comes. If the future is dropped before, the job never runs;

@@ -232,7 +232,7 @@ pub fn find(kind: Kind, wanted: &str, host: Option<HostId>) -> Result<Device, De
         let ids = called.iter().map(|index| known[*index].0.as_str());
         let ids: Vec<_> = ids.collect();
         log::warn!(
-            "{} {kind}s are called {wanted:?}: {} is used; set `device` in {} to the id of the one you mean, {}",
+            "{} {kind}s have the name {wanted:?}; using {}. Set `device` in {} to the id of one: {}",
             called.len(),
             ids[0],
             kind.section(),

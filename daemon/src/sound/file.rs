@@ -65,7 +65,7 @@ pub fn decode(bytes: &impl Bytes) -> Result<Decoded, FileError> {
         (_, best) => hear(&file, &limits, best).map(|(decoded, _)| decoded),
     };
     // Format readers may panic at numbers that their authors did not foresee. None of their state is kept.
-    let failed = Err(FileError::Damaged("its reader failed at what is in it"));
+    let failed = Err(FileError::Damaged("its content crashed the reader"));
     let decoded = catch_unwind(AssertUnwindSafe(hear)).unwrap_or(failed)?;
     let milliseconds = decoded.samples.len() as u64 * 1000 / u64::from(super::resample::RATE);
     if milliseconds < u64::from(SHORTEST_MS) {

@@ -40,9 +40,11 @@ impl Recording {
         let path = self.path.display().to_string();
         match self.try_write() {
             Ok(()) => {
-                log::warn!("what was said is recorded in {path}; [voice] record turns that off");
+                log::warn!(
+                    "an utterance was recorded in {path}; set [voice] record to \"\" to stop"
+                );
             }
-            Err(error) => log::warn!("what was said cannot be recorded in {path}: {error}"),
+            Err(error) => log::warn!("cannot record the utterance in {path}: {error}"),
         }
     }
 

@@ -193,7 +193,7 @@ impl<S: Streaming> Opening<S> {
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => Some(Err(DeviceError::System(
                 S::KIND,
-                "its library crashed".into(),
+                "the audio library crashed".into(),
             ))),
         }
     }

@@ -155,11 +155,11 @@ impl<S: Streaming> Supervisor<S> {
                 let OpenStream { name, pulse, .. } = stream.held();
                 let kind = S::KIND;
                 let problem = if let Some(fault) = pulse.fault() {
-                    format!("the {kind} {name} failed ({fault}); it is tried again")
+                    format!("the {kind} {name} failed ({fault}); retrying")
                 } else if self.deadline().is_some_and(|deadline| deadline <= now) {
                     let seconds = (now - pulse.moved()).as_secs();
                     let does = kind.moves();
-                    format!("the {kind} {name} {does} no sound for {seconds} s; it is tried again")
+                    format!("the {kind} {name} {does} no sound for {seconds} s; retrying")
                 } else {
                     self.greet();
                     return None;
@@ -193,7 +193,10 @@ impl<S: Streaming> Supervisor<S> {
                 self.last = Some(closed);
                 self.state = State::Opening(opening, now);
             }
-            Err(error) => self.fail(format!("no thread for the {} ({error})", S::KIND), now),
+            Err(error) => self.fail(
+                format!("cannot start a thread for the {} ({error})", S::KIND),
+                now,
+            ),
         }
     }
 

@@ -9,7 +9,7 @@ pub enum SpeechError {
     #[error("it was stopped")]
     Stopped,
     /// No program is configured.
-    #[error("no program speaks; set `command` in [speech]")]
+    #[error("no synthesiser is configured; set `command` in [speech]")]
     NoProgram,
     /// The program is not there, or may not be run.
     #[error("cannot run {program} ({why}); install it, or set `command` in [speech] to another")]
@@ -20,7 +20,7 @@ pub enum SpeechError {
         why: String,
     },
     /// The program failed, or made no sound.
-    #[error("{program} made no sound of a sentence ({status}); try it in a terminal")]
+    #[error("{program} produced no sound for a sentence ({status}); try it in a terminal")]
     Failed {
         /// The program.
         program: String,
@@ -41,7 +41,7 @@ pub enum SpeechError {
     },
     /// What the program writes cannot be played.
     #[error(
-        "what {program} writes cannot be played: {why}; it must write a WAV file, or 16-bit mono samples whose \
+        "the output of {program} cannot be played: {why}; it must write a WAV file, or 16-bit mono samples whose \
          `rate` is set in [speech]"
     )]
     Unplayable {
@@ -52,7 +52,7 @@ pub enum SpeechError {
     },
     /// Too much waits to be said.
     #[error(
-        "{places} texts wait to be said already; try again when some were said, or silence them with `gemmactl stop`"
+        "{places} texts wait to be said already; try again later, or silence them with `gemmactl stop`"
     )]
     Busy {
         /// How many may wait.
@@ -60,7 +60,7 @@ pub enum SpeechError {
     },
     /// The thread that plays sound panicked.
     #[error(
-        "playing failed inside the daemon and was begun anew; try again, and if it fails again, look into the journal"
+        "playback failed inside the daemon and was restarted; try again; if it fails again, see the journal"
     )]
     Crashed,
     /// There is nothing to play it with.

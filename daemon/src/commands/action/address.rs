@@ -105,7 +105,7 @@ impl TryFrom<String> for Address {
         let rest = url.strip_prefix("http://").ok_or_else(form)?;
         if rest.contains('#') {
             return Err(format!(
-                "{url:?}: no server is told what follows `#`; leave it out"
+                "{url:?}: the part after `#` is never sent; leave it out"
             ));
         }
         let (server, place) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));

@@ -93,7 +93,7 @@ impl Grammars {
     fn compile_lark(&self, text: &str) -> Result<Grammar, EngineError> {
         if text.len() > LONGEST_LARK {
             return Err(EngineError::Grammar(format!(
-                "it has {} bytes, but at most {LONGEST_LARK} are looked at",
+                "it has {} bytes, but at most {LONGEST_LARK} are accepted",
                 text.len()
             )));
         }

@@ -52,7 +52,7 @@ impl KvOnly {
         if self.armed.get() && !self.reached.get() {
             self.give_up();
             log::warn!(
-                "llama.cpp's graph stores no {}as expected; prompts are prefilled at its own speed",
+                "llama.cpp's graph stores no {}as expected; prefill is not shortened",
                 self.last
             );
         }

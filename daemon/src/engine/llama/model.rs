@@ -61,7 +61,7 @@ impl Model {
         let name = shown_name(header.string("general.name"), &config.text);
         let source = header
             .string("tokenizer.chat_template")
-            .ok_or_else(|| EngineError::Template("there is none".into()))?
+            .ok_or_else(|| EngineError::Template("the file has none".into()))?
             .to_owned();
         let shared_kv_layers = header.u32("gemma4.attention.shared_kv_layers").unwrap_or(0);
         let llama = load_weights(config, progress)?;
@@ -320,7 +320,7 @@ fn special(llama: &LlamaModel) -> Option<Special> {
         }
     }
     Special::new(&texts)
-        .inspect_err(|why| log::warn!("long texts are not cut for the tokeniser: {why}"))
+        .inspect_err(|why| log::warn!("long texts are tokenised whole, which is slow: {why}"))
         .ok()
 }
 

@@ -26,7 +26,7 @@ pub enum FileError {
     #[error("the sound cannot be read: {0}; pass a regular file that is open for reading")]
     Unreadable(io::Error),
     /// There are no bytes.
-    #[error("the sound file is empty (0 bytes); check whatever wrote it")]
+    #[error("the sound file is empty (0 bytes); check the program that wrote it")]
     Empty,
     /// There are too many bytes.
     #[error(

@@ -136,7 +136,9 @@ impl Scheduler {
         let waiting = config.parallel.get() + TURNS * TURN_SEQUENCES;
         let trained = model.llama().n_ctx_train();
         if config.context.get() > trained {
-            log::warn!("[engine] context is lowered to {trained}, what the model was trained with");
+            log::warn!(
+                "[engine] context is lowered to {trained}, the length the model was trained with"
+            );
         }
         let shape = Shape {
             cells: config.context.get().min(trained),
