@@ -1,6 +1,8 @@
 //! `gemmactl command`, a command in words; and `gemmactl halt`.
 
+use std::cell::Cell;
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use gemmad_api::{
@@ -8,18 +10,44 @@ use gemmad_api::{
 };
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::timeout;
 
 use crate::{
     args,
     bus::Way,
     failure::Failure,
+    interrupt::until_interrupted,
     question,
     statistics::{summary, whole},
     terminal::{self, Output, indented},
 };
 
-/// Lets the daemon carry out the text, and prints what became of its commands.
+/// Longest wait for the daemon to let go of commands.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
+/// Lets the daemon carry out the text, and prints what became of its commands. When it is interrupted at the question,
+/// the commands that wait are let go.
 pub async fn run(options: &args::CommandText, way: &Way) -> Result<(), Failure> {
+    let asked = Cell::new(None);
+    let done = until_interrupted(carry_out(options, way, &asked)).await;
+    if let (Err(Failure::Interrupted | Failure::Terminated), Some(id)) = (&done, asked.get()) {
+        // If it fails, they are let go after a minute.
+        let _ = timeout(LETTING_GO, refuse(way, id)).await;
+    }
+    done
+}
+
+async fn refuse(way: &Way, id: u64) -> Result<(), Failure> {
+    let commands = CommandsProxy::new(&way.connect().await?).await?;
+    commands.refuse(id).await?;
+    Ok(())
+}
+
+async fn carry_out(
+    options: &args::CommandText,
+    way: &Way,
+    asked: &Cell<Option<u64>>,
+) -> Result<(), Failure> {
     let text = question::read(&options.text).await?;
     let commands = CommandsProxy::new(&way.connect().await?).await?;
     let dry_run = options.dry_run.then_some(true);
@@ -35,7 +63,10 @@ pub async fn run(options: &args::CommandText, way: &Way) -> Result<(), Failure> 
         let said = if options.yes || agreed.contains(&first.id) {
             Said::Yes
         } else {
-            ask(&commands, &answer.waiting()).await?
+            asked.set(Some(first.id));
+            let said = ask(&commands, &answer.waiting()).await?;
+            asked.set(None);
+            said
         };
         let became = match said {
             Said::Yes => {
@@ -70,7 +101,7 @@ pub async fn halt(way: &Way) -> Result<(), Failure> {
 enum Said {
     Yes,
     No,
-    /// None: there is no terminal, or the daemon has dropped the commands.
+    /// None: the daemon has dropped the commands.
     Nothing,
 }
 
@@ -83,10 +114,10 @@ async fn ask(commands: &CommandsProxy<'_>, waiting: &[&Invocation]) -> Result<Sa
     let names = names.join(", then ");
     if !std::io::stdin().is_terminal() {
         terminal::note(&format!(
-            "gemmactl: not done, because nobody confirmed it: {names}. There is no terminal to ask at; --yes \
+            "gemmactl: not done, because it must be confirmed: {names}. There is no terminal to ask at; --yes \
              confirms without asking"
         ));
-        return Ok(Said::Nothing);
+        return Ok(Said::No);
     }
     let mut drops = commands.receive_dropped().await?;
     let dropped = async {

@@ -79,7 +79,7 @@ fn run(command: Command, way: &Way) -> Result<(), Failure> {
 async fn obey(command: Command, way: &Way) -> Result<(), Failure> {
     match command {
         Command::Ask(options) => until_interrupted(ask::run(options, way)).await,
-        Command::Command(options) => until_interrupted(command::run(&options, way)).await,
+        Command::Command(options) => command::run(&options, way).await,
         Command::Commands { what } => until_interrupted(commands::run(&what, way)).await,
         Command::Transcribe(options) => until_interrupted(transcribe::run(options, way)).await,
         Command::Listen(options) if options.once => listen::once(&options, way).await,

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use gemmad_testbed::{Bus, Daemon};
+use futures_util::StreamExt;
+use gemmad_api::{CommandsProxy, InvocationStatus};
+use gemmad_testbed::{Bus, Daemon, Signal};
 
 use crate::gemmactl::{Gemmactl, Terminal};
+use crate::within;
 
 const CALL: &str = "call_contact {\"contact\":\"Anna\"}";
 
@@ -75,4 +78,23 @@ async fn without_a_terminal_it_is_told_how_to_confirm() {
     assert_eq!(refused.code, Some(5), "{refused:?}");
     assert!(refused.stderr.contains(CALL), "{refused:?}");
     assert!(refused.stderr.contains("--yes"), "{refused:?}");
+    // Nothing waits any more.
+    assert!(refused.stdout.contains("(refused)"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_question_that_is_interrupted_is_a_no() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = daemon(&bus).await;
+    let commands = CommandsProxy::new(daemon.connection()).await.unwrap();
+    let mut dropped = commands.receive_dropped().await.unwrap();
+    let terminal = Terminal::open();
+    let mut asking = Gemmactl::start_with(&daemon, &["command", "call Anna"], terminal.line());
+    assert!(asking.remark().await.starts_with("Do "));
+    asking.signal(Signal::INT);
+    let ended = asking.end().await;
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    let signal = within(dropped.next()).await.unwrap();
+    let status = signal.args().unwrap().status;
+    assert_eq!(status, InvocationStatus::Refused);
 }

@@ -6,10 +6,10 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use gemmad_api::{Error, Event};
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::net::{AddressFamily, SendFlags, SocketType, sockopt};
-use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -107,28 +107,25 @@ impl Pipe {
 
 impl Kind {
     fn of(descriptor: &OwnedFd) -> Result<Self, Error> {
-        let status = fstat(descriptor).map_err(|error| unfit(&error))?;
-        match FileType::from_raw_mode(status.st_mode) {
-            FileType::Fifo => {
-                let flags = fcntl_getfl(descriptor).map_err(|error| unfit(&error))?;
-                // A descriptor open for reading too would keep the pipe open after its last reader has gone.
-                if flags & OFlags::RWMODE != OFlags::WRONLY {
-                    return Err(unfit(&"it is no write end of a pipe"));
-                }
-                Ok(Self::Pipe)
+        // Asked of the kernel alone: `fstat` would ask a file's system, which may be a program that never answers.
+        if let Ok(kind) = sockopt::socket_type(descriptor) {
+            let domain = sockopt::socket_domain(descriptor).map_err(|error| unfit(&error))?;
+            if kind != SocketType::STREAM || domain != AddressFamily::UNIX {
+                return Err(unfit(&"it is no Unix stream socket"));
             }
-            FileType::Socket => {
-                let kind = sockopt::socket_type(descriptor).map_err(|error| unfit(&error))?;
-                let domain = sockopt::socket_domain(descriptor).map_err(|error| unfit(&error))?;
-                if kind != SocketType::STREAM || domain != AddressFamily::UNIX {
-                    return Err(unfit(&"it is no Unix stream socket"));
-                }
-                rustix::net::getpeername(descriptor)
-                    .map_err(|_| unfit(&"the socket is not connected"))?;
-                Ok(Self::Socket)
-            }
-            _ => Err(unfit(&"it is neither a pipe nor a socket")),
+            rustix::net::getpeername(descriptor)
+                .map_err(|_| unfit(&"the socket is not connected"))?;
+            return Ok(Self::Socket);
         }
+        if fcntl_getpipe_size(descriptor).is_err() {
+            return Err(unfit(&"it is neither a pipe nor a socket"));
+        }
+        let flags = fcntl_getfl(descriptor).map_err(|error| unfit(&error))?;
+        // A descriptor open for reading too would keep the pipe open after its last reader has gone.
+        if flags & OFlags::RWMODE != OFlags::WRONLY {
+            return Err(unfit(&"it is no write end of a pipe"));
+        }
+        Ok(Self::Pipe)
     }
 
     /// Writes without blocking, whatever the client does to the flags of the open file that both processes share.
@@ -252,7 +249,7 @@ mod tests {
         rustix::fs::mknodat(
             rustix::fs::CWD,
             &fifo,
-            FileType::Fifo,
+            rustix::fs::FileType::Fifo,
             rustix::fs::Mode::RWXU,
             0,
         )

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use gemmad_api::Error;
+use gemmad_api::{COMMANDS_PATH, Error, text};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -20,7 +20,7 @@ use zbus::connection::socket::{BoxedSplit, ReadHalf, Split, WriteHalf};
 use zbus::export::async_trait::async_trait;
 use zbus::message::{Flags, Header, Type};
 use zbus::names::BusName;
-use zbus::{Address, DBusError, Message};
+use zbus::{Address, DBusError, Message, Variant};
 
 use super::raw::{Raw, send};
 use super::traffic::{Call, Parting, Traffic, Verdict};
@@ -52,6 +52,9 @@ const WITH_FILES: [&str; 3] = ["Ask", "Stream", "Transcribe"];
 /// Most of the socket's own messages that wait to be sent. When as many wait, the bus does not read, and further ones
 /// are dropped.
 const WAITING: usize = 1024;
+
+/// The interface that halts.
+const COMMANDS: &str = "org.gemmad1.Commands";
 
 /// The bus itself, as a sender.
 const BUS: &str = "org.freedesktop.DBus";
@@ -235,7 +238,10 @@ fn traffic(traffic: &Mutex<Traffic>) -> MutexGuard<'_, Traffic> {
 }
 
 fn call<'a>(message: &Message, header: &'a Header<'_>) -> Call<'a> {
-    let is_halt = header.member().is_some_and(|it| it == "Halt");
+    // On another object it would be answered with an error, which takes zbus long.
+    let is_halt = header.member().is_some_and(|it| it == "Halt")
+        && header.interface().is_some_and(|it| it == COMMANDS)
+        && header.path().is_some_and(|it| it == COMMANDS_PATH);
     Call {
         sender: header.sender().map_or("", |name| name.as_str()),
         serial: header.primary().serial_num(),
@@ -259,13 +265,36 @@ fn unfit(message: &Message) -> Option<String> {
     };
     if descriptors > most {
         return Some(format!(
-            "the call carries {descriptors} file descriptors; at most {most} are taken"
+            "the call carries more files than it takes ({descriptors}, at most {most}); leave the others out"
         ));
     }
     let size = message.data().len();
     let interface = header.interface();
     let is_standard = interface.is_none_or(|name| name.starts_with("org.freedesktop.DBus."));
+    if interface.is_some_and(|name| name == "org.freedesktop.DBus.Properties")
+        && let Some(name) = unspeakable(message)
+    {
+        return Some(format!("{name:?} is the name of no property"));
+    }
     (is_standard && size > LARGEST_STANDARD).then(|| too_large(size, LARGEST_STANDARD))
+}
+
+/// The name in a call of `Properties`, if it holds anything but the characters of names. An error would repeat it.
+fn unspeakable(message: &Message) -> Option<String> {
+    let body = message.body();
+    let (interface, name) = match body.signature().to_string().as_str() {
+        "s" => (body.deserialize::<&str>().ok()?, ""),
+        "ss" => body.deserialize::<(&str, &str)>().ok()?,
+        "ssv" => {
+            let (interface, name, _) = body.deserialize::<(&str, &str, Variant<'_>)>().ok()?;
+            (interface, name)
+        }
+        _ => return None,
+    };
+    let is_part = |it: char| it.is_ascii_alphanumeric() || it == '_' || it == '.';
+    let mut names = [interface, name].into_iter();
+    let wrong = names.find(|it| !it.chars().all(is_part));
+    wrong.map(|it| text::line(it, 80).into_owned())
 }
 
 fn too_large(size: usize, most: usize) -> String {
@@ -307,7 +336,7 @@ impl Length {
         if self.header > LARGEST_HEADER {
             let header = self.header;
             return Some(format!(
-                "the call has a header of {header} bytes; at most {LARGEST_HEADER} are taken"
+                "the call has a header of {header} bytes; at most {LARGEST_HEADER} are taken; use a path that exists"
             ));
         }
         (self.total() > LARGEST).then(|| too_large(self.total(), LARGEST))
@@ -328,8 +357,8 @@ impl WriteHalf for Outbound {
         let refusal;
         let message = match self.part(message) {
             Parting::Spare => return Ok(()),
-            Parting::Send | Parting::SendAndPing => message,
-            Parting::Refuse => {
+            Parting::Send { .. } => message,
+            Parting::Refuse { .. } => {
                 refusal = no_room(&message.header())?;
                 &refusal
             }
@@ -369,16 +398,18 @@ impl Outbound {
     fn part(&self, message: &Message) -> Parting {
         let header = message.header();
         let (Some(to), Some(serial)) = (header.destination(), header.reply_serial()) else {
-            return Parting::Send;
+            return Parting::Send { pings: false };
         };
         let mut traffic = traffic(&self.traffic);
         let parting = traffic.reply(to, serial, message.data().len(), Instant::now());
-        if parting == Parting::SendAndPing
+        if let Parting::Send { pings: true } | Parting::Refuse { pings: true } = parting
             && let Ok(ping) = ping(to)
         {
             traffic.pinged(to, ping.primary_header().serial_num());
-            // The ping goes out after this reply. If it cannot be queued, the client counts as one that cannot answer.
-            let _ = self.own.try_send(ping);
+            // It goes out after this reply.
+            if self.own.try_send(ping).is_err() {
+                traffic.not_pinged(to);
+            }
         }
         parting
     }

@@ -42,19 +42,16 @@ impl Sounds {
         descriptor: OwnedFd,
         hold: Arc<Hold>,
     ) -> Result<Arc<Clip>, Error> {
-        let file = File::from(descriptor);
-        // Any other file could block the thread for as long as its writer likes.
-        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-            return Err(Error::InvalidArgument(
-                "the sound must be a regular file; write a pipe's contents to a file first".into(),
-            ));
-        }
         // The semaphore is closed only with the daemon.
         let permit = self.0.acquire().await;
         let _permit = permit.map_err(|_| refusal::engine(&EngineError::Stopping))?;
         let decoded = tokio::task::spawn_blocking(move || {
-            let decoded = decode(&file);
-            drop(hold);
+            let file = File::from(descriptor);
+            // Any other file could block the thread for as long as its writer likes. Asking is done here too, because a
+            // file's system may be a program that never answers.
+            let is_regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
+            let decoded = is_regular.then(|| decode(&file));
+            drop((file, hold));
             decoded
         });
         let late = |_| {
@@ -68,6 +65,11 @@ impl Sounds {
             .map_err(late)?;
         let decoded =
             decoded.map_err(|_| Error::InvalidAudio("the decoder failed on this file".into()))?;
+        let decoded = decoded.ok_or_else(|| {
+            Error::InvalidArgument(
+                "the sound must be a regular file; write a pipe's contents to a file first".into(),
+            )
+        })?;
         let decoded = decoded.map_err(|error| refusal::file(&error))?;
         let clip = Clip::of_file(decoded.samples, decoded.is_incomplete);
         clip.map_err(|error| refusal::engine(&error))

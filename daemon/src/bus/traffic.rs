@@ -94,12 +94,11 @@ pub(super) enum Verdict {
 /// The decision about a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Parting {
-    Send,
-    /// The reply is sent, and a ping after it.
-    SendAndPing,
-    /// There is no room for the reply; a refusal is sent in its place.
-    Refuse,
-    /// Nothing is sent, because the client reads no replies.
+    /// It is sent, perhaps with a ping after it.
+    Send { pings: bool },
+    /// There is no room for it: a refusal is sent in its place, perhaps with a ping after it.
+    Refuse { pings: bool },
+    /// The client reads no replies.
     Spare,
 }
 
@@ -138,9 +137,11 @@ struct Ping {
 impl Traffic {
     /// Decides about a call that has arrived, and counts it if it is taken and wants a reply.
     pub(super) fn call(&mut self, call: Call<'_>, now: Instant) -> Verdict {
-        // A bus refuses a call with the serial of an unanswered one. If it did not, the earlier call would not count
-        // any more.
-        self.settle(call.sender, call.serial);
+        if call.wants_reply {
+            // A bus refuses a call with the serial of an unanswered one. If it did not, the earlier call would not count
+            // any more.
+            self.settle(call.sender, call.serial);
+        }
         let crowded = call.bytes > SMALL && self.bytes + call.bytes > BYTES;
         let is_full = call.descriptors > 0 && self.descriptors + call.descriptors > DESCRIPTORS;
         let room = self.room();
@@ -150,7 +151,7 @@ impl Traffic {
         if !call.wants_reply {
             return client.unheard(&call, now);
         }
-        let is_poor = client.used >= budget(room);
+        let is_poor = client.used >= budget(room) && client.ping.is_some();
         let verdict = if call.halts && client.halts < HALTS {
             Verdict::Take
         } else if call.halts {
@@ -194,7 +195,7 @@ impl Traffic {
         let room = self.room();
         // The client has left, and the bus drops its reply.
         let Some(client) = self.clients.get_mut(to) else {
-            return Parting::Send;
+            return Parting::Send { pings: false };
         };
         client.look(now, room);
         if client.is_deaf(room) {
@@ -205,18 +206,20 @@ impl Traffic {
         client.unread += bytes;
         client.used += bytes;
         self.unread += bytes;
-        if !has_room {
-            return Parting::Refuse;
+        let is_due = !has_room || client.used >= budget(room) / 2;
+        let pings = client.ping.is_none() && is_due;
+        if pings {
+            client.ping = Some(Ping {
+                serial: None,
+                proves: client.unread,
+                since: now,
+            });
         }
-        if client.ping.is_some() || client.used < budget(room) / 2 {
-            return Parting::Send;
+        if has_room {
+            Parting::Send { pings }
+        } else {
+            Parting::Refuse { pings }
         }
-        client.ping = Some(Ping {
-            serial: None,
-            proves: client.unread,
-            since: now,
-        });
-        Parting::SendAndPing
     }
 
     /// Stops counting the call `serial` of a client: it is answered, or never will be.
@@ -235,6 +238,13 @@ impl Traffic {
     pub(super) fn pinged(&mut self, client: &str, serial: NonZeroU32) {
         if let Some(ping) = self.clients.get_mut(client).and_then(|it| it.ping.as_mut()) {
             ping.serial = Some(serial);
+        }
+    }
+
+    /// Notes that the ping for this client could not be sent.
+    pub(super) fn not_pinged(&mut self, client: &str) {
+        if let Some(client) = self.clients.get_mut(client) {
+            client.ping = None;
         }
     }
 
@@ -301,7 +311,7 @@ impl Client {
 
     /// Whether the client does not read even refusals.
     fn is_deaf(&self, room: usize) -> bool {
-        self.used >= budget(room) + LITTLE
+        self.ping.is_some() && self.used >= budget(room) + LITTLE
     }
 
     /// Decides about a call that wants no reply.
@@ -349,8 +359,8 @@ mod tests {
                 Verdict::Take | Verdict::Refuse(_) => {
                     sent += match traffic.reply(sender, serial(number), bytes, now) {
                         Parting::Spare => 0,
-                        Parting::Refuse => REFUSAL,
-                        Parting::Send | Parting::SendAndPing => bytes,
+                        Parting::Refuse { .. } => REFUSAL,
+                        Parting::Send { .. } => bytes,
                     };
                 }
             }
@@ -395,7 +405,8 @@ mod tests {
         let mut pings = 0;
         for number in 0..10_000 {
             assert_eq!(traffic.call(call(ANNA, number), now), Verdict::Take);
-            if traffic.reply(ANNA, serial(number), 10_000, now) == Parting::SendAndPing {
+            let with_ping = Parting::Send { pings: true };
+            if traffic.reply(ANNA, serial(number), 10_000, now) == with_ping {
                 pings += 1;
                 traffic.pinged(ANNA, serial(pings));
                 traffic.answered(ANNA, serial(pings + 1));
@@ -403,6 +414,29 @@ mod tests {
             }
         }
         assert!((180..200).contains(&pings), "{pings}");
+    }
+
+    #[test]
+    fn who_reads_is_served_also_when_others_have_left_no_room() {
+        let (mut traffic, now) = (Traffic::default(), Instant::now());
+        for number in 0..40 {
+            assert_eq!(traffic.call(call(ANNA, number), now), Verdict::Take);
+            let parting = traffic.reply(ANNA, serial(number), 10_000, now);
+            assert_eq!(parting, Parting::Send { pings: false });
+        }
+        for name in (0..100).map(|it| format!(":2.{it}")) {
+            unread(&mut traffic, &name, 500_000, now);
+        }
+        // It has read all of that, and was never asked.
+        assert_eq!(traffic.room(), 0);
+        assert_eq!(traffic.call(call(ANNA, 40), now), Verdict::Take);
+        let parting = traffic.reply(ANNA, serial(40), 10_000, now);
+        assert_eq!(parting, Parting::Refuse { pings: true });
+        traffic.pinged(ANNA, serial(1));
+        traffic.answered(ANNA, serial(1));
+        assert_eq!(traffic.call(call(ANNA, 41), now), Verdict::Take);
+        let parting = traffic.reply(ANNA, serial(41), 10_000, now);
+        assert_eq!(parting, Parting::Send { pings: true });
     }
 
     #[test]
@@ -439,7 +473,8 @@ mod tests {
             .sum();
         assert!(sent < 127 << 20, "{sent} of {bytes} each");
         assert_eq!(traffic.call(call(ANNA, 0), now), Verdict::Take);
-        assert_eq!(traffic.reply(ANNA, serial(0), 100, now), Parting::Send);
+        let parting = traffic.reply(ANNA, serial(0), 100, now);
+        assert_eq!(parting, Parting::Send { pings: false });
         for name in &names {
             traffic.left(name);
         }

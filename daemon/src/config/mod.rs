@@ -338,6 +338,7 @@ impl Config {
     fn contradiction(&self) -> Option<(&'static str, &'static str)> {
         let Self {
             voice,
+            keyword,
             speech,
             commands,
             ..
@@ -353,6 +354,11 @@ impl Config {
                 voice.close.get() > voice.open.get(),
                 "voice.close",
                 "it is above voice.open, so speech would end before it begins; set it to that or less",
+            ),
+            (
+                voice.mode == Mode::Wake && !keyword.words.iter().any(|it| it.means == Meaning::Wake),
+                "keyword.words",
+                "no word wakes, and [voice] mode \"wake\" needs one; add a word with means = \"wake\", or choose another mode",
             ),
             (
                 speech.command.is_empty(),

@@ -237,7 +237,7 @@ mod tests {
             ),
             ("http://localhost/{room", "a brace too many"),
             ("http://localhost/{Room}", "is no name"),
-            ("http://localhost/#{room}", "what follows `#`"),
+            ("http://localhost/#{room}", "the part after `#`"),
         ] {
             let refused = address(url).unwrap_err();
             assert!(refused.contains(why), "{url}: {refused}");

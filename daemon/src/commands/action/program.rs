@@ -19,6 +19,14 @@ const SHELLS: [&str; 10] = [
     "ash", "bash", "busybox", "csh", "dash", "fish", "ksh", "mksh", "sh", "zsh",
 ];
 
+/// Programs that read a program from the argument behind one of [`CODE`]. Versions in their names are left out.
+const INTERPRETERS: [&str; 8] = [
+    "lua", "node", "perl", "php", "python", "ruby", "runuser", "su",
+];
+
+/// Options whose argument is a program.
+const CODE: [&str; 7] = ["-c", "-e", "-E", "-r", "--command", "--eval", "--run"];
+
 /// Programs that run the program in their arguments.
 const RUNNERS: [&str; 13] = [
     "chrt", "doas", "env", "flock", "ionice", "nice", "nohup", "runuser", "setsid", "stdbuf",
@@ -80,14 +88,24 @@ impl Program {
         }
         let runs_another = is_one_of(&RUNNERS, path);
         let mut reads_programs = is_one_of(&SHELLS, path);
+        let mut interprets = is_interpreter(path);
         let mut options_ended = false;
+        let mut before = "";
         for argument in arguments {
             argument.check(parameters)?;
+            if interprets && argument.fixed().is_none() && CODE.contains(&before) {
+                return Err(format!(
+                    "behind `{before}` what was said would be read as a program; hand it over as an argument behind a \
+                     fixed program"
+                ));
+            }
+            before = argument.fixed().unwrap_or_default();
+            interprets |= runs_another && is_interpreter(before);
             match argument.fixed() {
                 Some(fixed) => reads_programs |= runs_another && is_one_of(&SHELLS, fixed),
                 None if reads_programs => {
                     return Err(
-                        "a shell would read what was said as a program; run the program itself"
+                        "a shell would read what was said as a program; run the program itself, or a script by its own path"
                             .into(),
                     );
                 }
@@ -184,6 +202,12 @@ async fn follow(
             .to_owned()
             .into(),
     }))
+}
+
+/// Whether a program of this path or name is an interpreter.
+fn is_interpreter(path: &str) -> bool {
+    let is_version = |it: char| it.is_ascii_digit() || it == '.';
+    is_one_of(&INTERPRETERS, path.trim_end_matches(is_version))
 }
 
 /// Whether a program of this path or name is one of these.
@@ -425,6 +449,14 @@ mod tests {
                 "a shell would read",
             ),
             (r#"["/bin/echo", "a\u0000b"]"#, "NUL character"),
+            (
+                r#"["/usr/bin/python3.11", "-c", "print({count})"]"#,
+                "behind `-c`",
+            ),
+            (
+                r#"["/usr/bin/nice", "perl", "-e", "{word}"]"#,
+                "behind `-e`",
+            ),
         ] {
             let refused = action(&format!("action.program = {{ run = {run} }}")).unwrap_err();
             assert!(refused.contains(why), "{run}: {refused}");
@@ -434,6 +466,8 @@ mod tests {
             r#"["/bin/echo", "--angle={angle}"]"#,
             r#"["/bin/echo", "--", "{word}", "{angle}"]"#,
             r#"["/opt/robot/feed", "fish", "{count}"]"#,
+            r#"["/usr/bin/python3", "-c", "import sys; print(sys.argv)", "{count}"]"#,
+            r#"["/usr/bin/grep", "-e", "{way}"]"#,
         ] {
             let accepted = action(&format!("action.program = {{ run = {run} }}"));
             assert!(accepted.is_ok(), "{accepted:?}");

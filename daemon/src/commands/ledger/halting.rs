@@ -13,8 +13,8 @@ use crate::commands::{Call, Invocation, Origin};
 /// of them has ended.
 pub(super) const MOST_HALTING: usize = 4;
 
-/// Time after a halt within which another one is the same halt, if no command was numbered since and none of the halt's
-/// commands failed. So its subscribers get at most ten signals a second, however many halts come.
+/// Time after a halt within which another one is the same halt, if no command was numbered since. So its subscribers get
+/// at most ten signals a second for each command that halts, however many halts come and however soon they fail.
 pub(super) const SAME_HALT: Duration = Duration::from_millis(100);
 
 impl Ledger {

@@ -56,7 +56,7 @@ pub(super) struct Ledger {
     held: BTreeMap<u64, Held>,
     /// The last spoken command that was asked about; the next utterance decides about it.
     asked: Option<u64>,
-    /// The last halt, unless one of its commands has failed.
+    /// The last halt.
     halted: Option<Halted>,
 }
 
@@ -221,8 +221,11 @@ impl Ledger {
         let invocation = &mut batch.invocations[batch.turn];
         (invocation.status, invocation.result) = (status, result);
         let call = invocation.call.clone();
-        if matches!(state, State::Halting { .. }) && status != Status::Done {
-            self.halted = None;
+        // Another halt that soon is told how this one ended, and does not begin it again.
+        if let Some(halted) = &mut self.halted
+            && let Some(of_halt) = halted.invocations.iter_mut().find(|it| it.id == id)
+        {
+            *of_halt = invocation.clone();
         }
         let finished = Event::Finished(invocation.clone(), batch.origin.clone());
         effects.push(Effect::Tell(finished));
