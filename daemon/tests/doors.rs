@@ -252,7 +252,7 @@ async fn what_clients_send_is_measured_before_it_takes_memory() {
     )
     .await;
     let (_, said) = ask.unwrap_err();
-    assert!(said.contains("8 file descriptors"), "{said}");
+    assert!(said.contains("more files than it takes"), "{said}");
 
     let grown = (peak(&daemon) - before) / MIB;
     assert!(grown < 150, "grew by {grown} MiB");

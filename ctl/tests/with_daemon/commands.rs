@@ -25,7 +25,11 @@ async fn a_command_is_shown_with_what_became_of_it_and_its_exit_code() {
         (&["command", "--dry-run", "turn on the kitchen light"], 0, format!("{light} (dry-run)\n")),
         (&["command", "how are you"], 5, "I am fine, thank you.\n".into()),
         (&["command", "turn on the light"], 5, "In which room?\n".into()),
-        (&["command", "call Anna"], 5, "call_contact {\"contact\":\"Anna\"} (unconfirmed)\n".into()),
+        (
+            &["command", "call Anna"],
+            5,
+            "call_contact {\"contact\":\"Anna\"} (unconfirmed)\ncall_contact {\"contact\":\"Anna\"} (refused)\n".into(),
+        ),
         (
             &["command", "--yes", "call Anna"],
             0,
