@@ -102,6 +102,12 @@ pub async fn measure(bench: &Bench, minutes: u64) -> Result<Vec<Figure>> {
         )?
         .goal("≤ 100 ms"),
         figure(
+            "siege_bus_p99_ms",
+            "ms",
+            seen.bus_ms,
+            "From asking the bus for its own id to the reply, 99th percentile: the share of the bus in the two before",
+        )?,
+        figure(
             "siege_watchdog_gap_ms",
             "ms",
             gap.as_secs_f64() * 1000.0,

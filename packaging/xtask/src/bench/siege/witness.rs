@@ -16,7 +16,7 @@ use anyhow::{Context, Result, anyhow};
 use gemmad_api::{AskOptions, CommandsProxy, Error, ManagerProxy};
 use gemmad_testbed::{Bus, nano};
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use zbus::{Connection, proxy::CacheProperties};
+use zbus::{Connection, fdo::DBusProxy, proxy::CacheProperties};
 
 /// Longest wait for a reply. A call that fails counts as one that took this long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -115,6 +115,9 @@ pub struct Seen {
     pub halt_ms: f64,
     /// 99th percentile of the time from a read of `State` to its reply, in ms.
     pub state_ms: f64,
+    /// 99th percentile of the time from a call of the bus itself to its reply, in ms. No reply of the daemon's comes
+    /// sooner.
+    pub bus_ms: f64,
     pub asked: Asked,
     /// Peak memory of the daemon, in MB.
     pub most_mb: f64,
@@ -125,6 +128,7 @@ pub struct Patrol {
     over: Arc<AtomicBool>,
     halts: JoinHandle<Result<Vec<f64>>>,
     states: JoinHandle<Result<Vec<f64>>>,
+    bus: JoinHandle<Result<Vec<f64>>>,
     asked: JoinHandle<Result<Asked>>,
     memory: JoinHandle<Result<f64>>,
 }
@@ -156,6 +160,13 @@ impl Patrol {
                     latencies(goes_on, async || Ok(manager.state().await.map(drop)?)).await
                 }
             }),
+            bus: client(bus, {
+                let goes_on = goes_on();
+                async move |bus| {
+                    let driver = DBusProxy::new(&bus).await?;
+                    latencies(goes_on, async || Ok(driver.get_id().await.map(drop)?)).await
+                }
+            }),
             asked: client(bus, {
                 let goes_on = goes_on();
                 async move |bus| asking(&ManagerProxy::new(&bus).await?, &answer, goes_on).await
@@ -184,6 +195,7 @@ impl Patrol {
         Ok(Seen {
             halt_ms: percentile_99(of(self.halts)?),
             state_ms: percentile_99(of(self.states)?),
+            bus_ms: percentile_99(of(self.bus)?),
             asked: of(self.asked)?,
             most_mb: of(self.memory)?,
         })
