@@ -15,6 +15,8 @@
 //! | `pipe` | answers as JSON lines on a client's descriptor |
 //! | `socket` | the socket to the bus, with limits on incoming messages |
 //! | `raw` | bytes and descriptors on the socket |
+//! | `post` | the messages to the bus, from the decision about each to the socket |
+//! | `outbox` | the order in which messages are sent |
 //! | `traffic` | calls that are not answered yet, and replies that clients may not have read |
 //! | `rooms`, `which` | the rooms that the objects lead to, and the bus they are on |
 //! | `refusal` | errors of other rooms as errors of the contract |
@@ -28,7 +30,9 @@ mod bucket;
 mod clients;
 mod commands;
 mod manager;
+mod outbox;
 mod pipe;
+mod post;
 mod question;
 mod raw;
 mod refusal;
@@ -42,10 +46,10 @@ mod which;
 use std::time::Duration;
 
 use gemmad_api::{COMMANDS_PATH, MANAGER_PATH, SERVICE, VOICE_PATH};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use zbus::connection::Builder;
 use zbus::fdo::RequestNameFlags;
-use zbus::{Address, Connection, Message};
+use zbus::{Address, Connection};
 
 use announce::Announcers;
 use clients::Clients;
@@ -181,7 +185,7 @@ async fn connect(
         Which::System => Address::system()?,
         Which::Session => Address::session()?,
     };
-    let (socket, own) = socket::connect(&address).await?;
+    let socket = socket::connect(&address).await?;
     let manager = Manager {
         which,
         settings: rooms.settings.clone(),
@@ -202,15 +206,5 @@ async fn connect(
         .serve_at(COMMANDS_PATH, commands)
         .build()
         .await?;
-    tokio::spawn(send(connection.clone(), own));
     Ok(connection)
-}
-
-/// Sends the socket's own messages.
-async fn send(connection: Connection, mut own: mpsc::Receiver<Message>) {
-    while let Some(message) = own.recv().await {
-        if let Err(error) = connection.send(&message).await {
-            log::debug!("a message of the socket's own was not sent: {error}");
-        }
-    }
 }

@@ -4,26 +4,26 @@
 //! Descriptors are received with close-on-exec, so that programs of the daemon do not inherit them.
 
 use std::ffi::OsString;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use gemmad_api::{COMMANDS_PATH, Error, text};
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use zbus::address::transport::{Transport, UnixSocket};
 use zbus::connection::socket::{BoxedSplit, ReadHalf, Split, WriteHalf};
 use zbus::export::async_trait::async_trait;
 use zbus::message::{Flags, Header, Type};
-use zbus::names::BusName;
 use zbus::{Address, DBusError, Message, Variant};
 
+use super::post::Post;
 use super::raw::{Raw, send};
-use super::traffic::{Call, Parting, Traffic, Verdict};
+use super::traffic::{Call, Verdict};
 
 /// Most bytes of a message. The longest useful call has a prompt and a system prompt of 1 MiB each, and a schema of
 /// 64 KiB.
@@ -49,9 +49,12 @@ const LARGEST_ANSWERED: usize = 1 << 16;
 /// Methods whose calls may carry files.
 const WITH_FILES: [&str; 3] = ["Ask", "Stream", "Transcribe"];
 
-/// Most of the socket's own messages that wait to be sent. When as many wait, the bus does not read, and further ones
-/// are dropped.
-const WAITING: usize = 1024;
+/// Size of the kernel's buffer of sent bytes, its bookkeeping included: some ten replies. dbus-daemon reads 2048 bytes of
+/// a connection before it turns to the next (`dbus-transport-socket.c`, `max_bytes_read_per_iteration`).
+const SEND_BUFFER: usize = 8 << 10;
+
+/// Longest wait for the last messages to be sent.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The interface that halts.
 const COMMANDS: &str = "org.gemmad1.Commands";
@@ -59,14 +62,11 @@ const COMMANDS: &str = "org.gemmad1.Commands";
 /// The bus itself, as a sender.
 const BUS: &str = "org.freedesktop.DBus";
 
-/// Connects to the bus. The receiver yields the socket's own messages, which the caller has to send: refusals of calls
-/// on arrival, and pings.
+/// Connects to the bus.
 ///
 /// # Errors
 /// When no bus listens at this address, or it is no Unix socket.
-pub(super) async fn connect(
-    address: &Address,
-) -> io::Result<(BoxedSplit, mpsc::Receiver<Message>)> {
+pub(super) async fn connect(address: &Address) -> io::Result<BoxedSplit> {
     let unsupported = || {
         io::Error::new(
             io::ErrorKind::Unsupported,
@@ -86,28 +86,32 @@ pub(super) async fn connect(
         }
         _ => return Err(unsupported()),
     };
+    // Messages that are in the socket are past being put in order.
+    set_socket_send_buffer_size(&stream, SEND_BUFFER)?;
     let stream = Arc::new(stream);
-    let (own, to_send) = mpsc::channel(WAITING);
-    let traffic = Arc::new(Mutex::default());
+    let post = Arc::new(Post::default());
+    let mut writer = JoinSet::new();
+    writer.spawn({
+        let (post, stream) = (Arc::clone(&post), Arc::clone(&stream));
+        async move { post.write(&stream).await }
+    });
     let inbound = Inbound {
         raw: Raw(Arc::clone(&stream)),
-        traffic: Arc::clone(&traffic),
-        own: own.clone(),
+        post: Arc::clone(&post),
     };
     let outbound = Outbound {
         stream,
-        traffic,
-        own,
+        post,
+        _writer: writer,
     };
-    Ok((Split::new(Box::new(inbound), Box::new(outbound)), to_send))
+    Ok(Split::new(Box::new(inbound), Box::new(outbound)))
 }
 
 /// The reading half, which limits messages.
 #[derive(Debug)]
 struct Inbound {
     raw: Raw,
-    traffic: Arc<Mutex<Traffic>>,
-    own: mpsc::Sender<Message>,
+    post: Arc<Post>,
 }
 
 #[async_trait]
@@ -179,28 +183,28 @@ impl Inbound {
     fn takes(&self, message: &Message, unfit: Option<String>) -> bool {
         let header = message.header();
         let sender = header.sender().map_or("", |name| name.as_str());
-        let mut traffic = traffic(&self.traffic);
         match message.message_type() {
-            Type::MethodCall => match traffic.call(call(message, &header), Instant::now()) {
-                Verdict::Take => {
-                    drop(traffic);
-                    let unfit = unfit.or_else(|| self::unfit(message));
-                    let takes = unfit.is_none();
-                    if let Some(why) = unfit {
-                        self.refuse(message, &Error::InvalidArgument(why));
+            Type::MethodCall => {
+                let call = call(message, &header);
+                match self.post.with(|it| it.call(call, Instant::now())) {
+                    Verdict::Take => {
+                        let unfit = unfit.or_else(|| self::unfit(message));
+                        let takes = unfit.is_none();
+                        if let Some(why) = unfit {
+                            self.refuse(&header, &Error::InvalidArgument(why));
+                        }
+                        takes
                     }
-                    takes
+                    Verdict::Refuse(why) => {
+                        self.refuse(&header, &Error::Busy(why.into()));
+                        false
+                    }
+                    Verdict::Ignore => false,
                 }
-                Verdict::Refuse(why) => {
-                    drop(traffic);
-                    self.refuse(message, &Error::Busy(why.into()));
-                    false
-                }
-                Verdict::Ignore => false,
-            },
+            }
             Type::MethodReturn | Type::Error => {
                 if let Some(serial) = header.reply_serial() {
-                    traffic.answered(sender, serial);
+                    self.post.with(|it| it.answered(sender, serial));
                 }
                 unfit.is_none()
             }
@@ -210,31 +214,22 @@ impl Inbound {
                 if is_left
                     && let Ok((name, _, "")) = message.body().deserialize::<(&str, &str, &str)>()
                 {
-                    traffic.left(name);
+                    self.post.left(name);
                 }
                 unfit.is_none()
             }
         }
     }
 
-    fn refuse(&self, message: &Message, why: &Error) {
-        let header = message.header();
-        let wants_reply = !header.primary().flags().contains(Flags::NO_REPLY_EXPECTED);
-        if message.message_type() == Type::MethodCall
-            && wants_reply
-            && let Ok(reply) = why.create_reply(&header)
-            && self.own.try_send(reply).is_err()
-            && let Some(sender) = header.sender()
+    fn refuse(&self, call: &Header<'_>, why: &Error) {
+        let wants_reply = !call.primary().flags().contains(Flags::NO_REPLY_EXPECTED);
+        if wants_reply
+            && let Ok(reply) = why.create_reply(call)
+            && let Err(error) = self.post.add(&reply)
         {
-            // The bus reads too slowly for more refusals, so this call gets no answer.
-            traffic(&self.traffic).settle(sender, header.primary().serial_num());
+            log::debug!("a call was not refused: {error}");
         }
     }
-}
-
-fn traffic(traffic: &Mutex<Traffic>) -> MutexGuard<'_, Traffic> {
-    // No code panics while it is locked.
-    traffic.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn call<'a>(message: &Message, header: &'a Header<'_>) -> Call<'a> {
@@ -347,33 +342,19 @@ impl Length {
 #[derive(Debug)]
 struct Outbound {
     stream: Arc<UnixStream>,
-    traffic: Arc<Mutex<Traffic>>,
-    own: mpsc::Sender<Message>,
+    post: Arc<Post>,
+    /// Dropping it ends the writer.
+    _writer: JoinSet<()>,
 }
 
 #[async_trait]
 impl WriteHalf for Outbound {
     async fn send_message(&mut self, message: &Message) -> zbus::Result<()> {
-        let refusal;
-        let message = match self.part(message) {
-            Parting::Spare => return Ok(()),
-            Parting::Send { .. } => message,
-            Parting::Refuse { .. } => {
-                refusal = no_room(&message.header())?;
-                &refusal
-            }
-        };
-        let data = message.data();
-        let descriptors: Vec<_> = data.fds().iter().map(AsFd::as_fd).collect();
-        let mut sent = 0;
-        while sent < data.len() {
-            // Descriptors go with the first byte.
-            let with = if sent == 0 { &*descriptors } else { &[] };
-            sent += self.sendmsg(&data[sent..], with).await?;
-        }
-        Ok(())
+        self.post.room().await?;
+        self.post.add(message)
     }
 
+    /// Sends bytes of the handshake, before there are messages.
     async fn sendmsg(
         &mut self,
         buffer: &[u8],
@@ -385,58 +366,12 @@ impl WriteHalf for Outbound {
     }
 
     async fn close(&mut self) -> io::Result<()> {
+        // A bus that reads nothing gets no last words.
+        let _ = timeout(LAST_WORDS, self.post.sent()).await;
         rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Both).map_err(Into::into)
     }
 
     fn can_pass_unix_fd(&self) -> bool {
         true
     }
-}
-
-impl Outbound {
-    /// Decides about a message, and queues the ping if one is to follow it.
-    fn part(&self, message: &Message) -> Parting {
-        let header = message.header();
-        let (Some(to), Some(serial)) = (header.destination(), header.reply_serial()) else {
-            return Parting::Send { pings: false };
-        };
-        let mut traffic = traffic(&self.traffic);
-        let parting = traffic.reply(to, serial, message.data().len(), Instant::now());
-        if let Parting::Send { pings: true } | Parting::Refuse { pings: true } = parting
-            && let Ok(ping) = ping(to)
-        {
-            traffic.pinged(to, ping.primary_header().serial_num());
-            // It goes out after this reply.
-            if self.own.try_send(ping).is_err() {
-                traffic.not_pinged(to);
-            }
-        }
-        parting
-    }
-}
-
-/// A ping with a serial number that cannot be guessed. It is from the upper half of the range, because zbus counts its
-/// own messages from 1.
-fn ping(client: &BusName<'_>) -> zbus::Result<Message> {
-    let [.., a, b, c, d] = RandomState::new().hash_one(client.as_str()).to_ne_bytes();
-    let serial = NonZeroU32::MIN | u32::from_ne_bytes([a, b, c, d]) | 1 << 31;
-    Message::method_call("/", "Ping")
-        .destination(client)
-        .interface("org.freedesktop.DBus.Peer")
-        .serial(serial)
-        .build(&())
-}
-
-/// The refusal that is sent in place of `reply`.
-fn no_room(reply: &Header<'_>) -> zbus::Result<Message> {
-    let (Some(BusName::Unique(client)), Some(serial)) = (reply.destination(), reply.reply_serial())
-    else {
-        return Err(zbus::Error::InvalidField);
-    };
-    // An error reply takes its destination and its reply serial from a call.
-    let call = Message::method_call("/", "Call").sender(client);
-    let call = call.serial(serial).build(&())?;
-    let why =
-        "clients have not read so many replies that there is no room for this one; try again later";
-    Error::Busy(why.into()).create_reply(&call.header())
 }

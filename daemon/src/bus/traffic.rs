@@ -241,13 +241,6 @@ impl Traffic {
         }
     }
 
-    /// Notes that the ping for this client could not be sent.
-    pub(super) fn not_pinged(&mut self, client: &str) {
-        if let Some(client) = self.clients.get_mut(client) {
-            client.ping = None;
-        }
-    }
-
     /// Notes that a client has answered a call of the daemon's, which may be the ping.
     pub(super) fn answered(&mut self, by: &str, serial: NonZeroU32) {
         let Some(client) = self.clients.get_mut(by) else {
