@@ -19,6 +19,9 @@ use super::outbox::Outbox;
 use super::raw::send;
 use super::traffic::{Parting, Traffic};
 
+/// The bus itself, as a sender or a destination.
+pub(super) const BUS: &str = "org.freedesktop.DBus";
+
 /// The traffic with all clients, and the messages that wait to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Post {
@@ -57,24 +60,9 @@ impl Post {
     /// # Errors
     /// When the bus is gone.
     pub(super) fn add(&self, message: &Message) -> zbus::Result<()> {
-        let mut state = self.state();
-        if let Some(kind) = state.broken {
-            return Err(io::Error::from(kind).into());
-        }
-        match state.part(message) {
-            Parting::Spare => return Ok(()),
-            Parting::Send { pings } => {
-                state.push(message.clone());
-                state.follow(message, pings)?;
-            }
-            Parting::Refuse { pings } => {
-                state.push(no_room(&message.header())?);
-                state.follow(message, pings)?;
-            }
-        }
-        drop(state);
+        let added = self.state().add(message);
         self.added.notify_one();
-        Ok(())
+        added
     }
 
     /// Waits until there is room for a message.
@@ -121,8 +109,11 @@ impl Post {
                 continue;
             };
             if let Err(error) = write(stream, &message).await {
+                log::error!("the bus takes no more messages: {error}");
                 self.state().broken = Some(error.kind());
                 self.sent.notify_waiters();
+                // Part of a message may have been sent, so nothing can follow it. The reader then ends the connection.
+                let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Both);
                 return;
             }
             self.sent.notify_waiters();
@@ -136,6 +127,23 @@ impl Post {
 }
 
 impl State {
+    fn add(&mut self, message: &Message) -> zbus::Result<()> {
+        if let Some(kind) = self.broken {
+            return Err(io::Error::from(kind).into());
+        }
+        match self.part(message) {
+            Parting::Spare => Ok(()),
+            Parting::Send { pings } => {
+                self.push(message.clone());
+                self.follow(message, pings)
+            }
+            Parting::Refuse { pings } => {
+                self.push(no_room(&message.header())?);
+                self.follow(message, pings)
+            }
+        }
+    }
+
     fn next(&mut self) -> Option<Message> {
         let next = self.outbox.pop();
         self.is_sending = next.is_some();
@@ -154,7 +162,9 @@ impl State {
     fn push(&mut self, message: Message) {
         let bytes = message.data().len();
         let header = message.header();
-        let client = header.destination().map(ToString::to_string);
+        // Calls of the bus are the daemon's own, and few.
+        let client = header.destination().filter(|name| *name != BUS);
+        let client = client.map(ToString::to_string);
         self.outbox.push(message, bytes, client.as_deref());
     }
 
@@ -178,8 +188,11 @@ async fn write(stream: &UnixStream, message: &Message) -> io::Result<()> {
     let mut left = &**message.data();
     while !left.is_empty() {
         let send = || send(stream.as_fd(), left, &[]);
-        let count = stream.async_io(Interest::WRITABLE, send).await?;
-        left = &left[count..];
+        match stream.async_io(Interest::WRITABLE, send).await {
+            Ok(count) => left = &left[count..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }
@@ -208,4 +221,34 @@ fn no_room(reply: &Header<'_>) -> zbus::Result<Message> {
     let why =
         "clients have not read so many replies that there is no room for this one; try again later";
     Error::Busy(why.into()).create_reply(&call.header())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn when_the_bus_takes_no_more_all_that_waits_fails_and_the_reader_ends() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        drop(
+            theirs
+                .into_std()
+                .unwrap()
+                .shutdown(std::net::Shutdown::Read),
+        );
+        let post = Arc::new(Post::default());
+        let message = Message::method_call("/", "Do").build(&()).unwrap();
+        post.add(&message).unwrap();
+        post.write(&ours).await;
+        assert!(post.add(&message).is_err());
+        assert!(post.room().await.is_err() && post.sent().await.is_err());
+        let mut rest = vec![];
+        let end = tokio::time::timeout(Duration::from_secs(10), ours.read_to_end(&mut rest));
+        assert_eq!(end.await.unwrap().unwrap(), 0);
+    }
 }

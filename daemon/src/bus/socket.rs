@@ -21,7 +21,7 @@ use zbus::export::async_trait::async_trait;
 use zbus::message::{Flags, Header, Type};
 use zbus::{Address, DBusError, Message, Variant};
 
-use super::post::Post;
+use super::post::{BUS, Post};
 use super::raw::{Raw, send};
 use super::traffic::{Call, Verdict};
 
@@ -58,9 +58,6 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The interface that halts.
 const COMMANDS: &str = "org.gemmad1.Commands";
-
-/// The bus itself, as a sender.
-const BUS: &str = "org.freedesktop.DBus";
 
 /// Connects to the bus.
 ///
