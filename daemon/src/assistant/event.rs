@@ -3,7 +3,7 @@
 use gemmad_api::Stats;
 
 use crate::engine::EngineError;
-use crate::listen::{Sense, Spotted};
+use crate::listen::Spotted;
 
 /// What happens in a spoken turn. The number of the utterance ties the events together.
 #[derive(Debug, Clone)]
@@ -45,13 +45,4 @@ pub enum Event {
         /// Why.
         error: EngineError,
     },
-}
-
-/// A message of a conversation about its utterance.
-#[derive(Debug)]
-pub enum Told {
-    /// What happened, for subscribers.
-    Event(Box<Event>),
-    /// The sense of the words so far, for the ears.
-    Sense(Sense),
 }

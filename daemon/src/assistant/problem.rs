@@ -2,26 +2,26 @@
 
 use crate::platform::worker::Crash;
 
-/// Why nothing, or no wake word, can be heard; empty: no problem.
+/// Why nothing, or no wake word, can be heard.
 #[derive(Default)]
 pub struct Unheard {
     /// What happened to the voice thread.
-    pub thread: String,
+    pub thread: Option<String>,
     /// Why there is no microphone.
-    pub microphone: String,
+    pub microphone: Option<String>,
     /// Why no words are waited for.
-    pub words: String,
+    pub words: Option<String>,
 }
 
-/// Why nothing can be said; empty: no problem.
+/// Why nothing can be said.
 #[derive(Default)]
 pub struct Unspeakable {
     /// What happened to the mouth's thread.
-    pub thread: String,
+    pub thread: Option<String>,
     /// Why there is no loudspeaker.
-    pub loudspeaker: String,
+    pub loudspeaker: Option<String>,
     /// Why text does not become sound.
-    pub synthesiser: String,
+    pub synthesiser: Option<String>,
 }
 
 /// The problem of a thread that panicked.
@@ -33,13 +33,11 @@ pub fn failure(does: &str, crash: Crash) -> String {
     format!("the part of gemmad that {does} failed; {then}; see the journal")
 }
 
-/// Puts the first of these problems that is not empty into `shown`, and logs it if it is new; returns whether `shown`
-/// changed.
-pub fn show(shown: &mut String, problems: [&String; 3]) -> bool {
-    let problem = problems.into_iter().find(|it| !it.is_empty());
-    let problem = problem.cloned().unwrap_or_default();
+/// Puts the first of these problems into `shown`, and logs it if it is new; returns whether `shown` changed.
+pub fn show(shown: &mut Option<String>, problems: [&Option<String>; 3]) -> bool {
+    let problem = problems.into_iter().find_map(Clone::clone);
     let is_new = *shown != problem;
-    if is_new && !problem.is_empty() {
+    if is_new && let Some(problem) = &problem {
         log::warn!("{problem}");
     }
     *shown = problem;

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use gemmad_api::Stats;
 use tokio::sync::mpsc;
 
-use super::event::{Event, Told};
+use super::event::Event;
 use crate::commands::{self, Arrival, Commands, Dialogue, Force, Origin, Outcome, Reading, Scope};
 use crate::config::{self, Config};
 use crate::engine::{Answer, Engine, EngineError, Grammar, Preamble, Request, SAMPLE_RATE, Turn};
-use crate::listen::segmenter::Sense;
+use crate::listen::Sense;
+use crate::listen::utterance::{Pause, Speech, Utterance};
 use crate::platform::thermal;
 use crate::sound::recording::Recording;
 use crate::speak::{self, SpeechError};
@@ -22,20 +23,8 @@ use crate::speak::{self, SpeechError};
 /// Backlog of the engine from which no answer is begun before the end is certain.
 const BEHIND: Duration = Duration::from_secs(1);
 
-/// The utterance as it is heard.
-pub enum Speech {
-    /// More of it.
-    Sound(Vec<f32>),
-    /// It may be over; its last speech was heard then.
-    Paused(Instant),
-    /// It goes on.
-    Resumed,
-    /// It is over; its last speech was heard then.
-    Ended(Instant),
-}
-
-/// Follows one utterance.
-pub struct Conversation {
+/// The turn of one utterance.
+pub struct SpokenTurn {
     pub config: Arc<Config>,
     pub engine: Engine,
     pub commands: Commands,
@@ -45,7 +34,7 @@ pub struct Conversation {
     pub utterance: u64,
     /// When it began.
     pub arrival: Arrival,
-    pub told: mpsc::UnboundedSender<(u64, Told)>,
+    pub events: mpsc::UnboundedSender<Event>,
 }
 
 /// The answers to an utterance, begun.
@@ -54,45 +43,47 @@ struct Answers {
     transcript: Option<Answer>,
 }
 
-impl Conversation {
-    /// Hears the utterance to its end and tells the outcome. Without an end there is none.
-    pub async fn follow(self, mut speech: mpsc::UnboundedReceiver<Speech>) {
-        let utterance = self.utterance;
-        match self.hear(&mut speech).await {
+impl SpokenTurn {
+    /// Hears the utterance to its end and tells the outcome.
+    pub async fn follow(self, mut heard: Utterance) {
+        match self.hear(&mut heard).await {
             Ok(Some((turn, answers))) => self.answer(turn, answers).await,
-            Ok(None) => {}
+            Ok(None) => {
+                log::info!(utterance = self.utterance; "utterance dropped");
+                self.fail(EngineError::Cancelled);
+            }
             Err(error) => {
                 // The failure is that of the whole utterance, so it is told once that has ended.
-                while !matches!(speech.recv().await, Some(Speech::Ended(_)) | None) {}
-                self.tell(Event::Failed { utterance, error });
+                while !matches!(heard.next().await, Some(Speech::Ended(_)) | None) {}
+                self.fail(error);
             }
         }
     }
 
-    async fn hear(
-        &self,
-        speech: &mut mpsc::UnboundedReceiver<Speech>,
-    ) -> Result<Option<(Turn, Answers)>, EngineError> {
+    /// The answers to the utterance; `None` if it was dropped.
+    async fn hear(&self, heard: &mut Utterance) -> Result<Option<(Turn, Answers)>, EngineError> {
         let turn = self.engine.listen(self.preamble()).await?;
         let grammar = match &self.force {
             Some(force) => Some(force.grammar(&self.engine, Scope::All).await?),
             None => None,
         };
+        // Begun at a pause.
         let mut answers = None;
-        let mut is_understood = false;
+        let mut pause = None;
         let mut samples = 0;
         let mut recording = Recording::begin(&self.config.voice.record, self.utterance);
         loop {
-            let heard = tokio::select! {
+            let speech = tokio::select! {
                 biased;
-                heard = speech.recv() => heard,
-                sense = self.sense(&mut answers), if !is_understood => {
-                    is_understood = true;
-                    self.send(Told::Sense(sense));
+                speech = heard.next() => speech,
+                sense = self.sense(&mut answers), if pause.is_some() => {
+                    if let Some(pause) = pause.take() {
+                        Pause::understand(pause, sense);
+                    }
                     continue;
                 }
             };
-            match heard {
+            match speech {
                 None => return Ok(None),
                 Some(Speech::Sound(sound)) => {
                     samples += sound.len();
@@ -101,13 +92,13 @@ impl Conversation {
                     }
                     turn.push(sound);
                 }
-                Some(Speech::Paused(at)) => {
+                Some(Speech::Paused(new)) => {
                     if self.speculates(&turn) {
-                        answers = Some(self.ask(&turn, grammar.clone(), at).await?);
-                        is_understood = false;
+                        answers = Some(self.ask(&turn, grammar.clone(), new.at).await?);
+                        pause = Some(new);
                     }
                 }
-                Some(Speech::Resumed) => answers = None,
+                Some(Speech::Resumed) => (answers, pause) = (None, None),
                 Some(Speech::Ended(at)) => {
                     self.tell_end(samples);
                     if let Some(recording) = recording {
@@ -332,33 +323,34 @@ impl Conversation {
         waits.then(|| format!("Say “{yes}” or “{no}”."))
     }
 
-    fn tell(&self, event: Event) {
-        self.send(Told::Event(Box::new(event)));
+    fn fail(&self, error: EngineError) {
+        let utterance = self.utterance;
+        self.tell(Event::Failed { utterance, error });
     }
 
-    fn send(&self, told: Told) {
+    fn tell(&self, event: Event) {
         // The receiver is gone when the daemon ends.
-        let _ = self.told.send((self.utterance, told));
+        let _ = self.events.send(event);
     }
 }
 
 /// The answer on its way to the loudspeaker, if it is to be spoken.
 struct Aloud<'a> {
-    conversation: &'a Conversation,
+    turn: &'a SpokenTurn,
     /// Begun with the first piece; or why it was not.
     speaking: Option<Result<speak::Speaking, SpeechError>>,
 }
 
 impl<'a> Aloud<'a> {
-    fn new(conversation: &'a Conversation) -> Self {
+    fn new(turn: &'a SpokenTurn) -> Self {
         Self {
-            conversation,
+            turn,
             speaking: None,
         }
     }
 
     fn push(&mut self, piece: &str) {
-        let Conversation { config, speech, .. } = self.conversation;
+        let SpokenTurn { config, speech, .. } = self.turn;
         if config.speech.enabled {
             let begin = || speech.answer(&config.speech);
             if let Ok(speaking) = self.speaking.get_or_insert_with(begin) {
@@ -379,7 +371,7 @@ impl<'a> Aloud<'a> {
         match spoken {
             Ok(()) | Err(SpeechError::Stopped) => {}
             Err(error) => {
-                log::warn!(utterance = self.conversation.utterance; "the answer was not spoken: {error}");
+                log::warn!(utterance = self.turn.utterance; "the answer was not spoken: {error}");
             }
         }
     }

@@ -9,16 +9,16 @@ pub struct Status {
     pub state: VoiceState,
     /// Whether the microphone is muted.
     pub muted: bool,
-    /// The microphone in use; empty: none.
-    pub device: String,
-    /// Why something that should be heard is not; empty: all is well.
-    pub problem: String,
-    /// Of that, why the wanted microphone is not open; empty: it is open, or need not be.
-    pub no_microphone: String,
-    /// The loudspeaker in use; empty: none.
-    pub loudspeaker: String,
-    /// Why nothing can be said; empty: all is well.
-    pub speech_problem: String,
+    /// The microphone in use.
+    pub device: Option<String>,
+    /// Why something that should be heard is not.
+    pub problem: Option<String>,
+    /// Of that, why the wanted microphone is not open.
+    pub no_microphone: Option<String>,
+    /// The loudspeaker in use.
+    pub loudspeaker: Option<String>,
+    /// Why nothing can be said.
+    pub speech_problem: Option<String>,
 }
 
 impl Status {
@@ -27,10 +27,10 @@ impl Status {
         if self.muted {
             return Err(VoiceError::Muted);
         }
-        if !self.no_microphone.is_empty() {
-            return Err(VoiceError::NoMicrophone(self.no_microphone.clone()));
+        match &self.no_microphone {
+            Some(problem) => Err(VoiceError::NoMicrophone(problem.clone())),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

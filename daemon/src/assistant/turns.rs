@@ -1,16 +1,17 @@
 //! The task behind [`Voice`](super::Voice): it follows ears and mouth, starts a spoken turn for each utterance, and keeps
-//! the status. Stopping drops the turns under way, which cancels their requests.
+//! the status. Stopping drops the turns under way, which cancels their requests. Each utterance has one outcome: a reply,
+//! or a failure, which may be that it was cancelled.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gemmad_api::VoiceState;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::event::{Event, Told};
+use super::event::Event;
 use super::problem::{Unheard, Unspeakable, failure, show};
-use super::spoken_turn::{Conversation, Speech};
+use super::spoken_turn::SpokenTurn;
 use super::status::Status;
 use crate::commands::{Commands, Origin};
 use crate::config::{Config, Meaning, Mode, Settings};
@@ -18,6 +19,7 @@ use crate::engine::{Engine, EngineError};
 use crate::listen::ears::Ears;
 use crate::listen::keyword::Spotted;
 use crate::listen::messages::Heard;
+use crate::listen::utterance::Utterance;
 use crate::platform::worker::Crash;
 use crate::speak::{self, Earcon, Said};
 
@@ -42,16 +44,15 @@ pub struct Turns {
     pub unspeakable: Unspeakable,
     pub status: watch::Sender<Status>,
     pub events: broadcast::Sender<Event>,
-    /// Utterances being heard and answered.
-    pub conversations: JoinSet<()>,
-    /// For their messages, with the number of the utterance.
-    pub told: mpsc::UnboundedSender<(u64, Told)>,
-    /// Utterances that have no reply yet.
-    pub unanswered: BTreeSet<u64>,
-    pub speaking: Option<Speaking>,
+    /// The spoken turns under way.
+    pub under_way: JoinSet<()>,
+    /// For their events.
+    pub told: mpsc::UnboundedSender<Event>,
+    /// The utterances that have no outcome yet.
+    pub open: BTreeMap<u64, Phase>,
     /// Whether the assistant is speaking.
     pub is_aloud: bool,
-    /// Whether an utterance was answered since the last time without a conversation.
+    /// Whether an utterance was answered since the last time without a turn.
     pub is_answered: bool,
     pub asked: Asked,
     /// Whether a thread failed again and again, and was given up.
@@ -68,10 +69,13 @@ pub enum Asked {
     Awake,
 }
 
-/// The utterance being heard.
-pub struct Speaking {
-    pub utterance: u64,
-    pub speech: mpsc::UnboundedSender<Speech>,
+/// The state of an utterance without an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The person speaks.
+    Heard,
+    /// The person has spoken.
+    Answered,
 }
 
 impl Turns {
@@ -80,21 +84,18 @@ impl Turns {
         mut self,
         mut heard: mpsc::UnboundedReceiver<Heard>,
         mut orders: mpsc::UnboundedReceiver<Order>,
-        mut tellings: mpsc::UnboundedReceiver<(u64, Told)>,
+        mut events: mpsc::UnboundedReceiver<Event>,
         mut said: mpsc::UnboundedReceiver<Said>,
     ) {
         loop {
             tokio::select! {
-                // The messages of a conversation come before its end, or the state would be `off` before the reply.
+                // The events of a turn come before its end, or the state would be `off` before the reply.
                 biased;
                 Some(heard) = heard.recv() => self.hear(heard),
                 Some(order) = orders.recv() => self.obey(&order),
-                Some((utterance, told)) = tellings.recv() => match told {
-                    Told::Event(event) => self.conclude(utterance, *event),
-                    Told::Sense(sense) => self.ears.understand(utterance, sense),
-                },
+                Some(event) = events.recv() => self.follow_turn(event),
                 Some(said) = said.recv() => self.follow_speech(said),
-                Some(_) = self.conversations.join_next() => self.follow_up(),
+                Some(_) = self.under_way.join_next() => self.follow_up(),
                 else => return,
             }
             self.update_state();
@@ -108,11 +109,9 @@ impl Turns {
     fn hear(&mut self, heard: Heard) {
         match heard {
             Heard::Device(device) => {
-                if device.is_some() && !self.unheard.thread.is_empty() {
-                    self.unheard.thread.clear();
+                if device.is_some() && self.unheard.thread.take().is_some() {
                     self.miss();
                 }
-                let device = device.unwrap_or_default();
                 self.status.send_modify(|status| status.device = device);
             }
             Heard::Problem(problem) => {
@@ -128,38 +127,17 @@ impl Turns {
             Heard::Awake(true) if self.config.voice.mode == Mode::Push => {}
             Heard::Awake(true) => self.asked = Asked::Awake,
             Heard::Awake(false) => self.asked = Asked::No,
-            Heard::Started { utterance } => self.converse(utterance),
-            Heard::Sound { samples, .. } => self.pass_on(Speech::Sound(samples)),
-            Heard::Paused { at, .. } => self.pass_on(Speech::Paused(at)),
-            Heard::Resumed { .. } => self.pass_on(Speech::Resumed),
-            Heard::Ended { at, .. } => {
-                self.pass_on(Speech::Ended(at));
-                self.speaking = None;
-                self.asked = Asked::No;
-            }
-            Heard::Dropped { utterance } => self.drop_utterance(utterance),
+            Heard::Utterance(utterance) => self.begin(utterance),
             Heard::Crashed(crash) => self.forget_ears(crash),
         }
-    }
-
-    fn drop_utterance(&mut self, utterance: u64) {
-        // Without its sound the conversation ends by itself.
-        self.speaking = None;
-        self.asked = Asked::No;
-        log::info!(utterance = utterance; "utterance dropped");
-        self.unanswered.remove(&utterance);
-        self.cancelled(utterance);
     }
 
     /// Drops what the ears had told, and tells them again what they were told.
     fn forget_ears(&mut self, crash: Crash) {
         self.asked = Asked::No;
-        if let Some(Speaking { utterance, .. }) = self.speaking {
-            self.drop_utterance(utterance);
-        }
-        self.status.send_modify(|status| status.device.clear());
+        self.status.send_modify(|status| status.device = None);
         self.unheard = Unheard {
-            thread: failure("hears", crash),
+            thread: Some(failure("hears", crash)),
             ..Unheard::default()
         };
         self.miss();
@@ -171,21 +149,20 @@ impl Turns {
         match said {
             Said::Speaking(is_aloud) => {
                 if is_aloud {
-                    self.unspeakable.thread.clear();
+                    self.unspeakable.thread = None;
                 }
                 self.is_aloud = is_aloud;
                 self.ears.beside_speech(is_aloud);
             }
             Said::FarEnd(far_end) => self.ears.beside(far_end),
             Said::Device(device) => {
-                let device = device.unwrap_or_default();
                 self.status
                     .send_modify(|status| status.loudspeaker = device);
             }
             Said::NoLoudspeaker(problem) => self.unspeakable.loudspeaker = problem,
             Said::NoSound(problem) => self.unspeakable.synthesiser = problem,
             Said::Crashed(crash) => {
-                self.unspeakable.thread = failure("speaks", crash);
+                self.unspeakable.thread = Some(failure("speaks", crash));
                 self.is_given_up |= crash == Crash::GivenUp;
             }
         }
@@ -236,14 +213,14 @@ impl Turns {
 
     /// Lets a person go on without the wake word, once all that they said is answered.
     fn follow_up(&mut self) {
-        if self.conversations.is_empty() && std::mem::take(&mut self.is_answered) {
+        if self.under_way.is_empty() && std::mem::take(&mut self.is_answered) {
             self.ears.follow_up();
         }
     }
 
-    /// Starts the conversation about an utterance.
-    fn converse(&mut self, utterance: u64) {
-        let arrival = self.commands.arrival();
+    /// Begins the turn of an utterance.
+    fn begin(&mut self, heard: Utterance) {
+        let (utterance, arrival) = (heard.number, self.commands.arrival());
         if self.is_aloud {
             log::info!(event = "barge-in", utterance = utterance; "somebody speaks over the assistant, which stops");
             self.interrupt();
@@ -252,8 +229,7 @@ impl Turns {
             self.speech.prepare();
         }
         self.tell(Event::Started { utterance });
-        let (speech, heard) = mpsc::unbounded_channel();
-        let conversation = Conversation {
+        let turn = SpokenTurn {
             config: Arc::clone(&self.config),
             engine: self.engine.clone(),
             commands: self.commands.clone(),
@@ -261,18 +237,10 @@ impl Turns {
             force: self.commands.force(),
             utterance,
             arrival,
-            told: self.told.clone(),
+            events: self.told.clone(),
         };
-        self.conversations.spawn(conversation.follow(heard));
-        self.unanswered.insert(utterance);
-        self.speaking = Some(Speaking { utterance, speech });
-    }
-
-    fn pass_on(&self, speech: Speech) {
-        if let Some(speaking) = &self.speaking {
-            // A conversation that was stopped has dropped its receiver.
-            let _ = speaking.speech.send(speech);
-        }
+        self.under_way.spawn(turn.follow(heard));
+        self.open.insert(utterance, Phase::Heard);
     }
 
     fn obey(&mut self, order: &Order) {
@@ -288,7 +256,8 @@ impl Turns {
                 self.asked = Asked::No;
             }
             Order::Listen => {
-                if self.is_aloud {
+                // Speech over the assistant may be the utterance that is wanted.
+                if self.is_aloud && !self.is_hearing() {
                     self.interrupt();
                 }
                 self.ears.listen();
@@ -303,44 +272,54 @@ impl Turns {
         }
     }
 
-    /// Falls silent and drops all conversations, because the person wants something else.
+    /// Falls silent and drops all turns, because the person wants something else.
     fn interrupt(&mut self) {
         self.speech.stop();
         self.cancel();
     }
 
-    /// Drops all conversations.
+    /// Drops all turns, and the utterance being heard with its own.
     fn cancel(&mut self) {
-        self.conversations.abort_all();
+        self.under_way.abort_all();
         self.is_answered = false;
-        // The utterance being heard is told of when the ears have dropped it.
-        let heard = self.speaking.as_ref().map(|speaking| speaking.utterance);
-        for utterance in std::mem::take(&mut self.unanswered) {
-            if heard != Some(utterance) {
-                self.cancelled(utterance);
-            }
+        for (utterance, phase) in std::mem::take(&mut self.open) {
+            log::info!(utterance = utterance; "utterance dropped: {phase:?}");
+            let error = EngineError::Cancelled;
+            self.tell(Event::Failed { utterance, error });
         }
     }
 
-    /// Tells the outcome of an utterance, unless that was cancelled meanwhile.
-    fn conclude(&mut self, utterance: u64, event: Event) {
-        match event {
-            Event::Reply { .. } | Event::Failed { .. } => {
-                if self.unanswered.remove(&utterance) {
-                    if matches!(event, Event::Failed { .. }) {
-                        self.speech.signal(&self.config.speech, Earcon::Error);
-                    }
-                    self.is_answered |= matches!(event, Event::Reply { .. });
-                    self.tell(event);
+    /// Follows a spoken turn; a cancelled one has had its outcome.
+    fn follow_turn(&mut self, event: Event) {
+        match &event {
+            Event::Ended { utterance, .. } => {
+                let Some(phase) = self.open.get_mut(utterance) else {
+                    return;
+                };
+                *phase = Phase::Answered;
+            }
+            Event::Reply { utterance, .. } => {
+                if self.open.remove(utterance).is_none() {
+                    return;
+                }
+                self.is_answered = true;
+            }
+            Event::Failed { utterance, error } => {
+                if self.open.remove(utterance).is_none() {
+                    return;
+                }
+                if *error != EngineError::Cancelled {
+                    self.speech.signal(&self.config.speech, Earcon::Error);
                 }
             }
-            event => self.tell(event),
+            Event::Started { .. } | Event::Transcript { .. } | Event::Spotted(_) => {}
         }
+        self.tell(event);
     }
 
-    fn cancelled(&self, utterance: u64) {
-        let error = EngineError::Cancelled;
-        self.tell(Event::Failed { utterance, error });
+    /// Whether a person speaks to the assistant.
+    fn is_hearing(&self) -> bool {
+        self.open.values().any(|phase| *phase == Phase::Heard)
     }
 
     fn tell(&self, event: Event) {
@@ -355,15 +334,15 @@ impl Turns {
             Mode::Off => false,
         };
         self.status.send_if_modified(|status| {
-            let state = if self.speaking.is_some() {
+            let state = if self.is_hearing() {
                 VoiceState::Listening
             } else if self.is_aloud {
                 VoiceState::Speaking
-            } else if !self.conversations.is_empty() {
+            } else if !self.under_way.is_empty() {
                 VoiceState::Thinking
             } else if self.asked == Asked::Awake {
                 VoiceState::Listening
-            } else if waits && !status.device.is_empty() && !status.muted {
+            } else if waits && status.device.is_some() && !status.muted {
                 VoiceState::Waiting
             } else {
                 VoiceState::Off

@@ -1,6 +1,6 @@
 //! The handle of listening and speaking: orders go in, the status and the events of spoken turns come out.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl Voice {
         let (ears, heard) = Ears::spawn(Arc::clone(&config))?;
         let (speech, said) = speak::Speech::start(&config.speech, environment)?;
         let (orders, received) = mpsc::unbounded_channel();
-        let (told, tellings) = mpsc::unbounded_channel();
+        let (told, turn_events) = mpsc::unbounded_channel();
         let status = watch::Sender::new(Status::default());
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let meter = ears.meter();
@@ -69,16 +69,15 @@ impl Voice {
             unspeakable: Unspeakable::default(),
             status: status.clone(),
             events: events.clone(),
-            conversations: JoinSet::new(),
+            under_way: JoinSet::new(),
             told,
-            unanswered: BTreeSet::new(),
-            speaking: None,
+            open: BTreeMap::new(),
             is_aloud: false,
             is_answered: false,
             asked: Asked::No,
             is_given_up: false,
         };
-        tokio::spawn(turns.follow(heard, received, tellings, said));
+        tokio::spawn(turns.follow(heard, received, turn_events, said));
         Ok(Self {
             settings,
             speech,
@@ -100,7 +99,7 @@ impl Voice {
         self.status.borrow().may_hear()?;
         self.order(Order::Listen);
         let mut status = self.status.subscribe();
-        let is_settled = |it: &Status| !it.device.is_empty() || it.may_hear().is_err();
+        let is_settled = |it: &Status| it.device.is_some() || it.may_hear().is_err();
         // A device that takes longer may still open; the status tells.
         match timeout(OPENING, status.wait_for(is_settled)).await {
             Ok(Ok(status)) => status.may_hear(),
@@ -161,7 +160,7 @@ impl Voice {
                 &status.loudspeaker,
             ),
         ];
-        let open = wanted.iter().filter(|(_, _, open)| !open.is_empty());
+        let open = wanted.iter().filter(|(_, _, open)| open.is_some());
         open.filter_map(|(kind, wanted, _)| device::chosen(present, *kind, wanted))
             .collect()
     }

@@ -136,25 +136,25 @@ impl Voice {
     /// Name of the microphone in use; empty when none is.
     #[zbus(property)]
     fn device(&self) -> String {
-        self.status().device
+        self.status().device.unwrap_or_default()
     }
 
     /// Why there is no microphone although there should be one; empty otherwise.
     #[zbus(property)]
     fn problem(&self) -> String {
-        self.status().problem
+        self.status().problem.unwrap_or_default()
     }
 
     /// Name of the loudspeaker in use; empty when none is open.
     #[zbus(property)]
     fn loudspeaker(&self) -> String {
-        self.status().loudspeaker
+        self.status().loudspeaker.unwrap_or_default()
     }
 
     /// Why nothing can be said; empty otherwise.
     #[zbus(property)]
     fn speech_problem(&self) -> String {
-        self.status().speech_problem
+        self.status().speech_problem.unwrap_or_default()
     }
 
     /// Somebody began to speak.

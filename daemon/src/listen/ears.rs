@@ -7,8 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 
 use super::listener::Listener;
-use super::messages::{Beginning, Command, Heard};
-use super::segmenter::Sense;
+use super::messages::{Beginning, Heard, Order};
 use crate::config::Config;
 use crate::platform::worker::Worker;
 use crate::sound::meter::Meter;
@@ -16,7 +15,7 @@ use crate::sound::playback::FarEnd;
 
 /// The handle of the voice thread, which ends when this is dropped.
 pub struct Ears {
-    worker: Worker<Command>,
+    worker: Worker<Order>,
     beginning: watch::Sender<Beginning>,
     meter: Meter,
 }
@@ -67,18 +66,18 @@ impl Ears {
     pub fn configure(&self, config: &Arc<Config>) {
         self.beginning
             .send_modify(|it| it.config = Arc::clone(config));
-        self.worker.order(Command::Configure(Arc::clone(config)));
+        self.worker.order(Order::Configure(Arc::clone(config)));
     }
 
     /// Closes the device and drops the utterance being heard, or allows it to be opened again.
     pub fn mute(&self, muted: bool) {
         self.beginning.send_modify(|it| it.muted = muted);
-        self.worker.order(Command::Mute(muted));
+        self.worker.order(Order::Mute(muted));
     }
 
     /// Cancels the echo of this loudspeaker until it is closed.
     pub fn beside(&self, far_end: FarEnd) {
-        self.worker.order(Command::Beside(far_end));
+        self.worker.order(Order::Beside(far_end));
     }
 
     /// `true`: the assistant begins to speak, which drops the utterance being heard. `false`: it has ended. Speech over
@@ -86,34 +85,29 @@ impl Ears {
     /// as loud as the utterance before. Where the echo is not cancelled, or the assistant may not be interrupted,
     /// nothing is heard meanwhile.
     pub fn beside_speech(&self, is_aloud: bool) {
-        self.worker.order(Command::BesideSpeech(is_aloud));
-    }
-
-    /// Tells whether a paused utterance is complete, so that it ends sooner or later.
-    pub fn understand(&self, utterance: u64, sense: Sense) {
-        self.worker.order(Command::Understand(utterance, sense));
+        self.worker.order(Order::BesideSpeech(is_aloud));
     }
 
     /// Push to talk: hears one utterance; in mode `wake`, as if the wake word had been said. Does nothing in mode
     /// `always`, where everything is heard anyway, in mode `off`, and while muted.
     pub fn listen(&self) {
-        self.worker.order(Command::Listen);
+        self.worker.order(Order::Listen);
     }
 
     /// Hears one more utterance without a wake word, if it begins soon. Only in mode `wake`.
     pub fn follow_up(&self) {
-        self.worker.order(Command::FollowUp);
+        self.worker.order(Order::FollowUp);
     }
 
     /// Drops the utterance being heard, and no longer waits for the one [`Self::listen`] asked for.
     pub fn stop(&self) {
-        self.worker.order(Command::Stop);
+        self.worker.order(Order::Stop);
     }
 
     /// Lets the voice thread panic.
     #[cfg(test)]
     pub fn panic(&self) {
-        self.worker.order(Command::Panic);
+        self.worker.order(Order::Panic);
     }
 }
 
@@ -145,7 +139,7 @@ mod tests {
         let (ears, mut reports) = Ears::spawn(Arc::new(config)).unwrap();
         // Nothing is to be spotted, so nothing is missed.
         let first = next(&mut reports).await;
-        assert_eq!(first, Some(Heard::Unspottable(String::new())));
+        assert!(matches!(first, Some(Heard::Unspottable(None))));
         (ears, reports)
     }
 
@@ -155,6 +149,26 @@ mod tests {
             .expect("a report in time")
     }
 
+    /// The problem that this report tells.
+    fn problem(report: Option<Heard>) -> String {
+        match report {
+            Some(Heard::Problem(Some(problem))) => problem,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn is_solved(reports: &mut UnboundedReceiver<Heard>) {
+        let report = next(reports).await;
+        assert!(matches!(report, Some(Heard::Problem(None))), "{report:?}");
+    }
+
+    async fn restarts(reports: &mut UnboundedReceiver<Heard>) {
+        let crash = next(reports).await;
+        assert!(matches!(crash, Some(Heard::Crashed(Crash::Restarted))));
+        let first = next(reports).await;
+        assert!(matches!(first, Some(Heard::Unspottable(None))));
+    }
+
     #[tokio::test]
     async fn ears_that_are_off_open_nothing_and_end_when_dropped() {
         let (ears, mut reports) = ears(Mode::Off, "").await;
@@ -162,60 +176,37 @@ mod tests {
         ears.mute(false);
         ears.stop();
         drop(ears);
-        assert_eq!(next(&mut reports).await, None);
+        assert!(next(&mut reports).await.is_none());
     }
 
     #[tokio::test]
     async fn a_microphone_that_is_not_there_is_a_problem_by_name_until_muted() {
         let (ears, mut reports) = ears(Mode::Always, "no such microphone").await;
-        let Some(Heard::Problem(problem)) = next(&mut reports).await else {
-            panic!()
-        };
+        let problem = problem(next(&mut reports).await);
         assert!(
             problem.starts_with("there is no microphone \"no such microphone\";"),
             "{problem}"
         );
         ears.mute(true);
-        assert_eq!(
-            next(&mut reports).await,
-            Some(Heard::Problem(String::new()))
-        );
+        is_solved(&mut reports).await;
         ears.mute(false);
-        assert_eq!(next(&mut reports).await, Some(Heard::Problem(problem)));
+        assert_eq!(self::problem(next(&mut reports).await), problem);
     }
 
     #[tokio::test]
     async fn ears_that_panic_say_so_and_hear_again_as_they_were_muted() {
         let (ears, mut reports) = ears(Mode::Always, "no such microphone").await;
-        let problem = next(&mut reports).await;
-        assert!(matches!(problem, Some(Heard::Problem(_))), "{problem:?}");
+        let problem = problem(next(&mut reports).await);
         ears.panic();
-        assert_eq!(
-            next(&mut reports).await,
-            Some(Heard::Crashed(Crash::Restarted))
-        );
-        assert_eq!(
-            next(&mut reports).await,
-            Some(Heard::Unspottable(String::new()))
-        );
-        assert_eq!(next(&mut reports).await, problem);
+        restarts(&mut reports).await;
+        assert_eq!(self::problem(next(&mut reports).await), problem);
         ears.mute(true);
-        assert_eq!(
-            next(&mut reports).await,
-            Some(Heard::Problem(String::new()))
-        );
+        is_solved(&mut reports).await;
         ears.panic();
-        assert_eq!(
-            next(&mut reports).await,
-            Some(Heard::Crashed(Crash::Restarted))
-        );
-        assert_eq!(
-            next(&mut reports).await,
-            Some(Heard::Unspottable(String::new()))
-        );
+        restarts(&mut reports).await;
         // It opens nothing before it is told to.
         ears.mute(false);
-        assert_eq!(next(&mut reports).await, problem);
+        assert_eq!(self::problem(next(&mut reports).await), problem);
     }
 
     #[tokio::test]
@@ -227,7 +218,8 @@ mod tests {
         let early = tokio::time::timeout(Duration::from_millis(200), reports.recv()).await;
         assert!(early.is_err(), "{early:?}");
         ears.listen();
-        assert_eq!(next(&mut reports).await, Some(Heard::Awake(true)));
-        assert!(matches!(next(&mut reports).await, Some(Heard::Problem(_))));
+        let awake = next(&mut reports).await;
+        assert!(matches!(awake, Some(Heard::Awake(true))), "{awake:?}");
+        problem(next(&mut reports).await);
     }
 }

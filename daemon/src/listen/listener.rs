@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::barge_in::{Guess, Interruption};
+use super::attention::{Attention, Effect, Input, Use};
+use super::barge_in::Interruption;
 use super::echo::{Canceller, Cleaned};
 use super::front_end::Stream;
 use super::keyword::{Spotted, Spotter};
-use super::listening::{Listening, unasked};
-use super::messages::{Beginning, Command, Heard};
-use super::segmenter::{Segment, Sense, Speaker};
-use crate::config::{Bounded, Config, Meaning, Mode};
+use super::messages::{Beginning, Heard, Order};
+use super::segmenter::Segment;
+use super::utterance::Telling;
+use crate::config::{Config, Meaning};
 use crate::platform::worker;
 use crate::sound::capture::Capture;
 use crate::sound::device::Wanted;
@@ -24,45 +25,26 @@ use crate::sound::meter::Meter;
 use crate::sound::stream::Streaming;
 use crate::sound::supervisor::{Change, Report, Supervisor};
 
-/// Time for which the assistant's voice is still captured after it has left the loudspeaker: the path through the room,
-/// its echo, and the buffers of the microphone.
-const ECHO: Duration = Duration::from_millis(300);
-
 /// The voice thread's own state.
 pub struct Listener {
     config: Arc<Config>,
-    commands: Rc<Receiver<Command>>,
+    orders: Rc<Receiver<Order>>,
     heard: UnboundedSender<Heard>,
     microphone: Supervisor<Capture>,
     meter: Meter,
     /// Sound on its way from the open microphone.
     stream: Option<Stream>,
-    muted: bool,
-    /// Whether the assistant speaks, or spoke until just now.
-    aloud: Aloud,
+    attention: Attention,
     /// The echo canceller, if a loudspeaker is open.
     canceller: Option<Canceller>,
     /// Guesses whether a person speaks over the assistant.
     interruption: Interruption,
-    /// Whether push to talk was used. From then on the microphone stays open, because some devices are "busy" when they
-    /// are opened again and again; sound that is not asked for is thrown away.
-    pushed: bool,
     /// Spots words without the model.
     spotter: Option<Spotter>,
-    listening: Listening,
     /// The utterance being heard.
-    utterance: Option<u64>,
+    utterance: Option<Telling>,
     /// Utterances so far.
     count: Arc<AtomicU64>,
-}
-
-/// Whether captured sound may hold the assistant's own voice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Aloud {
-    Not,
-    Speaking,
-    /// Sound captured before then may.
-    Until(Instant),
 }
 
 fn microphone(wanted: Wanted, heard: UnboundedSender<Heard>) -> Supervisor<Capture> {
@@ -80,7 +62,9 @@ fn spotter(config: &Config, heard: &UnboundedSender<Heard>) -> Option<Spotter> {
     let (spotter, errors) = Spotter::new(config.voice.mode, &config.keyword);
     let problems: Vec<String> = errors.iter().map(ToString::to_string).collect();
     // Once the receiver is gone, the voice thread ends by itself.
-    let _ = heard.send(Heard::Unspottable(problems.join("; ")));
+    let _ = heard.send(Heard::Unspottable(
+        (!problems.is_empty()).then(|| problems.join("; ")),
+    ));
     spotter
 }
 
@@ -88,7 +72,7 @@ impl Listener {
     /// A listener with this configuration, which hears once it runs.
     pub fn new(
         beginning: Beginning,
-        commands: Rc<Receiver<Command>>,
+        orders: Rc<Receiver<Order>>,
         heard: UnboundedSender<Heard>,
         meter: Meter,
     ) -> Self {
@@ -102,59 +86,51 @@ impl Listener {
             meter,
             microphone: microphone((&config.voice).into(), heard.clone()),
             spotter: spotter(&config, &heard),
-            listening: unasked(&config),
+            attention: Attention::new(&config.voice, muted),
             config,
-            commands,
+            orders,
             heard,
             stream: None,
-            muted,
-            aloud: Aloud::Not,
             canceller: None,
             interruption: Interruption::new(),
-            pushed: false,
             utterance: None,
             count: utterances,
         }
     }
 
-    /// Sleeps until a command, sound, or a deadline of the microphone wakes it: unparking a thread
+    /// Sleeps until an order, sound, or a deadline of the microphone wakes it: unparking a thread
     /// that is awake makes its next sleep return at once, so nothing is missed.
     pub fn run(mut self) {
         while self.obey() && !self.heard.is_closed() {
             self.attend();
-            worker::sleep_until([self.microphone.deadline(), self.given_up()]);
+            // Sound wakes the thread too.
+            let given_up = self.attention.deadline();
+            let given_up = given_up.filter(|_| self.stream.is_none());
+            worker::sleep_until([self.microphone.deadline(), given_up]);
         }
     }
 
-    /// Carries out the commands that came; `false` once the handle is gone.
+    /// Carries out the orders that came; `false` once the handle is gone.
     fn obey(&mut self) -> bool {
         loop {
-            match self.commands.try_recv() {
-                Ok(Command::Mute(muted)) => {
-                    self.muted = muted;
-                    self.stop();
-                    self.pushed = false;
-                }
-                Ok(Command::Beside(far_end)) => {
+            match self.orders.try_recv() {
+                Ok(Order::Mute(muted)) => self.step(Input::Mute(muted)),
+                Ok(Order::Beside(far_end)) => {
                     self.canceller = Some(Canceller::new(far_end));
                     self.interruption = Interruption::new();
+                    self.step(Input::Canceller(true));
                 }
-                Ok(Command::BesideSpeech(true)) => self.begin_beside_speech(),
-                Ok(Command::BesideSpeech(false)) => self.end_beside_speech(),
-                Ok(Command::Understand(utterance, sense)) => self.understand(utterance, sense),
-                Ok(Command::Configure(config)) => self.configure(config),
-                Ok(Command::Listen | Command::FollowUp) if self.muted => {}
-                Ok(Command::Listen)
-                    if matches!(self.config.voice.mode, Mode::Always | Mode::Off) => {}
-                Ok(Command::Listen) => {
-                    self.pushed = true;
-                    self.awake(self.config.voice.awake_ms, Speaker::Anybody);
+                Ok(Order::BesideSpeech(true)) => {
+                    self.interruption.begin();
+                    self.step(Input::Speaking);
                 }
-                Ok(Command::FollowUp) if !self.may_follow_up() => {}
-                Ok(Command::FollowUp) => self.awake(self.config.voice.follow_up_ms, Speaker::Same),
-                Ok(Command::Stop) => self.stop(),
+                Ok(Order::BesideSpeech(false)) => self.step(Input::Silent),
+                Ok(Order::Configure(config)) => self.configure(config),
+                Ok(Order::Listen) => self.step(Input::Listen),
+                Ok(Order::FollowUp) => self.step(Input::FollowUp),
+                Ok(Order::Stop) => self.step(Input::Stop),
                 #[cfg(test)]
-                Ok(Command::Panic) => panic!("as ordered"),
+                Ok(Order::Panic) => panic!("as ordered"),
                 Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
@@ -162,7 +138,6 @@ impl Listener {
     }
 
     fn configure(&mut self, config: Arc<Config>) {
-        self.drop_utterance();
         let (wanted, before) = (
             Wanted::from(&config.voice),
             Wanted::from(&self.config.voice),
@@ -174,54 +149,35 @@ impl Listener {
         if let Some(stream) = &mut self.stream {
             stream.configure(&config);
         }
-        self.bar();
         self.forget_room();
         if config.voice.mode != self.config.voice.mode || config.keyword != self.config.keyword {
             self.spotter = spotter(&config, &self.heard);
         }
+        self.step(Input::Configure(&config.voice));
         self.config = config;
-        self.listen_no_more();
     }
 
-    /// Lets no utterance begin while the assistant's own voice may be heard.
-    fn bar(&mut self) {
-        if let Some(stream) = &mut self.stream {
-            stream.segmenter.bar(self.aloud != Aloud::Not);
+    fn step(&mut self, input: Input<'_>) {
+        self.step_at(Instant::now(), input);
+    }
+
+    fn step_at(&mut self, now: Instant, input: Input<'_>) {
+        for effect in self.attention.step(now, input) {
+            match (effect, &mut self.stream) {
+                (Effect::Drop, _) => self.drop_utterance(),
+                (Effect::Hold(is_held), _) => self.hold(is_held),
+                (Effect::Awake(is_awake), _) => self.report(Heard::Awake(is_awake)),
+                (Effect::Forget, Some(stream)) => stream.segmenter.skip(0),
+                (Effect::ForgetAllButTail, Some(stream)) => {
+                    stream.segmenter.skip(0);
+                    stream.segmenter.recall(&stream.tail);
+                }
+                (Effect::Await(speaker), Some(stream)) => stream.segmenter.await_speech_of(speaker),
+                (Effect::Bar(is_barred), Some(stream)) => stream.segmenter.bar(is_barred),
+                (Effect::Guess, Some(stream)) => stream.segmenter.guess_beginning(),
+                (_, None) => {}
+            }
         }
-    }
-
-    /// The assistant begins to speak.
-    fn begin_beside_speech(&mut self) {
-        self.aloud = Aloud::Speaking;
-        self.interruption.begin();
-        self.drop_utterance();
-        self.bar();
-        if self.listening == Listening::No
-            && let Some(stream) = &mut self.stream
-        {
-            stream.segmenter.await_speech_of(Speaker::Same);
-        }
-    }
-
-    /// The assistant has ended, or was interrupted.
-    fn end_beside_speech(&mut self) {
-        self.hold(false);
-        // A wake word may have interrupted it already.
-        if self.aloud == Aloud::Speaking {
-            self.aloud = Aloud::Until(Instant::now() + ECHO);
-        }
-    }
-
-    /// Whether the assistant's voice is cancelled, so that people are heard over it.
-    fn is_cancelled(&self) -> bool {
-        self.config.voice.barge_in && self.canceller.is_some()
-    }
-
-    /// Whether speech over the assistant may become an utterance.
-    fn may_be_interrupted(&self) -> bool {
-        self.aloud != Aloud::Not
-            && self.is_cancelled()
-            && (self.listening != Listening::No || self.may_follow_up())
     }
 
     /// Learns the echo of the loudspeaker anew.
@@ -239,55 +195,12 @@ impl Listener {
         }
     }
 
-    /// Waits `milliseconds` for an utterance of `speaker` to begin.
-    fn awake<const MIN: u32, const MAX: u32>(
-        &mut self,
-        milliseconds: Bounded<MIN, MAX>,
-        speaker: Speaker,
-    ) {
-        if let Some(stream) = &mut self.stream {
-            stream.segmenter.await_speech_of(speaker);
-        }
-        let within = Duration::from_millis(milliseconds.get().into());
-        self.listening = Listening::Until(Instant::now() + within);
-        self.report(Heard::Awake(true));
-    }
-
-    /// Whether an utterance after a reply needs no wake word.
-    fn may_follow_up(&self) -> bool {
-        self.config.voice.mode == Mode::Wake && self.config.voice.follow_up_ms.get() > 0
-    }
-
-    /// Stops waiting for an utterance; in mode `always`, returns to treating all speech as utterances.
-    fn listen_no_more(&mut self) {
-        let before = std::mem::replace(&mut self.listening, unasked(&self.config));
-        if matches!(before, Listening::Until(_)) {
-            self.report(Heard::Awake(false));
-        }
-    }
-
-    fn understand(&mut self, utterance: u64, sense: Sense) {
-        if self.utterance == Some(utterance)
-            && let Some(stream) = &mut self.stream
-        {
-            stream.segmenter.understand(sense);
-        }
-    }
-
-    fn stop(&mut self) {
-        self.drop_utterance();
-        self.hold(false);
-        if let Some(stream) = &mut self.stream {
-            stream.segmenter.skip(0);
-        }
-        self.listen_no_more();
-    }
-
     fn attend(&mut self) {
         if self.canceller.as_ref().is_some_and(Canceller::is_over) {
             self.canceller = None;
+            self.step(Input::Canceller(false));
         }
-        if self.is_wanted() {
+        if self.attention.wants_microphone() {
             self.microphone.open();
         } else {
             self.microphone.close();
@@ -297,44 +210,21 @@ impl Listener {
             Some(Change::Opened) => {
                 let capture = self.microphone.stream();
                 self.stream = capture.map(|capture| Stream::new(&self.config, capture));
-                self.bar();
                 self.forget_room();
+                self.step(Input::Opened);
             }
             Some(Change::Lost) => {
-                self.drop_utterance();
+                self.step(Input::Lost);
                 self.forget_stream();
-                if self.config.voice.mode == Mode::Wake {
-                    self.listen_no_more();
-                }
             }
             None => {}
-        }
-        if self.given_up().is_some_and(|end| end <= Instant::now()) {
-            self.listen_no_more();
         }
         self.hear();
     }
 
-    /// When to stop waiting for an utterance while no sound comes. With sound, [`Self::is_listening`] decides.
-    fn given_up(&self) -> Option<Instant> {
-        match self.listening {
-            Listening::Until(end) if self.stream.is_none() => Some(end),
-            _ => None,
-        }
-    }
-
-    fn is_wanted(&self) -> bool {
-        !self.muted
-            && match self.config.voice.mode {
-                Mode::Always | Mode::Wake => true,
-                Mode::Push => self.pushed,
-                Mode::Off => false,
-            }
-    }
-
     fn hear(&mut self) {
         let (Some(capture), Some(stream)) = (self.microphone.stream(), &mut self.stream) else {
-            return;
+            return self.step(Input::Passed { is_heard: false });
         };
         let moved = capture.held().pulse.moved();
         let is_whole = stream.read(capture);
@@ -344,71 +234,50 @@ impl Listener {
             canceller.lose_track();
         }
         let canceller = self.canceller.as_mut();
-        stream.clean(canceller.filter(|_| self.config.voice.barge_in));
+        stream.clean(canceller.filter(|_| self.attention.cancels_echo()));
         self.meter.push(&stream.samples);
         let words = self.spotter.as_mut();
         let spotted = words.map(|it| it.push(&stream.sound.suppressed));
-        if matches!(self.aloud, Aloud::Until(end) if end <= moved) {
-            self.aloud = Aloud::Not;
+        if self.utterance.as_ref().is_some_and(Telling::is_unwanted) {
+            self.drop_utterance();
         }
+        let is_heard = self.utterance.is_some();
+        self.step_at(moved, Input::Passed { is_heard });
         self.guess();
-        if self.is_listening(moved) {
-            self.segment(moved);
-        } else if let Some(stream) = &mut self.stream {
-            if self.aloud == Aloud::Not {
-                stream.segmenter.overhear(&stream.sound.suppressed);
-            } else {
-                stream.segmenter.skip(stream.sound.suppressed.len());
-            }
-        }
+        self.use_sound(moved);
         for spotted in spotted.into_iter().flatten() {
             self.spot(spotted);
         }
     }
 
-    /// Pauses the assistant when a person seems to speak over it, until that is known.
+    /// Guesses whether a person speaks over the assistant.
     fn guess(&mut self) {
-        let knows_room = self.canceller.as_ref().is_some_and(Canceller::knows_room);
-        let may_begin = self.may_be_interrupted() && knows_room;
-        let is_beside = self.aloud == Aloud::Speaking && self.is_cancelled();
         let Some(stream) = &mut self.stream else {
             return;
         };
-        if self.aloud == Aloud::Not {
-            stream.segmenter.bar(false);
-        }
-        if !is_beside || self.utterance.is_some() {
+        if !self.attention.hears_over_speech() || self.utterance.is_some() {
             return;
         }
+        let knows_room = self.canceller.as_ref().is_some_and(Canceller::knows_room);
+        let may_begin = self.attention.may_be_interrupted() && knows_room;
         let is_person = |level| may_begin && stream.segmenter.may_be_awaited(level);
-        match self.interruption.hear(&stream.sound, is_person) {
-            Some(Guess::Somebody) => {
-                log::debug!("somebody seems to speak: the assistant pauses");
-                stream.segmenter.guess_beginning();
-                self.hold(true);
-            }
-            Some(Guess::Quiet) => stream.segmenter.bar(false),
-            Some(Guess::Nobody) => {
-                log::debug!("it was nobody: the assistant goes on");
-                stream.segmenter.bar(true);
-                self.hold(false);
-            }
-            None => {}
+        if let Some(guess) = self.interruption.hear(&stream.sound, is_person) {
+            log::debug!("speech over the assistant: {guess:?}");
+            self.step(Input::Guessed(guess));
         }
     }
 
-    /// Whether what was captured until `moved` is, or may become, part of an utterance.
-    fn is_listening(&mut self, moved: Instant) -> bool {
-        if let Listening::Until(end) = self.listening
-            && end <= moved
-            && self.utterance.is_none()
-        {
-            self.listen_no_more();
+    /// Uses the sound captured until `moved`.
+    fn use_sound(&mut self, moved: Instant) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        let suppressed = &stream.sound.suppressed;
+        match self.attention.use_of_sound(self.utterance.is_some()) {
+            Use::Utterance => self.segment(moved),
+            Use::Background => stream.segmenter.overhear(suppressed),
+            Use::None => stream.segmenter.skip(suppressed.len()),
         }
-        if self.aloud != Aloud::Not && !self.is_cancelled() {
-            return false;
-        }
-        self.listening != Listening::No || self.utterance.is_some() || self.may_be_interrupted()
     }
 
     /// Makes utterances of the sound captured until `moved`.
@@ -416,57 +285,46 @@ impl Listener {
         let Some(stream) = &mut self.stream else {
             return;
         };
+        if let Some(sense) = self.utterance.as_mut().and_then(Telling::understood) {
+            stream.segmenter.understand(sense);
+        }
         let Cleaned {
             linear, suppressed, ..
         } = &stream.sound;
         for segment in stream.segmenter.push_judged(linear, suppressed) {
-            if segment == Segment::Started {
-                self.utterance = Some(self.count.fetch_add(1, Relaxed) + 1);
-            }
-            let utterance = self.count.load(Relaxed);
-            let is_over = matches!(segment, Segment::Ended { .. });
-            let _ = self.heard.send(match segment {
-                Segment::Started => Heard::Started { utterance },
-                Segment::Sound(samples) => Heard::Sound { utterance, samples },
-                Segment::Paused { speech_end } => {
-                    let at = stream.time_of(speech_end, moved);
-                    Heard::Paused { utterance, at }
+            match (segment, &mut self.utterance) {
+                (Segment::Started, utterance) => {
+                    let number = self.count.fetch_add(1, Relaxed) + 1;
+                    let (telling, heard) = Telling::begin(number);
+                    *utterance = Some(telling);
+                    // Once the receiver is gone, the thread ends by itself.
+                    let _ = self.heard.send(Heard::Utterance(heard));
                 }
-                Segment::Resumed => Heard::Resumed { utterance },
-                Segment::Ended { speech_end } => {
-                    let at = stream.time_of(speech_end, moved);
-                    Heard::Ended { utterance, at }
+                (Segment::Sound(samples), Some(utterance)) => utterance.sound(samples),
+                (Segment::Paused { speech_end }, Some(utterance)) => {
+                    utterance.pause(stream.time_of(speech_end, moved));
                 }
-            });
-            if is_over {
-                stream.log_losses();
-                self.utterance = None;
-                if self.config.voice.mode != Mode::Always {
-                    stream.segmenter.skip(0);
-                    return self.listen_no_more();
+                (Segment::Resumed, Some(utterance)) => utterance.resume(),
+                (Segment::Ended { speech_end }, utterance) => {
+                    if let Some(utterance) = utterance.take() {
+                        utterance.end(stream.time_of(speech_end, moved));
+                    }
+                    stream.log_losses();
+                    if self.attention.hears_one() {
+                        return self.step(Input::Ended);
+                    }
                 }
+                (_, None) => {}
             }
         }
     }
 
-    /// Handles a word that was said.
+    /// Reports a word that was said, and wakes if it wakes.
     fn spot(&mut self, spotted: Spotted) {
         let wakes = spotted.meaning == Meaning::Wake;
-        if wakes {
-            // The utterance is the speech after the word.
-            self.drop_utterance();
-            if let Some(stream) = &mut self.stream {
-                stream.segmenter.skip(0);
-                stream.segmenter.recall(&stream.tail);
-            }
-            // The assistant is cut short now.
-            if self.aloud == Aloud::Speaking {
-                self.aloud = Aloud::Until(Instant::now() + ECHO);
-            }
-        }
         self.report(Heard::Spotted(spotted));
         if wakes {
-            self.awake(self.config.voice.awake_ms, Speaker::Anybody);
+            self.step(Input::Wake);
         }
     }
 
@@ -487,11 +345,9 @@ impl Listener {
 
     /// Drops the utterance being heard. Speech from now on may become another.
     fn drop_utterance(&mut self) {
+        self.utterance = None;
         if let Some(stream) = &mut self.stream {
             stream.segmenter.give_up();
-        }
-        if let Some(utterance) = self.utterance.take() {
-            self.report(Heard::Dropped { utterance });
         }
     }
 }

@@ -10,6 +10,8 @@
 //! | `ears` | the handle of the voice thread |
 //! | `messages` | the thread's reports and orders |
 //! | `listener` | the voice thread |
+//! | `attention` | whether the microphone is wanted, and which speech becomes an utterance |
+//! | `utterance` | an utterance while it is heard |
 //! | `front_end` | captured samples → 16 kHz mono without echo and noise |
 //! | `echo`, `double_talk` | the assistant's own voice, and whether a person speaks over it |
 //! | `enhancer` | noise suppression and gain control |
@@ -20,6 +22,7 @@
 //!
 //! Nothing here knows the engine.
 
+mod attention;
 mod barge_in;
 mod double_talk;
 pub(crate) mod ears;
@@ -29,9 +32,9 @@ mod foreground;
 mod front_end;
 pub(crate) mod keyword;
 mod listener;
-mod listening;
 pub(crate) mod messages;
 pub(crate) mod segmenter;
+pub(crate) mod utterance;
 mod vad;
 
 pub use keyword::{KeywordError, Spotted, Spotter};

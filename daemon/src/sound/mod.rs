@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `device` | the microphones and loudspeakers present, and the choice among them |
 //! | `stream` | a device that is opened, held and closed on a thread of its own |
-//! | `supervisor` | a device over time: opened on demand, reopened after a loss |
+//! | `lifecycle` | when a device is opened, counts as lost, and is opened again |
+//! | `supervisor` | a device with its lifecycle: its stream and its reports |
 //! | `capture` | one open microphone |
 //! | `playback` | one open loudspeaker |
 //! | `resample`, `mix` | from any rate and number of channels to another rate and one channel |
@@ -17,6 +18,7 @@
 pub(crate) mod capture;
 pub(crate) mod device;
 pub(crate) mod file;
+pub(crate) mod lifecycle;
 pub(crate) mod meter;
 pub(crate) mod mix;
 pub(crate) mod playback;

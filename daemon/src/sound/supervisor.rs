@@ -1,4 +1,4 @@
-//! A device over time: opened on demand, watched while open, and reopened after a loss.
+//! A device with its [`Lifecycle`]: its stream, its reports, and the texts of its problems.
 
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -6,28 +6,16 @@ use std::time::{Duration, Instant};
 use cpal::HostId;
 
 use super::device::Wanted;
+use super::lifecycle::{Effect, Input, Lifecycle, SLOW};
 use super::stream::{self, Closed, OpenStream, Opening, Streaming};
-
-/// Time without sound after which an open device counts as lost, whatever the sound system reports.
-const SILENT: Duration = Duration::from_secs(2);
-
-/// Time after which an unanswered attempt to open a device is reported, and after which an opened device that has moved
-/// no sound yet is given up.
-const SLOW: Duration = Duration::from_secs(5);
-
-/// Pause before the first retry; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-
-/// Longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A change of a device that its user should know.
 #[derive(Debug)]
 pub enum Report {
     /// Name of the device that is now open and moves sound; `None` when it no longer does.
     Device(Option<String>),
-    /// Why the wanted device is not open, and the remedy; empty when solved.
-    Problem(String),
+    /// Why the wanted device is not open, and the remedy; `None` when solved.
+    Problem(Option<String>),
 }
 
 /// One device, open or closed as wanted.
@@ -36,29 +24,21 @@ pub struct Supervisor<S> {
     /// Unparked when the device needs attention.
     listener: Thread,
     report: Box<dyn Fn(Report) + Send>,
-    state: State<S>,
-    /// Pause before the next attempt.
-    pause: Duration,
+    lifecycle: Lifecycle,
+    stream: Stream<S>,
     /// Sound system in which the default device was found. Retries stay with it: a restarted server must find the
     /// device free.
     host: Option<HostId>,
     /// The last stream that was opened, which may still hold the device.
     last: Option<Closed>,
-    /// The last problem reported; empty: none.
-    problem: String,
+    /// The last problem reported.
+    problem: Option<String>,
 }
 
-enum State<S> {
-    /// Not wanted.
-    Closed,
-    /// Retried at that time.
-    Waiting(Instant),
-    /// Being opened since then.
-    Opening(Opening<S>, Instant),
-    /// Open, but no sound has moved yet: the device may exist in name only.
-    Opened(S),
-    /// Sound moves.
-    Sounding(S),
+enum Stream<S> {
+    None,
+    Opening(Opening<S>),
+    Open(S),
 }
 
 /// The change that [`Supervisor::look`] found.
@@ -78,26 +58,23 @@ impl<S: Streaming> Supervisor<S> {
             wanted: wanted.into(),
             listener: thread::current(),
             report: Box::new(report),
-            state: State::Closed,
-            pause: FIRST_PAUSE,
+            lifecycle: Lifecycle::new(),
+            stream: Stream::None,
             host: None,
             last: None,
-            problem: String::new(),
+            problem: None,
         }
     }
 
     /// Starts to open the device, unless it is open, being opened or waiting for a retry.
     pub fn open(&mut self) {
-        if matches!(self.state, State::Closed) {
-            self.pause = FIRST_PAUSE;
-            self.start();
-        }
+        self.step(Instant::now(), Input::Open);
     }
 
     /// Closes the device.
     pub fn close(&mut self) {
-        self.leave(State::Closed);
-        self.set_problem(String::new());
+        self.step(Instant::now(), Input::Close);
+        self.set_problem(None);
     }
 
     /// Closes the device and switches to another. That may be the same one by another name, so the last stream is still
@@ -110,124 +87,115 @@ impl<S: Streaming> Supervisor<S> {
 
     /// The open stream.
     pub fn stream(&mut self) -> Option<&mut S> {
-        match &mut self.state {
-            State::Opened(stream) | State::Sounding(stream) => Some(stream),
-            State::Closed | State::Waiting(_) | State::Opening(..) => None,
+        match &mut self.stream {
+            Stream::Open(stream) => Some(stream),
+            Stream::None | Stream::Opening(_) => None,
         }
     }
 
-    /// Why the wanted device is not open; empty: no problem.
+    /// Why the wanted device is not open.
     #[must_use]
-    pub fn problem(&self) -> &str {
-        &self.problem
-    }
-
-    /// Does what is due now and says what changed.
-    pub fn look(&mut self, now: Instant) -> Option<Change> {
-        match &self.state {
-            State::Closed => None,
-            State::Waiting(until) => {
-                if *until <= now {
-                    self.start();
-                }
-                None
-            }
-            State::Opening(opening, since) => match opening.outcome() {
-                Some(Ok(stream)) => {
-                    self.state = State::Opened(stream);
-                    Some(Change::Opened)
-                }
-                Some(Err(error)) => {
-                    self.fail(error.to_string(), now);
-                    None
-                }
-                None => {
-                    if *since + SLOW <= now {
-                        self.set_problem(format!(
-                            "the sound system has not answered for {} s; restart it",
-                            SLOW.as_secs()
-                        ));
-                    }
-                    None
-                }
-            },
-            State::Opened(stream) | State::Sounding(stream) => {
-                let OpenStream { name, pulse, .. } = stream.held();
-                let kind = S::KIND;
-                let problem = if let Some(fault) = pulse.fault() {
-                    format!("the {kind} {name} failed ({fault}); retrying")
-                } else if self.deadline().is_some_and(|deadline| deadline <= now) {
-                    let seconds = (now - pulse.moved()).as_secs();
-                    let does = kind.moves();
-                    format!("the {kind} {name} {does} no sound for {seconds} s; retrying")
-                } else {
-                    self.greet();
-                    return None;
-                };
-                self.fail(problem, now);
-                Some(Change::Lost)
-            }
-        }
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
     }
 
     /// When to look again, if nothing wakes the thread before.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        match &self.state {
-            State::Closed => None,
-            State::Waiting(until) => Some(*until),
-            State::Opening(_, since) => {
-                // Once the delay is reported, only the outcome matters, and that wakes the thread.
-                self.problem.is_empty().then_some(*since + SLOW)
+        self.lifecycle.deadline()
+    }
+
+    /// Does what is due now and says what changed.
+    pub fn look(&mut self, now: Instant) -> Option<Change> {
+        match &self.stream {
+            Stream::None => {
+                self.step(now, Input::Passed);
+                None
             }
-            State::Opened(stream) => Some(stream.held().pulse.moved() + SLOW),
-            State::Sounding(stream) => Some(stream.held().pulse.moved() + SILENT),
+            Stream::Opening(opening) => match opening.outcome() {
+                Some(Ok(stream)) => {
+                    self.stream = Stream::Open(stream);
+                    self.step(now, Input::Opened);
+                    Some(Change::Opened)
+                }
+                Some(Err(error)) => {
+                    self.fail(now, error.to_string());
+                    None
+                }
+                None => {
+                    self.step(now, Input::Passed);
+                    None
+                }
+            },
+            Stream::Open(stream) => {
+                let OpenStream { name, pulse, .. } = stream.held();
+                if let Some(fault) = pulse.fault() {
+                    let problem = format!("the {} {name} failed ({fault}); retrying", S::KIND);
+                    self.fail(now, problem);
+                } else {
+                    let (moved, has_moved) = (pulse.moved(), pulse.has_moved());
+                    self.step(now, Input::Seen { moved, has_moved });
+                }
+                matches!(self.stream, Stream::None).then_some(Change::Lost)
+            }
         }
     }
 
-    fn start(&mut self) {
-        let now = Instant::now();
+    fn fail(&mut self, now: Instant, problem: String) {
+        self.step(now, Input::Failed);
+        self.set_problem(Some(problem));
+    }
+
+    fn step(&mut self, now: Instant, input: Input) {
+        for effect in self.lifecycle.step(now, input) {
+            match effect {
+                Effect::Start => self.start(now),
+                Effect::Close => self.stream = Stream::None,
+                Effect::Found => self.greet(),
+                Effect::Gone => (self.report)(Report::Device(None)),
+                Effect::Slow => self.set_problem(Some(format!(
+                    "the sound system has not answered for {} s; restart it",
+                    SLOW.as_secs()
+                ))),
+                Effect::Silent(silence) => self.tell_silence(silence),
+            }
+        }
+    }
+
+    fn start(&mut self, now: Instant) {
         let (wanted, listener) = (self.wanted.clone(), self.listener.clone());
         match stream::open(wanted, self.host, listener, self.last.take()) {
             Ok((opening, closed)) => {
                 self.last = Some(closed);
-                self.state = State::Opening(opening, now);
+                self.stream = Stream::Opening(opening);
             }
-            Err(error) => self.fail(
-                format!("cannot start a thread for the {} ({error})", S::KIND),
-                now,
-            ),
+            Err(error) => {
+                let problem = format!("cannot start a thread for the {} ({error})", S::KIND);
+                self.fail(now, problem);
+            }
         }
     }
 
     /// Announces the device when its first sound has moved.
     fn greet(&mut self) {
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Opened(stream) if stream.held().pulse.has_moved() => {
-                self.pause = FIRST_PAUSE;
-                let OpenStream { name, host, .. } = stream.held();
-                self.host = Some(*host);
-                (self.report)(Report::Device(Some(name.clone())));
-                self.state = State::Sounding(stream);
-                self.set_problem(String::new());
-            }
-            state => self.state = state,
+        if let Stream::Open(stream) = &self.stream {
+            let OpenStream { name, host, .. } = stream.held();
+            self.host = Some(*host);
+            (self.report)(Report::Device(Some(name.clone())));
+            self.set_problem(None);
         }
     }
 
-    fn fail(&mut self, problem: String, now: Instant) {
-        self.leave(State::Waiting(now + self.pause));
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        self.set_problem(problem);
-    }
-
-    fn leave(&mut self, state: State<S>) {
-        if let State::Sounding(_) = std::mem::replace(&mut self.state, state) {
-            (self.report)(Report::Device(None));
+    fn tell_silence(&mut self, silence: Duration) {
+        if let Stream::Open(stream) = &self.stream {
+            let (kind, name) = (S::KIND, &stream.held().name);
+            let (does, seconds) = (kind.moves(), silence.as_secs());
+            let problem = format!("the {kind} {name} {does} no sound for {seconds} s; retrying");
+            self.set_problem(Some(problem));
         }
     }
 
-    fn set_problem(&mut self, problem: String) {
+    fn set_problem(&mut self, problem: Option<String>) {
         if self.problem != problem {
             self.problem.clone_from(&problem);
             (self.report)(Report::Problem(problem));

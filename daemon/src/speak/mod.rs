@@ -24,6 +24,7 @@ mod markdown;
 mod mouth;
 mod passage;
 mod pcm;
+mod player;
 mod queue;
 mod reading;
 mod said;

@@ -10,20 +10,17 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{mpsc as channel, oneshot, watch};
 
 use super::error::SpeechError;
-use super::queue::{Kind, Piece, Queue, Sound, Speech};
+use super::player::Player;
+use super::queue::{Kind, Piece, Sound, Speech};
 use super::said::Said;
 use crate::config;
 use crate::platform::worker::{self, Worker};
 use crate::sound::playback::Playback;
-use crate::sound::resample::Resampler;
 use crate::sound::supervisor::{Change, Report, Supervisor};
 
 /// Time for which an idle loudspeaker stays open: some devices click, or are slow, when they are opened for every
 /// answer.
 const IDLE: Duration = Duration::from_mins(1);
-
-/// Longest wait of a speech for a loudspeaker that cannot be opened.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Most pieces of sound of one speech that wait to be played: half a minute, with pieces of 93 ms.
 const WAITING: usize = 320;
@@ -69,7 +66,7 @@ impl Drop for Sounds {
     }
 }
 
-enum Command {
+enum Order {
     Prepare,
     Say(Speech),
     Stop(Option<u64>),
@@ -80,7 +77,7 @@ enum Command {
 /// The handle of the mouth's thread, which ends when this is dropped.
 #[derive(Debug)]
 pub struct Mouth {
-    worker: Worker<Command>,
+    worker: Worker<Order>,
     config: watch::Sender<config::Speech>,
 }
 
@@ -101,7 +98,7 @@ impl Mouth {
                 // The reports of a thread that is gone no longer hold.
                 report(&crashes, Said::Speaking(false));
                 report(&crashes, Said::Device(None));
-                report(&crashes, Said::NoLoudspeaker(String::new()));
+                report(&crashes, Said::NoLoudspeaker(None));
                 report(&crashes, Said::Crashed(crash));
             },
         )?;
@@ -116,7 +113,7 @@ impl Mouth {
 
     /// Opens the loudspeaker, because something will be said soon.
     pub fn prepare(&self) {
-        self.worker.order(Command::Prepare);
+        self.worker.order(Order::Prepare);
     }
 
     /// Begins speech number `id`, behind those that go before it. The receiver gets `Ok` when its last sample was
@@ -130,7 +127,7 @@ impl Mouth {
         let (pieces, received) = channel::channel(WAITING);
         let (turn, has_turn) = watch::channel(false);
         let (done, outcome) = oneshot::channel();
-        self.worker.order(Command::Say(Speech {
+        self.worker.order(Order::Say(Speech {
             id,
             kind,
             volume,
@@ -149,13 +146,13 @@ impl Mouth {
 
     /// Stops speech `id` at once, or all.
     pub fn stop(&self, id: Option<u64>) {
-        self.worker.order(Command::Stop(id));
+        self.worker.order(Order::Stop(id));
     }
 
     /// Lets the thread panic.
     #[cfg(test)]
     pub fn panic(&self) {
-        self.worker.order(Command::Panic);
+        self.worker.order(Order::Panic);
     }
 }
 
@@ -164,30 +161,20 @@ struct Speaker {
     current: watch::Receiver<config::Speech>,
     /// The configuration last read from `current`.
     config: config::Speech,
-    commands: Rc<Receiver<Command>>,
+    orders: Rc<Receiver<Order>>,
     said: UnboundedSender<Said>,
     loudspeaker: Supervisor<Playback>,
-    speeches: Queue,
-    /// The resampler of the current sound, with the rate and channels of that sound.
-    resampler: Option<(Resampler, u32, u16)>,
-    /// Samples for which the ring had no room.
-    pending: Vec<f32>,
-    /// Position, in samples written, at which the current speech began.
-    begin: u64,
+    player: Player,
     /// Whether speech is heard, as reported last.
     is_speaking: bool,
     /// The loudspeaker stays open until then.
     until: Option<Instant>,
-    /// Since when the first speech waits for a loudspeaker.
-    waiting: Option<Instant>,
-    /// When the last sample of the first speech is heard.
-    heard: Option<Instant>,
 }
 
 impl Speaker {
     fn new(
         mut current: watch::Receiver<config::Speech>,
-        commands: Rc<Receiver<Command>>,
+        orders: Rc<Receiver<Order>>,
         said: UnboundedSender<Said>,
     ) -> Self {
         let config = current.borrow_and_update().clone();
@@ -195,44 +182,38 @@ impl Speaker {
             current,
             loudspeaker: loudspeaker(config.device.clone(), said.clone()),
             config,
-            commands,
+            orders,
             said,
-            speeches: Queue::default(),
-            resampler: None,
-            pending: Vec::new(),
-            begin: 0,
+            player: Player::default(),
             is_speaking: false,
             until: None,
-            waiting: None,
-            heard: None,
         }
     }
 
-    /// Sleeps until a command, sound, room in the ring, or a deadline wakes it; as the voice thread does.
+    /// Sleeps until an order, sound, room in the ring, or a deadline wakes it; as the voice thread does.
     fn run(mut self) {
         while self.obey() && !self.said.is_closed() {
             self.attend();
             worker::sleep_until([
                 self.loudspeaker.deadline(),
                 self.until,
-                self.heard,
-                self.given_up(),
+                self.player.deadline(self.loudspeaker.problem()),
             ]);
         }
     }
 
-    /// Carries out the commands that came; `false` once the handle is gone.
+    /// Carries out the orders that came; `false` once the handle is gone.
     fn obey(&mut self) -> bool {
         if self.current.has_changed().unwrap_or(false) {
             self.configure();
         }
         loop {
-            match self.commands.try_recv() {
-                Ok(Command::Prepare) => self.until = Some(Instant::now() + IDLE),
-                Ok(Command::Say(speech)) => self.speeches.push(speech),
-                Ok(Command::Stop(id)) => self.stop(id),
+            match self.orders.try_recv() {
+                Ok(Order::Prepare) => self.until = Some(Instant::now() + IDLE),
+                Ok(Order::Say(speech)) => self.player.say(speech),
+                Ok(Order::Stop(id)) => self.stop(id),
                 #[cfg(test)]
-                Ok(Command::Panic) => panic!("as ordered"),
+                Ok(Order::Panic) => panic!("as ordered"),
                 Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
@@ -243,169 +224,44 @@ impl Speaker {
         let config = self.current.borrow_and_update().clone();
         if config.device != self.config.device {
             self.loudspeaker.choose(config.device.clone());
-            self.begin_anew();
+            self.player.begin_anew();
         }
         self.config = config;
     }
 
     fn stop(&mut self, id: Option<u64>) {
-        let is_meant = |speech: &mut Speech| id.is_none_or(|id| id == speech.id);
-        if self.speeches.first().is_some_and(is_meant) {
-            if let Some(playback) = self.loudspeaker.stream() {
-                playback.cut();
-            }
-            self.pending.clear();
-            self.next(Err(SpeechError::Stopped));
-        }
-        self.give_up(id, &SpeechError::Stopped);
+        self.player.stop(id, self.loudspeaker.stream());
         self.report_speaking();
-    }
-
-    /// Ends speech `id` with this error, or all.
-    fn give_up(&mut self, id: Option<u64>, error: &SpeechError) {
-        for speech in self.speeches.take(id) {
-            speech.end(Err(error.clone()));
-        }
     }
 
     fn attend(&mut self) {
         let now = Instant::now();
-        if !self.speeches.is_empty() {
+        if !self.player.is_empty() {
             self.until = Some(now + IDLE);
         }
         self.until = self.until.filter(|&until| now < until);
         // Where answers are spoken, a loudspeaker with a problem is tried again even while nothing is to be said.
-        let is_missed = self.config.enabled && !self.loudspeaker.problem().is_empty();
+        let is_missed = self.config.enabled && self.loudspeaker.problem().is_some();
         if self.until.is_some() || is_missed {
             self.loudspeaker.open();
         } else {
             self.loudspeaker.close();
         }
         if let Some(Change::Opened | Change::Lost) = self.loudspeaker.look(now) {
-            self.begin_anew();
+            self.player.begin_anew();
             if let Some(far_end) = self.loudspeaker.stream().and_then(Playback::far_end) {
                 report(&self.said, Said::FarEnd(far_end));
             }
         }
-        if self.loudspeaker.stream().is_some() || self.speeches.is_empty() {
-            self.waiting = None;
-        } else {
-            self.waiting.get_or_insert(now);
-        }
-        if self.given_up().is_some_and(|at| at <= now) {
-            let problem = SpeechError::NoLoudspeaker(self.loudspeaker.problem().into());
-            self.give_up(None, &problem);
-            self.begin_anew();
-        }
-        self.play(now);
+        let problem = self.loudspeaker.problem().map(ToOwned::to_owned);
+        let output = self.loudspeaker.stream();
+        self.player.play(now, output, problem.as_deref());
         self.report_speaking();
     }
 
-    /// When the speeches that wait for a loudspeaker are given up.
-    fn given_up(&self) -> Option<Instant> {
-        let has_reason = !self.loudspeaker.problem().is_empty();
-        self.waiting
-            .filter(|_| has_reason)
-            .map(|since| since + PATIENCE)
-    }
-
-    /// Starts over: the samples written are gone with their stream, and the next one begins at 0.
-    fn begin_anew(&mut self) {
-        self.begin = 0;
-        self.resampler = None;
-        self.pending.clear();
-        self.heard = None;
-    }
-
-    /// Writes as much sound as there is, and room for.
-    fn play(&mut self, now: Instant) {
-        self.heard = None;
-        while let (Some(playback), Some(speech)) =
-            (self.loudspeaker.stream(), self.speeches.first())
-        {
-            let written = playback.write(&self.pending);
-            self.pending.drain(..written);
-            if !self.pending.is_empty() {
-                // The device wakes us when it has taken some.
-                return;
-            }
-            if speech.is_written {
-                match playback.heard() {
-                    Some(at) if at <= now => self.next(Ok(())),
-                    heard => {
-                        self.heard = heard;
-                        return;
-                    }
-                }
-                continue;
-            }
-            let volume = speech.volume;
-            match speech.pieces.try_recv() {
-                Ok(Piece::Sound(sound)) => {
-                    let rate = playback.rate;
-                    self.resample(&sound, rate);
-                }
-                Ok(Piece::Sentence) => self.give_way(),
-                Err(channel::error::TryRecvError::Empty) => return,
-                Err(channel::error::TryRecvError::Disconnected) => {
-                    speech.is_written = true;
-                    self.flush();
-                }
-            }
-            for sample in &mut self.pending {
-                *sample *= volume;
-            }
-        }
-    }
-
-    /// Appends a piece of sound at the loudspeaker's rate.
-    fn resample(&mut self, sound: &Sound, to: u32) {
-        let (rate, channels) = (sound.rate, sound.channels);
-        let same = |(_, r, c): &(_, u32, u16)| (*r, *c) == (rate, channels);
-        if !self.resampler.as_ref().is_some_and(same) {
-            self.flush();
-            self.resampler = Some((Resampler::to(to, rate, channels), rate, channels));
-        }
-        if let Some((resampler, ..)) = &mut self.resampler {
-            resampler.push(&sound.samples, &mut self.pending);
-        }
-    }
-
-    /// Appends what is left in the resampler.
-    fn flush(&mut self) {
-        if let Some((resampler, ..)) = self.resampler.take() {
-            resampler.flush(&mut self.pending);
-        }
-    }
-
-    /// Goes on with a more urgent speech between two sentences, if there is any.
-    fn give_way(&mut self) {
-        if self.speeches.give_way() {
-            self.flush();
-            let written = self.loudspeaker.stream().map_or(0, |it| it.written());
-            self.begin = written + self.pending.len() as u64;
-        }
-    }
-
-    /// Ends the first speech, and goes on to the next.
-    fn next(&mut self, outcome: Result<(), SpeechError>) {
-        if let Some(speech) = self.speeches.pop() {
-            speech.end(outcome);
-        }
-        self.resampler = None;
-        self.begin = self.loudspeaker.stream().map_or(0, |it| it.written());
-    }
-
     fn report_speaking(&mut self) {
-        let begin = self.begin;
-        let is_heard = self
-            .loudspeaker
-            .stream()
-            .is_some_and(|it| it.has_reached(begin));
-        // Between two speeches, and between two sentences, speaking goes on.
-        let is_speaking = self.speeches.has_words() && (self.is_speaking || is_heard);
-        if is_speaking != self.is_speaking {
-            self.is_speaking = is_speaking;
+        let is_speaking = self.player.is_speaking();
+        if std::mem::replace(&mut self.is_speaking, is_speaking) != is_speaking {
             report(&self.said, Said::Speaking(is_speaking));
         }
     }

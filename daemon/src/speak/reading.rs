@@ -127,9 +127,9 @@ impl Reading {
     /// Reports whether the synthesiser works.
     fn report(&self, spoken: &Result<(), SpeechError>) {
         let problem = match spoken {
-            Ok(()) => String::new(),
+            Ok(()) => None,
             Err(SpeechError::Stopped) => return,
-            Err(error) => error.to_string(),
+            Err(error) => Some(error.to_string()),
         };
         // The receiver is gone when the daemon ends.
         let _ = self.said.send(Said::NoSound(problem));

@@ -12,10 +12,10 @@ pub enum Said {
     Device(Option<String>),
     /// The far end of the loudspeaker that was just opened.
     FarEnd(FarEnd),
-    /// Why the wanted loudspeaker is not open; empty when solved.
-    NoLoudspeaker(String),
-    /// Why text does not become sound; empty when solved.
-    NoSound(String),
+    /// Why the wanted loudspeaker is not open; `None` when solved.
+    NoLoudspeaker(Option<String>),
+    /// Why text does not become sound; `None` when solved.
+    NoSound(Option<String>),
     /// The mouth's thread panicked.
     Crashed(Crash),
 }

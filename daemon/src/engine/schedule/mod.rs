@@ -3,6 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `scheduler` | the loop of the engine thread |
+//! | `order` | which batch is computed next |
 //! | `sequence`, `hearing` | requests, and sound, on their way through the model |
 //! | `cells` | accounting of the KV cache's cells |
 //! | `places` | the number of requests under way |
@@ -10,6 +11,7 @@
 
 pub(super) mod cells;
 pub(super) mod hearing;
+pub(super) mod order;
 pub(super) mod places;
 pub(super) mod sampler;
 pub(super) mod scheduler;

@@ -1,14 +1,11 @@
 //! The scheduler: the loop of the engine thread.
 //!
 //! Every pass of the loop takes in new work, drops cancelled requests, begins those that fit, and computes
-//! one batch. Speech goes first: while a spoken turn has rows to compute, questions keep their cells and
-//! wait. Within a class, two kinds of batches take turns: one has the next token of every generating
-//! sequence, the other rows of sound or else of prompts, in order of arrival. Sound that has ended goes
-//! before sound that is still growing.
+//! one batch, whose turn it is ([`super::order`]). Sound that has ended goes before sound that is still growing.
 //!
 //! | file | owns |
 //! |---|---|
-//! | here | new work; the order in which batches are computed |
+//! | here | new work, and the batches |
 //! | `sound` | turns that are spoken, and their rows |
 //! | `admission` | which requests begin, and with how many cells |
 //! | `lending` | which answers get more cells, and which end for that |
@@ -30,6 +27,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::cells::Cells;
 use super::hearing::{Hearing, Opening, Recording, TurnId};
+use super::order::{Batch, Demand, Order};
 use super::places::TURNS;
 use super::sampler::Candidates;
 use super::sequence::{Job, Next, Sequence};
@@ -116,7 +114,7 @@ pub(in crate::engine) struct Scheduler {
     /// The prefix that the first question in the queue waits for.
     wanted: Option<SequenceId>,
     candidates: Candidates,
-    prompts_had_their_turn: bool,
+    order: Order,
     finished: u64,
     carried: watch::Sender<Carried>,
 }
@@ -165,7 +163,7 @@ impl Scheduler {
             free: (KEPT..).take(waiting as usize).collect(),
             wanted: None,
             candidates: Candidates::new(Vec::new(), false),
-            prompts_had_their_turn: false,
+            order: Order::default(),
             finished: 0,
             carried,
         };
@@ -260,34 +258,47 @@ impl Scheduler {
         }
     }
 
-    /// Computes one batch for the most urgent class.
-    ///
-    /// Rows with logits and rows without never share a batch, because one row with logits makes all others
-    /// expensive (`kv_only`); the two kinds take turns. On two cores of a desktop, 9 rows of E2B take 95 ms
-    /// without logits and one row takes 130 ms with; in one batch they take 370 ms.
+    /// Computes the batch that comes next.
     fn step(&mut self) {
         self.lend();
         let heard = self.next_hearing();
-        let hearing = heard.map(|index| self.hearings[index].priority);
-        let wanted = self.wanted.map(|_| Priority::Question);
-        let sequences = self.active.iter().map(|sequence| sequence.job.priority);
-        let Some(priority) = sequences.chain(hearing).chain(wanted).min() else {
-            if let Some(id) = self.prefixes.first_unread() {
-                self.step_prefix(id);
-            }
-            return;
+        let (generating, reading) = self.generating_and_reading(|_| true);
+        let classes = |indices: Vec<usize>| {
+            let classes = indices.into_iter().map(|it| self.active[it].job.priority);
+            classes.collect()
         };
-        let heard = heard.filter(|index| self.hearings[*index].priority == priority);
-        let wanted = self.wanted.filter(|_| priority == Priority::Question);
-        let (generating, reading) = self.generating_and_reading(|it| it == priority);
-        let prompts = heard.is_some() || !reading.is_empty() || wanted.is_some();
-        self.prompts_had_their_turn =
-            prompts && (generating.is_empty() || !self.prompts_had_their_turn);
-        match (heard, wanted) {
-            _ if !self.prompts_had_their_turn => self.step_generating(&generating),
-            (Some(index), _) => self.step_hearing(index),
-            (None, Some(id)) if reading.is_empty() => self.step_prefix(id),
-            _ => self.step_prompts(priority, &reading, generating.is_empty()),
+        let demand = Demand {
+            sound: heard.map(|index| self.hearings[index].priority),
+            generating: classes(generating),
+            reading: classes(reading),
+            waits_for_prefix: self.wanted.is_some(),
+            has_unread_prefix: self.prefixes.is_unread(),
+        };
+        match self.order.next(&demand) {
+            None => {}
+            Some(Batch::Tokens(class)) => {
+                let (generating, _) = self.generating_and_reading(|it| it == class);
+                self.step_generating(&generating);
+            }
+            Some(Batch::Sound) => {
+                if let Some(index) = heard {
+                    self.step_hearing(index);
+                }
+            }
+            Some(Batch::Prompts { of, is_alone }) => {
+                let (_, reading) = self.generating_and_reading(|it| it == of);
+                self.step_prompts(of, &reading, is_alone);
+            }
+            Some(Batch::AwaitedPrefix) => {
+                if let Some(id) = self.wanted {
+                    self.step_prefix(id);
+                }
+            }
+            Some(Batch::Prefix) => {
+                if let Some(id) = self.prefixes.first_unread() {
+                    self.step_prefix(id);
+                }
+            }
         }
     }
 
