@@ -6,9 +6,10 @@ use tokio::sync::Mutex;
 
 use crate::assistant::Voice;
 use crate::commands::{CatalogueError, Commands};
-use crate::config::{ConfigError, Reloaded, Settings};
-use crate::engine::{Engine, Kept};
-use crate::platform::{logging, systemd};
+use crate::config::{ConfigError, Follow, Reloaded, Settings};
+use crate::engine::Engine;
+use crate::platform::logging::LogLevel;
+use crate::platform::systemd;
 
 /// Why nothing was reloaded.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +71,6 @@ impl Reloader {
         let reloaded = self.put();
         match &reloaded {
             Ok(reloaded) => {
-                self.apply(reloaded);
                 log::info!(
                     event = "reloaded", changed = reloaded.changed.join(" "),
                     pending = reloaded.pending.join(" ");
@@ -85,6 +85,7 @@ impl Reloader {
 
     /// Reads all files before it puts any of them into force.
     fn put(&self) -> Result<Reloaded, ReloadError> {
+        let before = self.settings.current();
         let file = self.settings.read()?;
         let catalogue = Commands::read(&file.commands)?;
         let mut reloaded = self.settings.put(&file);
@@ -95,22 +96,12 @@ impl Reloader {
             reloaded.changed.push(folders.into());
         }
         self.commands.put(catalogue);
+        let after = self.settings.current();
+        let parts: [&dyn Follow; 3] = [&LogLevel, &self.engine, &self.voice];
+        for part in parts {
+            part.follow(&before, &after);
+        }
         Ok(reloaded)
-    }
-
-    fn apply(&self, reloaded: &Reloaded) {
-        let config = self.settings.current();
-        let touches = |prefix: &str| reloaded.changed.iter().any(|key| key.starts_with(prefix));
-        if touches("log.") {
-            logging::set_level(config.log.level);
-        }
-        if touches("answer.system") {
-            let preamble = config.answer.system.as_str().into();
-            self.engine.keep(Kept::Answers, Some(&preamble));
-        }
-        if ["voice.", "keyword.", "speech."].into_iter().any(touches) {
-            self.voice.configure();
-        }
     }
 }
 

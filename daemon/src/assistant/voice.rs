@@ -13,7 +13,7 @@ use super::problem::{Unheard, Unspeakable};
 use super::status::{Status, VoiceError};
 use super::turns::{Asked, Order, Turns};
 use crate::commands::Commands;
-use crate::config::{Mode, Settings};
+use crate::config::{Config, Follow, Mode, Settings};
 use crate::engine::Engine;
 use crate::listen::ears::Ears;
 use crate::platform::environment::Environment;
@@ -130,11 +130,6 @@ impl Voice {
         self.order(Order::Mute(muted));
     }
 
-    /// Applies changed settings. An utterance being heard is dropped.
-    pub fn configure(&self) {
-        self.order(Order::Configure);
-    }
-
     /// Returns when hearing or speaking has failed again and again, and is given up. Until then the thread that fails
     /// restarts, and the status says so.
     pub async fn ended(&self) {
@@ -180,5 +175,23 @@ impl Voice {
     fn order(&self, order: Order) {
         // The task ends with the runtime, and its receiver with it.
         let _ = self.orders.send(order);
+    }
+}
+
+impl Follow for Voice {
+    /// An utterance being heard is dropped.
+    fn follow(&self, before: &Config, after: &Config) {
+        let of_sound = |config: &Config| {
+            let Config {
+                voice,
+                keyword,
+                speech,
+                ..
+            } = config.clone();
+            (voice, keyword, speech)
+        };
+        if of_sound(before) != of_sound(after) {
+            self.order(Order::Configure);
+        }
     }
 }

@@ -14,7 +14,8 @@ use zbus::{Connection, interface};
 use super::clients::{Clients, Kind};
 use super::refusal;
 use crate::commands::{
-    self, Catalogue, CatalogueError, CommandError, Event, Invocation, Origin, Reading, Source,
+    self, Catalogue, CatalogueError, Caution, CommandError, Event, Invocation, Origin, Reading,
+    Role, Source,
 };
 use crate::platform::work;
 
@@ -263,9 +264,9 @@ fn listed(catalogue: &Catalogue) -> Vec<Dict> {
             description: command.description.to_string(),
             parameters: command.schema().to_string(),
             examples: examples.collect::<Value>().to_string(),
-            confirm: command.confirm,
-            dangerous: command.dangerous,
-            halts: command.halts,
+            confirm: command.is_confirmed(),
+            dangerous: command.role == Role::Acts(Caution::Dangerous),
+            halts: command.halts(),
         })
     });
     listed.collect()

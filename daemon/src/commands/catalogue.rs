@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::call::{Arguments, Call};
 use super::unfit::Unfit;
-use super::{Action, Name, Parameter, Plain};
+use super::{Action, Name, Need, Parameter, Plain};
 
 /// The commands that may be asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,7 +20,6 @@ pub struct Catalogue {
 
 /// A command that can be asked for.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(clippy::struct_excessive_bools)] // Each is a key of the file.
 pub struct Command {
     /// Its description, for the model and for people.
     pub description: Plain,
@@ -28,10 +27,8 @@ pub struct Command {
     pub parameters: BTreeMap<Name, Parameter>,
     /// Phrases for it, and the calls that must come of them.
     pub examples: Vec<Example>,
-    /// Whether it waits until the person has confirmed it.
-    pub confirm: bool,
-    /// Whether it can do harm. If so, `confirm` is set too.
-    pub dangerous: bool,
+    /// Its role.
+    pub role: Role,
     /// Shortest time between two invocations.
     pub cooldown: Duration,
     /// Most invocations within a minute; `None`: no limit.
@@ -39,14 +36,31 @@ pub struct Command {
     /// Names of the users who may invoke it; `None`: every client of the daemon, and every speaker. A command with
     /// `users` cannot be invoked by voice, because the daemon does not identify speakers.
     pub users: Option<Vec<String>>,
-    /// Whether it halts: it cancels all commands that wait or run, waits for nothing itself, and can be invoked
-    /// without the model. Such a command requires no argument and has no condition.
-    pub halts: bool,
     /// What runs besides the signal; `None`: the listeners of the signal act.
     pub action: Option<Action>,
-    /// Whether the output of its action goes back to the model, which words the reply. Such a command only looks
-    /// something up.
-    pub answers: bool,
+}
+
+/// The role of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It acts.
+    Acts(Caution),
+    /// It halts: it cancels all commands that wait or run, waits for nothing itself, and can be invoked without the
+    /// model. Such a command requires no argument and has no condition.
+    Halts,
+    /// It only looks something up: the output of its action goes back to the model, which words the reply.
+    Answers,
+}
+
+/// The caution with which a command is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caution {
+    /// It is carried out at once.
+    None,
+    /// It waits until the person has confirmed it.
+    Confirm,
+    /// The same, because it can do harm.
+    Dangerous,
 }
 
 /// A phrase, and the call that must come of it.
@@ -59,6 +73,18 @@ pub struct Example {
 }
 
 impl Command {
+    /// Whether it halts.
+    #[must_use]
+    pub fn halts(&self) -> bool {
+        self.role == Role::Halts
+    }
+
+    /// Whether it waits until the person has confirmed it.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        matches!(self.role, Role::Acts(Caution::Confirm | Caution::Dangerous))
+    }
+
     /// Checks arguments and fills in defaults.
     ///
     /// # Errors
@@ -81,15 +107,15 @@ impl Command {
             if fitting.contains_key(name.as_str()) {
                 continue;
             }
-            match &parameter.default {
-                Some(default) => drop(fitting.insert(name.to_string(), default.clone())),
-                None if parameter.required => {
+            match &parameter.need {
+                Need::Default(value) => drop(fitting.insert(name.to_string(), value.clone())),
+                Need::Required { ask } => {
                     return Err(Unfit::Missing {
                         parameter: name.to_string(),
-                        ask: parameter.ask.as_ref().map(Plain::to_string),
+                        ask: ask.as_ref().map(Plain::to_string),
                     });
                 }
-                None => {}
+                Need::Optional => {}
             }
         }
         Ok(fitting)
@@ -120,7 +146,7 @@ impl Catalogue {
 
     /// Calls of all commands that halt, with their defaults.
     pub(super) fn halting(&self) -> Vec<Call> {
-        let halting = self.commands.iter().filter(|(_, command)| command.halts);
+        let halting = self.commands.iter().filter(|(_, command)| command.halts());
         let calls = halting.filter_map(|(name, command)| {
             // A command that halts has no required parameter, so this does not fail.
             let arguments = command.fit(Arguments::new()).ok()?;
@@ -135,13 +161,15 @@ impl Catalogue {
     /// The catalogue of only those commands that answer.
     pub(super) fn answering(&self) -> Self {
         let mut answering = self.clone();
-        answering.commands.retain(|_, command| command.answers);
+        answering
+            .commands
+            .retain(|_, command| command.role == Role::Answers);
         answering
     }
 
     /// Whether this command halts.
     pub(super) fn halts(&self, call: &Call) -> bool {
-        self.command(call).is_some_and(|command| command.halts)
+        self.command(call).is_some_and(Command::halts)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Catalogue, Command, Kind, Name, Parameter, Plain};
+use super::{Catalogue, Command, Kind, Name, Need, Parameter, Plain};
 
 impl Catalogue {
     /// The declarations of all commands, sorted by name, so that the same catalogue gives the same prompt.
@@ -32,7 +32,7 @@ impl Command {
     pub fn schema(&self) -> Value {
         self.schema_of(|parameter| {
             let mut property = property(parameter);
-            if let Some(default) = &parameter.default {
+            if let Need::Default(default) = &parameter.need {
                 property.insert("default".into(), default.clone());
             }
             property
@@ -46,7 +46,7 @@ impl Command {
             .collect();
         let parameters = self.parameters.iter();
         let required: Vec<_> = parameters
-            .filter(|(_, parameter)| parameter.required)
+            .filter(|(_, parameter)| parameter.is_required())
             .map(|(name, _)| name.as_str())
             .collect();
         json!({"type": "object", "properties": properties, "required": required})

@@ -12,7 +12,7 @@ use gemmad_api::InvocationStatus;
 use super::executor::Executor;
 use super::force::Scope;
 use super::plain::is_plain;
-use super::{Arrival, CommandError, Force, Invocation, Origin, Outcome, Reading};
+use super::{Arrival, CommandError, Force, Invocation, Origin, Outcome, Reading, Role};
 use crate::config::Config;
 use crate::engine::{Engine, EngineError, Request, ToolCall};
 
@@ -164,7 +164,7 @@ impl Dialogue {
 
     fn answers(&self, invocation: &Invocation) -> bool {
         let command = self.force.catalogue.command(&invocation.call);
-        command.is_some_and(|command| command.answers)
+        command.is_some_and(|command| command.role == Role::Answers)
     }
 
     /// The call and its result, as the model reads them.

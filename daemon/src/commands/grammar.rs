@@ -84,7 +84,7 @@ impl Grammar {
 }
 
 fn may_be_left_out(parameter: &Parameter) -> bool {
-    !parameter.required || parameter.ask.is_some()
+    !parameter.is_required() || parameter.ask().is_some()
 }
 
 fn value(kind: &Kind) -> String {

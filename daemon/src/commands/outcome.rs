@@ -2,7 +2,7 @@
 
 use super::call::OPEN;
 use super::unfit::Unfit;
-use super::{Call, Catalogue};
+use super::{Call, Catalogue, Parameter};
 
 /// What an answer of the model means.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,7 +52,7 @@ impl Catalogue {
     /// words.
     fn asks(&self, words: &str) -> bool {
         let parameters = self.commands.values().flat_map(|it| it.parameters.values());
-        let mut questions = parameters.filter_map(|it| it.ask.as_ref());
+        let mut questions = parameters.filter_map(Parameter::ask);
         questions.any(|question| question.as_str() == words)
     }
 }

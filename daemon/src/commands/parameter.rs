@@ -47,13 +47,39 @@ pub struct Parameter {
     pub description: Option<Plain>,
     /// The unit of a number, for clients.
     pub unit: Option<Plain>,
-    /// The value if none is given.
-    pub default: Option<Value>,
-    /// Whether the command needs a value. A parameter with a default is not required.
-    pub required: bool,
-    /// The question to the person when it is required and no value was said. Without a question the model has to
-    /// choose a value.
-    pub ask: Option<Plain>,
+    /// Whether the command needs a value.
+    pub need: Need,
+}
+
+/// Whether a command needs a value for a parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Need {
+    /// It does.
+    Required {
+        /// The question to the person when no value was said. Without a question the model has to choose a value.
+        ask: Option<Plain>,
+    },
+    /// It does not.
+    Optional,
+    /// This is the value if none is given.
+    Default(Value),
+}
+
+impl Parameter {
+    /// Whether the command needs a value.
+    #[must_use]
+    pub fn is_required(&self) -> bool {
+        matches!(self.need, Need::Required { .. })
+    }
+
+    /// The question to the person when no value was said, if there is one.
+    #[must_use]
+    pub fn ask(&self) -> Option<&Plain> {
+        match &self.need {
+            Need::Required { ask } => ask.as_ref(),
+            Need::Optional | Need::Default(_) => None,
+        }
+    }
 }
 
 /// The type of a parameter.
@@ -346,24 +372,24 @@ impl TryFrom<Written> for Parameter {
     fn try_from(written: Written) -> Result<Self, String> {
         written.check_keys()?;
         let kind = written.kind()?;
-        let default = match &written.default {
-            Some(default) => Some(fit_default(&kind, default)?),
-            None => None,
+        let need = match (&written.default, written.required) {
+            (Some(_), Some(true)) => {
+                return Err("it is `required` and has a `default`; leave out one of them".into());
+            }
+            (Some(default), _) => Need::Default(fit_default(&kind, default)?),
+            (None, Some(false)) => Need::Optional,
+            (None, _) => Need::Required {
+                ask: written.ask.clone(),
+            },
         };
-        if default.is_some() && written.required == Some(true) {
-            return Err("it is `required` and has a `default`; leave out one of them".into());
-        }
-        let required = written.required.unwrap_or(default.is_none());
-        if written.ask.is_some() && !required {
+        if written.ask.is_some() && !matches!(need, Need::Required { .. }) {
             return Err("`ask` is for what is required; leave it out".into());
         }
         Ok(Self {
             kind,
             description: written.description,
             unit: written.unit,
-            default,
-            required,
-            ask: written.ask,
+            need,
         })
     }
 }

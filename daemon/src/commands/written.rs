@@ -16,7 +16,7 @@ use super::call::Arguments;
 use super::error::{CatalogueError, LONGEST_FILE};
 use super::parameter::Spoken;
 use super::plain::quoted;
-use super::{Action, Catalogue, Command, Example, Name, Parameter, Plain};
+use super::{Action, Catalogue, Caution, Command, Example, Name, Parameter, Plain, Role};
 
 /// Most commands of a catalogue. The shipped files together have 38.
 pub(super) const MOST_COMMANDS: usize = 256;
@@ -287,13 +287,8 @@ impl TryFrom<Written> for Given {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        if written.halts {
-            written.check_halts()?;
-        }
-        if written.answers {
-            written.check_answers()?;
-        }
         written.check_users()?;
+        let role = written.role()?;
         let parameters = written.parameters.0;
         if let Some(action) = &written.action {
             action
@@ -305,14 +300,11 @@ impl TryFrom<Written> for Given {
             description: written.description,
             parameters,
             examples: Vec::new(),
-            confirm: written.confirm || written.dangerous,
-            dangerous: written.dangerous,
+            role,
             cooldown: Duration::from_millis(written.cooldown_ms.into()),
             at_most: written.at_most_per_minute,
             users: users.map(|users| users.iter().map(Plain::to_string).collect()),
-            halts: written.halts,
             action: written.action,
-            answers: written.answers,
         };
         command.examples = examples(&command, written.examples.0)?;
         Ok(Self(command))
@@ -356,6 +348,22 @@ fn example(
 }
 
 impl Written {
+    fn role(&self) -> Result<Role, String> {
+        if self.answers {
+            self.check_answers()?;
+            return Ok(Role::Answers);
+        }
+        if self.halts {
+            self.check_halts()?;
+            return Ok(Role::Halts);
+        }
+        Ok(Role::Acts(match (self.confirm, self.dangerous) {
+            (_, true) => Caution::Dangerous,
+            (true, false) => Caution::Confirm,
+            (false, false) => Caution::None,
+        }))
+    }
+
     /// Refuses a command that `answers` but does more than look something up.
     fn check_answers(&self) -> Result<(), String> {
         if self.action.is_none() {
@@ -389,7 +397,7 @@ impl Written {
             ));
         }
         let mut parameters = self.parameters.0.iter();
-        match parameters.find(|(_, parameter)| parameter.required) {
+        match parameters.find(|(_, parameter)| parameter.is_required()) {
             Some((name, _)) => Err(format!(
                 "it `halts`, so it must do without {name}; give that a `default`, or `required = false`"
             )),
@@ -512,7 +520,7 @@ pub(super) mod tests {
         for (name, command) in &catalogue.commands {
             assert!(!command.examples.is_empty(), "{name}");
         }
-        assert!(catalogue.commands["call_contact"].confirm);
+        assert!(catalogue.commands["call_contact"].is_confirmed());
     }
 
     #[test]

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::platform::file::{self, FileProblem, shown};
 
 pub use keyword::{Keyword, Meaning, Word};
-pub use settings::{Reloaded, Settings};
+pub use settings::{Follow, Reloaded, Settings};
 pub use sound::{Mode, Speech, Suppression, Voice};
 pub use value::{Bounded, Fraction, Temperature};
 

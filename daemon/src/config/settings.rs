@@ -14,6 +14,12 @@ pub struct Settings {
     current: watch::Sender<Arc<Config>>,
 }
 
+/// A part of the daemon that follows changes of the configuration.
+pub trait Follow {
+    /// Puts the changes between two configurations into force, as far as they concern this part.
+    fn follow(&self, before: &Config, after: &Config);
+}
+
 /// The changes that a reload found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reloaded {

@@ -19,7 +19,7 @@ use super::request::{Preamble, Priority, Request};
 use super::requests::Requests;
 use super::stop::Stop;
 use super::turn::Turn;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Follow};
 use crate::engine::llama::model::{Model, Token};
 use crate::engine::schedule::hearing::{Opening, Recording};
 use crate::engine::schedule::places::{Place, Places};
@@ -305,4 +305,13 @@ fn prepare(
 fn encoder(model: &Model) -> Result<&Arc<Encoder>, EngineError> {
     let encoder = model.encoder();
     encoder.ok_or_else(|| EngineError::Deaf("[model] mmproj names no projector".into()))
+}
+
+impl Follow for Engine {
+    fn follow(&self, before: &Config, after: &Config) {
+        let system = &after.answer.system;
+        if *system != before.answer.system {
+            self.keep(Kept::Answers, Some(&system.as_str().into()));
+        }
+    }
 }

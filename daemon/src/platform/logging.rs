@@ -12,7 +12,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
 use super::event;
-use crate::config::Level;
+use crate::config::{Config, Follow, Level};
 
 /// Most characters of a line, and of a field. A longer one, such as an answer with `[log] content`, is cut.
 const LONGEST_LINE: usize = 16_384;
@@ -35,13 +35,20 @@ pub fn start(level: Level) -> anyhow::Result<()> {
         )
     };
     log::set_boxed_logger(Box::new(Ours(lines)))?;
-    set_level(level);
+    log::set_max_level(level.into());
     Ok(())
 }
 
-/// Sets the level from now on.
-pub fn set_level(level: Level) {
-    log::set_max_level(level.into());
+/// The level of the log.
+#[derive(Debug)]
+pub struct LogLevel;
+
+impl Follow for LogLevel {
+    fn follow(&self, before: &Config, after: &Config) {
+        if before.log.level != after.log.level {
+            log::set_max_level(after.log.level.into());
+        }
+    }
 }
 
 /// Filters the lines for an operator. Lines of gemmad and of llama.cpp pass at the configured level, and warnings and

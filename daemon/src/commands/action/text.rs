@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::ActionError;
-use crate::commands::{Arguments, Kind, Name, Parameter};
+use crate::commands::{Arguments, Kind, Name, Need, Parameter};
 
 /// The text. `{{` and `}}` stand for the braces themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -137,12 +137,11 @@ pub(super) fn always<'a>(
 ) -> Result<&'a Parameter, String> {
     let parameter = parameters.get(name);
     let parameter = parameter.ok_or_else(|| format!("there is no parameter {{{name}}}"))?;
-    if parameter.required || parameter.default.is_some() {
-        Ok(parameter)
-    } else {
-        Err(format!(
+    match parameter.need {
+        Need::Required { .. } | Need::Default(_) => Ok(parameter),
+        Need::Optional => Err(format!(
             "{{{name}}} may be left out; give it a `default`, or take the arguments as JSON"
-        ))
+        )),
     }
 }
 

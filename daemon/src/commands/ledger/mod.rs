@@ -296,13 +296,13 @@ impl Ledger {
             return Decision::Refuse(Status::NotAllowed);
         };
         let name = &invocation.call.name;
-        if !command.halts && batch.epoch < self.epoch {
+        if !command.halts() && batch.epoch < self.epoch {
             Decision::Refuse(Status::Cancelled)
         } else if !command.is_for(&batch.origin) {
             Decision::Refuse(Status::NotAllowed)
         } else if self.rates.is_too_soon(name, command, now) {
             Decision::Refuse(Status::TooSoon)
-        } else if command.confirm && !confirmed {
+        } else if command.is_confirmed() && !confirmed {
             Decision::Ask
         } else {
             Decision::Begin
@@ -314,17 +314,17 @@ impl Ledger {
         let force = self.force.clone()?;
         let call = &batch.invocations[batch.turn].call;
         let command = force.catalogue.command(call)?;
-        if command.halts
+        if command.halts()
             && let Some(running) = self.join_halt(call, false)
         {
             batch.invocations[batch.turn].status = running.status;
             return None;
         }
         self.rates.count(&call.name, command, now);
-        if !command.halts {
+        if !command.halts() {
             self.held.values_mut().for_each(Held::outdate);
         }
-        let state = command.action.is_some().then_some(if command.halts {
+        let state = command.action.is_some().then_some(if command.halts() {
             State::Halting {
                 is_current: true,
                 again: false,
