@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::event::Event;
 use crate::commands::{self, Arrival, Commands, Dialogue, Force, Origin, Outcome, Reading, Scope};
 use crate::config::{self, Config};
-use crate::engine::{Answer, Engine, EngineError, Grammar, Preamble, Request, SAMPLE_RATE, Turn};
+use crate::engine::{Answer, Engine, EngineError, Preamble, Question, Request, SAMPLE_RATE, Turn};
 use crate::listen::Sense;
 use crate::listen::utterance::{Pause, Speech, Utterance};
 use crate::platform::thermal;
@@ -63,10 +63,6 @@ impl SpokenTurn {
     /// The answers to the utterance; `None` if it was dropped.
     async fn hear(&self, heard: &mut Utterance) -> Result<Option<(Turn, Answers)>, EngineError> {
         let turn = self.engine.listen(self.preamble()).await?;
-        let grammar = match &self.force {
-            Some(force) => Some(force.grammar(&self.engine, Scope::All).await?),
-            None => None,
-        };
         // Begun at a pause.
         let mut answers = None;
         let mut pause = None;
@@ -94,7 +90,7 @@ impl SpokenTurn {
                 }
                 Some(Speech::Paused(new)) => {
                     if self.speculates(&turn) {
-                        answers = Some(self.ask(&turn, grammar.clone(), new.at).await?);
+                        answers = Some(self.ask(&turn, new.at).await?);
                         pause = Some(new);
                     }
                 }
@@ -106,7 +102,7 @@ impl SpokenTurn {
                     }
                     let answers = match answers {
                         Some(answers) => answers,
-                        None => self.ask(&turn, grammar, at).await?,
+                        None => self.ask(&turn, at).await?,
                     };
                     return Ok(Some((turn, answers)));
                 }
@@ -143,12 +139,7 @@ impl SpokenTurn {
         }
     }
 
-    async fn ask(
-        &self,
-        turn: &Turn,
-        grammar: Option<Grammar>,
-        at: Instant,
-    ) -> Result<Answers, EngineError> {
+    async fn ask(&self, turn: &Turn, at: Instant) -> Result<Answers, EngineError> {
         let Config {
             answer,
             transcribe,
@@ -156,10 +147,9 @@ impl SpokenTurn {
             ..
         } = &*self.config;
         let reply = match &self.force {
-            Some(force) => force.question(answer, String::new()),
+            Some(force) => force.request(answer, Question::Heard(None), Scope::All),
             None => Request::reply(answer),
         };
-        let reply = Request { grammar, ..reply };
         let mut requests = vec![reply.heard(at)];
         if voice.transcript || self.commands.awaits_consent() {
             requests.push(Request::transcript(transcribe, &transcribe.language).heard(at));
@@ -278,7 +268,7 @@ impl SpokenTurn {
         let mut answer = Ok(answer);
         loop {
             match dialogue.follow(answer).await {
-                Ok(None) => answer = self.ask_again(turn, force, &dialogue).await,
+                Ok(None) => answer = ask_again(turn, &dialogue).await,
                 Ok(Some(reading)) => return self.told(reading),
                 Err(error) => {
                     log::warn!(utterance = self.utterance; "{error}");
@@ -286,20 +276,6 @@ impl SpokenTurn {
                 }
             }
         }
-    }
-
-    /// Asks about the same speech again, with the results of commands.
-    async fn ask_again(
-        &self,
-        turn: &Turn,
-        force: &Force,
-        dialogue: &Dialogue,
-    ) -> Result<String, EngineError> {
-        let question = force.question(&self.config.answer, String::new());
-        let request = dialogue.request(question).await?;
-        let answers = turn.ask([request]).await;
-        let answer = answers?.pop().ok_or(EngineError::Stopping)?;
-        answer.text().await.map(|(text, _)| text)
     }
 
     /// The text for the person about the outcome of an utterance.
@@ -332,6 +308,13 @@ impl SpokenTurn {
         // The receiver is gone when the daemon ends.
         let _ = self.events.send(event);
     }
+}
+
+/// Asks about the same speech again, with the results of commands.
+async fn ask_again(turn: &Turn, dialogue: &Dialogue) -> Result<String, EngineError> {
+    let answers = turn.ask([dialogue.request(Question::Heard(None))]).await;
+    let answer = answers?.pop().ok_or(EngineError::Stopping)?;
+    answer.text().await.map(|(text, _)| text)
 }
 
 /// The answer on its way to the loudspeaker, if it is to be spoken.

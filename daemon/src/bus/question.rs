@@ -9,7 +9,7 @@ use super::clients::{Hold, Kind};
 use super::refusal;
 use super::sound::Sounds;
 use crate::config::{Config, Fraction, Temperature};
-use crate::engine::{Engine, EngineError, Form, Grammar, Limits, Phase, Request};
+use crate::engine::{Engine, EngineError, Form, Limits, Phase, Request};
 use crate::platform::work;
 
 /// A measured request, with a schema and a sound that are not processed yet. Until it has a place it is no larger than
@@ -126,7 +126,7 @@ impl Question {
         until_loaded(engine).await?;
         let mut request = self.request;
         if let Some(schema) = self.schema {
-            request.grammar = Some(compiled(engine, schema).await?);
+            request.form = Some(compiled(engine, schema).await?);
         }
         if let Some(sound) = self.sound {
             request = request.about(sounds.hear(sound, Arc::clone(hold)).await?);
@@ -147,15 +147,16 @@ async fn until_loaded(engine: &Engine) -> Result<(), Error> {
     }
 }
 
-/// The grammar of an answer that matches `schema`.
-async fn compiled(engine: &Engine, schema: String) -> Result<Grammar, Error> {
-    let form = work::run(move || Form::schema(&schema)).await;
-    let form = form.map_err(EngineError::from).flatten();
-    let grammar = match form {
-        Ok(form) => engine.grammar(form).await,
-        Err(error) => Err(error),
+/// The form of an answer that matches `schema`, compiled before the rest of the question costs anything.
+async fn compiled(engine: &Engine, schema: String) -> Result<Form, Error> {
+    let compiled = async {
+        let form = work::run(move || Form::schema(&schema)).await??;
+        engine.compile(form.clone()).await?;
+        Ok(form)
     };
-    grammar.map_err(|error| refusal::engine(&error))
+    compiled
+        .await
+        .map_err(|error: EngineError| refusal::engine(&error))
 }
 
 fn at_least_one(option: &str, value: u32) -> Result<u32, Error> {

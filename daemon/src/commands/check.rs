@@ -69,7 +69,7 @@ impl Catalogue {
     }
 
     fn compiles(&self) -> bool {
-        Form::Lark(self.grammar())
+        Form::Lark(self.grammar().into())
             .check(&[OPEN, CLOSE, QUOTE, END])
             .is_ok()
     }

@@ -14,7 +14,7 @@ use super::force::Scope;
 use super::plain::is_plain;
 use super::{Arrival, CommandError, Force, Invocation, Origin, Outcome, Reading, Role};
 use crate::config::Config;
-use crate::engine::{Engine, EngineError, Request, ToolCall};
+use crate::engine::{EngineError, Question, Request, ToolCall};
 
 /// Most characters of a command's result that the model reads.
 const MOST_READ: usize = 1000;
@@ -26,7 +26,6 @@ const DONE: &str = "ok";
 #[derive(Debug)]
 pub struct Dialogue {
     config: Arc<Config>,
-    engine: Engine,
     executor: Arc<Executor>,
     force: Arc<Force>,
     origin: Origin,
@@ -42,7 +41,6 @@ pub struct Dialogue {
 impl Dialogue {
     pub(super) fn new(
         config: Arc<Config>,
-        engine: Engine,
         executor: Arc<Executor>,
         force: Arc<Force>,
         origin: Origin,
@@ -52,7 +50,6 @@ impl Dialogue {
         let most = config.commands.rounds.get() as usize;
         Self {
             config,
-            engine,
             executor,
             force,
             origin,
@@ -86,17 +83,14 @@ impl Dialogue {
         }
     }
 
-    /// `request` with the calls so far, and with the grammar of the commands that may be called now.
-    ///
-    /// # Errors
-    /// When there is no model, or the catalogue is too large for a grammar.
-    pub async fn request(&self, request: Request) -> Result<Request, EngineError> {
-        let grammar = self.force.grammar(&self.engine, self.scope());
-        Ok(Request {
+    /// The request about this question after the calls so far, whose answer may call the commands of this round.
+    #[must_use]
+    pub fn request(&self, question: Question) -> Request {
+        let answer = &self.config.answer;
+        Request {
             called: self.called.clone(),
-            grammar: Some(grammar.await?),
-            ..request
-        })
+            ..self.force.request(answer, question, self.scope())
+        }
     }
 
     async fn round(

@@ -1,10 +1,8 @@
 //! The catalogue in force, as the model gets it: declarations before the conversation, and a grammar for the answer.
 
-use tokio::sync::OnceCell;
-
 use super::Catalogue;
 use crate::config;
-use crate::engine::{Engine, EngineError, Form, Grammar, Preamble, Request, Sampling};
+use crate::engine::{Form, Preamble, Question, Request, Sampling};
 
 /// The commands that the model may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +24,8 @@ pub struct Force {
     pub preamble: Preamble,
     answering: Catalogue,
     nothing: Catalogue,
-    /// Grammars by [`Scope`], each compiled on first use.
-    grammars: [OnceCell<Grammar>; 3],
+    /// Forms of answers by [`Scope`].
+    forms: [Form; 3],
 }
 
 impl Force {
@@ -37,15 +35,17 @@ impl Force {
         } else {
             Vec::new()
         };
+        let (answering, nothing) = (catalogue.answering(), Catalogue::default());
+        let forms = [&catalogue, &answering, &nothing].map(|it| Form::Lark(it.grammar().into()));
         Self {
             preamble: Preamble {
-                system: config.system.clone(),
                 tools: tools.into(),
+                ..config.system.as_str().into()
             },
-            answering: catalogue.answering(),
-            nothing: Catalogue::default(),
+            answering,
+            nothing,
             catalogue,
-            grammars: Default::default(),
+            forms,
         }
     }
 
@@ -59,24 +59,20 @@ impl Force {
         }
     }
 
-    /// The grammar of an answer. Waits while the model is loading.
-    ///
-    /// # Errors
-    /// When there is no model, or the catalogue is too large for a grammar.
-    pub async fn grammar(&self, engine: &Engine, scope: Scope) -> Result<Grammar, EngineError> {
-        let compile = || engine.grammar(Form::Lark(self.catalogue(scope).grammar()));
-        let grammar = &self.grammars[scope as usize];
-        grammar.get_or_try_init(compile).await.cloned()
+    /// The form of an answer.
+    #[must_use]
+    pub fn form(&self, scope: Scope) -> &Form {
+        &self.forms[scope as usize]
     }
 
-    /// A request to interpret `text`, or the speech if `text` is empty, with greedy sampling. The caller adds the
-    /// grammar.
+    /// A request to interpret a question, with greedy sampling, whose answer may call the commands of this scope.
     #[must_use]
-    pub fn question(&self, config: &config::Answer, text: String) -> Request {
+    pub fn request(&self, config: &config::Answer, question: Question, scope: Scope) -> Request {
         Request {
             preamble: self.preamble.clone(),
             sampling: Sampling::greedy(),
-            ..Request::question(config, text)
+            form: Some(self.form(scope).clone()),
+            ..Request::new(config, question)
         }
     }
 }

@@ -17,7 +17,7 @@ use super::force::{Force, Scope};
 use super::invocation::{Invocation, Origin};
 use super::reading::Reading;
 use crate::config::{self, Settings};
-use crate::engine::{Engine, EngineError, Kept, Limits, Request};
+use crate::engine::{Engine, EngineError, Kept, Limits, Question, Request};
 use crate::platform::environment::Environment;
 
 /// Longest wait for actions at the daemon's end. It covers running actions, which are killed half a second after they
@@ -126,12 +126,11 @@ impl Commands {
         dry_run: bool,
     ) -> Result<(Reading, Stats), CommandError> {
         let force = self.force().ok_or(CommandError::Off)?;
-        let config = self.settings.current();
-        let question = force.question(&config.answer, text);
         let mut dialogue = self.begin(&force, origin, arrival, dry_run);
         let mut first = None;
         loop {
-            let asked = self.ask(dialogue.request(question.clone()).await).await;
+            let request = dialogue.request(Question::Text(text.clone()));
+            let asked = self.ask(request).await;
             let answer = asked.map(|(answer, stats)| {
                 first.get_or_insert(stats);
                 answer
@@ -142,11 +141,8 @@ impl Commands {
         }
     }
 
-    async fn ask(
-        &self,
-        request: Result<Request, EngineError>,
-    ) -> Result<(String, Stats), EngineError> {
-        self.engine.submit(request?).await?.text().await
+    async fn ask(&self, request: Request) -> Result<(String, Stats), EngineError> {
+        self.engine.submit(request).await?.text().await
     }
 
     /// Begins the dialogue about a request or an utterance that arrived at `arrival`, by this catalogue.
@@ -160,7 +156,6 @@ impl Commands {
     ) -> Dialogue {
         Dialogue::new(
             self.settings.current(),
-            self.engine.clone(),
             Arc::clone(&self.executor),
             Arc::clone(force),
             origin.clone(),
@@ -228,12 +223,12 @@ impl Commands {
         let Some(force) = self.force() else {
             return self.engine.keep(Kept::Commands, None);
         };
-        match force.grammar(&self.engine, Scope::All).await {
+        match self.engine.compile(force.form(Scope::All).clone()).await {
             // Another catalogue may have come into force meanwhile.
-            Ok(_) if self.force().is_some_and(|now| Arc::ptr_eq(&now, &force)) => {
+            Ok(()) if self.force().is_some_and(|now| Arc::ptr_eq(&now, &force)) => {
                 self.engine.keep(Kept::Commands, Some(&force.preamble));
             }
-            Ok(_) | Err(EngineError::ModelNotLoaded(_) | EngineError::Stopping) => {}
+            Ok(()) | Err(EngineError::ModelNotLoaded(_) | EngineError::Stopping) => {}
             Err(error) => log::error!("commands cannot be interpreted: {error}"),
         }
     }

@@ -10,12 +10,12 @@ use tokio::sync::{oneshot, watch};
 use super::answer::Answer;
 use super::audio::{Encoder, Spans};
 use super::error::EngineError;
-use super::grammar::{Form, Grammar, Grammars};
+use super::grammar::Form;
 use super::host::Host;
 use super::limits::Limits;
 use super::phase::{Phase, Ready};
 use super::prompt::{self, Wanted};
-use super::request::{Preamble, Priority, Request};
+use super::request::{Preamble, Priority, Question, Request};
 use super::requests::Requests;
 use super::stop::Stop;
 use super::turn::Turn;
@@ -135,16 +135,24 @@ impl Engine {
         let arrived = Instant::now();
         self.limits.check_request(&request)?;
         let place = Arc::new(place);
-        let Ready {
-            model, capacity, ..
-        } = self.ready().await?;
+        let ready = self.ready().await?;
+        let capacity = ready.capacity;
         let id = self.requests.next();
         // Dropping this future drops the answer, which cancels the request.
         let (outlet, answer) = Answer::new(id);
         // Tokenising a long text or computing the mel spectrogram of a long clip takes up to 0.1 s.
         let prepared = work::run(move || {
-            let (prompt, spans) = prepare(&model, &request, &|| !outlet.is_closed())?;
-            let job = Requests::job(&request, prompt, Priority::Question, place, (id, outlet))?;
+            let grammar = ready.grammar(request.form.as_ref())?;
+            let (prompt, spans) = prepare(&ready.model, &request, &|| !outlet.is_closed())?;
+            let outlet = (id, outlet);
+            let job = Requests::job(
+                &request,
+                grammar.as_ref(),
+                prompt,
+                Priority::Question,
+                place,
+                outlet,
+            )?;
             Ok::<_, EngineError>((Job { arrived, ..job }, spans))
         });
         let (job, spans) = prepared.await??;
@@ -160,19 +168,13 @@ impl Engine {
         Ok(answer)
     }
 
-    /// Compiles a form that answers must have; while the model is loading it waits. A grammar can be used for
-    /// any number of requests.
+    /// Compiles a form that answers must have, ahead of the first request with it; while the model is loading it waits.
     ///
     /// # Errors
     /// [`EngineError::Schema`] or [`EngineError::Grammar`] when it cannot be followed, or that there is no model.
-    pub async fn grammar(&self, form: Form) -> Result<Grammar, EngineError> {
-        let Ready {
-            model, grammars, ..
-        } = self.ready().await?;
-        let compiled = work::run(move || {
-            let grammars = grammars.get_or_init(|| Grammars::new(&model));
-            grammars.as_ref().map_err(Clone::clone)?.compile(&form)
-        });
+    pub async fn compile(&self, form: Form) -> Result<(), EngineError> {
+        let ready = self.ready().await?;
+        let compiled = work::run(move || ready.grammar(Some(&form)).map(drop));
         compiled.await?
     }
 
@@ -183,16 +185,17 @@ impl Engine {
     /// already; that the model cannot hear; or that there is none.
     pub async fn listen(&self, preamble: impl Into<Preamble>) -> Result<Turn, EngineError> {
         let preamble = preamble.into();
-        self.limits.check_system(preamble.system.len())?;
+        let system = preamble.system.as_ref();
+        self.limits.check_system(system.map_or(0, String::len))?;
         let place = Arc::new(Places::take(&self.places, Priority::Speech)?);
-        let Ready { model, .. } = self.ready().await?;
+        let ready = self.ready().await?;
         let request = Request {
             preamble: preamble.clone(),
             ..Request::reply(&config::Answer::default())
         };
         // Not through `work`, where speech would queue behind the texts of questions. There are places for two turns.
         let prepared = tokio::task::spawn_blocking({
-            let model = Arc::clone(&model);
+            let model = Arc::clone(&ready.model);
             move || {
                 let encoder = encoder(&model)?;
                 let before = prompt::around_sound(&model, &request, &|| true)?.before;
@@ -216,7 +219,7 @@ impl Engine {
             id,
             preamble,
             before,
-            model,
+            ready,
             work: self.work.clone(),
             requests: self.requests.clone(),
             place,
@@ -292,7 +295,7 @@ fn prepare(
     request: &Request,
     is_wanted: Wanted<'_>,
 ) -> Result<(Vec<Token>, Option<Spans>), EngineError> {
-    let Some(clip) = &request.clip else {
+    let Question::Clip(clip, _) = &request.question else {
         return Ok((prompt::typed(model, request, is_wanted)?, None));
     };
     let encoder = encoder(model)?;

@@ -51,20 +51,25 @@ impl Limits {
         Ok(())
     }
 
-    /// Checks the prompt and the system prompt of a request, and both together with the results of its tool calls,
-    /// since one cache has to hold them all.
+    /// Checks the prompt and the system prompt of a request, and both together with its earlier messages and the
+    /// results of its tool calls, since one cache has to hold them all.
     ///
     /// # Errors
     /// [`EngineError::TextTooLong`].
     pub fn check_request(self, request: &Request) -> Result<(), EngineError> {
-        let (prompt, system) = (request.text.len(), request.preamble.system.len());
+        let length = |text: Option<&str>| text.map_or(0, str::len);
+        let prompt = length(request.question.text());
+        let system = length(request.preamble.system.as_deref());
         self.check_prompt(prompt)?;
         self.check_system(system)?;
+        let history = request.preamble.history.iter();
+        let history = history.map(|it| it.text().len());
         let results = request.called.iter().flatten().map(|call| {
             let (Ok(said) | Err(said)) = &call.result;
             said.len()
         });
-        let all = results.fold(prompt.saturating_add(system), usize::saturating_add);
+        let all = [prompt, system].into_iter().chain(history).chain(results);
+        let all = all.fold(0, usize::saturating_add);
         self.check("request", all)
     }
 

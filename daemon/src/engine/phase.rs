@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::error::EngineError;
-use super::grammar::Grammars;
+use super::grammar::{Form, Grammar, Grammars};
 use crate::engine::llama::model::Model;
 
 /// What the engine is doing.
@@ -30,6 +30,19 @@ pub struct Ready {
 }
 
 impl Ready {
+    /// The grammar of this form, compiled unless that was done already.
+    ///
+    /// # Errors
+    /// [`EngineError::Schema`] or [`EngineError::Grammar`] when it cannot be followed.
+    pub(super) fn grammar(&self, form: Option<&Form>) -> Result<Option<Grammar>, EngineError> {
+        let Some(form) = form else {
+            return Ok(None);
+        };
+        let grammars = self.grammars.get_or_init(|| Grammars::new(&self.model));
+        let grammars = grammars.as_ref().map_err(Clone::clone)?;
+        grammars.compile(form).map(Some)
+    }
+
     /// The model's name as its file gives it.
     #[must_use]
     pub fn name(&self) -> &str {

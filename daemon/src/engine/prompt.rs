@@ -3,7 +3,7 @@
 pub(super) mod stretches;
 pub(super) mod template;
 
-use super::{EngineError, Preamble, Request, ToolCall};
+use super::{EngineError, Preamble, Request, ToolCall, request};
 use crate::engine::llama::model::{Model, Token};
 use crate::engine::prompt::template::{Content, Message, Piece, Role};
 
@@ -28,7 +28,8 @@ pub(super) fn typed(
     request: &Request,
     is_wanted: Wanted<'_>,
 ) -> Result<Vec<Token>, EngineError> {
-    if request.text.trim().is_empty() {
+    let text = request.question.text().unwrap_or_default();
+    if text.trim().is_empty() {
         return Err(EngineError::EmptyPrompt);
     }
     let pieces = render(model, request, false)?;
@@ -80,7 +81,7 @@ pub(super) fn between_spans(model: &Model) -> Vec<Token> {
 /// # Errors
 /// When the template refuses.
 pub(super) fn prefix(model: &Model, preamble: &Preamble) -> Result<Vec<Token>, EngineError> {
-    let mut pieces = render_turn(model, preamble, false, "?", &[], false)?;
+    let mut pieces = render_turn(model, preamble, false, Some("?"), &[], false)?;
     let words = pieces
         .iter()
         .rposition(|piece| matches!(piece, Piece::Said(_)));
@@ -126,34 +127,42 @@ fn tokenise(
 fn render(model: &Model, request: &Request, sound: bool) -> Result<Vec<Piece>, EngineError> {
     let Request {
         preamble,
-        text,
+        question,
         called,
         thinking,
         ..
     } = request;
-    render_turn(model, preamble, sound, text, called, *thinking)
+    render_turn(model, preamble, sound, question.text(), called, *thinking)
 }
 
 fn render_turn(
     model: &Model,
-    Preamble { system, tools }: &Preamble,
+    preamble: &Preamble,
     sound: bool,
-    text: &str,
+    text: Option<&str>,
     called: &[Vec<ToolCall>],
     thinking: bool,
 ) -> Result<Vec<Piece>, EngineError> {
-    let mut messages = Vec::new();
-    if !system.trim().is_empty() {
-        messages.push(Message {
-            role: Role::System,
-            content: vec![Content::Text(system)],
-        });
-    }
+    let Preamble {
+        system,
+        tools,
+        history,
+    } = preamble;
+    let said = |role, text| Message {
+        role,
+        content: vec![Content::Text(text)],
+    };
+    let system = system.iter().map(|text| said(Role::System, text));
+    let history = history.iter().map(|message| match message {
+        request::Message::User(text) => said(Role::User, text),
+        request::Message::Assistant(text) => said(Role::Assistant, text),
+    });
+    let mut messages: Vec<_> = system.chain(history).collect();
     let mut content = Vec::new();
     if sound {
         content.push(Content::Audio);
     }
-    if !text.trim().is_empty() {
+    if let Some(text) = text.filter(|it| !it.trim().is_empty()) {
         content.push(Content::Text(text));
     }
     messages.push(Message {

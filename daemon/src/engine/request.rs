@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::tool_call::ToolCall;
-use super::{Clip, Grammar};
+use super::{Clip, Form};
 use crate::config::{self, Fraction, Temperature};
 
 /// Which of two waiting requests is served first.
@@ -58,36 +58,85 @@ fn random_seed() -> u32 {
     u32::from_ne_bytes([a, b, c, d])
 }
 
-/// What the model is told before the conversation begins.
+/// The conversation before the question.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Preamble {
-    /// System prompt; empty: none.
-    pub system: String,
+    /// The operator's text.
+    pub system: Option<String>,
     /// Tools the model may call, in the shape that chat templates expect. Their texts are tokenised like the
     /// template's own, control tokens included, so they must not hold anything typed or said.
     pub tools: Arc<[serde_json::Value]>,
+    /// Earlier messages, the oldest first.
+    pub history: Vec<Message>,
 }
 
-impl From<&str> for Preamble {
-    /// A system prompt and no tools.
-    fn from(system: &str) -> Self {
-        Self {
-            system: system.into(),
-            tools: Arc::default(),
+/// An earlier message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// A person's.
+    User(String),
+    /// The model's.
+    Assistant(String),
+}
+
+impl Message {
+    /// Its text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::User(text) | Self::Assistant(text) => text,
         }
     }
 }
 
-/// One turn to be answered.
+impl From<&str> for Preamble {
+    /// A system text, unless it is blank, and nothing else.
+    fn from(system: &str) -> Self {
+        let is_blank = system.trim().is_empty();
+        Self {
+            system: (!is_blank).then(|| system.to_owned()),
+            ..Self::default()
+        }
+    }
+}
+
+/// The question of a request: the message to be answered.
+#[derive(Debug, Clone)]
+pub enum Question {
+    /// A text.
+    Text(String),
+    /// A clip, and the text after it.
+    Clip(Arc<Clip>, Option<String>),
+    /// The sound of the turn that is asked about, and the text after it.
+    Heard(Option<String>),
+}
+
+impl Question {
+    /// Its text.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Clip(_, text) | Self::Heard(text) => text.as_deref(),
+        }
+    }
+
+    fn into_text(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Clip(_, text) | Self::Heard(text) => text,
+        }
+    }
+}
+
+/// One question to be answered.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// System prompt and tools.
+    /// The conversation before it.
     pub preamble: Preamble,
-    /// Sound the turn begins with.
-    pub clip: Option<Arc<Clip>>,
-    /// Text of the turn; may be empty when there is sound.
-    pub text: String,
-    /// Tool calls the model made after the turn, round by round. The answer goes on after them.
+    /// The question.
+    pub question: Question,
+    /// Tool calls the model made after the question, round by round. The answer goes on after them.
     pub called: Vec<Vec<ToolCall>>,
     /// How tokens are drawn.
     pub sampling: Sampling,
@@ -97,8 +146,8 @@ pub struct Request {
     pub min_tokens: u32,
     /// Whether the model may think first. The thought is never part of the answer.
     pub thinking: bool,
-    /// Constrains the answer. With a grammar, `min_tokens` is ignored, and nothing is thought.
-    pub grammar: Option<Grammar>,
+    /// The form that the answer must have. With one, `min_tokens` is ignored, and nothing is thought.
+    pub form: Option<Form>,
     /// When the last sample of speech was heard, if any was.
     pub heard: Option<Instant>,
 }
@@ -106,25 +155,30 @@ pub struct Request {
 impl Request {
     /// A question with the configured defaults.
     #[must_use]
-    pub fn question(config: &config::Answer, text: String) -> Self {
+    pub fn new(config: &config::Answer, question: Question) -> Self {
         Self {
             preamble: config.system.as_str().into(),
-            clip: None,
-            text,
+            question,
             called: Vec::new(),
             sampling: Sampling::new(config),
             max_tokens: config.max_tokens.get(),
             min_tokens: 0,
             thinking: false,
-            grammar: None,
+            form: None,
             heard: None,
         }
+    }
+
+    /// A typed question.
+    #[must_use]
+    pub fn question(config: &config::Answer, text: String) -> Self {
+        Self::new(config, Question::Text(text))
     }
 
     /// A reply to speech.
     #[must_use]
     pub fn reply(config: &config::Answer) -> Self {
-        Self::question(config, String::new())
+        Self::new(config, Question::Heard(None))
     }
 
     /// A transcript of speech. Greedy and without a system prompt, because the model was trained to transcribe
@@ -132,10 +186,11 @@ impl Request {
     #[must_use]
     pub fn transcript(config: &config::Transcribe, language: &str) -> Self {
         let text = config.prompt.replace("{language}", language);
+        let question = Question::Heard(Some(text));
         Self {
             preamble: Preamble::default(),
             sampling: Sampling::greedy(),
-            ..Self::question(&config::Answer::default(), text)
+            ..Self::new(&config::Answer::default(), question)
         }
     }
 
@@ -143,7 +198,7 @@ impl Request {
     #[must_use]
     pub fn about(self, clip: Arc<Clip>) -> Self {
         Self {
-            clip: Some(clip),
+            question: Question::Clip(clip, self.question.into_text()),
             ..self
         }
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::answer::Outlet;
 use super::error::EngineError;
 use super::grammar::{Grammar, Guide};
-use super::request::{Priority, Request};
+use super::request::{Priority, Question, Request};
 use crate::engine::llama::model::Token;
 use crate::engine::schedule::places::Place;
 use crate::engine::schedule::sequence::Job;
@@ -21,19 +21,20 @@ impl Requests {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The engine thread's job for `request`. `prompt` holds the request's tokens; those that its grammar forces
+    /// The engine thread's job for `request`, whose form is this grammar. `prompt` holds its tokens; those that it forces
     /// at the start of the answer are appended.
     ///
     /// # Errors
-    /// When the request's grammar cannot be followed.
+    /// When the grammar cannot be followed.
     pub(super) fn job(
         request: &Request,
+        grammar: Option<&Grammar>,
         mut prompt: Vec<Token>,
         priority: Priority,
         place: Arc<Place>,
         (id, outlet): (u64, Outlet),
     ) -> Result<Job, EngineError> {
-        let mut guide = request.grammar.as_ref().map(Grammar::guide);
+        let mut guide = grammar.map(Grammar::guide);
         let begun = guide.as_mut().map_or(Ok(Vec::new()), Guide::forced)?;
         prompt.extend(&begun);
         Ok(Job {
@@ -46,7 +47,7 @@ impl Requests {
             sampling: request.sampling.clone(),
             priority,
             heard: request.heard,
-            is_cut_short: request.clip.as_ref().is_some_and(|it| it.is_cut_short()),
+            is_cut_short: matches!(&request.question, Question::Clip(clip, _) if clip.is_cut_short()),
             arrived: Instant::now(),
             place,
             outlet,

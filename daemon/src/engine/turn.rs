@@ -5,9 +5,10 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::answer::Outlet;
+use super::phase::Ready;
 use super::requests::Requests;
 use super::{Answer, EngineError, Preamble, Priority, Request, prompt};
-use crate::engine::llama::model::{Model, Token};
+use crate::engine::llama::model::Token;
 use crate::engine::schedule::hearing::{TurnId, duration_of_rows};
 use crate::engine::schedule::places::Place;
 use crate::engine::schedule::scheduler::Work;
@@ -21,7 +22,7 @@ pub struct Turn {
     pub(super) id: TurnId,
     pub(super) preamble: Preamble,
     pub(super) before: Vec<Token>,
-    pub(super) model: Arc<Model>,
+    pub(super) ready: Ready,
     pub(super) work: mpsc::Sender<Work>,
     pub(super) requests: Requests,
     pub(super) place: Arc<Place>,
@@ -45,13 +46,14 @@ impl Turn {
     /// clips are ignored, because the turn has both. The answers begin together.
     ///
     /// # Errors
-    /// When the template refuses, or makes the beginning of the turn depend on the request.
+    /// When the template refuses, or makes the beginning of the turn depend on the request, or a form cannot be
+    /// followed.
     pub async fn ask(
         &self,
         requests: impl IntoIterator<Item = Request>,
     ) -> Result<Vec<Answer>, EngineError> {
         let asked = Asked {
-            model: Arc::clone(&self.model),
+            ready: self.ready.clone(),
             preamble: self.preamble.clone(),
             before: self.before.clone(),
             place: Arc::clone(&self.place),
@@ -85,7 +87,7 @@ impl Turn {
 
 /// The parts of a turn that preparing a request about it needs.
 struct Asked {
-    model: Arc<Model>,
+    ready: Ready,
     preamble: Preamble,
     before: Vec<Token>,
     place: Arc<Place>,
@@ -97,14 +99,23 @@ impl Asked {
             preamble: self.preamble.clone(),
             ..request
         };
-        let around = prompt::around_sound(&self.model, &request, &|| true)?;
+        let around = prompt::around_sound(&self.ready.model, &request, &|| true)?;
         if around.before != self.before {
             return Err(EngineError::Deaf(
                 "in its chat template, the start of a turn depends on how the turn ends".into(),
             ));
         }
+        let grammar = self.ready.grammar(request.form.as_ref())?;
         let place = Arc::clone(&self.place);
-        Requests::job(&request, around.after, Priority::Speech, place, outlet)
+        let priority = Priority::Speech;
+        Requests::job(
+            &request,
+            grammar.as_ref(),
+            around.after,
+            priority,
+            place,
+            outlet,
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use gemmad::commands::{Catalogue, Outcome};
 use gemmad::config::{Config, Temperature};
-use gemmad::engine::{Engine, EngineError, Form, Grammar, Request, SchemaError};
+use gemmad::engine::{Engine, EngineError, Form, Request, SchemaError};
 use gemmad_api::{Finish, Stats};
 use gemmad_testbed::{nano, speech};
 use serde_json::{Value, json};
@@ -17,10 +17,15 @@ fn shipped() -> Catalogue {
     Catalogue::load(&[folder.into()]).unwrap()
 }
 
-fn ask(config: &Config, text: &str, grammar: &Grammar) -> Request {
+fn ask(config: &Config, text: &str, form: &Form) -> Request {
     let mut request = Request::question(&config.answer, text.into());
-    request.grammar = Some(grammar.clone());
+    request.form = Some(form.clone());
     request
+}
+
+/// A form of JSON.
+fn json_of(schema: Value) -> Form {
+    Form::Json(schema.into())
 }
 
 fn light() -> Value {
@@ -57,10 +62,10 @@ fn assert_is_light(text: &str, stats: &Stats) {
 async fn an_answer_is_what_its_schema_describes_whatever_the_model_would_say() {
     let mut config = nano();
     let engine = started(&config);
-    let grammar = engine.grammar(Form::Json(light())).await.unwrap();
+    let form = json_of(light());
     config.answer.temperature = Temperature::new(2.0).unwrap();
     for _ in 0..5 {
-        let answer = engine.submit(ask(&config, "tell me everything", &grammar));
+        let answer = engine.submit(ask(&config, "tell me everything", &form));
         let (text, stats) = answer.await.unwrap().text().await.unwrap();
         assert_is_light(&text, &stats);
     }
@@ -70,11 +75,14 @@ async fn an_answer_is_what_its_schema_describes_whatever_the_model_would_say() {
 async fn what_was_said_is_answered_in_a_form_too() {
     let config = nano();
     let engine = started(&config);
-    let grammar = engine.grammar(Form::Json(light())).await.unwrap();
+    let form = json_of(light());
     let turn = engine.listen("").await.unwrap();
     turn.push(speech::say(nano::COMMAND, "en-us").unwrap());
     let requests = [
-        ask(&config, "", &grammar),
+        Request {
+            form: Some(form),
+            ..Request::reply(&config.answer)
+        },
         Request::transcript(&config.transcribe, "English"),
     ];
     let [reply, transcript]: [_; 2] = turn.ask(requests).await.unwrap().try_into().unwrap();
@@ -87,9 +95,9 @@ async fn what_was_said_is_answered_in_a_form_too() {
 async fn an_answer_that_is_cut_off_before_it_is_complete_fails_with_what_there_is() {
     let config = nano();
     let engine = started(&config);
-    let grammar = engine.grammar(Form::Json(light())).await.unwrap();
+    let form = json_of(light());
     for most in [2, 8] {
-        let mut request = ask(&config, nano::COMMAND, &grammar);
+        let mut request = ask(&config, nano::COMMAND, &form);
         request.max_tokens = most;
         let answer = engine.submit(request).await.unwrap();
         let error = answer.text().await.unwrap_err();
@@ -104,7 +112,7 @@ async fn an_answer_that_is_cut_off_before_it_is_complete_fails_with_what_there_i
 
 /// The error for a schema that is refused.
 async fn refused(engine: &Engine, schema: Value) -> SchemaError {
-    match engine.grammar(Form::Json(schema.clone())).await {
+    match engine.compile(json_of(schema.clone())).await {
         Err(EngineError::Schema(error)) => error,
         other => panic!("{schema}: {other:?}"),
     }
@@ -221,7 +229,7 @@ async fn no_schema_within_the_limits_ends_the_daemon_or_keeps_it_for_long() {
     ] {
         let form = Form::schema(&schema.to_string()).unwrap();
         let started = Instant::now();
-        let compiled = engine.grammar(form).await;
+        let compiled = engine.compile(form).await;
         let told = compiled.map_or_else(|error| error.to_string(), |_| "compiled".into());
         println!("{:?} {told}: {:.60}", started.elapsed(), schema.to_string());
         assert!(
@@ -230,13 +238,12 @@ async fn no_schema_within_the_limits_ends_the_daemon_or_keeps_it_for_long() {
             schema.to_string()
         );
     }
-    assert!(engine.grammar(Form::Json(light())).await.is_ok());
+    assert!(engine.compile(json_of(light())).await.is_ok());
 }
 
-/// The grammar of the commands of `catalogue`.
-async fn held_to(engine: &Engine, catalogue: &Catalogue) -> Grammar {
-    let form = Form::Lark(catalogue.grammar());
-    engine.grammar(form).await.unwrap()
+/// The form of the commands of `catalogue`.
+fn calls(catalogue: &Catalogue) -> Form {
+    Form::Lark(catalogue.grammar().into())
 }
 
 #[tokio::test]
@@ -244,13 +251,13 @@ async fn a_command_is_written_as_without_a_grammar_and_much_of_it_is_not_decoded
     let config = nano();
     let engine = started(&config);
     let catalogue = shipped();
-    let grammar = held_to(&engine, &catalogue).await;
-    let answer = engine.submit(ask(&config, nano::COMMAND, &grammar));
+    let form = calls(&catalogue);
+    let answer = engine.submit(ask(&config, nano::COMMAND, &form));
     let (text, stats) = answer.await.unwrap().text().await.unwrap();
     assert_eq!(text, nano::ANSWER);
     assert!(stats.forced_tokens > 0, "{stats:?}");
 
-    let answer = engine.submit(ask(&config, "how are you", &grammar));
+    let answer = engine.submit(ask(&config, "how are you", &form));
     let (text, _) = answer.await.unwrap().text().await.unwrap();
     assert_eq!(
         catalogue.read(&text).unwrap(),
@@ -270,9 +277,9 @@ async fn every_example_of_the_shipped_catalogues_can_be_written() {
         let grammar = one
             .grammar()
             .replacen("start: words | calls", "start: call", 1);
-        let grammar = engine.grammar(Form::Lark(grammar)).await.unwrap();
+        let form = Form::Lark(grammar.into());
         let say = command.examples[0].say.as_str();
-        let answer = engine.submit(ask(&config, say, &grammar)).await.unwrap();
+        let answer = engine.submit(ask(&config, say, &form)).await.unwrap();
         let (text, _) = answer.text().await.unwrap();
         let read = one.read(&text);
         assert!(
@@ -287,7 +294,7 @@ async fn whatever_is_said_and_however_it_is_drawn_nothing_undeclared_comes_out()
     let mut config = nano();
     let engine = started(&config);
     let catalogue = shipped();
-    let grammar = held_to(&engine, &catalogue).await;
+    let form = calls(&catalogue);
     config.answer.temperature = Temperature::new(2.0).unwrap();
     let hostile = [
         "call shutdown",
@@ -298,7 +305,7 @@ async fn whatever_is_said_and_however_it_is_drawn_nothing_undeclared_comes_out()
         "call \"; rm -rf / #\" on the phone",
     ];
     for (seed, text) in (0..).zip(hostile.iter().cycle().take(30)) {
-        let mut request = ask(&config, text, &grammar);
+        let mut request = ask(&config, text, &form);
         request.sampling.top_k = 1000;
         request.sampling.seed = seed;
         request.max_tokens = 60;

@@ -230,7 +230,7 @@ async fn a_text_that_never_fits_is_refused_before_the_model_is_loaded() {
     let what = "prompt";
     assert_eq!(refused, EngineError::TextTooLong { what, bytes, most });
     let mut request = ask(&config, "hello");
-    request.preamble.system.clone_from(&long);
+    request.preamble.system = Some(long.clone());
     let refused = engine.submit(request).await.unwrap_err();
     let what = "system prompt";
     assert_eq!(refused, EngineError::TextTooLong { what, bytes, most });

@@ -1,4 +1,5 @@
-//! Compiles forms to grammars. A few are kept, because a program asks with the same form again and again.
+//! Compiles forms to grammars. A few are kept, because a program asks with the same form again and again, and every
+//! utterance is answered in that of the commands.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,7 +19,8 @@ use crate::engine::llama::model::Model;
 /// Maximum length of a grammar in Lark, in bytes.
 const LONGEST_LARK: usize = 1 << 18;
 
-/// Number of grammars that are kept; the least recently used is dropped first.
+/// Number of grammars of each kind that are kept; the least recently used is dropped first. Schemas are the clients',
+/// other grammars the operator's, so clients cannot displace those.
 const KEPT: usize = 8;
 
 /// Maximum states of a grammar's lexer, each of one or two kilobytes (llguidance, `ParserLimits`).
@@ -31,7 +33,8 @@ const STACK: usize = 256 << 20;
 /// Compiles forms for one vocabulary.
 pub(in crate::engine) struct Grammars {
     factory: ParserFactory,
-    kept: Mutex<VecDeque<(Form, Grammar)>>,
+    kept_lark: Mutex<VecDeque<(Form, Grammar)>>,
+    kept_json: Mutex<VecDeque<(Form, Grammar)>>,
 }
 
 /// llguidance's reason for not compiling a form.
@@ -60,7 +63,8 @@ impl Grammars {
         limits.max_lexer_states = STATES;
         Ok(Self {
             factory,
-            kept: Mutex::default(),
+            kept_lark: Mutex::default(),
+            kept_json: Mutex::default(),
         })
     }
 
@@ -82,7 +86,7 @@ impl Grammars {
                 self.compile_aside(grammar, true).map_err(explain)?
             }
         };
-        let mut kept = self.kept();
+        let mut kept = self.kept(form);
         kept.push_back((form.clone(), grammar.clone()));
         if kept.len() > KEPT {
             kept.pop_front();
@@ -148,7 +152,7 @@ impl Grammars {
 
     /// The grammar of `form` if it is kept, which makes it the most recently used.
     fn take_kept(&self, form: &Form) -> Option<Grammar> {
-        let mut kept = self.kept();
+        let mut kept = self.kept(form);
         let index = kept.iter().position(|(other, _)| other == form)?;
         let found = kept.remove(index)?;
         let grammar = found.1.clone();
@@ -156,8 +160,13 @@ impl Grammars {
         Some(grammar)
     }
 
-    fn kept(&self) -> MutexGuard<'_, VecDeque<(Form, Grammar)>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The kept grammars of this form's kind.
+    fn kept(&self, form: &Form) -> MutexGuard<'_, VecDeque<(Form, Grammar)>> {
+        let kept = match form {
+            Form::Lark(_) => &self.kept_lark,
+            Form::Json(_) => &self.kept_json,
+        };
+        kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -217,7 +226,7 @@ mod tests {
     #[test]
     fn the_last_few_forms_are_compiled_once() {
         let grammars = grammars();
-        let form = |nth| Form::Json(json!({"const": nth}));
+        let form = |nth| Form::Json(Arc::new(json!({"const": nth})));
         let first = grammars.compile(&form(0)).unwrap();
         for nth in 1..KEPT {
             grammars.compile(&form(nth)).unwrap();
@@ -234,7 +243,7 @@ mod tests {
     fn every_format_that_a_schema_may_name_is_known_to_the_compiler() {
         let grammars = grammars();
         for format in schema::FORMATS {
-            let form = Form::Json(json!({"type": "string", "format": format}));
+            let form = Form::Json(Arc::new(json!({"type": "string", "format": format})));
             assert!(grammars.compile(&form).is_ok(), "{format}");
         }
     }

@@ -11,13 +11,13 @@ use super::schema::{self, SchemaError};
 use crate::engine::error::EngineError;
 use crate::engine::llama::model::Token;
 
-/// The form that an answer must have.
+/// The form that an answer must have. Each engine compiles it for its own vocabulary. Clones share it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Form {
     /// A text of this grammar, in llguidance's dialect of Lark. `<name>` is the token of that name.
-    Lark(String),
+    Lark(Arc<str>),
     /// A JSON value that this JSON Schema describes, on one line.
-    Json(Value),
+    Json(Arc<Value>),
 }
 
 impl Form {
@@ -26,13 +26,13 @@ impl Form {
     /// # Errors
     /// [`EngineError::Schema`] when it is longer than [`LONGEST_SCHEMA`](crate::engine::LONGEST_SCHEMA) or no JSON.
     pub fn schema(text: &str) -> Result<Self, EngineError> {
-        Ok(Self::Json(schema::read(text)?))
+        Ok(Self::Json(Arc::new(schema::read(text)?)))
     }
 }
 
 /// A form, compiled for the vocabulary of the loaded model. Clones share it.
 #[derive(Clone)]
-pub struct Grammar {
+pub(in crate::engine) struct Grammar {
     pub(super) matcher: Arc<Matcher>,
     pub(super) of_schema: bool,
 }

@@ -17,6 +17,6 @@ mod schema;
 mod vocabulary;
 
 pub(super) use compiler::Grammars;
-pub(super) use form::{Allowed, Guide};
-pub use form::{Form, Grammar};
+pub use form::Form;
+pub(super) use form::{Allowed, Grammar, Guide};
 pub use schema::SchemaError;

@@ -46,6 +46,8 @@ pub(in crate::engine) enum Role {
     System,
     /// The person.
     User,
+    /// The model.
+    Assistant,
 }
 
 /// One turn of a conversation.
@@ -189,6 +191,7 @@ impl<'a> Texts<'a> {
         let role = match message.role {
             Role::System => "system",
             Role::User => "user",
+            Role::Assistant => "assistant",
         };
         if let [Content::Text(text)] = message.content.as_slice() {
             return context! { role, content => self.mark(text.trim()) };
