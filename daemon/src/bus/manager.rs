@@ -40,7 +40,8 @@ impl Manager {
     ) -> Result<(String, Dict), Error> {
         let question = Question::ask(&self.settings.current(), prompt, options)?;
         let hold = self.clients.hold(connection, &header, question.kind())?;
-        self.whole_answer(question, hold).await
+        let user = self.clients.user_soon(connection, &header).await;
+        self.whole_answer(question.asked_by(user), hold).await
     }
 
     /// Answers `prompt` as JSON lines on `fd`; returns the number of the request.
@@ -56,8 +57,9 @@ impl Manager {
         let question = Question::ask(&self.settings.current(), prompt, options)?;
         let pipe = Pipe::new(fd.into())?;
         let hold = Arc::new(self.clients.hold(connection, &header, Kind::Stream)?);
+        let user = self.clients.user_soon(connection, &header).await;
         let answer = tokio::select! {
-            answer = self.answer(question, &hold) => answer?,
+            answer = self.answer(question.asked_by(user), &hold) => answer?,
             () = pipe.closed() => return Err(Error::Cancelled("the pipe was closed".into())),
         };
         let id = answer.id;

@@ -105,6 +105,12 @@ impl Question {
         })
     }
 
+    /// The same question, asked by this user.
+    pub(super) fn asked_by(mut self, user: String) -> Self {
+        self.request.owner = Some(user.into());
+        self
+    }
+
     /// The kind that its caller holds while it waits for a whole answer.
     pub(super) fn kind(&self) -> Kind {
         match self.sound {

@@ -87,8 +87,13 @@ impl Dialogue {
     #[must_use]
     pub fn request(&self, question: Question) -> Request {
         let answer = &self.config.answer;
+        let owner = match &self.origin {
+            Origin::Text { user } => Some(user.as_str().into()),
+            Origin::Voice { .. } | Origin::Daemon => None,
+        };
         Request {
             called: self.called.clone(),
+            owner,
             ..self.force.request(answer, question, self.scope())
         }
     }

@@ -158,7 +158,14 @@ mod tests {
         let place = Places::take(&engine.places, Priority::Question).unwrap();
         let request = Request::question(&config::Answer::default(), String::new());
         let place = Arc::new(place);
-        let job = Requests::job(&request, vec![], Priority::Question, place, (1, outlet));
+        let job = Requests::job(
+            &request,
+            None,
+            vec![],
+            Priority::Question,
+            place,
+            (1, outlet),
+        );
         (job.unwrap(), answer)
     }
 

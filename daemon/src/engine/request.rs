@@ -150,6 +150,8 @@ pub struct Request {
     pub form: Option<Form>,
     /// When the last sample of speech was heard, if any was.
     pub heard: Option<Instant>,
+    /// The user who asks. The rows of the prompt are then kept, as long as there is room, for this user's next questions.
+    pub owner: Option<Arc<str>>,
 }
 
 impl Request {
@@ -166,6 +168,7 @@ impl Request {
             thinking: false,
             form: None,
             heard: None,
+            owner: None,
         }
     }
 

@@ -48,6 +48,7 @@ impl Requests {
             priority,
             heard: request.heard,
             is_cut_short: matches!(&request.question, Question::Clip(clip, _) if clip.is_cut_short()),
+            owner: request.owner.clone(),
             arrived: Instant::now(),
             place,
             outlet,

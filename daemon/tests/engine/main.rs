@@ -3,6 +3,7 @@
 mod cells;
 mod forms;
 mod requests;
+mod sharing;
 mod turns;
 
 use std::path::PathBuf;

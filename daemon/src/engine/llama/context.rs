@@ -275,6 +275,16 @@ impl Context {
         unsafe { sys::llama_memory_seq_cp(self.memory(), from, to, 0, end) }
     }
 
+    /// Forgets all but the first `rows` rows of a sequence, and gives their cells back.
+    pub(in crate::engine) fn truncate(&mut self, sequence: SequenceId, rows: usize) {
+        let rows = i32::try_from(rows).unwrap_or(i32::MAX);
+        // SAFETY: the sequence is below the shape's number. Every cell of it is kept (`swa_full`), so its end can be
+        // removed.
+        unsafe {
+            sys::llama_memory_seq_rm(self.memory(), sequence, rows, -1);
+        }
+    }
+
     /// Forgets a sequence and gives its cells back.
     pub(in crate::engine) fn forget(&mut self, sequence: SequenceId) {
         // SAFETY: the sequence is below the shape's number; removing all of it cannot fail.

@@ -9,6 +9,7 @@ use gemmad_api::{Finish, Stats};
 use super::cells::{Block, Holding};
 use super::places::Place;
 use super::sampler::{Candidates, Choice, Sampler};
+use super::scheduler::Past;
 use super::text::Text;
 use crate::engine::answer::Outlet;
 use crate::engine::grammar::Guide;
@@ -35,6 +36,8 @@ pub(in crate::engine) struct Job {
     pub heard: Option<Instant>,
     /// Whether its sound is a file that breaks off before its end.
     pub is_cut_short: bool,
+    /// The user who asks, if the rows of the prompt may be kept and shared with this user's next questions.
+    pub owner: Option<Arc<str>>,
     pub arrived: Instant,
     /// Dropped before the outlet, so that an answer that has ended holds no place.
     pub place: Arc<Place>,
@@ -124,7 +127,7 @@ pub(in crate::engine) struct Sequence {
     /// Rows that fit into its cells and the shared ones.
     end: usize,
     /// Cells of the rows that it shares with others.
-    _shared: Vec<Rc<Block>>,
+    shared: Vec<Rc<Block>>,
     /// Its own cells: those it began with, then what it has borrowed.
     own: Vec<Rc<Block>>,
     /// Tokens the model has to read: first the prompt, then those last added to the answer.
@@ -137,6 +140,8 @@ pub(in crate::engine) struct Sequence {
     first_token: Option<Instant>,
     /// Whether tokens that the grammar forces exceeded `max_tokens`.
     is_cut: bool,
+    /// Its prompt, whose rows stay in the KV cache when it has ended.
+    past: Option<Past>,
 }
 
 impl Sequence {
@@ -174,7 +179,7 @@ impl Sequence {
             id,
             rows: base.rows,
             end: base.rows + held.room,
-            _shared: held.shared,
+            shared: held.shared,
             own: vec![held.own],
             ahead: std::mem::take(&mut job.prompt),
             read: 0,
@@ -183,6 +188,7 @@ impl Sequence {
             stats,
             first_token: None,
             is_cut: false,
+            past: None,
             job,
         }
     }
@@ -192,6 +198,23 @@ impl Sequence {
         self.rows += rows;
         self.read = rows;
         self
+    }
+
+    /// The same sequence, whose prompt is this.
+    pub(in crate::engine) fn with_past(self, past: Option<Past>) -> Self {
+        Self { past, ..self }
+    }
+
+    /// Cells of the rows that it shares with others.
+    pub(in crate::engine) fn shared(&self) -> &[Rc<Block>] {
+        &self.shared
+    }
+
+    /// Takes out the part of its prompt that was read.
+    pub(in crate::engine) fn take_past(&mut self) -> Option<Past> {
+        let mut past = self.past.take()?;
+        past.tokens.truncate(self.rows);
+        Some(past)
     }
 
     /// Cells it lacks for what it reads next and the token after that.

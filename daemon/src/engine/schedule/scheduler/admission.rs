@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Scheduler;
+use super::past::Past;
 use super::prefixes::{Beginning, Shared};
 use super::waiting::Waiting;
 use crate::engine::llama::mixed::SequenceId;
@@ -50,6 +51,7 @@ impl Scheduler {
         while let Some(first) = self.queue.front() {
             match self.room_for(first) {
                 Room::Now(shared, cells) => {
+                    self.pasts.touch(shared.from);
                     let Some(id) = self.sequence() else { return };
                     // Never: the queue has a front.
                     let Some(waiting) = self.queue.pop_front() else {
@@ -196,7 +198,7 @@ impl Scheduler {
         if hearing.jobs()?.len() == 1 {
             return Some(own);
         }
-        let id = self.free.pop()?;
+        let id = self.sequence()?;
         self.context.share(own, id, rows);
         Some(id)
     }
@@ -206,11 +208,20 @@ impl Scheduler {
         if self.questions() >= self.parallel {
             return Room::Later;
         }
-        let shared = match self.prefixes.beginning(&waiting.first_tokens()) {
+        let tokens = waiting.first_tokens();
+        let mut shared = match self.prefixes.beginning(&tokens) {
             Beginning::Read(shared) => shared,
             Beginning::Unread(id) => return Room::AfterPrefix(id),
         };
-        let rows = waiting.rows() - shared.rows;
+        // Sound shares only kept prefixes.
+        if let Waiting::Typed(job) = waiting
+            && let Some(owner) = &job.owner
+            && let Some((id, rows)) = self.pasts.find(owner, &tokens)
+            && rows > shared.rows
+        {
+            (shared.from, shared.rows) = (id, rows);
+        }
+        let rows = waiting.rows() - shared.accounted();
         if !self.leaves_shares(rows, waiting.job().max_tokens) {
             return Room::Later;
         }
@@ -224,6 +235,11 @@ impl Scheduler {
         self.context.share(shared.from, id, shared.rows);
         match waiting {
             Waiting::Typed(mut job) => {
+                let past = job.owner.take().map(|owner| Past {
+                    owner,
+                    tokens: job.prompt[..job.prompt.len() - 1].to_vec(),
+                    prefix: shared.prefix,
+                });
                 job.prompt.drain(..shared.rows);
                 let base = Base {
                     rows: shared.rows,
@@ -231,11 +247,12 @@ impl Scheduler {
                     ..Base::default()
                 };
                 let held = Held {
-                    room: cells.size(),
+                    room: cells.size() - (shared.rows - shared.accounted()),
                     shared: shared.cells,
                     own: cells,
                 };
-                self.active.push(Sequence::new(id, job, &base, held));
+                let sequence = Sequence::new(id, job, &base, held);
+                self.active.push(sequence.with_past(past));
             }
             Waiting::Recording(recording) => {
                 let mut hearing = Hearing::of_recording(id, recording, cells);

@@ -9,10 +9,12 @@
 //! | `sound` | turns that are spoken, and their rows |
 //! | `admission` | which requests begin, and with how many cells |
 //! | `lending` | which answers get more cells, and which end for that |
-//! | `prefix` | prefixes of many requests, in the cache |
+//! | `prefix`, `prefixes` | prefixes of many requests, in the cache |
+//! | `past` | prompts of answers that have ended, in the cache |
 
 mod admission;
 mod lending;
+mod past;
 mod prefix;
 mod prefixes;
 mod sound;
@@ -37,14 +39,19 @@ use crate::engine::llama::context::{Context, Shape};
 use crate::engine::llama::mixed::SequenceId;
 use crate::engine::llama::model::{Model, Token};
 use crate::engine::{EngineError, Priority};
+use past::Pasts;
 use prefixes::{KEPT, Prefixes};
 use waiting::Waiting;
 
+pub(in crate::engine) use past::Past;
 pub use prefixes::Kept;
 
 /// Sequences of a spoken turn: one for the open hearing, one for its closed fork, which becomes the
 /// transcript, and one for the reply.
 const TURN_SEQUENCES: u32 = 3;
+
+/// Sequences for prompts of answers that have ended, beside those that are free anyway.
+const PAST_SEQUENCES: u32 = 8;
 
 /// Maximum rows of a prompt that are read between two tokens of a reply to speech. On two cores of a desktop, 16
 /// rows of E2B take as long as one and a half tokens.
@@ -104,6 +111,7 @@ pub(in crate::engine) struct Scheduler {
     model: Arc<Model>,
     context: Context,
     prefixes: Prefixes,
+    pasts: Pasts,
     batch: usize,
     parallel: usize,
     cells: Cells,
@@ -131,7 +139,7 @@ impl Scheduler {
         config: &config::Engine,
         carried: watch::Sender<Carried>,
     ) -> Result<Self, EngineError> {
-        let waiting = config.parallel.get() + TURNS * TURN_SEQUENCES;
+        let sequences = config.parallel.get() + TURNS * TURN_SEQUENCES + PAST_SEQUENCES;
         let trained = model.llama().n_ctx_train();
         if config.context.get() > trained {
             log::warn!(
@@ -140,7 +148,7 @@ impl Scheduler {
         }
         let shape = Shape {
             cells: config.context.get().min(trained),
-            sequences: KEPT.cast_unsigned() + waiting,
+            sequences: KEPT.cast_unsigned() + sequences,
             batch: config.batch.get(),
         };
         let context = Context::new(model, threads, shape)?;
@@ -160,7 +168,8 @@ impl Scheduler {
             hearings: Vec::new(),
             active: Vec::new(),
             // Sequence numbers are small, so their count fits into any integer.
-            free: (KEPT..).take(waiting as usize).collect(),
+            free: (KEPT..).take(sequences as usize).collect(),
+            pasts: Pasts::default(),
             wanted: None,
             candidates: Candidates::new(Vec::new(), false),
             order: Order::default(),
@@ -228,12 +237,28 @@ impl Scheduler {
             && hearings.all(|hearing| hearing.turn().is_some() && hearing.upcoming(self.batch) == 0)
     }
 
-    /// A free sequence, if need be that of a cancelled request.
+    /// A free sequence, if need be that of a cancelled request or of the prompt that was used least recently. There are
+    /// more such prompts than one then, so the one that was used last stays.
     fn sequence(&mut self) -> Option<SequenceId> {
         if self.free.is_empty() {
             self.drop_orphans();
         }
+        if self.free.is_empty()
+            && let Some(id) = self.pasts.give_up()
+        {
+            self.give_back(id);
+        }
         self.free.pop()
+    }
+
+    /// The context, with room for all rows that cells are set aside for. Prompts that were kept give way.
+    fn roomy_context(&mut self) -> &mut Context {
+        while self.cells.taken() + self.pasts.rows() > self.cells.total()
+            && let Some(id) = self.pasts.give_up()
+        {
+            self.give_back(id);
+        }
+        &mut self.context
     }
 
     fn drop_orphans(&mut self) {
@@ -348,7 +373,7 @@ impl Scheduler {
                 rows.extend(part);
             }
         }
-        if let Err(error) = self.context.decode_tokens(&rows) {
+        if let Err(error) = self.roomy_context().decode_tokens(&rows) {
             // From the last, because failing one moves those after it.
             for (index, _) in parts.into_iter().rev() {
                 self.fail(index, error.clone());
@@ -384,13 +409,29 @@ impl Scheduler {
     }
 
     fn fail(&mut self, index: usize, error: EngineError) {
-        self.release(index).job.fail(error);
-    }
-
-    /// Takes a sequence out and gives its cells back.
-    fn release(&mut self, index: usize) -> Sequence {
         let sequence = self.active.remove(index);
         self.give_back(sequence.id);
+        self.finished += 1;
+        sequence.job.fail(error);
+    }
+
+    /// Takes a sequence out and gives its cells back. The rows of its prompt are kept as long as there is room.
+    fn release(&mut self, index: usize) -> Sequence {
+        let mut sequence = self.active.remove(index);
+        let id = sequence.id;
+        // The cells of a kept prefix that was replaced meanwhile are accounted for no longer.
+        let mut shared = sequence.shared().iter();
+        let is_accounted = shared.all(|cells| self.prefixes.has(cells));
+        let freed = match sequence.take_past().filter(|_| is_accounted) {
+            Some(past) => {
+                self.context.truncate(id, past.tokens.len());
+                self.pasts.add(id, past)
+            }
+            None => vec![id],
+        };
+        for id in freed {
+            self.give_back(id);
+        }
         self.finished += 1;
         sequence
     }

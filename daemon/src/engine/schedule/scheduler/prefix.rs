@@ -45,8 +45,10 @@ impl Scheduler {
         };
         let end = prefix.tokens.len().min(prefix.read + self.batch);
         let rows = Row::of(&prefix.tokens[prefix.read..end], prefix.read, id, false);
-        self.context.decode_tokens(&rows)?;
-        prefix.read = end;
+        self.roomy_context().decode_tokens(&rows)?;
+        if let Some(prefix) = self.prefixes.get(id) {
+            prefix.read = end;
+        }
         Ok(())
     }
 
@@ -80,6 +82,10 @@ impl Scheduler {
 
     fn drop_prefix(&mut self, id: SequenceId) {
         self.context.forget(id);
+        // Its cells are accounted for no longer, but would stay in use.
+        for past in self.pasts.give_up_after(id) {
+            self.give_back(past);
+        }
         if let Some(prefix) = self.prefixes.get(id) {
             *prefix = Prefix {
                 change: prefix.change,

@@ -26,8 +26,17 @@ pub(super) struct Shared {
     pub from: SequenceId,
     /// Number of its rows.
     pub rows: usize,
-    /// Their cells.
+    /// The cells of those that are accounted for.
     pub cells: Vec<Rc<Block>>,
+    /// The kept prefix that these are from, and their number.
+    pub prefix: Option<(SequenceId, usize)>,
+}
+
+impl Shared {
+    /// Number of rows whose cells are accounted for.
+    pub(super) fn accounted(&self) -> usize {
+        self.prefix.map_or(0, |(_, rows)| rows)
+    }
 }
 
 /// How a request begins.
@@ -90,7 +99,13 @@ impl Prefixes {
             let rows = prompt::common(tokens, &prefix.tokens[..prefix.read]);
             let cells = prefix.cells.iter().filter(|_| rows > 0);
             let cells = cells.cloned().collect();
-            Shared { from, rows, cells }
+            let prefix = (rows > 0).then_some((from, rows));
+            Shared {
+                from,
+                rows,
+                cells,
+                prefix,
+            }
         });
         let shared = shared.max_by_key(|it| it.rows).unwrap_or_default();
         let mut unread = all().filter(|(_, it)| it.is_unread() && it.tokens.len() > shared.rows);
@@ -114,6 +129,12 @@ impl Prefixes {
     pub(super) fn first_unread(&self) -> Option<SequenceId> {
         let mut prefixes = (0..).zip(&self.0);
         prefixes.find(|(_, it)| it.is_unread()).map(|(id, _)| id)
+    }
+
+    /// Whether these are the cells of a kept prefix.
+    pub(super) fn has(&self, cells: &Rc<Block>) -> bool {
+        let mut kept = self.0.iter().filter_map(|prefix| prefix.cells.as_ref());
+        kept.any(|it| Rc::ptr_eq(it, cells))
     }
 
     /// Prefix number `id`.

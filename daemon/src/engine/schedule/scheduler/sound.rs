@@ -95,9 +95,15 @@ impl Scheduler {
         if self.hearings[index].is_ending(self.batch) {
             self.begin_first(index);
         }
-        if let Err(error) = self.hearings[index].feed(&mut self.context, self.batch) {
+        if let Err(error) = self.feed(index) {
             self.fail_hearing(index, &error);
         }
+    }
+
+    fn feed(&mut self, index: usize) -> Result<(), EngineError> {
+        let batch = self.batch;
+        self.roomy_context();
+        self.hearings[index].feed(&mut self.context, batch)
     }
 
     fn cells_for_sound(&mut self, rows: usize) -> Option<Rc<Block>> {
