@@ -14,7 +14,9 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use zbus::{Connection, fdo::DBusProxy};
 
-use crate::{Bus, Error, Loudspeaker, Microphone, no_microphone, process::Process};
+use crate::{
+    Binaries, Bus, Error, Loudspeaker, Microphone, Model, no_microphone, process::Process,
+};
 
 /// Longest wait for a reply on the connection to the daemon: long enough for a full-size model on a
 /// slow machine, and short enough that a hang does not stall a test run for ever.
@@ -22,75 +24,6 @@ const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Longest wait for a change of the voice's state.
 const SOON: Duration = Duration::from_mins(1);
-
-/// The built programs.
-#[derive(Debug, Clone)]
-pub struct Binaries {
-    folder: PathBuf,
-}
-
-impl Binaries {
-    /// The programs of the running program's own build, in `target/PROFILE`.
-    ///
-    /// # Errors
-    /// When they are not built.
-    pub fn of_this_build() -> Result<Self, Error> {
-        let program = std::env::current_exe().map_err(Error::file(Path::new("this program")))?;
-        program
-            .ancestors()
-            .skip(1)
-            .find(|folder| folder.join("gemmad").is_file())
-            .map(|folder| Self {
-                folder: folder.into(),
-            })
-            .ok_or_else(|| Error::NotBuilt("gemmad".into()))
-    }
-
-    /// The programs in `folder`.
-    ///
-    /// # Errors
-    /// There is no `gemmad` in it.
-    pub fn in_folder(folder: &Path) -> Result<Self, Error> {
-        let binaries = Self {
-            folder: folder.into(),
-        };
-        binaries.path("gemmad").map(|_| binaries)
-    }
-
-    /// The path of a program.
-    ///
-    /// # Errors
-    /// When it is not built.
-    pub fn path(&self, name: &str) -> Result<PathBuf, Error> {
-        let path = self.folder.join(name);
-        if path.is_file() {
-            Ok(path)
-        } else {
-            Err(Error::NotBuilt(path.display().to_string()))
-        }
-    }
-}
-
-/// The two files of a model.
-#[derive(Debug, Clone)]
-pub struct Model {
-    /// The text model, a GGUF.
-    pub text: PathBuf,
-    /// Its multimodal projector, a GGUF.
-    pub mmproj: PathBuf,
-}
-
-impl Model {
-    /// The embedded nano model, which understands some spoken commands.
-    #[must_use]
-    pub fn nano() -> Self {
-        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/nano"));
-        Self {
-            text: folder.join("nano-f16.gguf"),
-            mmproj: folder.join("nano-f16.mmproj.gguf"),
-        }
-    }
-}
 
 /// Settings for a daemon to be started.
 #[derive(Debug)]

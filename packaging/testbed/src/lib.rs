@@ -16,6 +16,7 @@
 //! # Ok(()) }
 //! ```
 
+mod binaries;
 mod bus;
 mod daemon;
 mod deaf;
@@ -23,17 +24,20 @@ mod echo;
 mod error;
 mod loudspeaker;
 mod microphone;
+mod model;
 pub mod nano;
 mod process;
 mod realtime;
 pub mod speech;
 mod variables;
 
+pub use binaries::Binaries;
 pub use bus::Bus;
-pub use daemon::{Binaries, Daemon, Model, Setup};
+pub use daemon::{Daemon, Setup};
 pub use deaf::Deaf;
 pub use echo::Echo;
 pub use error::Error;
 pub use loudspeaker::{Loudspeaker, RATE as LOUDSPEAKER_RATE};
 pub use microphone::{Encoding, Microphone, no_microphone};
+pub use model::Model;
 pub use rustix::process::Signal;

@@ -26,6 +26,7 @@ impl Architecture {
     }
 
     /// Rust's name.
+    #[must_use]
     pub fn rust(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64-unknown-linux-gnu",
@@ -34,6 +35,7 @@ impl Architecture {
     }
 
     /// Debian's name.
+    #[must_use]
     pub fn debian(self) -> &'static str {
         match self {
             Self::Amd64 => "amd64",
@@ -42,6 +44,7 @@ impl Architecture {
     }
 
     /// Name of the program `name` of binutils for this architecture, as it is called on every machine.
+    #[must_use]
     pub fn tool(self, name: &str) -> String {
         // Unlike Rust's name, GNU's has no vendor.
         format!("{}-{name}", self.rust().replace("-unknown", ""))

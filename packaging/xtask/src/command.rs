@@ -1,6 +1,8 @@
 //! Running cargo and other programs.
 
 use std::{
+    env,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -8,16 +10,26 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 /// The root of the repository.
+#[must_use]
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     // This crate is two folders below it.
     here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
+/// Cargo's folder; this program is `debug/NAME` in it.
+pub fn target() -> Result<PathBuf> {
+    let program = env::current_exe()?;
+    let target = program.ancestors().nth(2);
+    let target = target.context("this program is in no target folder")?;
+    Ok(target.into())
+}
+
 /// `cargo` with `arguments`, at the root, with ccache, so that llama.cpp's C++ is compiled once and not
 /// again for each profile and each clean build.
+#[must_use]
 pub fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .args(arguments)
@@ -37,6 +49,12 @@ pub fn execute(command: &mut Command) -> Result<()> {
         .with_context(|| format!("cannot run `{line}`"))?;
     ensure!(status.success(), "`{line}` failed");
     Ok(())
+}
+
+/// Becomes another program, so that the user deals with that alone. Returns only if it cannot be run.
+pub fn exec(command: &mut Command) -> Result<()> {
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot run `{}`", line(command)))
 }
 
 /// Runs a program to its end; returns its standard output.

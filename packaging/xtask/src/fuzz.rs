@@ -4,8 +4,7 @@ use std::{env, ffi::OsString, path::Path};
 
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
-
-use crate::{
+use xtask::{
     command::{cargo, execute, root},
     say, setup,
 };

@@ -1,32 +1,24 @@
 //! The tasks of this repository, as `cargo xtask TASK`.
 //!
 //! Each works on a fresh machine with only git and a Rust toolchain: it installs what is missing, and
-//! tells the user what it does.
+//! tells the user what it does. The tasks that need more than a moment's worth of crates are programs of their own,
+//! in `packaging`.
 
-mod architecture;
-mod bench;
-mod boot_test;
-mod circles;
-mod command;
 mod demo;
 mod fuzz;
-mod keyword;
 mod nano;
 mod nightly;
-mod package;
-mod python;
-mod say;
-mod setup;
-mod shape;
+mod program;
 mod test;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use xtask::{package, say, setup, shape};
 
 /// Build, try, test and measure gemmad.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask")]
+#[command(bin_name = "cargo xtask")]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -57,10 +49,8 @@ enum Task {
         wanted: package::Wanted,
     },
     /// Install the package on a system booted for it, and test everything there; as root.
-    BootTest {
-        #[command(flatten)]
-        options: boot_test::Options,
-    },
+    #[command(disable_help_flag = true)]
+    BootTest(program::Arguments),
     /// Write a model with the shape of Gemma 4 E2B and random weights, to measure speed.
     Shape {
         /// Write only a few megabytes with the same kinds of tensors, for tests.
@@ -76,20 +66,8 @@ enum Task {
         task: nano::Task,
     },
     /// Measure gemmad side by side with plain llama.cpp, and write docs/performance.md.
-    Bench {
-        /// Run only this benchmark.
-        name: Option<bench::Benchmark>,
-        /// Write the figures into this file, and leave docs/figures.json and docs/performance.md unchanged.
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
-        #[command(flatten)]
-        run: nano::Run,
-        #[command(flatten)]
-        commands: bench::commands::Options,
-        /// Minutes for which the assistant speaks in `monologue` (default 60), or is misused in `siege` (default 10).
-        #[arg(long, value_name = "N")]
-        minutes: Option<u64>,
-    },
+    #[command(disable_help_flag = true)]
+    Bench(program::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -100,16 +78,10 @@ fn main() -> ExitCode {
         Task::Fuzz { options } => fuzz::run(&options),
         Task::Nightly => nightly::run(),
         Task::Package { wanted } => package::run(&wanted).map(drop),
-        Task::BootTest { options } => boot_test::run(&options),
+        Task::BootTest(arguments) => program::run("gemmad-boot-test", &[], &arguments),
         Task::Shape { tiny, out } => shape::run(tiny, &out),
-        Task::Nano { task } => nano::run(task),
-        Task::Bench {
-            name,
-            json,
-            run,
-            commands,
-            minutes,
-        } => bench::run(name, json.as_deref(), run.folder, &commands, minutes),
+        Task::Nano { task } => nano::run(&task),
+        Task::Bench(arguments) => program::run("gemmad-bench", &["bench"], &arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

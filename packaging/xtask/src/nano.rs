@@ -3,20 +3,20 @@
 //! The recipe itself is in Python, and each of its steps can be run alone. This module knows what each
 //! step needs, and skips what is already made. All files of one training are in one folder, the run's.
 
-pub mod files;
 mod training;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
-
-use crate::{
-    bench,
+use xtask::{
     command::{execute, root},
     python::Python,
+    recordings::{Run, held_out_sets},
     say, setup,
 };
+
+use crate::program;
 
 /// A step that the user asks for.
 #[derive(Debug, Subcommand)]
@@ -38,27 +38,8 @@ pub enum Task {
         install: bool,
     },
     /// Ask gemmad the held-out sets, with the GGUF files of the run.
-    Evaluate {
-        #[command(flatten)]
-        run: Run,
-        /// Ask only the first N questions of each set: a quick look, not a measurement.
-        #[arg(long, value_name = "N", hide = true)]
-        limit: Option<usize>,
-    },
-}
-
-/// The folder of a training.
-#[derive(Debug, clap::Args)]
-pub struct Run {
-    /// Folder of the nano model's training: speech, held-out sets, checkpoints, GGUF files, results.
-    // Absolute, because a daemon resolves paths relative to its configuration's folder.
-    #[arg(
-        long = "run",
-        value_name = "FOLDER",
-        default_value = "target/nano",
-        value_parser = |path: &str| std::path::absolute(path)
-    )]
-    pub folder: PathBuf,
+    #[command(disable_help_flag = true)]
+    Evaluate(program::Arguments),
 }
 
 /// Python packages for training.
@@ -68,11 +49,11 @@ const TRAINING: &str = "requirements-train.txt";
 const SENTENCES: &str = "48000";
 
 /// Does one step.
-pub fn run(task: Task) -> Result<()> {
+pub fn run(task: &Task) -> Result<()> {
     match task {
-        Task::Train { run, steps } => train(&run.folder, steps),
-        Task::Export { run, install } => export(&run.folder, install),
-        Task::Evaluate { run, limit } => bench::nano::evaluate(&run.folder, limit),
+        Task::Train { run, steps } => train(&run.folder, *steps),
+        Task::Export { run, install } => export(&run.folder, *install),
+        Task::Evaluate(arguments) => program::run("gemmad-bench", &["nano", "evaluate"], arguments),
     }
 }
 
@@ -83,7 +64,7 @@ fn train(run: &Path, steps: u32) -> Result<()> {
     setup::run()?;
     setup::voices()?;
     std::fs::create_dir_all(run)?;
-    files::held_out_sets(run)?;
+    held_out_sets(run)?;
     let python = Python::of("nano", TRAINING)?;
     speech(&python, run)?;
     tokenizer(&python, run)?;

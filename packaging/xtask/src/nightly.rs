@@ -2,8 +2,9 @@
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
+use xtask::say;
 
-use crate::{fuzz::Target, say};
+use crate::fuzz::Target;
 
 /// Time for which each reader of foreign input is fuzzed, in seconds.
 const FED: u32 = 30;

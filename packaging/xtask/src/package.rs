@@ -17,13 +17,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use clap::{CommandFactory, ValueEnum};
-use clap_complete::Shell;
-use gemmactl::args::Arguments;
 
 use crate::{
     architecture::Architecture,
-    command::{cargo, output, root},
+    command::{cargo, execute, output, root},
     say, setup,
 };
 
@@ -43,6 +40,7 @@ pub struct Wanted {
 
 impl Wanted {
     /// A package for this architecture.
+    #[must_use]
     pub fn of(arch: Architecture) -> Self {
         Self {
             arch: Some(arch),
@@ -51,6 +49,7 @@ impl Wanted {
     }
 
     /// Sets a version instead of the one in Cargo.toml.
+    #[must_use]
     pub fn with_version(self, version: &str) -> Self {
         Self {
             deb_version: Some(version.into()),
@@ -133,20 +132,19 @@ fn describe(wanted: &Wanted) -> Result<()> {
             .with_context(|| format!("cannot empty {}", folder.display()))?;
     }
     let facts = Facts::read()?;
-    completions(&folder.join("completions"))?;
+    let documentation = [
+        "run",
+        "--quiet",
+        "--package",
+        "gemmactl",
+        "--example",
+        "documentation",
+    ];
+    execute(cargo(documentation).arg(&folder))?;
     manual::write(&folder.join("man"), &facts.version)?;
     let version = facts.deb_version(wanted);
     changelog::write(&folder.join("changelog"), &version, &facts.maintainer)?;
     notices::write(&folder.join("third-party.txt"), wanted.arch()?)
-}
-
-fn completions(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder)?;
-    let shells = Shell::value_variants().iter().copied();
-    for shell in shells.filter(|shell| matches!(shell, Shell::Bash | Shell::Fish | Shell::Zsh)) {
-        clap_complete::generate_to(shell, &mut Arguments::command(), "gemmactl", folder)?;
-    }
-    Ok(())
 }
 
 fn pack(cargo_deb: &Path, wanted: &Wanted) -> Result<PathBuf> {

@@ -37,6 +37,7 @@ impl Python {
     }
 
     /// A command that runs `script`, without arguments yet.
+    #[must_use]
     pub fn script(&self, script: &str) -> Command {
         let mut command = Command::new(&self.program);
         command

@@ -3,28 +3,19 @@
 use std::path::Path;
 
 use anyhow::Result;
-use gemmad_testbed::Model;
 
 use crate::{command::execute, python::Python, say, setup};
 
-/// Writes the two files into `folder`.
+/// Writes `e2b-q4_0.gguf` and `e2b-q4_0.mmproj.gguf` into `folder`; if `tiny`, `tiny-q4_0.gguf` and its projector.
 pub fn run(tiny: bool, folder: &Path) -> Result<()> {
-    let model = files(tiny, folder);
     setup::run()?;
-    say::step(&format!("Writing {}", model.text.display()));
+    let name = if tiny { "tiny" } else { "e2b" };
+    let text = folder.join(format!("{name}-q4_0.gguf"));
+    say::step(&format!("Writing {}", text.display()));
     let mut shape = Python::of("shape", "requirements.txt")?.script("shape.py");
     shape.arg(folder);
     if tiny {
         shape.arg("--tiny");
     }
     execute(&mut shape)
-}
-
-/// The files that [`run`] writes into `folder`.
-pub fn files(tiny: bool, folder: &Path) -> Model {
-    let stem = if tiny { "tiny" } else { "e2b" };
-    Model {
-        text: folder.join(format!("{stem}-q4_0.gguf")),
-        mmproj: folder.join(format!("{stem}-q4_0.mmproj.gguf")),
-    }
 }

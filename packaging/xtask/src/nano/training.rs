@@ -10,8 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-
-use crate::{python::Python, say};
+use xtask::{python::Python, say};
 
 /// Interval at which the start of a training is polled.
 const LOOK: Duration = Duration::from_millis(200);

@@ -1,20 +1,14 @@
-//! The manual pages: gemmactl's from its command line, the configuration's from the file that documents
-//! it, gemmad's written by hand.
+//! The manual pages of the daemon: the configuration's from the file that documents it, gemmad's written by hand.
 
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use clap::CommandFactory;
-use gemmactl::args::Arguments;
 
 use super::reference;
 use crate::command::root;
 
 /// Writes the manual pages into `folder`; `version` is gemmad's.
 pub fn write(folder: &Path, version: &str) -> Result<()> {
-    fs::create_dir_all(folder)?;
-    clap_mangen::generate_to(Arguments::command(), folder)?;
-
     let configuration = root().join("configs/gemmad.toml");
     let text = fs::read_to_string(&configuration)
         .with_context(|| format!("cannot read {}", configuration.display()))?;
