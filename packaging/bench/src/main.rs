@@ -57,13 +57,7 @@ fn main() -> ExitCode {
             task: Nano::Evaluate(options),
         } => nano::evaluate(&options),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say::failure(&error);
-            ExitCode::FAILURE
-        }
-    }
+    say::exit_code(&done)
 }
 
 #[cfg(test)]

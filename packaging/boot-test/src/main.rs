@@ -51,13 +51,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say::failure(&error);
-            ExitCode::FAILURE
-        }
-    }
+    say::exit_code(&run(&Options::parse()))
 }
 
 /// Makes packages and system, boots, and runs all checks.

@@ -36,16 +36,10 @@ async fn main() -> ExitCode {
         // Returning drops, and so ends, everything that was started.
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
-    match shown {
-        Ok(()) => {
-            say::success("Nothing is left running");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            say::failure(&error);
-            ExitCode::FAILURE
-        }
+    if shown.is_ok() {
+        say::success("Nothing is left running");
     }
+    say::exit_code(&shown)
 }
 
 async fn show() -> Result<()> {

@@ -17,7 +17,7 @@ pub fn root() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
-/// Cargo's folder; this program is `debug/NAME` in it.
+/// Cargo's folder; this program is `PROFILE/NAME` in it.
 pub fn target() -> Result<PathBuf> {
     let program = env::current_exe()?;
     let target = program.ancestors().nth(2);

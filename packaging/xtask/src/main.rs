@@ -83,11 +83,5 @@ fn main() -> ExitCode {
         Task::Nano { task } => nano::run(&task),
         Task::Bench(arguments) => program::run("gemmad-bench", &["bench"], &arguments),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say::failure(&error);
-            ExitCode::FAILURE
-        }
-    }
+    say::exit_code(&done)
 }

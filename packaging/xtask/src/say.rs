@@ -1,6 +1,11 @@
 //! Messages of a task to its user: a few lines on standard error, coloured on a terminal.
 
-use std::io::{IsTerminal, stderr};
+use std::{
+    io::{IsTerminal, stderr},
+    process::ExitCode,
+};
+
+use anyhow::Result;
 
 /// Announces a step.
 pub fn step(text: &str) {
@@ -34,6 +39,18 @@ pub fn results(rows: &[(String, String)]) {
 /// Reports the failure of a task, with all its causes.
 pub fn failure(error: &anyhow::Error) {
     eprintln!("{} {error:#}", paint("1;31", "✘"));
+}
+
+/// The exit code of a task that has ended so. A failure is reported.
+#[must_use]
+pub fn exit_code(ended: &Result<()>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            failure(error);
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn paint(style: &str, text: &str) -> String {
