@@ -476,7 +476,8 @@ mod tests {
                     let message = error.to_string();
                     prop_assert_eq!(text::check(&message), Ok(()), "{:?}", message);
                     prop_assert!(message.len() < 4096);
-                    let CatalogueError::Invalid { line, .. } = error else { panic!("{message}") };
+                    let CatalogueError::Invalid { mistake, .. } = error else { panic!("{message}") };
+                    let line = mistake.line;
                     prop_assert!(line <= toml.lines().count() + 1, "{}", message);
                     prop_assert!(message.contains(&format!(":{line}: ")), "{}", message);
                 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::unfit::Unfit;
+use crate::config::Mistake;
 use crate::engine::EngineError;
 use crate::platform::file::{FileProblem, shown};
 
@@ -44,18 +45,14 @@ pub enum CatalogueError {
     },
     /// A file is not a valid catalogue.
     #[error(
-        "{}:{line}: {key}{message}; see /usr/share/gemmad/commands/home.toml for the keys",
+        "{}:{mistake}; see /usr/share/gemmad/commands/home.toml for the keys",
         shown(path)
     )]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// The path of the key, such as `commands.NAME: `; empty when the file is not TOML.
-        key: String,
-        /// What is wrong.
-        message: String,
+        /// What is wrong in it.
+        mistake: Mistake,
     },
     /// Two files have a command of the same name.
     #[error(

@@ -17,6 +17,7 @@ use super::error::{CatalogueError, LONGEST_FILE};
 use super::parameter::Spoken;
 use super::plain::quoted;
 use super::{Action, Catalogue, Caution, Command, Example, Name, Parameter, Plain, Role};
+use crate::config::{self, Mistake};
 
 /// Most commands of a catalogue. The shipped files together have 38.
 pub(super) const MOST_COMMANDS: usize = 256;
@@ -26,9 +27,6 @@ const MOST_PARAMETERS: usize = 16;
 
 /// Most examples, phrases and users of a command.
 const MOST_ENTRIES: usize = 256;
-
-/// Most characters of a message about a file. It may quote the file, whose author may be another user.
-const LONGEST_MESSAGE: usize = 400;
 
 /// The text of a file, and the path that errors give.
 #[derive(Debug, Clone)]
@@ -98,15 +96,7 @@ impl Source {
     /// # Errors
     /// [`CatalogueError::Invalid`] with the line.
     pub(super) fn catalogue(&self) -> Result<Catalogue, CatalogueError> {
-        let document = toml::Deserializer::parse(&self.text)
-            .map_err(|error| self.invalid(error.span(), "", error.message()))?;
-        let file: File = serde_path_to_error::deserialize(document).map_err(|error| {
-            let key = match error.path().to_string().as_str() {
-                "." => String::new(),
-                path => path.to_owned(),
-            };
-            self.invalid(error.inner().span(), &key, error.inner().message())
-        })?;
+        let file: File = config::read_toml(&self.text).map_err(|it| self.refusal(it))?;
         let commands = file.commands.0.into_iter();
         let commands = commands.map(|(name, Given(command))| (name, command));
         Ok(Catalogue {
@@ -160,16 +150,13 @@ impl Source {
     }
 
     fn invalid(&self, span: Option<Range<usize>>, key: &str, message: &str) -> CatalogueError {
-        let before = span.and_then(|span| self.text.get(..span.start));
+        self.refusal(Mistake::new(&self.text, span, key, message))
+    }
+
+    fn refusal(&self, mistake: Mistake) -> CatalogueError {
         CatalogueError::Invalid {
             path: self.path.clone(),
-            line: 1 + before.map_or(0, |before| before.matches('\n').count()),
-            key: if key.is_empty() {
-                String::new()
-            } else {
-                format!("{}: ", gemmad_api::text::line(key, LONGEST_MESSAGE))
-            },
-            message: gemmad_api::text::line(message, LONGEST_MESSAGE).into_owned(),
+            mistake,
         }
     }
 }

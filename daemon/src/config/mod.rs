@@ -10,30 +10,29 @@
 //! | `value` | numbers whose range is part of their type |
 //! | `sound` | the keys of `[voice]` and `[speech]` |
 //! | `keyword` | the keys of `[keyword]` |
+//! | `mistake` | what is wrong in a file, and where |
 //! | `settings` | the configuration in force, and what a reload changes |
 
 mod keyword;
+mod mistake;
 mod settings;
 mod sound;
 mod value;
 
 use std::path::{Path, PathBuf};
 
-use gemmad_api::text;
 use serde::{Deserialize, Serialize};
 
 use crate::platform::file::{self, FileProblem, shown};
 
 pub use keyword::{Keyword, Meaning, Word};
+pub use mistake::{Mistake, read_toml};
 pub use settings::{Follow, Reloaded, Settings};
 pub use sound::{Mode, Speech, Suppression, Voice};
 pub use value::{Bounded, Fraction, Temperature};
 
 /// Longest file, in bytes. The shipped one, which explains every key, has 8,000.
 const LONGEST_FILE: usize = 256 * 1024;
-
-/// Most characters of a message about a file.
-const LONGEST_MESSAGE: usize = 400;
 
 /// The contents of `gemmad.toml`. `configs/gemmad.toml` documents each key.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -284,18 +283,14 @@ pub enum ConfigError {
     Unreadable(#[from] FileProblem),
     /// A key is unknown, of the wrong type, or out of range.
     #[error(
-        "{}:{line}: {key}{message}; see gemmad.toml(5) for every key and its default",
+        "{}:{mistake}; see gemmad.toml(5) for every key and its default",
         shown(path)
     )]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// `key: `; empty when the file is not TOML.
-        key: String,
-        /// What is wrong.
-        message: String,
+        /// What is wrong in it.
+        mistake: Mistake,
     },
     /// Keys that are valid each for itself, but not together.
     #[error("{}: {key}: {why}", shown(path))]
@@ -411,25 +406,9 @@ impl Config {
     }
 
     fn parse(path: &Path, toml: &str) -> Result<Self, ConfigError> {
-        let invalid = |span: Option<std::ops::Range<usize>>, key: String, message: &str| {
-            ConfigError::Invalid {
-                path: path.into(),
-                line: span.map_or(1, |span| {
-                    1 + toml[..span.start.min(toml.len())].matches('\n').count()
-                }),
-                // Both may quote the file.
-                key: text::line(&key, LONGEST_MESSAGE).into_owned(),
-                message: text::line(message, LONGEST_MESSAGE).into_owned(),
-            }
-        };
-        let document = toml::Deserializer::parse(toml)
-            .map_err(|error| invalid(error.span(), String::new(), error.message()))?;
-        serde_path_to_error::deserialize(document).map_err(|error| {
-            let key = match error.path().to_string().as_str() {
-                "." => String::new(),
-                path => format!("{path}: "),
-            };
-            invalid(error.inner().span(), key, error.inner().message())
+        read_toml(toml).map_err(|mistake| ConfigError::Invalid {
+            path: path.into(),
+            mistake,
         })
     }
 }
