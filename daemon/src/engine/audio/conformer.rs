@@ -104,8 +104,8 @@ impl Conformer {
     /// # Errors
     /// When something is missing or of another shape, or ggml fails.
     pub(super) fn load(
-        mut reader: Reader,
-        relative: Reader,
+        mut reader: Reader<'_>,
+        relative: Reader<'_>,
         sizes: Sizes,
         device: &mut Device,
     ) -> Result<Self, String> {
@@ -136,7 +136,7 @@ impl Conformer {
 }
 
 impl Convolution {
-    fn read(reader: &mut Reader, nth: usize, before: i64) -> Result<Self, String> {
+    fn read(reader: &mut Reader<'_>, nth: usize, before: i64) -> Result<Self, String> {
         let name = format!("a.conv1d.{nth}");
         let kernel = format!("{name}.weight");
         let channels = reader.shape(&kernel).map_or(0, |shape| shape[3]);
@@ -151,7 +151,7 @@ impl Convolution {
 
 impl Layer {
     fn read(
-        reader: &mut Reader,
+        reader: &mut Reader<'_>,
         layer: usize,
         sizes: Sizes,
         distances: Tensor,
@@ -195,7 +195,12 @@ impl Layer {
 }
 
 impl FeedForward {
-    fn read(reader: &mut Reader, layer: usize, half: &str, sizes: Sizes) -> Result<Self, String> {
+    fn read(
+        reader: &mut Reader<'_>,
+        layer: usize,
+        half: &str,
+        sizes: Sizes,
+    ) -> Result<Self, String> {
         let Sizes {
             hidden,
             feed_forward,
@@ -214,7 +219,7 @@ impl FeedForward {
 /// Computes [`Attention::distances`] of all layers: the sines and cosines of each distance (clip.cpp:5514),
 /// projected by the layer's `attn_k_rel`, which nothing else needs.
 fn distances(
-    mut reader: Reader,
+    mut reader: Reader<'_>,
     sizes: Sizes,
     device: &mut Device,
 ) -> Result<(Vec<Tensor>, (Buffer, Arena)), String> {

@@ -154,8 +154,8 @@ impl Encoder {
             .string("clip.audio.projector_type")
             .or_else(|| header.string("clip.projector_type"));
         let kind = match kind {
-            Some("gemma4a") => Architecture::conformer(path, &header, options, &mut device, stop),
-            Some("gemma4ua") => Architecture::projection(path, &device, stop),
+            Some("gemma4a") => Architecture::conformer(&header, options, &mut device, stop),
+            Some("gemma4ua") => Architecture::projection(&header, &device, stop),
             Some(other) => {
                 let other = text::line(other, 40);
                 Err(format!("its audio encoder is {other}, not Gemma 4's"))
@@ -255,7 +255,6 @@ impl Encoder {
 
 impl Architecture {
     fn conformer(
-        path: &Path,
         header: &Header,
         options: Options,
         device: &mut Device,
@@ -278,16 +277,16 @@ impl Architecture {
         if size("num_mel_bins")? as usize != BANDS || sizes.hidden % (2 * sizes.heads) != 0 {
             return Err("the sizes in its header are not a Gemma 4 encoder's".into());
         }
-        let reader = Reader::open(path, Conformer::tensors(layers), options.precision, stop)?;
-        let relative = Reader::open(path, layers, Precision::Stored, stop)?;
+        let reader = Reader::new(header, Conformer::tensors(layers), options.precision, stop)?;
+        let relative = Reader::new(header, layers, Precision::Stored, stop)?;
         Ok(Self::Conformer {
             conformer: Box::new(Conformer::load(reader, relative, sizes, device)?),
             mel: Tables::new(options.floor),
         })
     }
 
-    fn projection(path: &Path, device: &Device, stop: &Stop) -> Result<Self, String> {
-        let mut reader = Reader::open(path, 1, Precision::Stored, stop)?;
+    fn projection(header: &Header, device: &Device, stop: &Stop) -> Result<Self, String> {
+        let mut reader = Reader::new(header, 1, Precision::Stored, stop)?;
         let name = "mm.a.input_projection";
         let [inputs, width, ..] = reader
             .shape(&format!("{name}.weight"))

@@ -9,7 +9,6 @@
 
 mod conformer;
 mod cut;
-mod directory;
 mod encoder;
 mod graph;
 mod mel;

@@ -3,14 +3,12 @@
 //! Only the tensors asked for are read, so the vision encoder in the same file costs nothing.
 
 use std::ffi::CStr;
-use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 use llama_cpp_sys_2 as sys;
 
-use super::directory::{Directory, Entry};
 use crate::engine::ggml::tensors::{Arena, Buffer, Device, Tensor};
+use crate::engine::llama::gguf::{Entry, Header};
 use crate::engine::stop::Stop;
 
 /// Range that a "clippable" linear layer keeps its input and its output in.
@@ -61,11 +59,10 @@ enum Hold {
 }
 
 /// A file being read: tensors are asked for by name, then all are loaded at once.
-pub(super) struct Reader {
-    file: File,
+pub(super) struct Reader<'a> {
+    header: &'a Header,
     /// Bytes of the file.
     length: u64,
-    directory: Directory,
     arena: Arena,
     precision: Precision,
     wanted: Vec<(Tensor, Entry)>,
@@ -80,25 +77,23 @@ pub(super) struct Weights {
     _arena: Arena,
 }
 
-impl Reader {
-    /// Opens a file to read at most `tensors` tensors of it, each once, until `stop` is set.
+impl<'a> Reader<'a> {
+    /// Reads at most `tensors` tensors of the file with this header, each once, until `stop` is set.
     ///
     /// # Errors
     /// Why it cannot be read.
-    pub(super) fn open(
-        path: &Path,
+    pub(super) fn new(
+        header: &'a Header,
         tensors: usize,
         precision: Precision,
         stop: &Stop,
     ) -> Result<Self, String> {
-        let file = File::open(path).map_err(|error| error.to_string())?;
-        let directory = Directory::open(path)?;
+        let file = header.file().metadata();
         // A header may promise more layers than there is memory for.
-        let tensors = tensors.min(directory.len());
+        let tensors = tensors.min(header.tensors());
         Ok(Self {
-            length: file.metadata().map_err(|error| error.to_string())?.len(),
-            file,
-            directory,
+            header,
+            length: file.map_err(|error| error.to_string())?.len(),
             arena: Arena::new(tensors)?,
             precision,
             wanted: Vec::new(),
@@ -108,7 +103,7 @@ impl Reader {
 
     /// The shape of a tensor in the file, the fastest dimension first.
     pub(super) fn shape(&self, name: &str) -> Option<[i64; 4]> {
-        self.directory.find(name).map(|entry| entry.shape)
+        self.header.tensor(name).map(|entry| entry.shape)
     }
 
     /// A tensor of floats that must be in the file, of this shape (missing dimensions are 1).
@@ -144,7 +139,7 @@ impl Reader {
     }
 
     fn held(&mut self, name: &str, shape: &[i64], hold: Hold) -> Result<Option<Tensor>, String> {
-        let Some(entry) = self.directory.find(name) else {
+        let Some(entry) = self.header.tensor(name) else {
             return Ok(None);
         };
         let mut wanted = [1; 4];
@@ -228,7 +223,7 @@ impl Reader {
     }
 
     fn scalar(&self, name: &str) -> Result<Option<f32>, String> {
-        let Some(entry) = self.directory.find(name) else {
+        let Some(entry) = self.header.tensor(name) else {
             return Ok(None);
         };
         let mut bytes = [0; 4];
@@ -265,8 +260,8 @@ impl Reader {
     }
 
     fn read(&self, entry: &Entry, bytes: &mut [u8]) -> Result<(), String> {
-        self.file
-            .read_exact_at(bytes, entry.offset)
+        let file = self.header.file();
+        file.read_exact_at(bytes, entry.offset)
             .map_err(|error| format!("its weights cannot be read: {error}"))
     }
 }

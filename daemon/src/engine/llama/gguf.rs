@@ -1,20 +1,22 @@
-//! A first look at a GGUF file, before llama.cpp is trusted with it.
+//! The header of a GGUF file: its metadata, and where in the file its tensors lie.
 //!
-//! llama.cpp answers a wrong file with "failed to load" at best. This module tells apart a missing file, a
-//! file that is no GGUF, and a GGUF of the wrong kind. It reads only the header.
+//! It is a first look at a file, before llama.cpp is trusted with it: llama.cpp answers a wrong one with "failed to load"
+//! at best. This module tells apart a missing file, a file that is no GGUF, and a GGUF of the wrong kind.
 
+use std::ffi::{CStr, CString};
 use std::fs::{File, FileType};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::ptr::{self, NonNull};
 
 use gemmad_api::text;
-use llama_cpp_2::gguf::GgufContext;
 use llama_cpp_sys_2 as sys;
 use rustix::fs::{Mode, OFlags};
 
 use super::backend;
 use crate::engine::LoadError;
+use crate::engine::ggml::tensors::Arena;
 
 /// What a GGUF file is for, by its `general.architecture`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +50,24 @@ impl Kind {
     }
 }
 
-/// The metadata of a GGUF file of a known kind.
+/// The header of a GGUF file of a known kind.
+#[derive(Debug)]
 pub(in crate::engine) struct Header {
-    gguf: GgufContext,
+    file: File,
+    gguf: NonNull<sys::gguf_context>,
+    tensors: Arena,
+}
+
+/// One tensor of a GGUF file.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) struct Entry {
+    pub kind: sys::ggml_type,
+    /// The fastest dimension first.
+    pub shape: [i64; 4],
+    /// Position of its data in the file, in bytes.
+    pub offset: u64,
+    /// Length of its data.
+    pub bytes: usize,
 }
 
 impl Header {
@@ -59,16 +76,15 @@ impl Header {
     /// # Errors
     /// The first of these that fails, naming the file.
     pub(in crate::engine) fn open(path: &Path, kind: Kind) -> Result<Self, LoadError> {
-        check_magic(path)?;
+        let file = open(path)?;
         backend::start();
-        let gguf = GgufContext::from_file(path).ok_or_else(|| LoadError::Refused {
+        let header = Self::read(file, path).ok_or_else(|| LoadError::Refused {
             path: path.into(),
             why: format!(
                 "its header is damaged or cut short ({}); download it again",
                 backend::take_errors()
             ),
         })?;
-        let header = Self { gguf };
         let architecture = header.string("general.architecture").unwrap_or("unknown");
         if architecture != kind.architecture() {
             return Err(LoadError::WrongKind {
@@ -81,29 +97,95 @@ impl Header {
         Ok(header)
     }
 
+    fn read(file: File, path: &Path) -> Option<Self> {
+        let path = CString::new(path.as_os_str().as_encoded_bytes()).ok()?;
+        let mut tensors = ptr::null_mut();
+        let params = sys::gguf_init_params {
+            no_alloc: true,
+            ctx: &raw mut tensors,
+        };
+        // SAFETY: the path is NUL-terminated; `tensors` is written before the call returns.
+        let gguf = NonNull::new(unsafe { sys::gguf_init_from_file(path.as_ptr(), params) })?;
+        let Some(tensors) = NonNull::new(tensors) else {
+            // SAFETY: made above, freed once.
+            unsafe { sys::gguf_free(gguf.as_ptr()) };
+            return None;
+        };
+        // SAFETY: made by the call above for us to free.
+        let tensors = unsafe { Arena::from_raw(tensors) };
+        Some(Self {
+            file,
+            gguf,
+            tensors,
+        })
+    }
+
+    /// The file.
+    pub(in crate::engine) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// The text under `key`, if there is one.
     pub(in crate::engine) fn string(&self, key: &str) -> Option<&str> {
         let index = self.index(key, sys::GGUF_TYPE_STRING)?;
-        self.gguf.val_str(index)
+        // SAFETY: the value is a string, which is NUL-terminated and lives as long as the header.
+        let text = unsafe { CStr::from_ptr(sys::gguf_get_val_str(self.gguf.as_ptr(), index)) };
+        text.to_str().ok()
     }
 
     /// The `uint32` under `key`, if there is one.
     pub(in crate::engine) fn u32(&self, key: &str) -> Option<u32> {
         let index = self.index(key, sys::GGUF_TYPE_UINT32)?;
-        Some(self.gguf.val_u32(index))
+        // SAFETY: the value is a `uint32`.
+        Some(unsafe { sys::gguf_get_val_u32(self.gguf.as_ptr(), index) })
     }
 
     /// The index of `key`, if its value is of type `kind`. llama.cpp aborts the process when a value is read
     /// as another type than it has.
     fn index(&self, key: &str, kind: sys::gguf_type) -> Option<i64> {
-        let index = self.gguf.find_key(key);
-        (index >= 0 && self.gguf.kv_type(index) == kind).then_some(index)
+        let (gguf, key) = (self.gguf.as_ptr(), CString::new(key).ok()?);
+        // SAFETY: the header is valid and the key NUL-terminated.
+        let index = unsafe { sys::gguf_find_key(gguf, key.as_ptr()) };
+        // SAFETY: an index from 0 is that of a key.
+        (index >= 0 && unsafe { sys::gguf_get_kv_type(gguf, index) } == kind).then_some(index)
+    }
+
+    /// The number of tensors.
+    pub(in crate::engine) fn tensors(&self) -> usize {
+        // SAFETY: the header is valid.
+        let count = unsafe { sys::gguf_get_n_tensors(self.gguf.as_ptr()) };
+        usize::try_from(count).unwrap_or(0)
+    }
+
+    /// The tensor of that name, if there is one.
+    pub(in crate::engine) fn tensor(&self, name: &str) -> Option<Entry> {
+        let (gguf, name) = (self.gguf.as_ptr(), CString::new(name).ok()?);
+        let tensor = self.tensors.find(&name)?;
+        // SAFETY: the header is valid, the name NUL-terminated, and the index below the number of
+        // tensors, because one of that name is there.
+        let offset = unsafe {
+            let index = sys::gguf_find_tensor(gguf, name.as_ptr());
+            sys::gguf_get_data_offset(gguf) + sys::gguf_get_tensor_offset(gguf, index)
+        };
+        Some(Entry {
+            kind: tensor.kind(),
+            shape: tensor.shape(),
+            offset: offset as u64,
+            bytes: tensor.bytes(),
+        })
     }
 }
 
-/// Checks that `path` is a file that begins like GGUF. It is opened without blocking, because opening a pipe
+impl Drop for Header {
+    fn drop(&mut self) {
+        // SAFETY: made by `gguf_init_from_file`, freed once.
+        unsafe { sys::gguf_free(self.gguf.as_ptr()) }
+    }
+}
+
+/// Opens `path`, which must be a file that begins like GGUF. It is opened without blocking, because opening a pipe
 /// would wait for a writer.
-fn check_magic(path: &Path) -> Result<(), LoadError> {
+fn open(path: &Path) -> Result<File, LoadError> {
     let unreadable = |source| LoadError::Unreadable {
         path: path.into(),
         source,
@@ -120,7 +202,7 @@ fn check_magic(path: &Path) -> Result<(), LoadError> {
     }
     let mut magic = [0; 4];
     match file.read_exact(&mut magic) {
-        Ok(()) if magic == *b"GGUF" => Ok(()),
+        Ok(()) if magic == *b"GGUF" => Ok(file),
         Err(source) if source.kind() != ErrorKind::UnexpectedEof => Err(unreadable(source)),
         _ => Err(LoadError::NotGguf { path: path.into() }),
     }

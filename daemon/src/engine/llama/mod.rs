@@ -3,7 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `backend` | the library of this process, and its log |
-//! | `gguf` | a first look at a model file |
+//! | `gguf` | the header of a model file |
 //! | `model` | weights, vocabulary, template, projector |
 //! | `context` | the KV cache and the batches |
 //! | `mixed` | a batch of soft tokens with tokens behind them |
