@@ -9,13 +9,15 @@
 
 #![expect(clippy::cast_precision_loss, reason = "times of some minutes")]
 
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
 use gemmad::config::{Keyword, Mode, Word};
 use gemmad::engine::SAMPLE_RATE;
 use gemmad::listen::Spotter;
+use gemmad::sound::decode;
 use serde_json::{Value, json};
 
 /// Samples per push: 10 ms.
@@ -54,7 +56,8 @@ fn main() -> anyhow::Result<()> {
         let line: Value = serde_json::from_str(line)?;
         let audio = line["audio"].as_str().context("a line has no `audio`")?;
         let path = args.manifest.with_file_name(audio);
-        let sound = recording(&path).with_context(|| path.display().to_string())?;
+        let file = File::open(&path).with_context(|| path.display().to_string())?;
+        let sound = decode(&file)?.samples;
         spotter.reset();
         let mut times = Vec::new();
         for (nth, piece) in sound.chunks(PUSH).enumerate() {
@@ -66,13 +69,6 @@ fn main() -> anyhow::Result<()> {
         println!("{heard}");
     }
     Ok(())
-}
-
-/// The samples of a WAV file: 16 bits, 16 kHz, mono.
-fn recording(path: &Path) -> hound::Result<Vec<f32>> {
-    let mut reader = hound::WavReader::open(path)?;
-    let samples = reader.samples::<i16>();
-    samples.map(|it| Ok(f32::from(it?) / 32768.0)).collect()
 }
 
 fn seconds(samples: usize) -> f64 {

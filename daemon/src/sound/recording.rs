@@ -70,25 +70,28 @@ impl Recording {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::sound::decode;
 
     #[test]
     fn only_what_somebody_wants_recorded_is_and_only_its_owner_may_hear_it() {
         assert!(Recording::begin("", 1).is_none());
         let folder = tempfile::tempdir().unwrap();
         let mut recording = Recording::begin(folder.path().to_str().unwrap(), 7).unwrap();
-        recording.push(&[0.25, -0.5]);
-        recording.push(&[1.0]);
+        let sound = [[0.25; 1600], [-0.5; 1600]];
+        for piece in &sound {
+            recording.push(piece);
+        }
         recording.write();
         let file = std::fs::read_dir(folder.path()).unwrap().next();
         let path = file.unwrap().unwrap().path();
         assert!(path.to_str().unwrap().ends_with("-7.wav"), "{path:?}");
         let mode = path.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let mut reader = hound::WavReader::open(path).unwrap();
-        let samples: Vec<f32> = reader.samples().map(Result::unwrap).collect();
-        assert_eq!(samples, [0.25, -0.5, 1.0]);
+        let written = decode(&File::open(path).unwrap()).unwrap();
+        assert_eq!(written.samples, sound.concat());
     }
 }

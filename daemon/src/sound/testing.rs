@@ -1,9 +1,10 @@
-//! Sounds for tests: tones, noise, and speech from espeak-ng, which the tests require.
+//! Sounds for tests: tones, noise and speech.
 
 use std::f64::consts::TAU;
-use std::process::Command;
 
-use super::resample::{RATE, Resampler};
+use gemmad_testbed::speech;
+
+use super::resample::RATE;
 
 /// A sine at half of full scale, the same on every channel, interleaved.
 #[allow(clippy::cast_possible_truncation)]
@@ -35,25 +36,7 @@ pub fn noise(peak: f32, milliseconds: usize) -> Vec<f32> {
         .collect()
 }
 
-/// What espeak-ng writes to a pipe: a 22.05 kHz WAV file whose header does not know its length.
-pub fn spoken_wav(text: &str) -> Vec<u8> {
-    let output = Command::new("espeak-ng")
-        .args(["--stdout", text])
-        .output()
-        .expect("these tests need espeak-ng: apt install espeak-ng");
-    assert!(output.status.success(), "{output:?}");
-    output.stdout
-}
-
 /// Speech, 16 kHz mono.
 pub fn spoken(text: &str) -> Vec<f32> {
-    let wav = spoken_wav(text);
-    let mut speech = Vec::new();
-    let mut resampler = Resampler::new(22_050, 1);
-    for sample in wav[44..].chunks_exact(2) {
-        let sample = f32::from(i16::from_le_bytes([sample[0], sample[1]])) / 32768.0;
-        resampler.push(&[sample], &mut speech);
-    }
-    resampler.flush(&mut speech);
-    speech
+    speech::say(text, "en").unwrap()
 }

@@ -242,10 +242,10 @@ fn head(bytes: &[u8], length: usize) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use gemmad_testbed::speech;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sound::testing::spoken_wav;
 
     /// The samples of these bytes in pieces of that size, and their rate and channels.
     fn read(
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_espeak_writes_to_a_pipe_is_read_to_its_end_however_it_comes() {
-        let wav = spoken_wav("yes");
+        let wav = speech::piped("yes", "en").unwrap();
         let (rate, channels, samples) = read(None, &wav, wav.len()).unwrap();
         assert_eq!((rate, channels), (22_050, 1));
         assert_eq!(samples.len(), (wav.len() - 44) / 2);

@@ -19,22 +19,38 @@ const CHUNK: usize = 1024;
 /// When espeak-ng is not installed or does not know the voice.
 pub fn say(text: &str, voice: &str) -> Result<Vec<f32>, Error> {
     let file = tempfile::NamedTempFile::new().map_err(Error::file(&std::env::temp_dir()))?;
-    let output = Command::new("espeak-ng")
-        .args(["-v", voice, "-w"])
-        .arg(file.path())
-        .args(["--", text])
-        .output()
-        .map_err(|source| Error::Program {
-            program: "espeak-ng".into(),
-            source,
-        })?;
+    run(espeak(voice).arg("-w").arg(file.path()).args(["--", text]))?;
+    read(file.path())
+}
+
+/// What espeak-ng writes to a pipe when it says `text`: a 16-bit mono WAV file whose header does not know its length.
+///
+/// # Errors
+/// When espeak-ng is not installed or does not know the voice.
+pub fn piped(text: &str, voice: &str) -> Result<Vec<u8>, Error> {
+    run(espeak(voice).args(["--stdout", "--", text]))
+}
+
+fn espeak(voice: &str) -> Command {
+    let mut espeak = Command::new("espeak-ng");
+    espeak.args(["-v", voice]);
+    espeak
+}
+
+/// Runs espeak-ng; returns what it writes.
+fn run(espeak: &mut Command) -> Result<Vec<u8>, Error> {
+    let program = || "espeak-ng".into();
+    let output = espeak.output().map_err(|source| Error::Program {
+        program: program(),
+        source,
+    })?;
     if !output.status.success() {
         return Err(Error::NotStarted {
-            program: "espeak-ng".into(),
+            program: program(),
             said: String::from_utf8_lossy(&output.stderr).into_owned(),
         });
     }
-    read(file.path())
+    Ok(output.stdout)
 }
 
 /// Reads a 16-bit mono WAV file: samples from -1 to 1 at [`RATE`].

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::sound::resample::RATE;
-use crate::sound::testing::{noise, sine, spoken, spoken_wav};
+use crate::sound::testing::{noise, sine};
 
 mod formats;
 mod headers;
