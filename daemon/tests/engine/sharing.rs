@@ -113,15 +113,15 @@ async fn answers_are_those_of_an_empty_cache_whatever_is_shared_swapped_and_give
         known: HashMap::new(),
     };
     // Xorshift (Marsaglia 2003), so that a failure can be repeated.
-    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut random = 0x2545_F491_4F6C_DD1D_u64;
     let mut pick = |most: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state >> 33).unwrap() % most
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random >> 33).unwrap() % most
     };
     let (mut shared, mut asked) = (0, 0);
-    for _ in 0..40 {
+    for _ in 0..120 {
         if pick(4) == 0 {
             let system = SYSTEM.repeat(1 + pick(3));
             let kept = [Kept::Answers, Kept::Commands][pick(2)];
