@@ -9,6 +9,8 @@ pub enum Benchmark {
     Speed,
     /// Time that bus, daemon and client add to the engine's own.
     Overhead,
+    /// Rows of a conversation that are read again.
+    Conversation,
     /// A spoken turn on the engine, by its length, against llama.cpp with the whole clip.
     Turn,
     /// From the end of speech to the first token and the first sound of the answer, through microphone and bus.
@@ -66,7 +68,12 @@ impl Benchmark {
     pub fn is_timed(self) -> bool {
         !matches!(
             self,
-            Self::Nano | Self::Endpoint | Self::Keyword | Self::Replug | Self::LateStarts
+            Self::Nano
+                | Self::Conversation
+                | Self::Endpoint
+                | Self::Keyword
+                | Self::Replug
+                | Self::LateStarts
         )
     }
 }

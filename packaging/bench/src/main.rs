@@ -6,6 +6,7 @@
 mod ask;
 mod benchmark;
 mod commands;
+mod conversation;
 mod endpoint;
 mod figure;
 mod keyword;

@@ -8,7 +8,7 @@ use xtask::{command::root, recordings::Run, say, setup};
 
 use crate::{
     benchmark::Benchmark,
-    commands, endpoint,
+    commands, conversation, endpoint,
     figure::{self, Figure, Figures},
     keyword, late, nano, overhead, quiet,
     setting::Bench,
@@ -82,6 +82,7 @@ async fn measure(benchmark: Benchmark, bench: &Bench, wanted: &Wanted) -> Result
     match benchmark {
         Benchmark::Speed => speed::measure(bench).await,
         Benchmark::Overhead => overhead::measure(bench).await,
+        Benchmark::Conversation => conversation::measure(bench).await,
         Benchmark::Turn => turn::measure(bench).await,
         Benchmark::Voice => voice::answer::measure(bench).await,
         Benchmark::BargeIn => voice::barge_in::measure(bench).await,

@@ -18,6 +18,7 @@ use crate::benchmark::Benchmark;
 pub struct Bench {
     pub binaries: Binaries,
     pub llama_cpp: PathBuf,
+    pub conversation: PathBuf,
     pub shape: Model,
     pub run: PathBuf,
 }
@@ -40,6 +41,7 @@ impl Bench {
         Ok(Self {
             binaries: Binaries::in_folder(&programs)?,
             llama_cpp: programs.join("llama_cpp"),
+            conversation: programs.join("conversation"),
             shape,
             run,
         })
@@ -47,12 +49,13 @@ impl Bench {
 }
 
 /// The measured programs, as paths in cargo's folder.
-const PROGRAMS: [&str; 7] = [
+const PROGRAMS: [&str; 8] = [
     "gemmad",
     "gemmad-supervise",
     "gemmactl",
     "examples/llama_cpp",
     "examples/spoken_turn",
+    "examples/conversation",
     "examples/endpoint",
     "examples/keyword",
 ];
