@@ -17,8 +17,9 @@
 //! | `enhancer` | noise suppression and gain control |
 //! | `vad`, `foreground` | whether there is speech, and whether it is the same person's |
 //! | `segmenter` | where an utterance begins and ends |
-//! | `barge_in` | whether the assistant is interrupted |
+//! | `barge_in`, `thresholds` | whether the assistant is interrupted |
 //! | `keyword` | words that wake or halt |
+//! | `simulation` | barge-in without devices, for examples |
 //!
 //! Nothing here knows the engine.
 
@@ -34,6 +35,8 @@ pub(crate) mod keyword;
 mod listener;
 pub(crate) mod messages;
 pub(crate) mod segmenter;
+pub mod simulation;
+mod thresholds;
 pub(crate) mod utterance;
 mod vad;
 

@@ -61,9 +61,8 @@ pub struct FarEnd {
 }
 
 impl FarEnd {
-    /// One of a loudspeaker that plays what is pushed into the ring.
-    #[cfg(test)]
-    pub fn of_test(rate: u32) -> (Producer<f32>, Self) {
+    /// One of a loudspeaker that is no device: it plays what is pushed into the ring.
+    pub fn without_device(rate: u32) -> (Producer<f32>, Self) {
         let (producer, ring) = RingBuffer::new(FAR_END_SECONDS * rate as usize);
         let shared = Arc::new(Shared::new(Arc::new(Pulse::of_this_thread())));
         (producer, Self { rate, ring, shared })

@@ -112,8 +112,7 @@ impl Pulse {
         }
     }
 
-    /// That of a stream whose other end is the thread that tests it.
-    #[cfg(test)]
+    /// That of a stream that is no device, whose other end is this thread.
     pub fn of_this_thread() -> Self {
         Self::new(thread::current())
     }

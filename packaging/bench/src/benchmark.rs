@@ -17,6 +17,8 @@ pub enum Benchmark {
     Voice,
     /// Barge-in: time until the assistant is silent.
     BargeIn,
+    /// Double talk in simulated rooms: people who interrupt the assistant, and false alarms.
+    DoubleTalk,
     /// Cost of listening without speech.
     Idle,
     /// A microphone that is unplugged and plugged in 50 times, each time with another encoding.
@@ -70,6 +72,7 @@ impl Benchmark {
             self,
             Self::Nano
                 | Self::Conversation
+                | Self::DoubleTalk
                 | Self::Endpoint
                 | Self::Keyword
                 | Self::Replug

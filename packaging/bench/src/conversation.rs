@@ -17,7 +17,7 @@ struct Shares {
 /// Measures `ask_next_prefill` and `ask_repeat_prefill`.
 pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let model = Model::nano();
-    let mut command = Command::new(&bench.conversation);
+    let mut command = Command::new(bench.llama_cpp.with_file_name("conversation"));
     command.arg("--text").arg(&model.text);
     let output = command.output().await?;
     let shares: Shares = serde_json::from_slice(&output.stdout)

@@ -7,6 +7,7 @@ mod ask;
 mod benchmark;
 mod commands;
 mod conversation;
+mod double_talk;
 mod endpoint;
 mod figure;
 mod keyword;

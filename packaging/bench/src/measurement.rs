@@ -8,7 +8,7 @@ use xtask::{command::root, recordings::Run, say, setup};
 
 use crate::{
     benchmark::Benchmark,
-    commands, conversation, endpoint,
+    commands, conversation, double_talk, endpoint,
     figure::{self, Figure, Figures},
     keyword, late, nano, overhead, quiet,
     setting::Bench,
@@ -89,6 +89,7 @@ async fn measure(benchmark: Benchmark, bench: &Bench, wanted: &Wanted) -> Result
         Benchmark::Monologue => voice::barge_in::monologue(bench, minutes(60)).await,
         Benchmark::Idle => voice::idle::measure(bench).await,
         Benchmark::Replug => voice::replug::measure(bench).await,
+        Benchmark::DoubleTalk => double_talk::measure(bench).await,
         Benchmark::Endpoint => endpoint::measure(bench).await,
         Benchmark::Keyword => keyword::measure(bench).await,
         Benchmark::Halt => keyword::halting(bench).await,

@@ -18,7 +18,6 @@ use crate::benchmark::Benchmark;
 pub struct Bench {
     pub binaries: Binaries,
     pub llama_cpp: PathBuf,
-    pub conversation: PathBuf,
     pub shape: Model,
     pub run: PathBuf,
 }
@@ -41,7 +40,6 @@ impl Bench {
         Ok(Self {
             binaries: Binaries::in_folder(&programs)?,
             llama_cpp: programs.join("llama_cpp"),
-            conversation: programs.join("conversation"),
             shape,
             run,
         })
@@ -49,13 +47,14 @@ impl Bench {
 }
 
 /// The measured programs, as paths in cargo's folder.
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 9] = [
     "gemmad",
     "gemmad-supervise",
     "gemmactl",
     "examples/llama_cpp",
     "examples/spoken_turn",
     "examples/conversation",
+    "examples/double_talk",
     "examples/endpoint",
     "examples/keyword",
 ];
