@@ -4,6 +4,8 @@
 //! At a pause that may be the end, the answer is begun at once (it is *speculative*). If the person goes on, the answer
 //! is dropped, and the sound stays. If the endpoint is confirmed, the answer is there.
 
+use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,28 +47,32 @@ struct Answers {
 
 impl SpokenTurn {
     /// Hears the utterance to its end and tells the outcome.
-    pub async fn follow(self, mut heard: Utterance) {
+    pub async fn follow(self, utterance: Utterance) {
+        let mut heard = Heard::new(&self, utterance);
         match self.hear(&mut heard).await {
             Ok(Some((turn, answers))) => self.answer(turn, answers).await,
-            Ok(None) => {
-                log::info!(utterance = self.utterance; "utterance dropped");
-                self.fail(EngineError::Cancelled);
-            }
+            Ok(None) => self.cancel(),
             Err(error) => {
                 // The failure is that of the whole utterance, so it is told once that has ended.
-                while !matches!(heard.next().await, Some(Speech::Ended(_)) | None) {}
-                self.fail(error);
+                while !heard.is_over && heard.receive().await.is_some() {}
+                if heard.is_over {
+                    self.fail(error);
+                } else {
+                    self.cancel();
+                }
             }
         }
     }
 
     /// The answers to the utterance; `None` if it was dropped.
-    async fn hear(&self, heard: &mut Utterance) -> Result<Option<(Turn, Answers)>, EngineError> {
-        let turn = self.engine.listen(self.preamble()).await?;
+    async fn hear(&self, heard: &mut Heard<'_>) -> Result<Option<(Turn, Answers)>, EngineError> {
+        let Some(turn) = heard.during(self.engine.listen(self.preamble())).await else {
+            return Ok(None);
+        };
+        let turn = turn?;
         // Begun at a pause.
         let mut answers = None;
         let mut pause = None;
-        let mut samples = 0;
         let mut recording = Recording::begin(&self.config.voice.record, self.utterance);
         loop {
             let speech = tokio::select! {
@@ -82,21 +88,22 @@ impl SpokenTurn {
             match speech {
                 None => return Ok(None),
                 Some(Speech::Sound(sound)) => {
-                    samples += sound.len();
                     if let Some(recording) = &mut recording {
                         recording.push(&sound);
                     }
                     turn.push(sound);
                 }
                 Some(Speech::Paused(new)) => {
-                    if self.speculates(&turn) {
-                        answers = Some(self.ask(&turn, new.at).await?);
+                    if heard.is_up_to_date() && self.speculates(&turn) {
+                        let Some(begun) = heard.during(self.ask(&turn, new.at)).await else {
+                            return Ok(None);
+                        };
+                        answers = Some(begun?);
                         pause = Some(new);
                     }
                 }
                 Some(Speech::Resumed) => (answers, pause) = (None, None),
                 Some(Speech::Ended(at)) => {
-                    self.tell_end(samples);
                     if let Some(recording) = recording {
                         tokio::task::spawn_blocking(|| recording.write());
                     }
@@ -299,6 +306,11 @@ impl SpokenTurn {
         waits.then(|| format!("Say “{yes}” or “{no}”."))
     }
 
+    fn cancel(&self) {
+        log::info!(utterance = self.utterance; "utterance dropped");
+        self.fail(EngineError::Cancelled);
+    }
+
     fn fail(&self, error: EngineError) {
         let utterance = self.utterance;
         self.tell(Event::Failed { utterance, error });
@@ -307,6 +319,66 @@ impl SpokenTurn {
     fn tell(&self, event: Event) {
         // The receiver is gone when the daemon ends.
         let _ = self.events.send(event);
+    }
+}
+
+/// The utterance, as far as it was heard. Its end is told as it comes, whatever the turn is waiting for.
+struct Heard<'a> {
+    turn: &'a SpokenTurn,
+    utterance: Utterance,
+    /// Steps that came while the turn was waiting for the engine.
+    waiting: VecDeque<Speech>,
+    samples: usize,
+    is_over: bool,
+}
+
+impl<'a> Heard<'a> {
+    fn new(turn: &'a SpokenTurn, utterance: Utterance) -> Self {
+        Self {
+            turn,
+            utterance,
+            waiting: VecDeque::new(),
+            samples: 0,
+            is_over: false,
+        }
+    }
+
+    /// Whether no later step is known.
+    fn is_up_to_date(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The next step; `None`: the utterance was dropped. Cancel safe.
+    async fn next(&mut self) -> Option<Speech> {
+        match self.waiting.pop_front() {
+            Some(speech) => Some(speech),
+            None => self.receive().await,
+        }
+    }
+
+    /// The result of `work`, beside which the utterance goes on; `None`: the utterance was dropped.
+    async fn during<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Some(done),
+                speech = self.receive(), if !self.is_over => self.waiting.push_back(speech?),
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Option<Speech> {
+        let speech = self.utterance.next().await?;
+        match &speech {
+            Speech::Sound(sound) => self.samples += sound.len(),
+            Speech::Ended(_) => {
+                self.is_over = true;
+                self.turn.tell_end(self.samples);
+            }
+            Speech::Paused(_) | Speech::Resumed => {}
+        }
+        Some(speech)
     }
 }
 

@@ -2,12 +2,12 @@
 //! the status. Stopping drops the turns under way, which cancels their requests. Each utterance has one outcome: a reply,
 //! or a failure, which may be that it was cancelled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use gemmad_api::VoiceState;
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
 use super::event::Event;
 use super::problem::{Unheard, Unspeakable, failure, show};
@@ -20,6 +20,7 @@ use crate::listen::ears::Ears;
 use crate::listen::keyword::Spotted;
 use crate::listen::messages::Heard;
 use crate::listen::utterance::Utterance;
+use crate::platform::work::Panicked;
 use crate::platform::worker::Crash;
 use crate::speak::{self, Earcon, Said};
 
@@ -46,6 +47,8 @@ pub struct Turns {
     pub events: broadcast::Sender<Event>,
     /// The spoken turns under way.
     pub under_way: JoinSet<()>,
+    /// The utterances of their tasks.
+    pub utterances: HashMap<task::Id, u64>,
     /// For their events.
     pub told: mpsc::UnboundedSender<Event>,
     /// The utterances that have no outcome yet.
@@ -95,7 +98,12 @@ impl Turns {
                 Some(order) = orders.recv() => self.obey(&order),
                 Some(event) = events.recv() => self.follow_turn(event),
                 Some(said) = said.recv() => self.follow_speech(said),
-                Some(_) = self.under_way.join_next() => self.follow_up(),
+                Some(ended) = self.under_way.join_next_with_id() => {
+                    self.end(match &ended {
+                        Ok((id, ())) => *id,
+                        Err(error) => error.id(),
+                    });
+                }
                 else => return,
             }
             self.update_state();
@@ -211,6 +219,16 @@ impl Turns {
         self.tell(Event::Spotted(spotted));
     }
 
+    /// A turn has ended. One that was not cancelled and tells no outcome has panicked.
+    fn end(&mut self, task: task::Id) {
+        let utterance = self.utterances.remove(&task);
+        if let Some(utterance) = utterance.filter(|it| self.open.remove(it).is_some()) {
+            let error = Panicked.into();
+            self.tell(Event::Failed { utterance, error });
+        }
+        self.follow_up();
+    }
+
     /// Lets a person go on without the wake word, once all that they said is answered.
     fn follow_up(&mut self) {
         if self.under_way.is_empty() && std::mem::take(&mut self.is_answered) {
@@ -239,7 +257,8 @@ impl Turns {
             arrival,
             events: self.told.clone(),
         };
-        self.under_way.spawn(turn.follow(heard));
+        let task = self.under_way.spawn(turn.follow(heard));
+        self.utterances.insert(task.id(), utterance);
         self.open.insert(utterance, Phase::Heard);
     }
 

@@ -1,6 +1,6 @@
 //! The handle of listening and speaking: orders go in, the status and the events of spoken turns come out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +70,7 @@ impl Voice {
             status: status.clone(),
             events: events.clone(),
             under_way: JoinSet::new(),
+            utterances: HashMap::new(),
             told,
             open: BTreeMap::new(),
             is_aloud: false,

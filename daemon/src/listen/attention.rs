@@ -203,7 +203,13 @@ impl Attention {
                 effects.push(Effect::Hold(false));
                 self.fall_silent(now);
             }
-            Input::Canceller(is_there) => self.has_canceller = is_there,
+            Input::Canceller(is_there) => {
+                self.has_canceller = is_there;
+                // Without it, no more of an utterance over the assistant is heard.
+                if !is_there && self.aloud != Aloud::Not {
+                    effects.push(Effect::Drop);
+                }
+            }
             Input::Opened => effects.push(self.barred()),
             Input::Lost => {
                 effects.extend([Effect::Drop, Effect::Hold(false)]);

@@ -156,10 +156,12 @@ impl Sequence {
             before,
         } = base.effort;
         let spoken = !sound.is_zero();
+        let prompt_tokens = rows(base.rows + job.prompt.len() - job.begun.len());
         let stats = Stats {
             request: job.id,
-            prompt_tokens: rows(base.rows + job.prompt.len() - job.begun.len()),
-            cached_tokens: rows(base.cached),
+            prompt_tokens,
+            // Tokens that a grammar forces at the beginning may be in the cache too.
+            cached_tokens: rows(base.cached).min(prompt_tokens),
             audio_tokens: rows(base.audio),
             queue_ms: milliseconds(base.began.map_or_else(
                 || job.arrived.elapsed(),

@@ -216,7 +216,7 @@ impl Scheduler {
         // Sound shares only kept prefixes.
         if let Waiting::Typed(job) = waiting
             && let Some(owner) = &job.owner
-            && let Some((id, rows)) = self.pasts.find(owner, &tokens)
+            && let Some((id, rows)) = self.pasts.find(owner, &tokens, shared.prefix)
             && rows > shared.rows
         {
             (shared.from, shared.rows) = (id, rows);

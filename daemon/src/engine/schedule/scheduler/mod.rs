@@ -237,18 +237,24 @@ impl Scheduler {
             && hearings.all(|hearing| hearing.turn().is_some() && hearing.upcoming(self.batch) == 0)
     }
 
-    /// A free sequence, if need be that of a cancelled request or of the prompt that was used least recently. There are
-    /// more such prompts than one then, so the one that was used last stays.
+    /// A free sequence, if need be that of the prompt that was used least recently. There are more such prompts than one
+    /// then, so the one that was used last stays. No request moves.
     fn sequence(&mut self) -> Option<SequenceId> {
-        if self.free.is_empty() {
-            self.drop_orphans();
-        }
         if self.free.is_empty()
             && let Some(id) = self.pasts.give_up()
         {
             self.give_back(id);
         }
         self.free.pop()
+    }
+
+    /// The same, if need be after cancelled requests have been dropped.
+    fn sequence_of_orphan(&mut self) -> Option<SequenceId> {
+        let id = self.sequence();
+        id.or_else(|| {
+            self.drop_orphans();
+            self.sequence()
+        })
     }
 
     /// The context, with room for all rows that cells are set aside for. Prompts that were kept give way.

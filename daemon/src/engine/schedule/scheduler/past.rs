@@ -54,9 +54,16 @@ impl Pasts {
         freed
     }
 
-    /// The sequence of `owner` that has most of these tokens, and the number of its first rows that have them.
-    pub(super) fn find(&self, owner: &str, tokens: &[Token]) -> Option<(SequenceId, usize)> {
-        let mine = self.0.iter().filter(|(_, past)| *past.owner == *owner);
+    /// The sequence of `owner` that has most of these tokens, and the number of its first rows that have them. It begins
+    /// with the rows of the same kept prefix as the tokens, which are then accounted for once.
+    pub(super) fn find(
+        &self,
+        owner: &str,
+        tokens: &[Token],
+        prefix: Option<(SequenceId, usize)>,
+    ) -> Option<(SequenceId, usize)> {
+        let is_meant = |past: &Past| *past.owner == *owner && past.prefix == prefix;
+        let mine = self.0.iter().filter(|(_, past)| is_meant(past));
         let rows = mine.map(|(id, past)| (*id, prompt::common(tokens, &past.tokens)));
         rows.max_by_key(|(_, rows)| *rows)
     }
@@ -109,9 +116,10 @@ mod tests {
         assert!(pasts.add(1, past("ada", 0..100)).is_empty());
         assert!(pasts.add(2, past("bob", 0..200)).is_empty());
         let asked: Vec<_> = (0..50).chain(500..600).collect();
-        assert_eq!(pasts.find("ada", &asked), Some((1, 50)));
-        assert_eq!(pasts.find("bob", &asked), Some((2, 50)));
-        assert_eq!(pasts.find("eve", &asked), None);
+        assert_eq!(pasts.find("ada", &asked, None), Some((1, 50)));
+        assert_eq!(pasts.find("bob", &asked, None), Some((2, 50)));
+        assert_eq!(pasts.find("eve", &asked, None), None);
+        assert_eq!(pasts.find("ada", &asked, Some((0, 30))), None);
     }
 
     #[test]
@@ -131,7 +139,7 @@ mod tests {
         for id in 1..=3 {
             pasts.add(id, past("ada", id * 1000..id * 1000 + 20));
         }
-        assert_eq!(pasts.find("ada", &[1000, 1001]), Some((1, 2)));
+        assert_eq!(pasts.find("ada", &[1000, 1001], None), Some((1, 2)));
         pasts.touch(1);
         let order: Vec<_> = std::iter::from_fn(|| pasts.give_up()).collect();
         assert_eq!(order, [2, 3, 1]);

@@ -11,7 +11,7 @@ use crate::engine::schedule::sequence::Job;
 
 impl Scheduler {
     pub(super) fn listen(&mut self, opening: Opening) {
-        let Some(id) = self.sequence() else {
+        let Some(id) = self.sequence_of_orphan() else {
             // Never: `places` admits no more turns than there are sequences for.
             log::error!("no sequence is free for a spoken turn");
             return;
@@ -32,7 +32,7 @@ impl Scheduler {
                 job.fail(error.clone());
             }
         };
-        let Some(id) = self.sequence() else {
+        let Some(id) = self.sequence_of_orphan() else {
             return fail(jobs, &EngineError::Listening { turns: TURNS });
         };
         let open = self.hearing_of(turn).map(|index| &self.hearings[index]);
