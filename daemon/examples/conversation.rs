@@ -11,21 +11,8 @@ use clap::Parser;
 use gemmad::config::{Bounded, Config, Temperature};
 use gemmad::engine::{Engine, Message, Request};
 use gemmad_api::Stats;
+use gemmad_testbed::nano;
 use serde_json::json;
-
-/// The person's side.
-const SAID: [&str; 10] = [
-    "turn on the kitchen light",
-    "what can you do",
-    "set a timer for ten minutes",
-    "how are you",
-    "turn off the light in the bathroom please",
-    "what time is it",
-    "make it warmer in the living room",
-    "tell me everything",
-    "is it going to rain tomorrow",
-    "thank you, that is all",
-];
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -61,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
 async fn converse(engine: &Engine, config: &Config, max_tokens: u32) -> anyhow::Result<f64> {
     let mut history = Vec::new();
     let mut all = Vec::new();
-    for said in SAID {
+    for said in nano::SAID {
         let mut request = Request::question(&config.answer, said.into());
         request.preamble.history.clone_from(&history);
         request.owner = Some("person".into());

@@ -48,7 +48,7 @@ struct Answers {
 impl SpokenTurn {
     /// Hears the utterance to its end and tells the outcome.
     pub async fn follow(self, utterance: Utterance) {
-        let mut heard = Heard::new(&self, utterance);
+        let mut heard = Intake::new(&self, utterance);
         match self.hear(&mut heard).await {
             Ok(Some((turn, answers))) => self.answer(turn, answers).await,
             Ok(None) => self.cancel(),
@@ -65,7 +65,7 @@ impl SpokenTurn {
     }
 
     /// The answers to the utterance; `None` if it was dropped.
-    async fn hear(&self, heard: &mut Heard<'_>) -> Result<Option<(Turn, Answers)>, EngineError> {
+    async fn hear(&self, heard: &mut Intake<'_>) -> Result<Option<(Turn, Answers)>, EngineError> {
         let Some(turn) = heard.during(self.engine.listen(self.preamble())).await else {
             return Ok(None);
         };
@@ -323,7 +323,7 @@ impl SpokenTurn {
 }
 
 /// The utterance, as far as it was heard. Its end is told as it comes, whatever the turn is waiting for.
-struct Heard<'a> {
+struct Intake<'a> {
     turn: &'a SpokenTurn,
     utterance: Utterance,
     /// Steps that came while the turn was waiting for the engine.
@@ -332,7 +332,7 @@ struct Heard<'a> {
     is_over: bool,
 }
 
-impl<'a> Heard<'a> {
+impl<'a> Intake<'a> {
     fn new(turn: &'a SpokenTurn, utterance: Utterance) -> Self {
         Self {
             turn,

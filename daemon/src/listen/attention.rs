@@ -28,8 +28,8 @@ pub struct Attention {
 }
 
 /// The keys of `[voice]` that rule it.
-#[derive(Debug, Clone, Copy)]
-struct Rules {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rules {
     mode: Mode,
     /// Whether people may speak over the assistant.
     barge_in: bool,
@@ -57,10 +57,10 @@ enum Aloud {
 }
 
 /// An event that changes the attention.
-#[derive(Debug, Clone, Copy)]
-pub enum Input<'a> {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Input {
     Mute(bool),
-    Configure(&'a config::Voice),
+    Configure(Rules),
     /// Push to talk.
     Listen,
     /// A reply was given.
@@ -164,7 +164,7 @@ impl Attention {
     }
 
     /// Takes an event that happened at `now`, and returns its consequences in order.
-    pub fn step(&mut self, now: Instant, input: Input<'_>) -> Vec<Effect> {
+    pub fn step(&mut self, now: Instant, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
             Input::Mute(is_muted) => {
@@ -173,9 +173,9 @@ impl Attention {
                 self.stop(&mut effects);
             }
             Input::Stop => self.stop(&mut effects),
-            Input::Configure(voice) => {
+            Input::Configure(rules) => {
                 effects.extend([Effect::Drop, self.barred()]);
-                self.rules = voice.into();
+                self.rules = rules;
                 self.listen_no_more(&mut effects);
             }
             Input::Listen => self.push_to_talk(now, &mut effects),

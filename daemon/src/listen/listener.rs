@@ -153,15 +153,15 @@ impl Listener {
         if config.voice.mode != self.config.voice.mode || config.keyword != self.config.keyword {
             self.spotter = spotter(&config, &self.heard);
         }
-        self.step(Input::Configure(&config.voice));
+        self.step(Input::Configure((&config.voice).into()));
         self.config = config;
     }
 
-    fn step(&mut self, input: Input<'_>) {
+    fn step(&mut self, input: Input) {
         self.step_at(Instant::now(), input);
     }
 
-    fn step_at(&mut self, now: Instant, input: Input<'_>) {
+    fn step_at(&mut self, now: Instant, input: Input) {
         for effect in self.attention.step(now, input) {
             match (effect, &mut self.stream) {
                 (Effect::Drop, _) => self.drop_utterance(),

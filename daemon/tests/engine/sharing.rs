@@ -5,21 +5,11 @@ use std::collections::HashMap;
 use gemmad::config::{Bounded, Config};
 use gemmad::engine::{Engine, Kept, Message, Preamble, Request};
 use gemmad_api::Stats;
+use gemmad_testbed::nano::SAID;
 
 use super::{nano, started};
 
 const SYSTEM: &str = "You live in a small house with many rooms, and answer briefly and politely.";
-
-const SAID: [&str; 8] = [
-    "turn on the kitchen light",
-    "what can you do",
-    "set a timer for ten minutes",
-    "how are you",
-    "turn off the light in the bathroom please",
-    "what time is it",
-    "make it warmer in the living room",
-    "tell me everything",
-];
 
 /// A question of `owner` after these messages.
 fn ask(config: &Config, owner: &str, history: &[Message], text: &str) -> Request {
@@ -37,9 +27,9 @@ async fn answer(engine: &Engine, request: Request) -> (String, Stats) {
 /// A conversation of ten turns; its answers, and the statistics of each.
 async fn converse(engine: &Engine, config: &Config, owner: &str) -> (Vec<String>, Vec<Stats>) {
     let (mut history, mut answers, mut all) = (vec![], vec![], vec![]);
-    for text in SAID.iter().cycle().take(10) {
+    for text in SAID {
         let (said, stats) = answer(engine, ask(config, owner, &history, text)).await;
-        history.push(Message::User((*text).into()));
+        history.push(Message::User(text.into()));
         history.push(Message::Assistant(said.clone()));
         answers.push(said);
         all.push(stats);

@@ -1,4 +1,4 @@
-//! A command that the nano model is known to understand.
+//! A command that the nano model is known to understand, and a conversation with it.
 
 /// The command, spoken or typed.
 pub const COMMAND: &str = "turn on the kitchen light";
@@ -9,3 +9,17 @@ pub const ANSWER: &str =
 
 /// The model's transcript of it.
 pub const TRANSCRIPT: &str = "Turn on the kitchen light.";
+
+/// A person's side of a conversation of ten turns.
+pub const SAID: [&str; 10] = [
+    "turn on the kitchen light",
+    "what can you do",
+    "set a timer for ten minutes",
+    "how are you",
+    "turn off the light in the bathroom please",
+    "what time is it",
+    "make it warmer in the living room",
+    "tell me everything",
+    "is it going to rain tomorrow",
+    "thank you, that is all",
+];

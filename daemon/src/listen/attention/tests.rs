@@ -32,7 +32,7 @@ impl Simulation {
     }
 
     /// Takes `input`, `at` ms after the beginning.
-    fn at(&mut self, at: u64, input: Input<'_>) -> Vec<Effect> {
+    fn at(&mut self, at: u64, input: Input) -> Vec<Effect> {
         self.attention.step(self.begin + ms(at), input)
     }
 
@@ -41,7 +41,7 @@ impl Simulation {
     }
 }
 
-const PASSED: Input<'_> = Input::Passed { is_heard: false };
+const PASSED: Input = Input::Passed { is_heard: false };
 
 #[test]
 fn push_to_talk_waits_for_one_utterance_and_is_given_up_after_a_while() {
@@ -104,68 +104,35 @@ fn the_assistant_is_interrupted_where_its_echo_is_cancelled() {
     assert_eq!(effects, [Effect::Bar(true), Effect::Hold(false)]);
 }
 
-/// An input without what it borrows.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Kind {
-    Mute(bool),
-    Listen,
-    FollowUp,
-    Stop,
-    Wake,
-    Speaking,
-    Silent,
-    Canceller(bool),
-    Lost,
-    Ended,
-    Passed(bool),
-}
-
-impl Kind {
-    const ALL: [Self; 14] = [
-        Self::Mute(true),
-        Self::Mute(false),
-        Self::Listen,
-        Self::FollowUp,
-        Self::Stop,
-        Self::Wake,
-        Self::Speaking,
-        Self::Silent,
-        Self::Canceller(true),
-        Self::Canceller(false),
-        Self::Lost,
-        Self::Ended,
-        Self::Passed(false),
-        Self::Passed(true),
-    ];
-
-    fn input(self) -> Input<'static> {
-        match self {
-            Self::Mute(is_muted) => Input::Mute(is_muted),
-            Self::Listen => Input::Listen,
-            Self::FollowUp => Input::FollowUp,
-            Self::Stop => Input::Stop,
-            Self::Wake => Input::Wake,
-            Self::Speaking => Input::Speaking,
-            Self::Silent => Input::Silent,
-            Self::Canceller(is_there) => Input::Canceller(is_there),
-            Self::Lost => Input::Lost,
-            Self::Ended => Input::Ended,
-            Self::Passed(is_heard) => Input::Passed { is_heard },
-        }
-    }
-}
+/// The inputs of the property test.
+const INPUTS: [Input; 14] = [
+    Input::Mute(true),
+    Input::Mute(false),
+    Input::Listen,
+    Input::FollowUp,
+    Input::Stop,
+    Input::Wake,
+    Input::Speaking,
+    Input::Silent,
+    Input::Canceller(true),
+    Input::Canceller(false),
+    Input::Lost,
+    Input::Ended,
+    PASSED,
+    Input::Passed { is_heard: true },
+];
 
 /// The reference: no state, only the history of inputs with their times in ms.
 struct History<'a> {
     voice: &'a config::Voice,
-    past: &'a [(u64, Kind)],
+    past: &'a [(u64, Input)],
 }
 
 impl History<'_> {
     fn is_muted(&self) -> bool {
         let mut past = self.past.iter().rev();
-        past.any(|it| it.1 == Kind::Mute(true))
-            && !past_after(self.past, Kind::Mute(true)).any(|it| it.1 == Kind::Mute(false))
+        past.any(|it| it.1 == Input::Mute(true))
+            && !past_after(self.past, Input::Mute(true)).any(|it| it.1 == Input::Mute(false))
     }
 
     /// Whether a wish for an utterance is open.
@@ -177,21 +144,23 @@ impl History<'_> {
                 ..*self
             };
             let within = match (kind, self.voice.mode) {
-                (Kind::Listen, Mode::Push | Mode::Wake) if !before.is_muted() => {
+                (Input::Listen, Mode::Push | Mode::Wake) if !before.is_muted() => {
                     self.voice.awake_ms.get()
                 }
-                (Kind::FollowUp, Mode::Wake) if !before.is_muted() => self.voice.follow_up_ms.get(),
-                (Kind::Wake, _) => self.voice.awake_ms.get(),
+                (Input::FollowUp, Mode::Wake) if !before.is_muted() => {
+                    self.voice.follow_up_ms.get()
+                }
+                (Input::Wake, _) => self.voice.awake_ms.get(),
                 _ => 0,
             };
             let end = at + u64::from(within);
             within > 0
                 && !self.past[nth + 1..].iter().any(|&(at, kind)| match kind {
-                    Kind::Mute(_) | Kind::Stop => true,
-                    Kind::Ended => self.voice.mode != Mode::Always,
-                    Kind::Lost => self.voice.mode == Mode::Wake,
+                    Input::Mute(_) | Input::Stop => true,
+                    Input::Ended => self.voice.mode != Mode::Always,
+                    Input::Lost => self.voice.mode == Mode::Wake,
                     // A later wish counts for itself.
-                    Kind::Passed(false) => at >= end,
+                    PASSED => at >= end,
                     _ => false,
                 })
         })
@@ -199,22 +168,22 @@ impl History<'_> {
 
     /// Whether captured sound may hold the assistant's voice.
     fn is_aloud(&self) -> bool {
-        let Some(begun) = self.past.iter().rposition(|it| it.1 == Kind::Speaking) else {
+        let Some(begun) = self.past.iter().rposition(|it| it.1 == Input::Speaking) else {
             return false;
         };
         let after = &self.past[begun + 1..];
-        let ended = |it: &&(u64, Kind)| matches!(it.1, Kind::Silent | Kind::Wake);
+        let ended = |it: &&(u64, Input)| matches!(it.1, Input::Silent | Input::Wake);
         let Some((end, _)) = after.iter().find(ended) else {
             return true;
         };
         let mut passed = after.iter().skip_while(|it| !ended(it));
-        !passed.any(|(at, kind)| matches!(kind, Kind::Passed(_)) && *at >= end + 300)
+        !passed.any(|(at, kind)| matches!(kind, Input::Passed { .. }) && *at >= end + 300)
     }
 
     fn is_cancelled(&self) -> bool {
         let mut past = self.past.iter().rev();
-        let last = past.find(|it| matches!(it.1, Kind::Canceller(_)));
-        self.voice.barge_in && last.is_some_and(|it| it.1 == Kind::Canceller(true))
+        let last = past.find(|it| matches!(it.1, Input::Canceller(_)));
+        self.voice.barge_in && last.is_some_and(|it| it.1 == Input::Canceller(true))
     }
 
     fn use_of_sound(&self) -> Use {
@@ -230,7 +199,7 @@ impl History<'_> {
 }
 
 /// The inputs after the last one of this kind.
-fn past_after(past: &[(u64, Kind)], kind: Kind) -> impl Iterator<Item = &(u64, Kind)> {
+fn past_after(past: &[(u64, Input)], kind: Input) -> impl Iterator<Item = &(u64, Input)> {
     let nth = past.iter().rposition(|it| it.1 == kind);
     past[nth.map_or(0, |nth| nth + 1)..].iter()
 }
@@ -260,14 +229,14 @@ proptest! {
     #[test]
     fn in_any_order_of_events_it_hears_as_the_history_says(
         voice in voices(),
-        steps in vec((0..2500_u64, select(Kind::ALL.to_vec())), 0..40),
+        steps in vec((0..2500_u64, select(INPUTS.to_vec())), 0..40),
     ) {
         let mut it = Simulation::new(&voice);
         let (mut past, mut now, mut told) = (vec![], 0, Told::default());
-        for (later, kind) in steps {
+        for (later, input) in steps {
             now += later;
-            past.push((now, kind));
-            for effect in it.at(now, kind.input()) {
+            past.push((now, input));
+            for effect in it.at(now, input) {
                 match effect {
                     Effect::Awake(is_awake) => told.is_awake = is_awake,
                     Effect::Bar(is_barred) => told.is_barred = is_barred,
