@@ -9,8 +9,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use gemmad::config::{Bounded, Config, Temperature};
-use gemmad::engine::{Engine, Message, Request};
-use gemmad_api::Stats;
+use gemmad::engine::{Engine, Message, Request, Stats};
 use gemmad_testbed::nano;
 use serde_json::json;
 

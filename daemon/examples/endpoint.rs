@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use clap::Parser;
 use gemmad::config;
-use gemmad::engine::SAMPLE_RATE;
 use gemmad::listen::{Segment, Segmenter};
+use gemmad::sound::SAMPLE_RATE;
 use gemmad::sound::decode;
 use serde_json::{Value, json};
 

@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Parser;
 use gemmad::config::{Keyword, Mode, Word};
-use gemmad::engine::SAMPLE_RATE;
 use gemmad::listen::Spotter;
+use gemmad::sound::SAMPLE_RATE;
 use gemmad::sound::decode;
 use serde_json::{Value, json};
 

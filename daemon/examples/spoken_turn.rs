@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use gemmad::config::{self, Bounded, Config, Temperature};
-use gemmad::engine::{Answer, Clip, Engine, Event, Request, SAMPLE_RATE};
+use gemmad::engine::{Answer, Clip, Engine, Event, Request};
+use gemmad::sound::SAMPLE_RATE;
 use gemmad_api::Stats;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
@@ -177,7 +178,7 @@ impl Answered {
                     return Ok(Self {
                         text,
                         tokens,
-                        stats,
+                        stats: stats.into(),
                     });
                 }
                 Event::Failed(error) => bail!("{error}"),

@@ -10,8 +10,9 @@
 //! | [`speak`] | from text to the loudspeaker |
 //! | [`assistant`] | from an utterance to its reply |
 //! | [`reload`] | putting a changed configuration into force |
+//! | [`service`] | what the service manager is told |
 //! | [`bus`] | the D-Bus objects; they only translate |
-//! | [`platform`] | the journal, the service manager, signals, thermal zones, files, programs, threads |
+//! | [`platform`] | the journal, signals, thermal zones, files, programs, threads |
 //!
 //! `main` is only the order of start and stop.
 
@@ -23,6 +24,7 @@ pub mod engine;
 pub mod listen;
 pub mod platform;
 pub mod reload;
+pub mod service;
 pub mod sound;
 pub mod speak;
 

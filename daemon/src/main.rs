@@ -12,8 +12,9 @@ use gemmad::config::Settings;
 use gemmad::engine::Engine;
 use gemmad::platform::environment::Environment;
 use gemmad::platform::signals::{Asked, Signals};
-use gemmad::platform::{descriptors, end, logging, systemd};
+use gemmad::platform::{descriptors, end, logging};
 use gemmad::reload::Reloader;
+use gemmad::service;
 use tokio::runtime::Builder;
 
 /// Understands speech and answers questions with Gemma 4, offline.
@@ -72,7 +73,7 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
     };
     let settings = Settings::load(args.config.unwrap_or_else(|| usual_file(which)))?;
     let config = settings.current();
-    logging::start(config.log.level)?;
+    logging::start(config.log.level.into())?;
     if config.log.content {
         log::warn!("prompts and transcripts are logged: [log] content is true");
     }
@@ -104,7 +105,7 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
         reloader: reloader.clone(),
     };
     let bus = Bus::serve(which, rooms).await?;
-    systemd::follow(engine.clone()).context("cannot start the thread that reports")?;
+    service::follow(engine.clone()).context("cannot start the thread that reports")?;
     engine.load();
 
     let ended = loop {
@@ -130,7 +131,7 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
     bus.take_nothing();
     voice.stop();
     // The halt comes first in the list, because the others may have to wait.
-    tokio::join!(commands.stop(), systemd::stopping(), bus.announce_end());
+    tokio::join!(commands.stop(), service::stopping(), bus.announce_end());
     engine.stop().await;
     bus.answered().await;
     bus.close().await;

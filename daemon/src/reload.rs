@@ -6,10 +6,9 @@ use tokio::sync::Mutex;
 
 use crate::assistant::Voice;
 use crate::commands::{CatalogueError, Commands};
-use crate::config::{ConfigError, Follow, Reloaded, Settings};
+use crate::config::{Config, ConfigError, Follow, Reloaded, Settings};
 use crate::engine::Engine;
-use crate::platform::logging::LogLevel;
-use crate::platform::systemd;
+use crate::service;
 
 /// Why nothing was reloaded.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +22,17 @@ pub enum ReloadError {
     /// The daemon ends before the files were read.
     #[error("the daemon is stopping")]
     Stopping,
+}
+
+/// The level of the log.
+struct LogLevel;
+
+impl Follow for LogLevel {
+    fn follow(&self, before: &Config, after: &Config) {
+        if before.log.level != after.log.level {
+            log::set_max_level(after.log.level.into());
+        }
+    }
 }
 
 /// The handles of everything that a reload changes.
@@ -67,7 +77,7 @@ impl Reloader {
 
     fn reload_now(&self) -> Result<Reloaded, ReloadError> {
         let phase = self.engine.phase().borrow().clone();
-        systemd::reloading(&phase);
+        service::reloading(&phase);
         let reloaded = self.put();
         match &reloaded {
             Ok(reloaded) => {
@@ -79,7 +89,7 @@ impl Reloader {
             }
             Err(error) => log::error!("the configuration stays as it was: {error}"),
         }
-        systemd::reloaded(&phase, reloaded.is_err());
+        service::reloaded(&phase, reloaded.is_err());
         reloaded
     }
 

@@ -18,7 +18,6 @@ mod error;
 mod event;
 mod manager;
 mod options;
-pub mod text;
 mod voice;
 
 pub use commands::{
@@ -28,6 +27,7 @@ pub use commands::{
 pub use dict::{Dict, from_dict, to_dict};
 pub use error::Error;
 pub use event::{Event, Finish, Stats};
+pub use gemmad_text as text;
 pub use manager::{AskOptions, Health, ManagerProxy, ManagerState, TranscribeOptions};
 pub use options::{FromOptions, Given, Options, Unfit};
 pub use voice::{

@@ -2,10 +2,7 @@
 
 #![no_main]
 
-use gemmad::{
-    engine::{LONGEST_SECONDS, SAMPLE_RATE, SHORTEST_MS},
-    sound::decode,
-};
+use gemmad::sound::{LONGEST_SECONDS, SAMPLE_RATE, SHORTEST_MS, decode};
 use gemmad_fuzz::{assert_message, forgive};
 use libfuzzer_sys::fuzz_target;
 

@@ -1,8 +1,6 @@
 //! What happens in a spoken turn.
 
-use gemmad_api::Stats;
-
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Stats};
 use crate::listen::Spotted;
 
 /// What happens in a spoken turn. The number of the utterance ties the events together.

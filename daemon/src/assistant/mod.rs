@@ -3,19 +3,25 @@
 //! | file | owns |
 //! |---|---|
 //! | `voice` | the handle of listening and speaking |
-//! | `turns` | the task that follows ears and mouth, and starts spoken turns |
+//! | `session` | which turns begin and end, and what is told of them: pure steps |
+//! | `turns` | the task that follows ears and mouth, and carries out what the session decides |
 //! | `status` | the state of hearing and speaking |
+//! | `hearing` | when the answer to an utterance is begun while it is heard: pure steps |
 //! | `spoken_turn` | one utterance, from its first sample to its answer |
+//! | `aloud` | an answer on its way to the loudspeaker |
 //! | `event` | the events of a spoken turn |
 //! | `problem` | what is wrong with hearing and speaking, as the status tells it |
 
+mod aloud;
 mod event;
+mod hearing;
 mod problem;
+mod session;
 mod spoken_turn;
 mod status;
 mod turns;
 mod voice;
 
 pub use event::Event;
-pub use status::{Status, VoiceError};
+pub use status::{State, Status, VoiceError};
 pub use voice::Voice;

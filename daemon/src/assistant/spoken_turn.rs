@@ -4,23 +4,24 @@
 //! At a pause that may be the end, the answer is begun at once (it is *speculative*). If the person goes on, the answer
 //! is dropped, and the sound stays. If the endpoint is confirmed, the answer is there.
 
-use std::collections::VecDeque;
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use gemmad_api::Stats;
 use tokio::sync::mpsc;
 
+use super::aloud::Aloud;
 use super::event::Event;
+use super::hearing::{Conclusion, Effect, Hearing, Input};
 use crate::commands::{self, Arrival, Commands, Dialogue, Force, Origin, Outcome, Reading, Scope};
 use crate::config::{self, Config};
-use crate::engine::{Answer, Engine, EngineError, Preamble, Question, Request, SAMPLE_RATE, Turn};
+use crate::engine::{Answer, Engine, EngineError, Preamble, Question, Request, Stats, Turn};
 use crate::listen::Sense;
-use crate::listen::utterance::{Pause, Speech, Utterance};
+use crate::listen::utterance::Utterance;
 use crate::platform::thermal;
+use crate::sound::SAMPLE_RATE;
 use crate::sound::recording::Recording;
-use crate::speak::{self, SpeechError};
+use crate::speak;
 
 /// Backlog of the engine from which no answer is begun before the end is certain.
 const BEHIND: Duration = Duration::from_secs(1);
@@ -39,6 +40,9 @@ pub struct SpokenTurn {
     pub events: mpsc::UnboundedSender<Event>,
 }
 
+/// What the engine does for a turn; answers come of it if they were asked for.
+type Work<'a> = Pin<Box<dyn Future<Output = Result<Option<Answers>, EngineError>> + Send + 'a>>;
+
 /// The answers to an utterance, begun.
 struct Answers {
     reply: Answer,
@@ -48,73 +52,89 @@ struct Answers {
 impl SpokenTurn {
     /// Hears the utterance to its end and tells the outcome.
     pub async fn follow(self, utterance: Utterance) {
-        let mut heard = Intake::new(&self, utterance);
-        match self.hear(&mut heard).await {
-            Ok(Some((turn, answers))) => self.answer(turn, answers).await,
-            Ok(None) => self.cancel(),
+        match self.hear(utterance).await {
+            Ok((turn, answers)) => self.answer(turn, answers).await,
             Err(error) => {
-                // The failure is that of the whole utterance, so it is told once that has ended.
-                while !heard.is_over && heard.receive().await.is_some() {}
-                if heard.is_over {
-                    self.fail(error);
-                } else {
-                    self.cancel();
+                if error == EngineError::Cancelled {
+                    log::info!(utterance = self.utterance; "utterance dropped");
                 }
+                self.fail(error);
             }
         }
     }
 
-    /// The answers to the utterance; `None` if it was dropped.
-    async fn hear(&self, heard: &mut Intake<'_>) -> Result<Option<(Turn, Answers)>, EngineError> {
-        let Some(turn) = heard.during(self.engine.listen(self.preamble())).await else {
-            return Ok(None);
-        };
-        let turn = turn?;
-        // Begun at a pause.
+    /// The answers to the utterance.
+    ///
+    /// # Errors
+    /// [`EngineError::Cancelled`] if it was dropped, or the engine's failure.
+    async fn hear(&self, mut utterance: Utterance) -> Result<(Turn, Answers), EngineError> {
+        let turn = OnceLock::new();
         let mut answers = None;
-        let mut pause = None;
         let mut recording = Recording::begin(&self.config.voice.record, self.utterance);
-        loop {
-            let speech = tokio::select! {
+        let mut hearing = Hearing::new();
+        let mut work: Option<Work<'_>> = Some(Box::pin(self.open(&turn)));
+        let conclusion = 'hearing: loop {
+            let input = tokio::select! {
                 biased;
-                speech = heard.next() => speech,
-                sense = self.sense(&mut answers), if pause.is_some() => {
-                    if let Some(pause) = pause.take() {
-                        Pause::understand(pause, sense);
+                done = finish(&mut work) => match done {
+                    Ok(begun) => {
+                        answers = begun;
+                        Input::Ready
                     }
-                    continue;
+                    Err(error) => Input::Failed(error),
+                },
+                speech = utterance.next(), if !hearing.is_over() => {
+                    speech.map_or(Input::Dropped, Input::Speech)
                 }
+                sense = self.sense(&mut answers), if hearing.awaits_sense() => Input::Sensed(sense),
             };
-            match speech {
-                None => return Ok(None),
-                Some(Speech::Sound(sound)) => {
-                    if let Some(recording) = &mut recording {
-                        recording.push(&sound);
+            let speculates = || turn.get().is_some_and(|turn| self.speculates(turn));
+            for effect in hearing.step(input, speculates) {
+                match effect {
+                    Effect::TellEnd(samples) => self.tell_end(samples),
+                    Effect::Push(sound) => {
+                        if let Some(recording) = &mut recording {
+                            recording.push(&sound);
+                        }
+                        turn.get().inspect(|turn| turn.push(sound));
                     }
-                    turn.push(sound);
-                }
-                Some(Speech::Paused(new)) => {
-                    if heard.is_up_to_date() && self.speculates(&turn) {
-                        let Some(begun) = heard.during(self.ask(&turn, new.at)).await else {
-                            return Ok(None);
-                        };
-                        answers = Some(begun?);
-                        pause = Some(new);
-                    }
-                }
-                Some(Speech::Resumed) => (answers, pause) = (None, None),
-                Some(Speech::Ended(at)) => {
-                    if let Some(recording) = recording {
-                        tokio::task::spawn_blocking(|| recording.write());
-                    }
-                    let answers = match answers {
-                        Some(answers) => answers,
-                        None => self.ask(&turn, at).await?,
-                    };
-                    return Ok(Some((turn, answers)));
+                    Effect::Ask(at) => work = Some(Box::pin(self.begin(&turn, at))),
+                    Effect::Drop => answers = None,
+                    Effect::Understand(pause, sense) => pause.understand(sense),
+                    Effect::Conclude(conclusion) => break 'hearing conclusion,
                 }
             }
+        };
+        drop(work);
+        match conclusion {
+            Conclusion::Cancelled => Err(EngineError::Cancelled),
+            Conclusion::Failed(error) => Err(error),
+            Conclusion::Answer => {
+                if let Some(recording) = recording {
+                    tokio::task::spawn_blocking(|| recording.write());
+                }
+                let heard = turn.into_inner().zip(answers);
+                heard.ok_or(EngineError::Stopping)
+            }
         }
+    }
+
+    /// Opens the turn in the engine.
+    async fn open(&self, turn: &OnceLock<Turn>) -> Result<Option<Answers>, EngineError> {
+        let opened = self.engine.listen(self.preamble()).await?;
+        // Opened once.
+        let _ = turn.set(opened);
+        Ok(None)
+    }
+
+    /// Begins the answers; the last sample of speech was captured `at` that time.
+    async fn begin(
+        &self,
+        turn: &OnceLock<Turn>,
+        at: Instant,
+    ) -> Result<Option<Answers>, EngineError> {
+        let turn = turn.get().ok_or(EngineError::Stopping)?;
+        self.ask(turn, at).await.map(Some)
     }
 
     /// Waits until the answer begun at a pause shows whether a whole command was said. Where no command is expected, it
@@ -182,7 +202,7 @@ impl SpokenTurn {
 
     async fn answer(&self, turn: Turn, Answers { reply, transcript }: Answers) {
         let replied = async {
-            let mut aloud = Aloud::new(self);
+            let mut aloud = self.aloud();
             let outcome = self.reply(turn, reply, &mut aloud).await;
             self.conclude(outcome, aloud).await;
         };
@@ -190,7 +210,7 @@ impl SpokenTurn {
             Some(asked) => match self.decide(asked, transcript).await {
                 Some((said, stats)) => {
                     drop(replied);
-                    let mut aloud = Aloud::new(self);
+                    let mut aloud = self.aloud();
                     aloud.push(&said);
                     self.conclude(Ok((said, stats)), aloud).await;
                 }
@@ -203,7 +223,7 @@ impl SpokenTurn {
     }
 
     /// Tells the answer, and waits until it was said.
-    async fn conclude(&self, outcome: Result<(String, Stats), EngineError>, aloud: Aloud<'_>) {
+    async fn conclude(&self, outcome: Result<(String, Stats), EngineError>, aloud: Aloud) {
         let utterance = self.utterance;
         self.tell(match outcome {
             Ok((text, stats)) => reply_event(utterance, text, stats),
@@ -246,7 +266,7 @@ impl SpokenTurn {
         &self,
         turn: Turn,
         reply: Answer,
-        aloud: &mut Aloud<'_>,
+        aloud: &mut Aloud,
     ) -> Result<(String, Stats), EngineError> {
         let mut spoken = 0;
         let growing = |text: &str| {
@@ -306,79 +326,22 @@ impl SpokenTurn {
         waits.then(|| format!("Say “{yes}” or “{no}”."))
     }
 
-    fn cancel(&self) {
-        log::info!(utterance = self.utterance; "utterance dropped");
-        self.fail(EngineError::Cancelled);
-    }
-
     fn fail(&self, error: EngineError) {
         let utterance = self.utterance;
         self.tell(Event::Failed { utterance, error });
     }
 
+    fn aloud(&self) -> Aloud {
+        Aloud::new(
+            self.speech.clone(),
+            Arc::clone(&self.config),
+            self.utterance,
+        )
+    }
+
     fn tell(&self, event: Event) {
         // The receiver is gone when the daemon ends.
         let _ = self.events.send(event);
-    }
-}
-
-/// The utterance, as far as it was heard. Its end is told as it comes, whatever the turn is waiting for.
-struct Intake<'a> {
-    turn: &'a SpokenTurn,
-    utterance: Utterance,
-    /// Steps that came while the turn was waiting for the engine.
-    waiting: VecDeque<Speech>,
-    samples: usize,
-    is_over: bool,
-}
-
-impl<'a> Intake<'a> {
-    fn new(turn: &'a SpokenTurn, utterance: Utterance) -> Self {
-        Self {
-            turn,
-            utterance,
-            waiting: VecDeque::new(),
-            samples: 0,
-            is_over: false,
-        }
-    }
-
-    /// Whether no later step is known.
-    fn is_up_to_date(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    /// The next step; `None`: the utterance was dropped. Cancel safe.
-    async fn next(&mut self) -> Option<Speech> {
-        match self.waiting.pop_front() {
-            Some(speech) => Some(speech),
-            None => self.receive().await,
-        }
-    }
-
-    /// The result of `work`, beside which the utterance goes on; `None`: the utterance was dropped.
-    async fn during<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return Some(done),
-                speech = self.receive(), if !self.is_over => self.waiting.push_back(speech?),
-            }
-        }
-    }
-
-    async fn receive(&mut self) -> Option<Speech> {
-        let speech = self.utterance.next().await?;
-        match &speech {
-            Speech::Sound(sound) => self.samples += sound.len(),
-            Speech::Ended(_) => {
-                self.is_over = true;
-                self.turn.tell_end(self.samples);
-            }
-            Speech::Paused(_) | Speech::Resumed => {}
-        }
-        Some(speech)
     }
 }
 
@@ -389,60 +352,23 @@ async fn ask_again(turn: &Turn, dialogue: &Dialogue) -> Result<String, EngineErr
     answer.text().await.map(|(text, _)| text)
 }
 
-/// The answer on its way to the loudspeaker, if it is to be spoken.
-struct Aloud<'a> {
-    turn: &'a SpokenTurn,
-    /// Begun with the first piece; or why it was not.
-    speaking: Option<Result<speak::Speaking, SpeechError>>,
-}
-
-impl<'a> Aloud<'a> {
-    fn new(turn: &'a SpokenTurn) -> Self {
-        Self {
-            turn,
-            speaking: None,
-        }
-    }
-
-    fn push(&mut self, piece: &str) {
-        let SpokenTurn { config, speech, .. } = self.turn;
-        if config.speech.enabled {
-            let begin = || speech.answer(&config.speech);
-            if let Ok(speaking) = self.speaking.get_or_insert_with(begin) {
-                speaking.push(piece);
-            }
-        }
-    }
-
-    /// Waits until it was said; dropped before, it falls silent.
-    async fn finish(self) {
-        let Some(speaking) = self.speaking else {
-            return;
-        };
-        let spoken = match speaking {
-            Ok(speaking) => speaking.finish().await,
-            Err(error) => Err(error),
-        };
-        match spoken {
-            Ok(()) | Err(SpeechError::Stopped) => {}
-            Err(error) => {
-                log::warn!(utterance = self.turn.utterance; "the answer was not spoken: {error}");
-            }
-        }
-    }
+/// The result of the work under way; without any it waits for ever. Cancel safe.
+async fn finish(work: &mut Option<Work<'_>>) -> Result<Option<Answers>, EngineError> {
+    let Some(under_way) = work else {
+        return std::future::pending().await;
+    };
+    let done = under_way.await;
+    *work = None;
+    done
 }
 
 fn reply_event(utterance: u64, text: String, stats: Stats) -> Event {
-    if let (Some(latency), Some(factor), Some(backlog)) = (
-        stats.speech_to_token_ms,
-        stats.real_time_factor,
-        stats.backlog_ms,
-    ) {
+    if let (Some(latency), Some(sound)) = (stats.speech_to_token, stats.sound) {
         log::info!(
             utterance = utterance,
-            speech_to_token_ms = latency.round(),
-            real_time_factor = (factor * 100.0).round() / 100.0,
-            backlog_ms = backlog.round();
+            speech_to_token_ms = latency.as_millis(),
+            real_time_factor = (sound.real_time_factor * 100.0).round() / 100.0,
+            backlog_ms = sound.backlog.as_millis();
             "utterance answered"
         );
     }

@@ -1,12 +1,26 @@
 //! The state of hearing and speaking.
 
-use gemmad_api::VoiceState;
+/// What the voice is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum State {
+    /// Not listening: switched off, muted, or without a microphone.
+    #[default]
+    Off,
+    /// Waiting for speech.
+    Waiting,
+    /// Hearing an utterance, or expecting one: after the wake word, or as a follow-up to an answer.
+    Listening,
+    /// The model is working on the utterance.
+    Thinking,
+    /// The answer is being spoken.
+    Speaking,
+}
 
 /// The state of the voice.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
     /// What it is doing.
-    pub state: VoiceState,
+    pub state: State,
     /// Whether the microphone is muted.
     pub muted: bool,
     /// The microphone in use.

@@ -1,36 +1,27 @@
 //! The task behind [`Voice`](super::Voice): it follows ears and mouth, starts a spoken turn for each utterance, and keeps
-//! the status. Stopping drops the turns under way, which cancels their requests. Each utterance has one outcome: a reply,
-//! or a failure, which may be that it was cancelled.
+//! the status. The session decides (`session`); this carries its effects out. Aborting turns cancels their requests.
 
-use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use gemmad_api::VoiceState;
+use futures_util::FutureExt;
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::task::{self, JoinSet};
+use tokio::task::JoinSet;
 
 use super::event::Event;
 use super::problem::{Unheard, Unspeakable, failure, show};
+use super::session::{Effect, Input, Order, Session};
 use super::spoken_turn::SpokenTurn;
 use super::status::Status;
 use crate::commands::{Commands, Origin};
-use crate::config::{Config, Meaning, Mode, Settings};
-use crate::engine::{Engine, EngineError};
+use crate::config::{Config, Settings};
+use crate::engine::Engine;
+use crate::listen::Spotted;
 use crate::listen::ears::Ears;
-use crate::listen::keyword::Spotted;
 use crate::listen::messages::Heard;
 use crate::listen::utterance::Utterance;
-use crate::platform::work::Panicked;
 use crate::platform::worker::Crash;
-use crate::speak::{self, Earcon, Said};
-
-/// What the handle asks of the task.
-pub enum Order {
-    Mute(bool),
-    Listen,
-    Stop,
-    Configure,
-}
+use crate::speak::{self, Said};
 
 /// The task behind the handle.
 pub struct Turns {
@@ -45,40 +36,13 @@ pub struct Turns {
     pub unspeakable: Unspeakable,
     pub status: watch::Sender<Status>,
     pub events: broadcast::Sender<Event>,
-    /// The spoken turns under way.
-    pub under_way: JoinSet<()>,
-    /// The utterances of their tasks.
-    pub utterances: HashMap<task::Id, u64>,
+    /// The spoken turns under way; each returns the number of its utterance.
+    pub under_way: JoinSet<u64>,
     /// For their events.
     pub told: mpsc::UnboundedSender<Event>,
-    /// The utterances that have no outcome yet.
-    pub open: BTreeMap<u64, Phase>,
-    /// Whether the assistant is speaking.
-    pub is_aloud: bool,
-    /// Whether an utterance was answered since the last time without a turn.
-    pub is_answered: bool,
-    pub asked: Asked,
+    pub session: Session,
     /// Whether a thread failed again and again, and was given up.
     pub is_given_up: bool,
-}
-
-/// Whether the next utterance is asked for, where not every one is heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    No,
-    /// Push to talk.
-    Pushed,
-    /// The wake word was said, or is not needed for now.
-    Awake,
-}
-
-/// The state of an utterance without an outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// The person speaks.
-    Heard,
-    /// The person has spoken.
-    Answered,
 }
 
 impl Turns {
@@ -95,15 +59,10 @@ impl Turns {
                 // The events of a turn come before its end, or the state would be `off` before the reply.
                 biased;
                 Some(heard) = heard.recv() => self.hear(heard),
-                Some(order) = orders.recv() => self.obey(&order),
-                Some(event) = events.recv() => self.follow_turn(event),
+                Some(order) = orders.recv() => self.step(Input::Order(order)),
+                Some(event) = events.recv() => self.step(Input::Turn(event)),
                 Some(said) = said.recv() => self.follow_speech(said),
-                Some(ended) = self.under_way.join_next_with_id() => {
-                    self.end(match &ended {
-                        Ok((id, ())) => *id,
-                        Err(error) => error.id(),
-                    });
-                }
+                Some(ended) = self.under_way.join_next() => self.step(Input::Over(ended.ok())),
                 else => return,
             }
             self.update_state();
@@ -131,25 +90,24 @@ impl Turns {
                 self.miss();
             }
             Heard::Spotted(spotted) => self.spot(spotted),
-            // In mode `push`, only push to talk leads here.
-            Heard::Awake(true) if self.config.voice.mode == Mode::Push => {}
-            Heard::Awake(true) => self.asked = Asked::Awake,
-            Heard::Awake(false) => self.asked = Asked::No,
-            Heard::Utterance(utterance) => self.begin(utterance),
+            Heard::Awake(is_awake) => self.step(Input::Awake(is_awake)),
+            Heard::Utterance(utterance) => {
+                let number = utterance.number;
+                self.carry_out(Input::Utterance(number), Some(utterance));
+            }
             Heard::Crashed(crash) => self.forget_ears(crash),
         }
     }
 
     /// Drops what the ears had told, and tells them again what they were told.
     fn forget_ears(&mut self, crash: Crash) {
-        self.asked = Asked::No;
         self.status.send_modify(|status| status.device = None);
         self.unheard = Unheard {
             thread: Some(failure("hears", crash)),
             ..Unheard::default()
         };
         self.miss();
-        self.ears.beside_speech(self.is_aloud);
+        self.step(Input::EarsCrashed);
         self.is_given_up |= crash == Crash::GivenUp;
     }
 
@@ -159,8 +117,7 @@ impl Turns {
                 if is_aloud {
                     self.unspeakable.thread = None;
                 }
-                self.is_aloud = is_aloud;
-                self.ears.beside_speech(is_aloud);
+                self.step(Input::Aloud(is_aloud));
             }
             Said::FarEnd(far_end) => self.ears.beside(far_end),
             Said::Device(device) => {
@@ -197,7 +154,7 @@ impl Turns {
         });
     }
 
-    /// Ends what was under way when a word was said: the person wants something else, or nothing more.
+    /// The person wants something else, or nothing more.
     fn spot(&mut self, spotted: Spotted) {
         let Spotted {
             word,
@@ -205,48 +162,51 @@ impl Turns {
             score,
         } = &spotted;
         log::info!(event = "keyword", word = word, score = score; "the word {word} was heard");
-        match meaning {
-            Meaning::Wake => {
-                self.interrupt();
-                self.speech.signal(&self.config.speech, Earcon::Wake);
-            }
-            Meaning::Halt => {
-                self.obey(&Order::Stop);
-                // Where no commands are expected there are none to halt.
-                self.commands.halt(&Origin::Voice { utterance: None });
-            }
-        }
+        self.step(Input::Spotted(*meaning));
         self.tell(Event::Spotted(spotted));
     }
 
-    /// A turn has ended. One that was not cancelled and tells no outcome has panicked.
-    fn end(&mut self, task: task::Id) {
-        let utterance = self.utterances.remove(&task);
-        if let Some(utterance) = utterance.filter(|it| self.open.remove(it).is_some()) {
-            let error = Panicked.into();
-            self.tell(Event::Failed { utterance, error });
-        }
-        self.follow_up();
+    fn step(&mut self, input: Input) {
+        self.carry_out(input, None);
     }
 
-    /// Lets a person go on without the wake word, once all that they said is answered.
-    fn follow_up(&mut self) {
-        if self.under_way.is_empty() && std::mem::take(&mut self.is_answered) {
-            self.ears.follow_up();
+    /// Has the session take an input; `utterance` is the one that begins, if one does.
+    fn carry_out(&mut self, input: Input, mut utterance: Option<Utterance>) {
+        for effect in self.session.step(input) {
+            match effect {
+                Effect::Tell(event) => self.tell(event),
+                Effect::Begin(number) => {
+                    if let Some(utterance) = utterance.take_if(|it| it.number == number) {
+                        self.begin(utterance);
+                    }
+                }
+                Effect::AbortTurns => self.under_way.abort_all(),
+                Effect::Silence => self.speech.stop(),
+                Effect::Signal(earcon) => self.speech.signal(&self.config.speech, earcon),
+                Effect::BesideSpeech(is_aloud) => self.ears.beside_speech(is_aloud),
+                Effect::Mute(muted) => self.ears.mute(muted),
+                Effect::Listen => self.ears.listen(),
+                Effect::FollowUp => self.ears.follow_up(),
+                Effect::StopEars => self.ears.stop(),
+                Effect::Configure => {
+                    self.config = self.settings.current();
+                    self.ears.configure(&self.config);
+                    self.speech.configure(&self.config.speech);
+                }
+                // Where no commands are expected there are none to halt.
+                Effect::Halt => {
+                    self.commands.halt(&Origin::Voice { utterance: None });
+                }
+            }
         }
     }
 
     /// Begins the turn of an utterance.
     fn begin(&mut self, heard: Utterance) {
         let (utterance, arrival) = (heard.number, self.commands.arrival());
-        if self.is_aloud {
-            log::info!(event = "barge-in", utterance = utterance; "somebody speaks over the assistant, which stops");
-            self.interrupt();
-        }
         if self.config.speech.enabled {
             self.speech.prepare();
         }
-        self.tell(Event::Started { utterance });
         let turn = SpokenTurn {
             config: Arc::clone(&self.config),
             engine: self.engine.clone(),
@@ -257,88 +217,9 @@ impl Turns {
             arrival,
             events: self.told.clone(),
         };
-        let task = self.under_way.spawn(turn.follow(heard));
-        self.utterances.insert(task.id(), utterance);
-        self.open.insert(utterance, Phase::Heard);
-    }
-
-    fn obey(&mut self, order: &Order) {
-        match order {
-            Order::Mute(muted) => {
-                self.ears.mute(*muted);
-                self.asked = Asked::No;
-            }
-            Order::Configure => {
-                self.config = self.settings.current();
-                self.ears.configure(&self.config);
-                self.speech.configure(&self.config.speech);
-                self.asked = Asked::No;
-            }
-            Order::Listen => {
-                // Speech over the assistant may be the utterance that is wanted.
-                if self.is_aloud && !self.is_hearing() {
-                    self.interrupt();
-                }
-                self.ears.listen();
-                self.asked = Asked::Pushed;
-            }
-            Order::Stop => {
-                self.ears.stop();
-                self.speech.stop();
-                self.asked = Asked::No;
-                self.cancel();
-            }
-        }
-    }
-
-    /// Falls silent and drops all turns, because the person wants something else.
-    fn interrupt(&mut self) {
-        self.speech.stop();
-        self.cancel();
-    }
-
-    /// Drops all turns, and the utterance being heard with its own.
-    fn cancel(&mut self) {
-        self.under_way.abort_all();
-        self.is_answered = false;
-        for (utterance, phase) in std::mem::take(&mut self.open) {
-            log::info!(utterance = utterance; "utterance dropped: {phase:?}");
-            let error = EngineError::Cancelled;
-            self.tell(Event::Failed { utterance, error });
-        }
-    }
-
-    /// Follows a spoken turn; a cancelled one has had its outcome.
-    fn follow_turn(&mut self, event: Event) {
-        match &event {
-            Event::Ended { utterance, .. } => {
-                let Some(phase) = self.open.get_mut(utterance) else {
-                    return;
-                };
-                *phase = Phase::Answered;
-            }
-            Event::Reply { utterance, .. } => {
-                if self.open.remove(utterance).is_none() {
-                    return;
-                }
-                self.is_answered = true;
-            }
-            Event::Failed { utterance, error } => {
-                if self.open.remove(utterance).is_none() {
-                    return;
-                }
-                if *error != EngineError::Cancelled {
-                    self.speech.signal(&self.config.speech, Earcon::Error);
-                }
-            }
-            Event::Started { .. } | Event::Transcript { .. } | Event::Spotted(_) => {}
-        }
-        self.tell(event);
-    }
-
-    /// Whether a person speaks to the assistant.
-    fn is_hearing(&self) -> bool {
-        self.open.values().any(|phase| *phase == Phase::Heard)
+        // A panic ends the turn like its end; the session finds that it has no outcome.
+        let turn = AssertUnwindSafe(turn.follow(heard)).catch_unwind();
+        self.under_way.spawn(turn.map(move |_| utterance));
     }
 
     fn tell(&self, event: Event) {
@@ -347,25 +228,9 @@ impl Turns {
     }
 
     fn update_state(&self) {
-        let waits = match self.config.voice.mode {
-            Mode::Always | Mode::Wake => true,
-            Mode::Push => self.asked == Asked::Pushed,
-            Mode::Off => false,
-        };
         self.status.send_if_modified(|status| {
-            let state = if self.is_hearing() {
-                VoiceState::Listening
-            } else if self.is_aloud {
-                VoiceState::Speaking
-            } else if !self.under_way.is_empty() {
-                VoiceState::Thinking
-            } else if self.asked == Asked::Awake {
-                VoiceState::Listening
-            } else if waits && status.device.is_some() && !status.muted {
-                VoiceState::Waiting
-            } else {
-                VoiceState::Off
-            };
+            let hears = status.device.is_some() && !status.muted;
+            let state = self.session.state(hears);
             let changed = status.state != state;
             if changed {
                 log::debug!("the voice is {state:?} now, after {:?}", status.state);

@@ -1,6 +1,5 @@
 //! The handle of listening and speaking: orders go in, the status and the events of spoken turns come out.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +9,9 @@ use tokio::time::timeout;
 
 use super::event::Event;
 use super::problem::{Unheard, Unspeakable};
+use super::session::{Order, Session};
 use super::status::{Status, VoiceError};
-use super::turns::{Asked, Order, Turns};
+use super::turns::Turns;
 use crate::commands::Commands;
 use crate::config::{Config, Follow, Mode, Settings};
 use crate::engine::Engine;
@@ -58,6 +58,7 @@ impl Voice {
         let status = watch::Sender::new(Status::default());
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let meter = ears.meter();
+        let session = Session::new(config.voice.mode);
         let turns = Turns {
             settings: settings.clone(),
             config,
@@ -70,12 +71,8 @@ impl Voice {
             status: status.clone(),
             events: events.clone(),
             under_way: JoinSet::new(),
-            utterances: HashMap::new(),
             told,
-            open: BTreeMap::new(),
-            is_aloud: false,
-            is_answered: false,
-            asked: Asked::No,
+            session,
             is_given_up: false,
         };
         tokio::spawn(turns.follow(heard, received, turn_events, said));
@@ -192,7 +189,7 @@ impl Follow for Voice {
             (voice, keyword, speech)
         };
         if of_sound(before) != of_sound(after) {
-            self.order(Order::Configure);
+            self.order(Order::Configure(after.voice.mode));
         }
     }
 }

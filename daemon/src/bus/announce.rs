@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use gemmad_api::{COMMANDS_PATH, KeywordMeaning, MANAGER_PATH, VOICE_PATH, to_dict};
+use gemmad_api::{COMMANDS_PATH, KeywordMeaning, MANAGER_PATH, Stats, VOICE_PATH, to_dict};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -204,7 +204,7 @@ async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::Result<()> {
             utterance,
             text,
             stats,
-        } => voice::Voice::reply(emitter, utterance, &text, to_dict(&stats)).await,
+        } => voice::Voice::reply(emitter, utterance, &text, to_dict(&Stats::from(stats))).await,
         Event::Spotted(Spotted {
             word,
             meaning,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use gemmad_api::{
-    CommandInfo, Dict, Error, InvocationStatus, InvokeOptions, Options, Outcome, to_dict,
+    CommandInfo, Dict, Error, InvocationStatus, InvokeOptions, Options, Outcome, Stats, to_dict,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ impl Commands {
                 Reading::Question(text) => (Outcome::Question, text, Vec::new()),
                 Reading::Words(text) => (Outcome::Nothing, text, Vec::new()),
             };
-            Ok((outcome, text, commands, to_dict(&stats)))
+            Ok((outcome, text, commands, to_dict(&Stats::from(stats))))
         })
         .await
     }
@@ -204,11 +204,11 @@ pub(super) async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::R
             // For a client's command the result is only in the reply to `Invoke`, because it is private to that client.
             let result = matches!(origin, Origin::Voice { .. }).then_some(invocation.result);
             let details = details(origin, result);
-            Commands::finished(emitter, invocation.id, invocation.status, details).await
+            Commands::finished(emitter, invocation.id, invocation.status.into(), details).await
         }
         Event::Dropped(invocation, origin) => {
             let details = details(origin, None);
-            Commands::dropped(emitter, invocation.id, invocation.status, details).await
+            Commands::dropped(emitter, invocation.id, invocation.status.into(), details).await
         }
     }
 }
@@ -245,7 +245,7 @@ fn translate(invocations: Vec<Invocation>) -> Vec<gemmad_api::Invocation> {
         id: it.id,
         arguments: it.call.arguments_json(),
         name: it.call.name,
-        status: it.status,
+        status: it.status.into(),
         result: it.result,
     });
     translated.collect()

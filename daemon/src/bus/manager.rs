@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use gemmad_api::{AskOptions, Dict, Error, ManagerState, Options, TranscribeOptions, to_dict};
+use gemmad_api::{
+    AskOptions, Dict, Error, Health, ManagerState, Options, Stats, TranscribeOptions, to_dict,
+};
 use tokio::sync::watch;
 use zbus::message::Header;
 use zbus::{Connection, OwnedFd, interface};
@@ -143,7 +145,7 @@ impl Manager {
     /// What the engine is carrying now.
     #[zbus(property(emits_changed_signal = "false"))]
     fn health(&self) -> Dict {
-        to_dict(&self.engine.health())
+        to_dict(&Health::from(self.engine.health()))
     }
 }
 
@@ -157,7 +159,7 @@ impl Manager {
                 .text()
                 .await
                 .map_err(|error| refusal::engine(&error))?;
-            Ok((text, to_dict(&stats)))
+            Ok((text, to_dict(&Stats::from(stats))))
         };
         hold.while_there(answering).await
     }

@@ -19,6 +19,7 @@
 //! | `outbox` | the order in which messages are sent |
 //! | `traffic` | calls that are not answered yet, and replies that clients may not have read |
 //! | `rooms`, `which` | the rooms that the objects lead to, and the bus they are on |
+//! | `terms` | the daemon's terms in those of the contract |
 //! | `refusal` | errors of other rooms as errors of the contract |
 //!
 //! Each call is handled in the same order: its input is measured; a place is taken or refused; then the work is done.
@@ -39,6 +40,7 @@ mod refusal;
 mod rooms;
 mod socket;
 mod sound;
+mod terms;
 mod traffic;
 mod voice;
 mod which;

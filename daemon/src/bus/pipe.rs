@@ -184,7 +184,7 @@ fn translate(event: engine::Event) -> Event {
             text: piece.text,
             tokens: piece.tokens,
         },
-        engine::Event::Done(stats) => Event::Done(stats),
+        engine::Event::Done(stats) => Event::Done(stats.into()),
         engine::Event::Failed(error) => {
             let (name, message) = refusal::name_and_message(&refusal::engine(&error));
             Event::Error { name, message }

@@ -130,7 +130,7 @@ impl Voice {
     /// What the voice is doing.
     #[zbus(property)]
     fn state(&self) -> VoiceState {
-        self.status().state
+        self.status().state.into()
     }
 
     /// Name of the microphone in use; empty when none is.

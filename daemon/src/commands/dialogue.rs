@@ -7,12 +7,10 @@
 
 use std::sync::Arc;
 
-use gemmad_api::InvocationStatus;
-
 use super::executor::Executor;
 use super::force::Scope;
 use super::plain::is_plain;
-use super::{Arrival, CommandError, Force, Invocation, Origin, Outcome, Reading, Role};
+use super::{Arrival, CommandError, Force, Invocation, Origin, Outcome, Reading, Role, Status};
 use crate::config::Config;
 use crate::engine::{EngineError, Question, Request, ToolCall};
 
@@ -156,7 +154,7 @@ impl Dialogue {
     fn has_answered(&self, invocation: &Invocation) -> bool {
         let has_run = matches!(
             invocation.status,
-            InvocationStatus::Done | InvocationStatus::Failed | InvocationStatus::TimedOut
+            Status::Done | Status::Failed | Status::TimedOut
         );
         has_run && self.answers(invocation)
     }
@@ -175,8 +173,8 @@ impl Dialogue {
             ..
         } = invocation;
         let result = match status {
-            InvocationStatus::Done if self.answers(invocation) => Ok(readable(result)),
-            InvocationStatus::Done => Ok(DONE.to_owned()),
+            Status::Done if self.answers(invocation) => Ok(readable(result)),
+            Status::Done => Ok(DONE.to_owned()),
             status if result.is_empty() => Err(status.as_str().to_owned()),
             _ => Err(readable(result)),
         };

@@ -10,14 +10,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use gemmad_api::InvocationStatus;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::time::timeout;
 
 use super::action::Job;
 use super::ledger::{Effect, Ledger};
-use super::{Arrival, Call, CommandError, Event, Force, Invocation, Origin};
+use super::{Arrival, Call, CommandError, Event, Force, Invocation, Origin, Status};
 use crate::config::Settings;
 use crate::engine::EngineError;
 use crate::platform::environment::Environment;
@@ -279,7 +278,7 @@ impl Executor {
             None => Ok(String::new()),
         };
         let ended = match outcome {
-            Ok(said) => (InvocationStatus::Done, said),
+            Ok(said) => (Status::Done, said),
             Err(error) => {
                 log::info!(
                     command = call.name, id = *id;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gemmad_api::Stats;
 use tokio::sync::{broadcast, watch};
 
 use super::arrival::Arrival;
@@ -17,7 +16,7 @@ use super::force::{Force, Scope};
 use super::invocation::{Invocation, Origin};
 use super::reading::Reading;
 use crate::config::{self, Settings};
-use crate::engine::{Engine, EngineError, Kept, Limits, Question, Request};
+use crate::engine::{Engine, EngineError, Kept, Limits, Question, Request, Stats};
 use crate::platform::environment::Environment;
 
 /// Longest wait for actions at the daemon's end. It covers running actions, which are killed half a second after they

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use gemmad_api::InvocationStatus;
-
 use super::Call;
 
 /// The origin of a command.
@@ -23,6 +21,38 @@ pub enum Origin {
     Daemon,
 }
 
+/// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It was invoked, and its action, if it has one, has ended well.
+    Done,
+    /// It would be invoked; it was asked in a dry run.
+    DryRun,
+    /// It waits for consent, for a minute, or behind another command that does.
+    Unconfirmed,
+    /// It was last invoked less than its cooldown ago, or too often within a minute.
+    TooSoon,
+    /// The catalogue does not let this user invoke it, the user is unknown, or the command is no longer in the
+    /// catalogue.
+    NotAllowed,
+    /// A command before it in the same text was refused or failed.
+    Skipped,
+    /// A halt came before it began, or while its action ran.
+    Cancelled,
+    /// Its action has begun; how it ends is told later.
+    Running,
+    /// Its action failed.
+    Failed,
+    /// Its action exceeded its time limit and was ended.
+    TimedOut,
+    /// It waited for consent and was refused.
+    Refused,
+    /// It waited for consent for longer than a minute.
+    Expired,
+    /// It waited for consent and made room for a newer one, because too many did.
+    Displaced,
+}
+
 /// A command that was asked for, and its status.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Invocation {
@@ -31,9 +61,31 @@ pub struct Invocation {
     /// The command.
     pub call: Call,
     /// Its status.
-    pub status: InvocationStatus,
+    pub status: Status,
     /// The output of its action, or why it failed; may be empty.
     pub result: String,
+}
+
+impl Status {
+    /// The word for it, such as `too-soon`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::DryRun => "dry-run",
+            Self::Unconfirmed => "unconfirmed",
+            Self::TooSoon => "too-soon",
+            Self::NotAllowed => "not-allowed",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+            Self::Running => "running",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed-out",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Displaced => "displaced",
+        }
+    }
 }
 
 impl Origin {
@@ -49,7 +101,7 @@ impl Origin {
 
 impl Invocation {
     /// A command without a result yet.
-    pub(super) fn new(id: u64, call: Call, status: InvocationStatus) -> Self {
+    pub(super) fn new(id: u64, call: Call, status: Status) -> Self {
         Self {
             id,
             call,
@@ -84,7 +136,7 @@ impl fmt::Display for Invocation {
                 _ => write!(formatter, " {key}={value}")?,
             }
         }
-        if self.status != InvocationStatus::Done {
+        if self.status != Status::Done {
             write!(formatter, " ({})", self.status.as_str())?;
         }
         match self.result.as_str() {

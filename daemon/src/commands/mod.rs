@@ -64,7 +64,7 @@ pub use error::{CatalogueError, CommandError};
 pub use event::Event;
 pub use force::{Force, Scope};
 pub use handle::Commands;
-pub use invocation::{Invocation, Origin};
+pub use invocation::{Invocation, Origin, Status};
 pub use outcome::Outcome;
 pub use parameter::{Kind, Need, Parameter};
 pub use plain::{Name, Plain};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gemmad_api::text;
+use gemmad_text as text;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 

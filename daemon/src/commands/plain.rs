@@ -3,14 +3,14 @@
 //!
 //! The chat template writes them among the model's control tokens, where a `<turn|>` in a description would be read as
 //! a token. People read them in a terminal, a journal or a question to be confirmed. So text that could be taken for a
-//! token or that controls its display ([`gemmad_api::text`]) is refused where the file is read.
+//! token or that controls its display ([`gemmad_text`]) is refused where the file is read.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
-use gemmad_api::text;
+use gemmad_text as text;
 use serde::{Deserialize, Serialize};
 
 /// Most bytes of a name.

@@ -1,6 +1,6 @@
 //! Why an answer of the model is not valid.
 
-use gemmad_api::text;
+use gemmad_text as text;
 
 use super::call::Malformed;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use gemmad_api::text;
+use gemmad_text as text;
 use serde::Deserialize;
 
 /// Most characters of a key and of a message. Both may quote the file, whose author may be another user.

@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 
-use gemmad_api::Stats;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-use super::{EngineError, Piece};
+use super::{EngineError, Piece, Stats};
 
 /// An event of an answer.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,7 @@
 
 /// Maximum length of a JSON Schema, in bytes. Schemas that programs generate for function arguments have a tenth
 /// of that.
-pub const LONGEST_SCHEMA: usize = gemmad_api::AskOptions::LONGEST_SCHEMA;
+pub const LONGEST_SCHEMA: usize = 64 * 1024;
 
 /// Maximum length of a text, in bytes, however large the KV cache is.
 pub const LONGEST_TEXT: usize = 1 << 20;

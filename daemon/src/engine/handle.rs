@@ -4,7 +4,6 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
-use gemmad_api::Health;
 use tokio::sync::{oneshot, watch};
 
 use super::answer::Answer;
@@ -17,6 +16,7 @@ use super::phase::{Phase, Ready};
 use super::prompt::{self, Wanted};
 use super::request::{Preamble, Priority, Question, Request};
 use super::requests::Requests;
+use super::stats::Health;
 use super::stop::Stop;
 use super::turn::Turn;
 use crate::config::{self, Config, Follow};

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `handle`, `phase` | the async handle, and what the engine is doing |
 //! | `request`, `tool_call`, `answer` | requests, tool calls and answers |
+//! | `stats` | statistics of an answer, and the engine's load |
 //! | `requests` | numbers requests and makes jobs of them |
 //! | `turn` | the handle of a turn that is being spoken |
 //! | `bounds`, `limits` | limits on the length of texts |
@@ -40,12 +41,13 @@ mod prompt;
 mod request;
 mod requests;
 mod schedule;
+mod stats;
 mod stop;
 mod tool_call;
 mod turn;
 
 pub use answer::{Answer, Event};
-pub use audio::{Clip, LONGEST_SECONDS, SAMPLE_RATE, SHORTEST_MS};
+pub use audio::Clip;
 pub use bounds::LONGEST_SCHEMA;
 pub use error::{EngineError, LoadError};
 pub use grammar::{Form, SchemaError};
@@ -56,5 +58,6 @@ pub use request::{Message, Preamble, Priority, Question, Request, Sampling};
 pub use schedule::places::Place;
 pub use schedule::scheduler::Kept;
 pub use schedule::text::Piece;
+pub use stats::{Finish, Health, SoundStats, Stats};
 pub use tool_call::ToolCall;
 pub use turn::Turn;

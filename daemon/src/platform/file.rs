@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use gemmad_api::text;
+use gemmad_text as text;
 use rustix::fs::OFlags;
 
 /// Most characters of a path in a message.

@@ -3,16 +3,15 @@
 //! Both keep the structured fields of a line (`log`'s key-values: request number, tokens, milliseconds).
 //! In the journal each is a field of its own, `GEMMAD_REQUEST`, `GEMMAD_TOKENS`, and a line with an
 //! `event` has that event's `MESSAGE_ID` ([`super::event`]). Prompts and transcripts are logged only if
-//! `[log] content` is set. Every record stays one line ([`gemmad_api::text`]): it quotes files, programs and libraries,
+//! `[log] content` is set. Every record stays one line ([`gemmad_text`]): it quotes files, programs and libraries,
 //! and a line break in a file's name could forge a record.
 
-use gemmad_api::text;
+use gemmad_text as text;
 use log::kv::{Error, Key, Source, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
 use super::event;
-use crate::config::{Config, Follow, Level};
 
 /// Most characters of a line, and of a field. A longer one, such as an answer with `[log] content`, is cut.
 const LONGEST_LINE: usize = 16_384;
@@ -22,7 +21,7 @@ const LONGEST_LINE: usize = 16_384;
 /// # Errors
 /// When journald cannot be reached although standard error is connected to it, or logging was started
 /// before.
-pub fn start(level: Level) -> anyhow::Result<()> {
+pub fn start(level: LevelFilter) -> anyhow::Result<()> {
     let lines: Box<dyn Log> = if connected_to_journal() {
         let journal = JournalLog::new()?.with_syslog_identifier("gemmad".into());
         Box::new(Journal(journal))
@@ -35,20 +34,8 @@ pub fn start(level: Level) -> anyhow::Result<()> {
         )
     };
     log::set_boxed_logger(Box::new(Ours(lines)))?;
-    log::set_max_level(level.into());
+    log::set_max_level(level);
     Ok(())
-}
-
-/// The level of the log.
-#[derive(Debug)]
-pub struct LogLevel;
-
-impl Follow for LogLevel {
-    fn follow(&self, before: &Config, after: &Config) {
-        if before.log.level != after.log.level {
-            log::set_max_level(after.log.level.into());
-        }
-    }
 }
 
 /// Filters the lines for an operator. Lines of gemmad and of llama.cpp pass at the configured level, and warnings and

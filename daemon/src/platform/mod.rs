@@ -1,4 +1,4 @@
-//! The daemon's interface to the operating system: the journal, the service manager, signals,
+//! The daemon's interface to the operating system: the journal, signals,
 //! thermal zones, files, programs and threads.
 
 pub mod descriptors;
@@ -9,7 +9,6 @@ pub mod file;
 pub mod logging;
 pub mod program;
 pub mod signals;
-pub mod systemd;
 pub mod thermal;
 pub mod withheld;
 pub mod work;

@@ -18,7 +18,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::mix::Mix;
-use crate::engine::SHORTEST_MS;
+use crate::sound::SHORTEST_MS;
 use bytes::Section;
 use error::LARGEST;
 use gathering::Gathering;

@@ -9,6 +9,7 @@
 //! | `capture` | one open microphone |
 //! | `playback` | one open loudspeaker |
 //! | `resample`, `mix` | from any rate and number of channels to another rate and one channel |
+//! | `format` | the rate and the lengths of sound that the program works with |
 //! | `meter` | the level of the microphone |
 //! | `file` | sound files, decoded |
 //! | `recording` | sound files, written |
@@ -18,6 +19,7 @@
 pub(crate) mod capture;
 pub(crate) mod device;
 pub(crate) mod file;
+mod format;
 pub(crate) mod lifecycle;
 pub(crate) mod meter;
 pub(crate) mod mix;
@@ -30,3 +32,4 @@ pub(crate) mod supervisor;
 pub(crate) mod testing;
 
 pub use file::{Bytes, Decoded, FileError, decode};
+pub use format::{LONGEST_SECONDS, SAMPLE_RATE, SHORTEST_MS};

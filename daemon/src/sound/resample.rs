@@ -10,7 +10,7 @@ use rubato::{Fft, FixedSync, Resampler as _};
 use super::mix::{Mix, level};
 
 /// Samples per second after resampling; what Gemma 4's audio encoder was trained on.
-pub const RATE: u32 = crate::engine::SAMPLE_RATE;
+pub const RATE: u32 = super::format::SAMPLE_RATE;
 
 /// Blocks per second of the resampler: 20 ms of sound each. Longer blocks come closer to half the output rate (at 16
 /// kHz, these pass 7.7 of 8 kHz) and add delay.

@@ -3,8 +3,7 @@
 use std::fmt::Write;
 
 use gemmad::config::{Bounded, Config};
-use gemmad::engine::{Engine, Event, Kept, Phase, Preamble, Request};
-use gemmad_api::Finish;
+use gemmad::engine::{Engine, Event, Finish, Kept, Phase, Preamble, Request};
 use gemmad_testbed::{nano, speech};
 
 use super::{health_becomes, nano, started};

@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use gemmad::commands::{Catalogue, Outcome};
 use gemmad::config::{Config, Temperature};
-use gemmad::engine::{Engine, EngineError, Form, Request, SchemaError};
-use gemmad_api::{Finish, Stats};
+use gemmad::engine::{Engine, EngineError, Finish, Form, Request, SchemaError, Stats};
 use gemmad_testbed::{nano, speech};
 use serde_json::{Value, json};
 

@@ -10,8 +10,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use gemmad::config::{self, Bounded, Config};
-use gemmad::engine::Engine;
-use gemmad_api::Health;
+use gemmad::engine::{Engine, Health};
 
 /// The nano model, answering greedily.
 fn nano() -> Config {

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use gemmad::config::{Bounded, Config};
-use gemmad::engine::{Engine, Kept, Message, Preamble, Request};
-use gemmad_api::Stats;
+use gemmad::engine::{Engine, Kept, Message, Preamble, Request, Stats};
 use gemmad_testbed::nano::SAID;
 
 use super::{nano, started};

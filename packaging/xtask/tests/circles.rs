@@ -19,12 +19,13 @@ use syn::{
 use xtask::command::root;
 
 /// Source folders, one for each crate.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "ctl/src",
     "daemon/api/src",
     "daemon/fuzz/src",
     "daemon/src",
     "daemon/supervise/src",
+    "daemon/text/src",
     "packaging/bench/src",
     "packaging/boot-test/src",
     "packaging/testbed/src",

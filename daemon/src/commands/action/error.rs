@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use gemmad_api::InvocationStatus;
-
+use crate::commands::Status;
 use crate::platform::withheld::Withheld;
 
 /// Why an action failed.
@@ -45,11 +44,11 @@ impl ActionError {
     }
 
     /// The status of the command.
-    pub fn status(&self) -> InvocationStatus {
+    pub fn status(&self) -> Status {
         match self {
-            Self::Failed { .. } => InvocationStatus::Failed,
-            Self::TimedOut(_) => InvocationStatus::TimedOut,
-            Self::Halted => InvocationStatus::Cancelled,
+            Self::Failed { .. } => Status::Failed,
+            Self::TimedOut(_) => Status::TimedOut,
+            Self::Halted => Status::Cancelled,
         }
     }
 }

@@ -94,7 +94,7 @@ impl Output {
     /// The part of `said` that is kept, fit to be displayed, without surrounding white space.
     pub fn keep(self, said: &[u8]) -> String {
         let kept = String::from_utf8_lossy(&said[..said.len().min(self.0)]);
-        let kept = gemmad_api::text::lines(&kept, usize::MAX);
+        let kept = gemmad_text::lines(&kept, usize::MAX);
         let mut kept = kept.trim();
         if said.len() >= self.0 {
             // The cut may have split a character.

@@ -2,12 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use gemmad_api::InvocationStatus as Status;
-
 use super::batch::{Batch, Halted, Held, State};
 use super::effect::Effect;
 use super::{Effects, Ledger};
-use crate::commands::{Call, Invocation, Origin};
+use crate::commands::{Call, Invocation, Origin, Status};
 
 /// Most actions of one halting command that run at a time. At this limit, another halt runs the command again when one
 /// of them has ended.

@@ -21,9 +21,9 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gemmad_api::InvocationStatus as Status;
-
-use super::{Arrival, Call, Command, CommandError, Epoch, Event, Force, Invocation, Origin};
+use super::{
+    Arrival, Call, Command, CommandError, Epoch, Event, Force, Invocation, Origin, Status,
+};
 pub(super) use effect::Effect;
 
 use batch::{Batch, Halted, Held, State};

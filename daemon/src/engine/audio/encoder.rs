@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gemmad_api::text;
+use gemmad_text as text;
 
 use super::conformer::{Conformer, Sizes};
 use super::graph::{self, EPSILON};

@@ -27,19 +27,10 @@ pub(super) use spans::{Rows, Spans};
 pub(super) use weights::Precision;
 
 use super::EngineError;
-
-/// Sample rate of everything the model hears, in Hz (Gemma 4 model card).
-pub const SAMPLE_RATE: u32 = 16_000;
+use crate::sound::{LONGEST_SECONDS, SAMPLE_RATE, SHORTEST_MS};
 
 /// Soft tokens in a second of sound (Gemma 4 model card).
 pub const ROWS_PER_SECOND: u32 = 25;
-
-/// Minimum length of a clip, in ms. Nothing shorter carries a word.
-pub const SHORTEST_MS: u32 = 100;
-
-/// Maximum length of a span of sound, in seconds, as in Gemma 4's training (model card, "Audio"). Longer turns
-/// are heard in several spans.
-pub const LONGEST_SECONDS: u32 = 30;
 
 /// [`SHORTEST_MS`] in samples.
 const SHORTEST: usize = (SAMPLE_RATE * SHORTEST_MS / 1000) as usize;

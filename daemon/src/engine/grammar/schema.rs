@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use gemmad_api::text;
+use gemmad_text as text;
 use serde_json::{Map, Value};
 
 use crate::engine::bounds::LONGEST_SCHEMA;

@@ -65,7 +65,7 @@ unsafe extern "C" fn forward(level: sys::ggml_log_level, text: *const c_char, _:
             let mut lines = ERRORS.lock().unwrap_or_else(PoisonError::into_inner);
             if lines.len() < KEPT_LINES {
                 // The line may quote the model file, which may hold any characters.
-                lines.push(gemmad_api::text::line(text, 300).into_owned());
+                lines.push(gemmad_text::line(text, 300).into_owned());
             }
         }
         sys::GGML_LOG_LEVEL_WARN => log::debug!(target: "llama.cpp", "{text}"),

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::ptr::{self, NonNull};
 
-use gemmad_api::text;
+use gemmad_text as text;
 use llama_cpp_sys_2 as sys;
 use rustix::fs::{Mode, OFlags};
 

@@ -7,7 +7,7 @@
 
 use std::io::{self, Write};
 
-use gemmad_api::text;
+use gemmad_text as text;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Value, context};
@@ -462,7 +462,7 @@ mod tests {
         let error = template.render(&[], &[], &[], false).unwrap_err();
         let error = error.to_string();
         assert!(
-            error.chars().count() < 500 && gemmad_api::text::check(&error).is_ok(),
+            error.chars().count() < 500 && gemmad_text::check(&error).is_ok(),
             "{error}"
         );
     }

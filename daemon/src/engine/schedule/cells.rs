@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 /// Minimum tokens of answer that a request needs cells for before it begins, unless it may write fewer.
-pub(in crate::engine) const LEAST_ANSWER: usize = 64;
+const LEAST_ANSWER: usize = 64;
 
 /// Groups of holders, whose cells are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +136,56 @@ impl Cells {
     }
 }
 
+/// A question that asks for cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) struct Wanted {
+    /// Rows of its prompt that it does not share.
+    pub prompt: usize,
+    /// Maximum tokens of its answer.
+    pub most: usize,
+}
+
+/// Whether a question begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::engine) enum Admission {
+    /// It begins with this number of cells.
+    Begin(usize),
+    /// It begins when this answer under way has ended; the answer has borrowed the cells.
+    End(usize),
+    /// It waits until other requests end.
+    Wait,
+}
+
+impl Cells {
+    /// Whether a question begins while at most `parallel` are under way. Those under way began with `begun` cells each;
+    /// those of them that are being answered hold `answering`.
+    pub(in crate::engine) fn admit(
+        &self,
+        Wanted { prompt, most }: Wanted,
+        begun: &[usize],
+        answering: &[Holding],
+        parallel: usize,
+    ) -> Admission {
+        let (share, free) = (self.share(parallel), self.free(Purse::Questions));
+        let room = answer_room(prompt, most, share, free);
+        let first = prompt + room.unwrap_or(0);
+        let others = begun.iter().copied();
+        if begun.len() >= parallel || !leaves_shares(others, first, share, self.of_questions()) {
+            return Admission::Wait;
+        }
+        if room.is_some() {
+            return Admission::Begin(first);
+        }
+        let lacking = least(prompt, most).saturating_sub(free);
+        next_to_end(answering, share, lacking).map_or(Admission::Wait, Admission::End)
+    }
+}
+
+/// Cells without which no request begins.
+pub(in crate::engine) fn least(prompt: usize, most: usize) -> usize {
+    prompt + most.min(LEAST_ANSWER)
+}
+
 /// Tokens of answer that a request begins with, or `None` if it has to wait. Its prompt has `prompt` rows and its
 /// answer at most `most` tokens; a request's share is `share` cells, and `free` cells are free.
 ///
@@ -153,7 +203,7 @@ pub(in crate::engine) fn answer_room(
 
 /// Whether a request may begin with `first` cells. Each of the `others`, which began with these numbers of cells, keeps
 /// those or its share, whichever is more; all questions together have `all` cells.
-pub(in crate::engine) fn leaves_shares(
+fn leaves_shares(
     others: impl Iterator<Item = usize>,
     first: usize,
     share: usize,
@@ -268,25 +318,16 @@ mod tests {
         assert!(begins(&[], 1600));
     }
 
-    /// A request in the simulation.
-    #[derive(Debug, Clone)]
-    struct Wanted {
-        prompt: usize,
-        most: usize,
-        /// Tokens of its whole answer.
-        length: usize,
-    }
-
-    fn wanted() -> impl Strategy<Value = Wanted> {
-        (1..400usize, 1..2000usize, 1..1500usize).prop_map(|(prompt, most, length)| Wanted {
-            prompt,
-            most,
-            length,
-        })
+    /// A question, and the tokens of its whole answer.
+    fn wanted() -> impl Strategy<Value = (Wanted, usize)> {
+        let wanted = (1..400usize, 1..2000usize);
+        let wanted = wanted.prop_map(|(prompt, most)| Wanted { prompt, most });
+        (wanted, 1..1500usize)
     }
 
     struct Running {
         wanted: Wanted,
+        length: usize,
         blocks: Vec<Rc<Block>>,
         first: usize,
         written: usize,
@@ -302,16 +343,16 @@ mod tests {
         /// Writes the next token, for which there is a cell; false at the end.
         fn writes(&mut self) -> bool {
             self.written += 1;
-            self.written < self.wanted.most.min(self.wanted.length)
+            self.written < self.wanted.most.min(self.length)
         }
     }
 
-    /// Questions in order of arrival, and for each that has ended the tokens it wrote.
+    /// Questions in order of arrival, and those that have ended.
     struct Machine {
         cells: Cells,
         parallel: usize,
         running: Vec<Running>,
-        ended: Vec<(Wanted, usize)>,
+        ended: Vec<Running>,
     }
 
     impl Machine {
@@ -320,39 +361,36 @@ mod tests {
         }
 
         fn end(&mut self, index: usize) {
-            let ended = self.running.remove(index);
-            self.ended.push((ended.wanted, ended.written));
+            let mut ended = self.running.remove(index);
+            ended.blocks.clear();
+            self.ended.push(ended);
         }
 
-        fn end_a_borrower(&mut self, lacking: usize) -> Option<usize> {
-            let holdings: Vec<_> = self.running.iter().map(Running::holding).collect();
-            next_to_end(&holdings, self.share(), lacking)
+        fn holdings(&self) -> Vec<Holding> {
+            self.running.iter().map(Running::holding).collect()
         }
 
-        fn begins(&mut self, wanted: &Wanted) -> bool {
-            while self.running.len() < self.parallel {
-                let free = self.cells.free(Purse::Questions);
-                if let Some(room) = answer_room(wanted.prompt, wanted.most, self.share(), free) {
-                    let first = wanted.prompt + room;
-                    let others = self.running.iter().map(|it| it.first);
-                    if !leaves_shares(others, first, self.share(), self.cells.of_questions()) {
-                        return false;
+        fn begins(&mut self, wanted: Wanted, length: usize) -> bool {
+            loop {
+                let begun: Vec<_> = self.running.iter().map(|it| it.first).collect();
+                match self
+                    .cells
+                    .admit(wanted, &begun, &self.holdings(), self.parallel)
+                {
+                    Admission::Begin(first) => {
+                        self.running.push(Running {
+                            wanted,
+                            length,
+                            blocks: vec![self.cells.take(first, Purse::Questions).unwrap()],
+                            first,
+                            written: 0,
+                        });
+                        return true;
                     }
-                    self.running.push(Running {
-                        wanted: wanted.clone(),
-                        blocks: vec![self.cells.take(first, Purse::Questions).unwrap()],
-                        first,
-                        written: 0,
-                    });
-                    return true;
-                }
-                let needed = wanted.prompt + wanted.most.min(LEAST_ANSWER);
-                match self.end_a_borrower(needed.saturating_sub(free)) {
-                    Some(index) => self.end(index),
-                    None => return false,
+                    Admission::End(index) => self.end(index),
+                    Admission::Wait => return false,
                 }
             }
-            false
         }
 
         /// Every running answer writes a token.
@@ -363,7 +401,7 @@ mod tests {
                 let holding = it.holding();
                 if it.wanted.prompt + it.written + 1 > holding.own {
                     let Some(block) = self.cells.take(1, Purse::Questions) else {
-                        let ending = self.end_a_borrower(1);
+                        let ending = next_to_end(&self.holdings(), self.share(), 1);
                         assert!(
                             ending.is_some() || holding.own >= self.share().max(holding.first),
                             "an answer within its share found no cell"
@@ -396,9 +434,9 @@ mod tests {
             let _speech = machine.cells.take(speech, Purse::Speech).unwrap();
             let share = machine.share();
             let count = requests.len();
-            for (wanted, pause) in requests {
+            for ((wanted, length), pause) in requests {
                 let mut patience = 100_000;
-                while !machine.begins(&wanted) {
+                while !machine.begins(wanted, length) {
                     // Another one is running, or this one would have begun: it fits into the empty cache.
                     prop_assert!(!machine.running.is_empty());
                     machine.step();
@@ -414,8 +452,8 @@ mod tests {
             }
             prop_assert_eq!(machine.cells.taken(), speech);
             prop_assert_eq!(machine.ended.len(), count);
-            for (wanted, written) in &machine.ended {
-                let whole = wanted.most.min(wanted.length);
+            for Running { wanted, length, written, .. } in &machine.ended {
+                let whole = wanted.most.min(*length);
                 let certain = share.saturating_sub(wanted.prompt).max(LEAST_ANSWER.min(whole));
                 prop_assert!(*written >= whole.min(certain), "{wanted:?} has {written} of {certain}");
             }
@@ -425,11 +463,10 @@ mod tests {
         fn requests_within_their_shares_never_wait_for_cells(
             requests in prop::collection::vec(wanted(), 1..5),
         ) {
-            let parallel = requests.len();
             let cells = Cells::new(4 * 500, 0);
             let mut machine = Machine { cells, parallel: 4, running: vec![], ended: vec![] };
-            for wanted in requests.iter().take(parallel) {
-                prop_assert!(machine.begins(wanted));
+            for (wanted, length) in requests {
+                prop_assert!(machine.begins(wanted, length));
             }
         }
     }

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use super::cells::Block;
 use super::places::Place;
 use super::sequence::{Base, Job};
-use crate::engine::audio::{Rows, SAMPLE_RATE, Spans};
+use crate::engine::audio::{Rows, Spans};
 use crate::engine::llama::context::{Context, Row};
 use crate::engine::llama::mixed::{Ending, SequenceId};
 use crate::engine::llama::model::Token;
 use crate::engine::{EngineError, Priority};
+use crate::sound::SAMPLE_RATE;
 
 /// Number of a turn.
 pub(in crate::engine) type TurnId = u64;

@@ -4,8 +4,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gemmad_api::{Finish, Stats};
-
 use super::cells::{Block, Holding};
 use super::places::Place;
 use super::sampler::{Candidates, Choice, Sampler};
@@ -16,7 +14,7 @@ use crate::engine::grammar::Guide;
 use crate::engine::llama::context::Row;
 use crate::engine::llama::mixed::SequenceId;
 use crate::engine::llama::model::{Model, Token};
-use crate::engine::{EngineError, Event, Priority, Sampling};
+use crate::engine::{EngineError, Event, Finish, Priority, Sampling, SoundStats, Stats};
 use crate::platform::withheld::Withheld;
 
 /// A request, prepared, on its way to the engine thread.
@@ -155,7 +153,13 @@ impl Sequence {
             backlog,
             before,
         } = base.effort;
-        let spoken = !sound.is_zero();
+        let sound = (!sound.is_zero()).then(|| SoundStats {
+            length: sound,
+            real_time_factor: (encode + prefill).div_duration_f64(sound),
+            backlog,
+            end_encode: encode.saturating_sub(before.0),
+            end_prefill: prefill.saturating_sub(before.1),
+        });
         let prompt_tokens = rows(base.rows + job.prompt.len() - job.begun.len());
         let stats = Stats {
             request: job.id,
@@ -163,17 +167,13 @@ impl Sequence {
             // Tokens that a grammar forces at the beginning may be in the cache too.
             cached_tokens: rows(base.cached).min(prompt_tokens),
             audio_tokens: rows(base.audio),
-            queue_ms: milliseconds(base.began.map_or_else(
+            queue: base.began.map_or_else(
                 || job.arrived.elapsed(),
                 |began| began.saturating_duration_since(job.arrived),
-            )),
-            encode_ms: milliseconds(encode),
-            prefill_ms: milliseconds(prefill),
-            sound_ms: spoken.then(|| milliseconds(sound)),
-            real_time_factor: spoken.then(|| (encode + prefill).div_duration_f64(sound)),
-            backlog_ms: spoken.then(|| milliseconds(backlog)),
-            end_encode_ms: spoken.then(|| milliseconds(encode.saturating_sub(before.0))),
-            end_prefill_ms: spoken.then(|| milliseconds(prefill.saturating_sub(before.1))),
+            ),
+            encode,
+            prefill,
+            sound,
             cut_short: job.is_cut_short,
             ..Stats::default()
         };
@@ -265,9 +265,10 @@ impl Sequence {
         self.rows += rows;
         self.read += rows;
         if self.first_token.is_none() {
-            let time = milliseconds(time);
-            self.stats.prefill_ms += time;
-            self.stats.end_prefill_ms = self.stats.end_prefill_ms.map(|before| before + time);
+            self.stats.prefill += time;
+            if let Some(sound) = &mut self.stats.sound {
+                sound.end_prefill += time;
+            }
         }
     }
 
@@ -359,10 +360,8 @@ impl Sequence {
         }
         self.stats.finish = finish;
         self.stats.thought_tokens = self.text.thought();
-        self.stats.total_ms = milliseconds(self.job.arrived.elapsed());
-        self.stats.decode_ms = self
-            .first_token
-            .map_or(0.0, |first| milliseconds(first.elapsed()));
+        self.stats.total = self.job.arrived.elapsed();
+        self.stats.decode = self.first_token.map_or(Duration::ZERO, |it| it.elapsed());
         let stats = &self.stats;
         log::info!(
             event = "answered",
@@ -372,8 +371,8 @@ impl Sequence {
             audio_tokens = stats.audio_tokens,
             tokens = stats.output_tokens,
             forced_tokens = stats.forced_tokens,
-            first_token_ms = stats.first_token_ms.round(),
-            ms = stats.total_ms.round();
+            first_token_ms = milliseconds(stats.first_token),
+            ms = milliseconds(stats.total);
             "answered"
         );
         self.job.end(Event::Done(self.stats));
@@ -382,13 +381,13 @@ impl Sequence {
     fn note_first_token(&mut self) {
         if self.first_token.is_none() {
             self.first_token = Some(Instant::now());
-            self.stats.first_token_ms = milliseconds(self.job.arrived.elapsed());
-            self.stats.speech_to_token_ms =
-                self.job.heard.map(|heard| milliseconds(heard.elapsed()));
+            self.stats.first_token = self.job.arrived.elapsed();
+            self.stats.speech_to_token = self.job.heard.map(|heard| heard.elapsed());
         }
     }
 }
 
+/// In whole milliseconds.
 fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
+    (time.as_secs_f64() * 1000.0).round()
 }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use symphonia::core::errors::Error as Fault;
 
-use crate::engine::{LONGEST_SECONDS, SHORTEST_MS};
+use crate::sound::{LONGEST_SECONDS, SHORTEST_MS};
 
 /// Most bytes a file may have: 30 s of 8 channels of 32 bits at 48 kHz would be 44 MiB.
 pub(super) const LARGEST: u64 = 64 << 20;

@@ -1,7 +1,7 @@
 //! The sound of a file as it is decoded: at 16 kHz, one channel, no longer than the model can hear.
 
 use super::error::{FileError, check};
-use crate::engine::LONGEST_SECONDS;
+use crate::sound::LONGEST_SECONDS;
 use crate::sound::mix::{Balance, Mix};
 use crate::sound::resample::{RATE, Resampler, samples};
 

@@ -13,7 +13,7 @@ use super::prefixes::{Beginning, Shared};
 use super::waiting::Waiting;
 use crate::engine::llama::mixed::SequenceId;
 use crate::engine::llama::model::Token;
-use crate::engine::schedule::cells::{Block, LEAST_ANSWER, Purse, answer_room, leaves_shares};
+use crate::engine::schedule::cells::{Admission, Block, Purse, Wanted, answer_room, least};
 use crate::engine::schedule::hearing::{Hearing, Lead};
 use crate::engine::schedule::sequence::{Base, Held, Job, Sequence};
 use crate::engine::{EngineError, Priority};
@@ -24,10 +24,10 @@ enum Room {
     Now(Shared, Rc<Block>),
     /// Once this prefix, with which it begins, has been read.
     AfterPrefix(SequenceId),
-    /// Once another question has ended.
+    /// Once this answer, which has borrowed cells, has ended.
+    AfterAnswer(SequenceId),
+    /// Once other requests have ended.
     Later,
-    /// Once this many more cells are free.
-    Lacking(usize),
 }
 
 /// A sequence and cells for an answer.
@@ -63,11 +63,11 @@ impl Scheduler {
                     self.wanted = Some(id);
                     return;
                 }
-                Room::Lacking(cells) if self.end_a_borrower(cells) => {}
-                Room::Lacking(_) if self.active.is_empty() && self.hearings.is_empty() => {
+                Room::AfterAnswer(id) => self.end_for_cells(id),
+                Room::Later if self.active.is_empty() && self.hearings.is_empty() => {
                     self.refuse_first();
                 }
-                Room::Lacking(_) | Room::Later => return,
+                Room::Later => return,
             }
         }
     }
@@ -205,9 +205,6 @@ impl Scheduler {
 
     /// When there is room for a question.
     fn room_for(&self, waiting: &Waiting) -> Room {
-        if self.questions() >= self.parallel {
-            return Room::Later;
-        }
         let tokens = waiting.first_tokens();
         let mut shared = match self.prefixes.beginning(&tokens) {
             Beginning::Read(shared) => shared,
@@ -221,13 +218,22 @@ impl Scheduler {
         {
             (shared.from, shared.rows) = (id, rows);
         }
-        let rows = waiting.rows() - shared.accounted();
-        if !self.leaves_shares(rows, waiting.job().max_tokens) {
-            return Room::Later;
-        }
-        match self.reserve(rows, waiting.job().max_tokens, Purse::Questions) {
-            Ok(cells) => Room::Now(shared, cells),
-            Err(lacking) => Room::Lacking(lacking),
+        let wanted = Wanted {
+            prompt: waiting.rows() - shared.accounted(),
+            most: waiting.job().max_tokens,
+        };
+        let (ids, answering): (Vec<_>, Vec<_>) = self.answering().unzip();
+        let heard = self.hearings.iter();
+        let heard = heard.filter(|it| it.priority == Priority::Question);
+        let begun = answering.iter().map(|it| it.first);
+        let begun: Vec<_> = begun.chain(heard.map(Hearing::first_cells)).collect();
+        match self.cells.admit(wanted, &begun, &answering, self.parallel) {
+            Admission::Begin(cells) => match self.cells.take(cells, Purse::Questions) {
+                Some(cells) => Room::Now(shared, cells),
+                None => Room::Later,
+            },
+            Admission::End(nth) => Room::AfterAnswer(ids[nth]),
+            Admission::Wait => Room::Later,
         }
     }
 
@@ -262,20 +268,6 @@ impl Scheduler {
         }
     }
 
-    /// Whether the questions under way stay certain of their shares when another one begins.
-    fn leaves_shares(&self, prompt: usize, most: usize) -> bool {
-        let share = self.cells.share(self.parallel);
-        let free = self.cells.free(Purse::Questions);
-        // One that finds too few cells waits for other reasons.
-        let room = answer_room(prompt, most, share, free).unwrap_or(0);
-        let is_question = |priority| priority == Priority::Question;
-        let active = self.active.iter().filter(|it| is_question(it.job.priority));
-        let heard = self.hearings.iter().filter(|it| is_question(it.priority));
-        let begun = active.map(|it| it.holding().first);
-        let begun = begun.chain(heard.map(Hearing::first_cells));
-        leaves_shares(begun, prompt + room, share, self.cells.of_questions())
-    }
-
     /// Sets cells aside for `prompt` rows and the first part of an answer of at most `most` tokens.
     ///
     /// # Errors
@@ -285,7 +277,7 @@ impl Scheduler {
         let share = self.cells.share(self.parallel);
         let room = answer_room(prompt, most, share, free);
         let cells = room.and_then(|room| self.cells.take(prompt + room, purse));
-        cells.ok_or_else(|| (prompt + most.min(LEAST_ANSWER)).saturating_sub(free))
+        cells.ok_or_else(|| least(prompt, most).saturating_sub(free))
     }
 
     /// Fails a complete hearing whose answer finds no cells, if nothing else is under way that could free any.

@@ -1,12 +1,10 @@
 //! Lending: answers borrow cells beyond those they began with, and some end so that others get cells (`cells`).
 
-use gemmad_api::Finish;
-
 use super::Scheduler;
-use crate::engine::Priority;
 use crate::engine::llama::mixed::SequenceId;
 use crate::engine::schedule::cells::{Holding, Purse, next_to_end};
 use crate::engine::schedule::sequence::Sequence;
+use crate::engine::{Finish, Priority};
 
 /// Cells that an answer borrows at a time, if as many are free.
 const BORROWED: usize = 16;
@@ -41,10 +39,7 @@ impl Scheduler {
     /// Ends the answer to a question that has borrowed most cells beyond its share, because another request lacks
     /// `cells` cells. Ends none and returns false if all borrowers together hold too few.
     pub(super) fn end_a_borrower(&mut self, cells: usize) -> bool {
-        let is_question = |it: &&Sequence| it.job.priority == Priority::Question;
-        let questions = self.active.iter().filter(is_question);
-        let (ids, holdings): (Vec<_>, Vec<Holding>) =
-            questions.map(|it| (it.id, it.holding())).unzip();
+        let (ids, holdings): (Vec<_>, Vec<_>) = self.answering().unzip();
         let share = self.cells.share(self.parallel);
         let ending = next_to_end(&holdings, share, cells).map(|nth| ids[nth]);
         if let Some(id) = ending {
@@ -53,8 +48,15 @@ impl Scheduler {
         ending.is_some()
     }
 
+    /// The answers to questions that are under way, with the cells they hold.
+    pub(super) fn answering(&self) -> impl Iterator<Item = (SequenceId, Holding)> {
+        let is_question = |it: &&Sequence| it.job.priority == Priority::Question;
+        let questions = self.active.iter().filter(is_question);
+        questions.map(|it| (it.id, it.holding()))
+    }
+
     /// Ends an answer for want of cells.
-    fn end_for_cells(&mut self, id: SequenceId) {
+    pub(super) fn end_for_cells(&mut self, id: SequenceId) {
         if let Some(index) = self.active.iter().position(|it| it.id == id) {
             self.release(index).finish(Finish::Length);
         }

@@ -22,9 +22,8 @@ mod waiting;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use gemmad_api::{Finish, Health};
 use tokio::sync::{oneshot, watch};
 
 use super::cells::Cells;
@@ -38,7 +37,7 @@ use crate::engine::ggml::threads::Threads;
 use crate::engine::llama::context::{Context, Shape};
 use crate::engine::llama::mixed::SequenceId;
 use crate::engine::llama::model::{Model, Token};
-use crate::engine::{EngineError, Priority};
+use crate::engine::{EngineError, Finish, Health, Priority};
 use past::Pasts;
 use prefixes::{KEPT, Prefixes};
 use waiting::Waiting;
@@ -257,14 +256,13 @@ impl Scheduler {
         })
     }
 
-    /// The context, with room for all rows that cells are set aside for. Prompts that were kept give way.
-    fn roomy_context(&mut self) -> &mut Context {
+    /// Makes room for all rows that cells are set aside for. Prompts that were kept give way.
+    fn make_room(&mut self) {
         while self.cells.taken() + self.pasts.rows() > self.cells.total()
             && let Some(id) = self.pasts.give_up()
         {
             self.give_back(id);
         }
-        &mut self.context
     }
 
     fn drop_orphans(&mut self) {
@@ -379,7 +377,8 @@ impl Scheduler {
                 rows.extend(part);
             }
         }
-        if let Err(error) = self.roomy_context().decode_tokens(&rows) {
+        self.make_room();
+        if let Err(error) = self.context.decode_tokens(&rows) {
             // From the last, because failing one moves those after it.
             for (index, _) in parts.into_iter().rev() {
                 self.fail(index, error.clone());
@@ -447,12 +446,12 @@ impl Scheduler {
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let turns = || self.hearings.iter().filter(|it| it.turn().is_some());
         let closed = self.hearings.len() - turns().count();
-        let backlog = turns().map(Hearing::backlog).sum::<Duration>().as_millis();
+        let backlog = turns().map(Hearing::backlog).sum();
         let health = Health {
             active: number(self.active.len() + closed),
             queued: 0,
             turns: number(turns().count()),
-            backlog_ms: u32::try_from(backlog).unwrap_or(u32::MAX),
+            backlog,
             cells_used: number(self.cells.taken()),
             cells_total: number(self.cells.total()),
             prefix_cells: number(self.cells.prefixes()),

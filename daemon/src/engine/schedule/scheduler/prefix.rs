@@ -45,7 +45,8 @@ impl Scheduler {
         };
         let end = prefix.tokens.len().min(prefix.read + self.batch);
         let rows = Row::of(&prefix.tokens[prefix.read..end], prefix.read, id, false);
-        self.roomy_context().decode_tokens(&rows)?;
+        self.make_room();
+        self.context.decode_tokens(&rows)?;
         if let Some(prefix) = self.prefixes.get(id) {
             prefix.read = end;
         }

@@ -102,7 +102,7 @@ impl Scheduler {
 
     fn feed(&mut self, index: usize) -> Result<(), EngineError> {
         let batch = self.batch;
-        self.roomy_context();
+        self.make_room();
         self.hearings[index].feed(&mut self.context, batch)
     }
 
