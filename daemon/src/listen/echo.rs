@@ -293,7 +293,7 @@ fn processor() -> BlockProcessor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sound::testing::noise;
+    use crate::sound::testing::{lost_sound, noise};
 
     #[test]
     fn the_room_is_known_after_a_while_and_again_after_sound_was_lost() {
@@ -312,7 +312,7 @@ mod tests {
         };
         assert!(!hear(&mut canceller, 1000));
         assert!(hear(&mut canceller, 1000));
-        on_error(cpal::Error::new(cpal::ErrorKind::Xrun));
+        on_error(lost_sound());
         assert!(!hear(&mut canceller, 1000));
         assert!(hear(&mut canceller, 1000));
         canceller.lose_track();

@@ -15,6 +15,11 @@ pub fn sine(hertz: f64, rate: u32, channels: u16, milliseconds: u32) -> Vec<f32>
         .collect()
 }
 
+/// The error of a device that has lost sound.
+pub fn lost_sound() -> cpal::Error {
+    cpal::Error::new(cpal::ErrorKind::Xrun)
+}
+
 /// Silence, 16 kHz mono.
 pub fn silence(milliseconds: usize) -> Vec<f32> {
     vec![0.0; milliseconds * RATE as usize / 1000]

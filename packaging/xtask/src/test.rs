@@ -20,11 +20,20 @@ pub fn run() -> Result<()> {
         "-D",
         "warnings",
     ];
-    let circles = ["test", "--quiet", "--package", "xtask", "--test", "circles"];
+    let architecture = [
+        "test",
+        "--quiet",
+        "--package",
+        "xtask",
+        "--test",
+        "circles",
+        "--test",
+        "rooms",
+    ];
     timed("Formatting", || {
         execute(&mut cargo(["fmt", "--all", "--check"]))
     })?;
-    timed("Circles of files", || execute(&mut cargo(circles)))?;
+    timed("Architecture", || execute(&mut cargo(architecture)))?;
     timed("Lints", || execute(&mut cargo(deny_warnings)))?;
     if works(&mut cargo(["deny", "--version"])) {
         timed("Licences and advisories", || {
