@@ -19,7 +19,7 @@ use syn::{
 use xtask::command::root;
 
 /// Source folders, one for each crate.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "ctl/src",
     "daemon/api/src",
     "daemon/fuzz/src",
@@ -27,6 +27,7 @@ const CRATES: [&str; 9] = [
     "daemon/supervise/src",
     "packaging/bench/src",
     "packaging/boot-test/src",
+    "packaging/corpus/src",
     "packaging/testbed/src",
     "packaging/xtask/src",
 ];
