@@ -18,8 +18,6 @@ pub enum Registry {
     Debian,
     /// The Python Package Index; only wheels.
     Pypi,
-    /// The registry of npm.
-    Npm,
 }
 
 impl Registry {
@@ -28,14 +26,13 @@ impl Registry {
         match self {
             Self::Debian => "debian",
             Self::Pypi => "pypi",
-            Self::Npm => "npm",
         }
     }
 }
 
 /// The folder of an unpacked package, relative to the corpus. `package` is a name, with `@VERSION` outside Debian.
 pub fn folder(registry: Registry, package: &str) -> PathBuf {
-    Path::new(registry.folder()).join(package.replace('/', "+"))
+    Path::new(registry.folder()).join(package)
 }
 
 /// Downloads and unpacks a package, unless that has been done.
@@ -64,26 +61,25 @@ pub fn unpack(store: &Path, registry: Registry, package: &str) -> Result<()> {
 
 /// The program that downloads a package to its working folder.
 fn download(registry: Registry, package: &str) -> Command {
-    let (program, arguments): (_, &[&str]) = match registry {
-        // Root downloads as itself, because the user `_apt` may not write here.
-        Registry::Debian => (
-            "apt-get",
-            &["-qq", "-o", "APT::Sandbox::User=root", "download"],
-        ),
-        // A source distribution would run its build just to be downloaded.
-        Registry::Pypi => (
-            "pip",
-            &["download", "--quiet", "--no-deps", "--only-binary=:all:"],
-        ),
-        Registry::Npm => ("npm", &["pack", "--silent"]),
-    };
-    let mut command = Command::new(program);
-    command.args(arguments);
     match registry {
-        Registry::Pypi => command.arg(package.replace('@', "==")),
-        Registry::Debian | Registry::Npm => command.arg(package),
-    };
-    command
+        Registry::Debian => {
+            let mut command = Command::new("apt-get");
+            // Root downloads as itself, because the user `_apt` may not write here.
+            command
+                .args(["-qq", "-o", "APT::Sandbox::User=root", "download"])
+                .arg(package);
+            command
+        }
+        Registry::Pypi => {
+            let mut command = Command::new("python3");
+            // A source distribution would run its build just to be downloaded.
+            command
+                .args(["-m", "pip", "download", "--quiet", "--no-deps"])
+                .arg("--only-binary=:all:")
+                .arg(package.replace('@', "=="));
+            command
+        }
+    }
 }
 
 /// The program that extracts an archive into a folder.
@@ -91,14 +87,9 @@ fn extract(registry: Registry, archive: &Path, folder: &Path) -> Command {
     let (program, arguments): (_, &[&str]) = match registry {
         Registry::Debian => ("dpkg-deb", &["--extract"]),
         Registry::Pypi => ("python3", &["-m", "zipfile", "--extract"]),
-        Registry::Npm => ("tar", &["--extract", "--file"]),
     };
     let mut command = Command::new(program);
-    command.args(arguments).arg(archive);
-    if registry == Registry::Npm {
-        command.arg("--directory");
-    }
-    command.arg(folder);
+    command.args(arguments).arg(archive).arg(folder);
     command
 }
 
@@ -120,14 +111,6 @@ mod tests {
         fs::create_dir_all(store.path().join("debian/no-such-package")).unwrap();
         unpack(store.path(), Registry::Debian, "no-such-package").unwrap();
         assert!(!store.path().join("downloads").exists());
-    }
-
-    #[test]
-    fn a_package_of_a_scope_has_a_folder_of_one_name() {
-        assert_eq!(
-            folder(Registry::Npm, "@scope/name@1.0.0"),
-            Path::new("npm/@scope+name@1.0.0")
-        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::{
     duration,
     recording::{Kind, Recording},
     split::Split,
+    text::{self, words},
 };
 
 /// Package and licence of somebody's own recordings.
@@ -76,9 +77,7 @@ fn beside(path: &Path) -> Result<Option<String>> {
     if !text.exists() {
         return Ok(None);
     }
-    let text =
-        fs::read_to_string(&text).with_context(|| format!("cannot read {}", text.display()))?;
-    Ok(Some(text.split_whitespace().collect::<Vec<_>>().join(" ")))
+    Ok(Some(words(&text::read(&text)?)))
 }
 
 #[cfg(test)]

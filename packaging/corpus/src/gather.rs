@@ -12,6 +12,7 @@ use crate::{
     recipe::{Recipe, Source},
     recording::Recording,
     split::Split,
+    text::{self, words},
     transcript::Transcripts,
 };
 
@@ -71,7 +72,7 @@ fn of(
     check_licence(source, &store.join(&package))?;
     let except = patterns(&source.except)?;
     let mut recordings = Vec::new();
-    let mut unreadable = 0;
+    let mut unreadable = Vec::new();
     for pattern in patterns(&source.files)? {
         let mut matched = 0;
         for file in files(&store.join(&package), pattern.base())? {
@@ -84,9 +85,12 @@ fn of(
             if is_other || taken.contains(&path) {
                 continue;
             }
-            let Ok(seconds) = duration::seconds(&store.join(&path), source.rate) else {
-                unreadable += 1;
-                continue;
+            let seconds = match duration::seconds(&store.join(&path), source.rate) {
+                Ok(seconds) => seconds,
+                Err(error) => {
+                    unreadable.push(format!("{file} ({error:#})"));
+                    continue;
+                }
             };
             taken.insert(path.clone());
             if seconds < source.shortest {
@@ -97,10 +101,10 @@ fn of(
         }
         ensure!(matched > 0, "no file matches {pattern:?}");
     }
-    if unreadable > 0 {
+    if let Some(first) = unreadable.first() {
+        let (package, count) = (&source.package, unreadable.len());
         say::warning(&format!(
-            "{}: {unreadable} files are no sound that can be read",
-            source.package
+            "{package}: {count} files cannot be read, such as {first}"
         ));
     }
     Ok(recordings)
@@ -153,9 +157,7 @@ fn patterns(texts: &[String]) -> Result<Vec<Pattern>> {
 /// Checks that the copyright file of a package still says what the recipe quotes; line breaks do not count.
 fn check_licence(source: &Source, package: &Path) -> Result<()> {
     let path = source.copyright();
-    let bytes = fs::read(package.join(&path)).with_context(|| format!("cannot read {path}"))?;
-    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let text = words(&String::from_utf8_lossy(&bytes));
+    let text = words(&text::read(&package.join(&path))?);
     ensure!(
         text.contains(&words(&source.evidence)),
         "{path} does not say `{}`",

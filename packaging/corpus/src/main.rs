@@ -12,6 +12,7 @@ mod pattern;
 mod recipe;
 mod recording;
 mod split;
+mod text;
 mod transcript;
 
 use std::{

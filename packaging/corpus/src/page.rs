@@ -13,6 +13,7 @@ use crate::{
     recipe::Recipe,
     recording::{Kind, Recording},
     split::Split,
+    text::words,
 };
 
 /// The line before the tables.
@@ -199,8 +200,7 @@ fn licences(recipe: &Recipe) -> Result<String> {
         ],
     )?;
     for (package, licence, evidence, caveat) in rows {
-        let evidence = evidence.split_whitespace().collect::<Vec<_>>().join(" ");
-        let evidence = evidence.replace('|', "\\|");
+        let evidence = words(evidence).replace('|', "\\|");
         writeln!(text, "| `{package}` | {licence} | {evidence} | {caveat} |")?;
     }
     Ok(text)

