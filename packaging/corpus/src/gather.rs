@@ -14,7 +14,11 @@ use crate::{
     split::Split,
     text::{self, words},
     transcript::Transcripts,
+    unique,
 };
+
+/// Most characters that somebody says in a second.
+const MOST_CHARACTERS: f64 = 30.0;
 
 /// All recordings of a recipe.
 #[derive(Debug, Default)]
@@ -45,6 +49,7 @@ pub fn all(recipe: &Recipe, store: &Path) -> Result<Gathered> {
             .with_context(|| format!("the package {}", source.package))?;
         gathered.recordings.extend(recordings);
     }
+    unique::leave(&mut gathered.recordings, store)?;
     Ok(gathered)
 }
 
@@ -129,6 +134,8 @@ fn describe(
     {
         return Ok(None);
     }
+    // A text that nobody can say in that time is not what is said.
+    let transcript = transcript.filter(|text| characters(text) <= seconds * MOST_CHARACTERS);
     let group = format!("{} {}", source.package, fill(&source.group, parts)?);
     let language = source
         .language
@@ -148,6 +155,11 @@ fn describe(
         seconds: (seconds * 1000.0).round() / 1000.0,
         rate: source.rate,
     }))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no text is that long")]
+fn characters(text: &str) -> f64 {
+    text.chars().count() as f64
 }
 
 fn patterns(texts: &[String]) -> Result<Vec<Pattern>> {
@@ -220,7 +232,9 @@ mod tests {
             "usr/share/doc/p/copyright",
             b"Files: *\nLicense:\n  CC-BY-SA-3.0\n",
         );
-        write("texts-en.txt", b"hello: Hello there.\ntone: [a tone]\n");
+        let too_long = "a text that nobody can say in the second that it takes";
+        let texts = format!("hello: Hello there.\ntone: [a tone]\ndigits/1: {too_long}\n");
+        write("texts-en.txt", texts.as_bytes());
         for sound in ["hello", "tone", "beep", "digits/1"] {
             write(&format!("sounds/en/{sound}.raw"), &[0; 16_000]);
         }

@@ -1,6 +1,6 @@
 //! The listening corpus: recordings of people, music and noise on which hearing is measured and trained.
 //!
-//! Nothing of it is in this repository but the recipe, `recipe.toml`. It names packages, the recordings in them, what
+//! Nothing of it is in this repository but the recipe, in `recipe`. It names packages, the recordings in them, what
 //! is said there, and the licence. The corpus is made in `target/corpus`, and listed in `corpus.jsonl` there.
 
 mod duration;
@@ -14,6 +14,7 @@ mod recording;
 mod split;
 mod text;
 mod transcript;
+mod unique;
 
 use std::{
     fs,

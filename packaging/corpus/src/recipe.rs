@@ -72,7 +72,17 @@ fn shortest() -> f64 {
 impl Recipe {
     /// The recipe of this repository.
     pub fn read() -> Result<Self> {
-        Self::parse(include_str!("../recipe.toml")).context("in recipe.toml")
+        let parts = [
+            ("speech", include_str!("../recipe/speech.toml")),
+            ("music", include_str!("../recipe/music.toml")),
+            ("noise", include_str!("../recipe/noise.toml")),
+        ];
+        let mut sources = Vec::new();
+        for (name, text) in parts {
+            let part = Self::parse(text).with_context(|| format!("in recipe/{name}.toml"))?;
+            sources.extend(part.sources);
+        }
+        Ok(Self { sources })
     }
 
     fn parse(text: &str) -> Result<Self> {

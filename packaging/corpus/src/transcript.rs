@@ -108,9 +108,24 @@ impl Style {
         found
             .into_iter()
             .map(|(key, text)| (key.to_owned(), words(text)))
+            .map(|(key, text)| match self {
+                Self::List => (key, without_remarks(text)),
+                _ => (key, text),
+            })
             .filter(|(_, text)| !text.is_empty())
             .collect()
     }
+}
+
+/// The text without the remarks in brackets behind its words. A text that begins with a bracket describes a sound.
+fn without_remarks(mut text: String) -> String {
+    while let Some(start) = text.find(" (") {
+        let length = text[start..]
+            .find(')')
+            .map_or(text.len() - start, |end| end + 1);
+        text.replace_range(start..start + length, "");
+    }
+    text
 }
 
 fn list_item(line: &str) -> Option<(&str, &str)> {
@@ -168,6 +183,20 @@ mod tests {
             [
                 said("digits/1", "one"),
                 said("vm-intro", "Please say: your name.")
+            ]
+        );
+    }
+
+    #[test]
+    fn remarks_behind_the_words_of_a_list_are_not_said() {
+        let text =
+            "spy: IAX (note: does not say \"2\")\nfor: Pour (emphase) vous\nbeep: (a beep)\n";
+        assert_eq!(
+            texts(Style::List, text),
+            [
+                said("beep", "(a beep)"),
+                said("for", "Pour vous"),
+                said("spy", "IAX"),
             ]
         );
     }
