@@ -13,7 +13,6 @@ use crate::{
     recipe::Recipe,
     recording::{Kind, Recording},
     split::Split,
-    text::words,
 };
 
 /// The line before the tables.
@@ -200,10 +199,21 @@ fn licences(recipe: &Recipe) -> Result<String> {
         ],
     )?;
     for (package, licence, evidence, caveat) in rows {
-        let evidence = words(evidence).replace('|', "\\|");
-        writeln!(text, "| `{package}` | {licence} | {evidence} | {caveat} |")?;
+        let evidence = quoted(evidence);
+        writeln!(
+            text,
+            "| `{package}` | {licence} | `{evidence}` | {caveat} |"
+        )?;
     }
     Ok(text)
+}
+
+/// The words of a copyright file for a cell, without people's addresses.
+fn quoted(evidence: &str) -> String {
+    let words = evidence
+        .split_whitespace()
+        .filter(|word| !word.contains('@'));
+    words.collect::<Vec<_>>().join(" ").replace(['|', '`'], "")
 }
 
 #[cfg(test)]
@@ -260,6 +270,12 @@ mod tests {
             by_package.contains("| `p` | music |  | MIT | - | - | 1 (2.00 h) |\n"),
             "{by_package}"
         );
+    }
+
+    #[test]
+    fn addresses_are_not_quoted() {
+        let evidence = "Copyright: 2004,\n Ann <ann@example.org>\nLicense: GPL-2";
+        assert_eq!(quoted(evidence), "Copyright: 2004, Ann License: GPL-2");
     }
 
     #[test]
