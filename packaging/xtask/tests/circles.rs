@@ -28,6 +28,7 @@ const CRATES: [&str; 10] = [
     "daemon/text/src",
     "packaging/bench/src",
     "packaging/boot-test/src",
+    "packaging/corpus/src",
     "packaging/testbed/src",
     "packaging/xtask/src",
 ];
