@@ -294,6 +294,52 @@ async fn a_spoken_command_is_invoked_and_its_reply_says_which() {
     );
 }
 
+/// With this prompt nano transcribes nothing, so the second reading gives no command.
+const NO_TRANSCRIPT: &str = "Say hello.";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spoken_command_whose_transcript_gives_another_is_not_carried_out_and_one_that_halts_is()
+{
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .set("transcribe", "prompt", NO_TRANSCRIPT)
+        .commands(&shipped());
+    let daemon = daemon.start().await.unwrap();
+    let commands = commands(&daemon).await;
+    let mut invoked = commands.receive_invoked().await.unwrap();
+    let mut replies = daemon.voice().receive_reply().await.unwrap();
+    microphone.play(&spoken(nano::COMMAND, 1200)).await.unwrap();
+    let reply = replies.next().await.unwrap();
+    assert_eq!(
+        reply.args().unwrap().text,
+        "I am not sure that I understood."
+    );
+    microphone.play(&spoken("stop", 1200)).await.unwrap();
+    let signal = invoked.next().await.unwrap();
+    assert_eq!(signal.args().unwrap().name, "stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spoken_command_that_is_not_certain_waits_for_a_yes_if_it_is_to_ask() {
+    let bus = Bus::start().await.unwrap();
+    let microphone = Microphone::alsa().unwrap();
+    let daemon = Daemon::setup(&bus)
+        .microphone(&microphone)
+        .set("transcribe", "prompt", NO_TRANSCRIPT)
+        .set("commands", "certainty", "ask")
+        .commands(&shipped());
+    let daemon = daemon.start().await.unwrap();
+    let mut replies = daemon.voice().receive_reply().await.unwrap();
+    microphone.play(&spoken(nano::COMMAND, 1200)).await.unwrap();
+    let reply = replies.next().await.unwrap();
+    assert_eq!(
+        reply.args().unwrap().text,
+        "set_light room=kitchen state=on (unconfirmed)\nSay “yes” or “no”."
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_yes_or_no_said_next_decides_about_what_was_said_and_has_to_be_confirmed() {
     let bus = Bus::start().await.unwrap();

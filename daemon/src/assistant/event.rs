@@ -32,7 +32,7 @@ pub enum Event {
         /// The text.
         text: String,
         /// How it came about.
-        stats: Stats,
+        stats: Box<Stats>,
     },
     /// A word was said that is known without the model.
     Spotted(Spotted),

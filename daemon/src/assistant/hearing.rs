@@ -37,7 +37,9 @@ pub enum Effect {
     Drop,
     /// The listener is told whether the words are complete.
     Understand(Pause, Sense),
-    /// The utterance was heard; the last effect.
+    /// All sound was pushed.
+    Heard,
+    /// Nothing more is pushed or asked. After a failure of the engine only [`Effect::TellEnd`] may follow.
     Conclude(Conclusion),
 }
 
@@ -52,11 +54,21 @@ pub enum Conclusion {
     Failed(EngineError),
 }
 
+/// The progress of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// It opens the turn, or begins answers.
+    Busy,
+    /// It takes sound.
+    Ready,
+    /// It has failed: sound is of no use any more.
+    Failed,
+}
+
 /// The hearing of one utterance.
 #[derive(Debug)]
 pub struct Hearing {
-    /// Whether the engine opens the turn or begins answers.
-    is_busy: bool,
+    engine: Progress,
     /// Steps that came while the engine was busy.
     waiting: VecDeque<Speech>,
     /// Whether answers are begun, or are about to be.
@@ -67,26 +79,24 @@ pub struct Hearing {
     samples: usize,
     /// Whether the end has come, waiting or not.
     is_over: bool,
-    failure: Option<EngineError>,
 }
 
 impl Hearing {
     /// Begins while the engine opens the turn.
     pub fn new() -> Self {
         Self {
-            is_busy: true,
+            engine: Progress::Busy,
             waiting: VecDeque::new(),
             has_answers: false,
             pause: None,
             samples: 0,
             is_over: false,
-            failure: None,
         }
     }
 
     /// Whether the sense of the words before the present pause is of use.
     pub fn awaits_sense(&self) -> bool {
-        self.pause.is_some() && !self.is_busy
+        self.pause.is_some() && self.engine == Progress::Ready
     }
 
     /// Whether the whole utterance has come.
@@ -100,26 +110,23 @@ impl Hearing {
         match input {
             Input::Speech(speech) => self.receive(speech, &mut effects),
             Input::Dropped => return vec![Effect::Conclude(Conclusion::Cancelled)],
-            Input::Ready => self.is_busy = false,
-            Input::Failed(error) => self.failure = Some(error),
+            Input::Ready => self.engine = Progress::Ready,
+            Input::Failed(error) => {
+                self.engine = Progress::Failed;
+                self.waiting.clear();
+                return vec![Effect::Conclude(Conclusion::Failed(error))];
+            }
             Input::Sensed(sense) => {
                 let pause = self.pause.take();
                 effects.extend(pause.map(|pause| Effect::Understand(pause, sense)));
             }
         }
-        if let Some(error) = &self.failure {
-            // The failure is that of the whole utterance, so it is told once that has ended.
-            if self.is_over {
-                effects.push(Effect::Conclude(Conclusion::Failed(error.clone())));
-            }
-            return effects;
-        }
-        while !self.is_busy
+        while self.engine == Progress::Ready
             && let Some(speech) = self.waiting.pop_front()
         {
             self.follow(speech, &speculates, &mut effects);
         }
-        if self.is_over && self.waiting.is_empty() && !self.is_busy {
+        if self.is_over && self.waiting.is_empty() && self.engine == Progress::Ready {
             effects.push(Effect::Conclude(Conclusion::Answer));
         }
         effects
@@ -135,7 +142,9 @@ impl Hearing {
             }
             Speech::Paused(_) | Speech::Resumed => {}
         }
-        self.waiting.push_back(speech);
+        if self.engine != Progress::Failed {
+            self.waiting.push_back(speech);
+        }
     }
 
     fn follow(
@@ -161,6 +170,7 @@ impl Hearing {
             }
             Speech::Ended(at) => {
                 self.pause = None;
+                effects.push(Effect::Heard);
                 if !self.has_answers {
                     self.ask(at, effects);
                 }
@@ -170,7 +180,7 @@ impl Hearing {
 
     fn ask(&mut self, at: Instant, effects: &mut Vec<Effect>) {
         self.has_answers = true;
-        self.is_busy = true;
+        self.engine = Progress::Busy;
         effects.push(Effect::Ask(at));
     }
 }
@@ -192,6 +202,7 @@ mod tests {
             Effect::Push(sound) => format!("push {}", sound[0]),
             Effect::Ask(_) => "ask".into(),
             Effect::Drop => "drop".into(),
+            Effect::Heard => "heard".into(),
             Effect::Understand(_, sense) => format!("{sense:?}"),
             Effect::Conclude(conclusion) => format!("{conclusion:?}"),
         };
@@ -259,7 +270,7 @@ mod tests {
         assert!(room.hearing.awaits_sense());
         assert_eq!(room.step(Input::Sensed(Sense::Complete)), ["Complete"]);
         assert!(!room.hearing.awaits_sense());
-        assert_eq!(room.end(), ["end 20", "Answer"]);
+        assert_eq!(room.end(), ["end 20", "heard", "Answer"]);
     }
 
     #[test]
@@ -270,21 +281,23 @@ mod tests {
         room.resume();
         room.sound(2.0);
         assert_eq!(room.end(), ["end 20"]);
-        assert_eq!(room.step(Input::Ready), ["push 1", "push 2", "ask"]);
+        assert_eq!(
+            room.step(Input::Ready),
+            ["push 1", "push 2", "heard", "ask"]
+        );
         assert_eq!(room.step(Input::Ready), ["Answer"]);
     }
 
     #[test]
-    fn a_failure_is_told_when_the_person_has_spoken_and_not_if_the_utterance_is_dropped() {
+    fn after_a_failure_nothing_is_pushed_and_only_the_end_is_told() {
         let mut room = Room::new();
         room.sound(1.0);
-        assert_eq!(
-            room.step(Input::Failed(EngineError::Stopping)),
-            [] as [&str; 0]
-        );
-        assert_eq!(room.end(), ["end 10", "Failed(Stopping)"]);
+        let failed = room.step(Input::Failed(EngineError::Stopping));
+        assert_eq!(failed, ["Failed(Stopping)"]);
+        assert_eq!(room.sound(2.0), [] as [&str; 0]);
+        assert_eq!(room.end(), ["end 20"]);
         let mut room = Room::new();
-        room.step(Input::Failed(EngineError::Stopping));
+        room.step(Input::Ready);
         assert_eq!(room.tell(|it, _| *it = None), ["Cancelled"]);
     }
 
@@ -333,7 +346,6 @@ mod tests {
                         carry(&mut room, Input::Sensed(Sense::Complete), &mut busy);
                         continue;
                     }
-                    Move::Ready | Move::Sense => continue,
                     Move::Sound if !is_paused => {
                         sounds += 1;
                         room.telling.as_ref().unwrap().sound(vec![sounds.into(); 10]);
@@ -347,7 +359,7 @@ mod tests {
                         is_paused = false;
                         room.telling.as_mut().unwrap().resume();
                     }
-                    Move::Sound | Move::Pause | Move::Resume => continue,
+                    Move::Ready | Move::Sense | Move::Sound | Move::Pause | Move::Resume => continue,
                 }
                 let speech = futures_util::FutureExt::now_or_never(room.utterance.next());
                 carry(&mut room, Input::Speech(speech.flatten().unwrap()), &mut busy);

@@ -8,13 +8,16 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::aloud::Aloud;
 use super::event::Event;
 use super::hearing::{Conclusion, Effect, Hearing, Input};
-use crate::commands::{self, Arrival, Commands, Dialogue, Force, Origin, Outcome, Reading, Scope};
-use crate::config::{self, Config};
+use crate::commands::{
+    self, Arrival, Commands, Dialogue, Force, Origin, Outcome, Precaution, Reading, Scope,
+};
+use crate::config::{self, Certainty, Config};
 use crate::engine::{Answer, Engine, EngineError, Preamble, Question, Request, Stats, Turn};
 use crate::listen::Sense;
 use crate::listen::utterance::Utterance;
@@ -25,6 +28,9 @@ use crate::speak;
 
 /// Backlog of the engine from which no answer is begun before the end is certain.
 const BEHIND: Duration = Duration::from_secs(1);
+
+/// The reply when the second reading of the speech gave other commands than the first.
+const NOT_CERTAIN: &str = "I am not sure that I understood.";
 
 /// The turn of one utterance.
 pub struct SpokenTurn {
@@ -51,12 +57,22 @@ struct Answers {
 
 impl SpokenTurn {
     /// Hears the utterance to its end and tells the outcome.
-    pub async fn follow(self, utterance: Utterance) {
-        match self.hear(utterance).await {
+    pub async fn follow(self, mut utterance: Utterance) {
+        let mut hearing = Hearing::new();
+        match self.hear(&mut hearing, &mut utterance).await {
             Ok((turn, answers)) => self.answer(turn, answers).await,
+            Err(EngineError::Cancelled) => self.cancel(),
             Err(error) => {
-                if error == EngineError::Cancelled {
-                    log::info!(utterance = self.utterance; "utterance dropped");
+                // The failure is that of the whole utterance, so it is told once that has ended.
+                while !hearing.is_over() {
+                    let Some(speech) = utterance.next().await else {
+                        return self.cancel();
+                    };
+                    for effect in hearing.step(Input::Speech(speech), || false) {
+                        if let Effect::TellEnd(samples) = effect {
+                            self.tell_end(samples);
+                        }
+                    }
                 }
                 self.fail(error);
             }
@@ -67,11 +83,14 @@ impl SpokenTurn {
     ///
     /// # Errors
     /// [`EngineError::Cancelled`] if it was dropped, or the engine's failure.
-    async fn hear(&self, mut utterance: Utterance) -> Result<(Turn, Answers), EngineError> {
+    async fn hear(
+        &self,
+        hearing: &mut Hearing,
+        utterance: &mut Utterance,
+    ) -> Result<(Turn, Answers), EngineError> {
         let turn = OnceLock::new();
         let mut answers = None;
         let mut recording = Recording::begin(&self.config.voice.record, self.utterance);
-        let mut hearing = Hearing::new();
         let mut work: Option<Work<'_>> = Some(Box::pin(self.open(&turn)));
         let conclusion = 'hearing: loop {
             let input = tokio::select! {
@@ -101,6 +120,11 @@ impl SpokenTurn {
                     Effect::Ask(at) => work = Some(Box::pin(self.begin(&turn, at))),
                     Effect::Drop => answers = None,
                     Effect::Understand(pause, sense) => pause.understand(sense),
+                    Effect::Heard => {
+                        if let Some(recording) = recording.take() {
+                            tokio::task::spawn_blocking(|| recording.write());
+                        }
+                    }
                     Effect::Conclude(conclusion) => break 'hearing conclusion,
                 }
             }
@@ -110,9 +134,6 @@ impl SpokenTurn {
             Conclusion::Cancelled => Err(EngineError::Cancelled),
             Conclusion::Failed(error) => Err(error),
             Conclusion::Answer => {
-                if let Some(recording) = recording {
-                    tokio::task::spawn_blocking(|| recording.write());
-                }
                 let heard = turn.into_inner().zip(answers);
                 heard.ok_or(EngineError::Stopping)
             }
@@ -137,19 +158,25 @@ impl SpokenTurn {
         self.ask(turn, at).await.map(Some)
     }
 
-    /// Waits until the answer begun at a pause shows whether a whole command was said. Where no command is expected, it
-    /// waits for ever.
+    /// Waits until what was begun at a pause shows whether all was said: a whole command, or numbers that may go on. Where
+    /// neither can be told, it waits for ever.
     async fn sense(&self, answers: &mut Option<Answers>) -> Sense {
-        if let (Some(force), Some(answers)) = (&self.force, answers)
-            && let Some(text) = answers.reply.foresee().await
-        {
-            match force.catalogue.read(&text) {
-                Ok(Outcome::Commands(_)) => Sense::Complete,
-                Ok(Outcome::Question(_) | Outcome::Words(_)) | Err(_) => Sense::Incomplete,
+        if let Some(Answers { reply, transcript }) = answers {
+            if let Some(force) = &self.force {
+                if let Some(text) = reply.foresee().await {
+                    return match force.catalogue.read(&text) {
+                        Ok(Outcome::Commands(_)) => Sense::Complete,
+                        Ok(Outcome::Question(_) | Outcome::Words(_)) | Err(_) => Sense::Incomplete,
+                    };
+                }
+            } else if let Some(transcript) = transcript
+                && let Some(text) = transcript.foresee().await
+                && may_go_on(&text)
+            {
+                return Sense::Incomplete;
             }
-        } else {
-            std::future::pending().await
         }
+        std::future::pending().await
     }
 
     /// Whether an answer may be begun before the end is certain. It is dropped when the person goes on,
@@ -178,7 +205,7 @@ impl SpokenTurn {
             None => Request::reply(answer),
         };
         let mut requests = vec![reply.heard(at)];
-        if voice.transcript || self.commands.awaits_consent() {
+        if voice.transcript || self.commands.awaits_consent() || self.reads_twice() {
             requests.push(Request::transcript(transcribe, &transcribe.language).heard(at));
         }
         let mut answers = turn.ask(requests).await?.into_iter();
@@ -200,26 +227,46 @@ impl SpokenTurn {
         });
     }
 
-    async fn answer(&self, turn: Turn, Answers { reply, transcript }: Answers) {
+    async fn answer(&self, turn: Turn, answers: Answers) {
+        let Answers {
+            mut reply,
+            transcript,
+        } = answers;
+        let asked = self.commands.take_asked(self.arrival);
+        // What halts is no answer to a question, and waits for no transcript.
+        let asked = match asked {
+            Some(_) if self.foresees_halt(&mut reply).await => None,
+            asked => asked,
+        };
+        let heard = self.transcribe(transcript).shared();
         let replied = async {
             let mut aloud = self.aloud();
-            let outcome = self.reply(turn, reply, &mut aloud).await;
+            let outcome = self.reply(turn, reply, heard.clone(), &mut aloud).await;
             self.conclude(outcome, aloud).await;
         };
-        match self.commands.take_asked(self.arrival) {
-            Some(asked) => match self.decide(asked, transcript).await {
-                Some((said, stats)) => {
-                    drop(replied);
-                    let mut aloud = self.aloud();
-                    aloud.push(&said);
-                    self.conclude(Ok((said, stats)), aloud).await;
-                }
-                None => replied.await,
-            },
-            None => {
-                tokio::join!(replied, self.transcribe(transcript));
-            }
+        let decided = match asked {
+            Some(asked) => self.decide(asked, heard.clone()).await,
+            None => None,
+        };
+        if let Some((said, stats)) = decided {
+            drop(replied);
+            let mut aloud = self.aloud();
+            aloud.push(&said);
+            self.conclude(Ok((said, stats)), aloud).await;
+        } else if self.config.voice.transcript {
+            tokio::join!(replied, heard.clone());
+        } else {
+            replied.await;
         }
+    }
+
+    /// Whether the reply halts.
+    async fn foresees_halt(&self, reply: &mut Answer) -> bool {
+        let (Some(force), Some(text)) = (&self.force, reply.foresee().await) else {
+            return false;
+        };
+        let is_command = matches!(force.catalogue.read(&text), Ok(Outcome::Commands(_)));
+        is_command && force.catalogue.precaution(&text) != Precaution::SecondReading
     }
 
     /// Tells the answer, and waits until it was said.
@@ -242,17 +289,21 @@ impl SpokenTurn {
         if self.config.log.content {
             log::info!(utterance = utterance; "heard: {text}");
         }
-        self.tell(Event::Transcript {
-            utterance,
-            text: text.clone(),
-        });
+        if self.config.voice.transcript {
+            let text = text.clone();
+            self.tell(Event::Transcript { utterance, text });
+        }
         Some((text, stats))
     }
 
     /// Takes the transcript for a yes or a no to the command that waits under `asked`, and returns the outcome; `None`:
     /// it is neither.
-    async fn decide(&self, asked: u64, transcript: Option<Answer>) -> Option<(String, Stats)> {
-        let (text, stats) = self.transcribe(transcript).await?;
+    async fn decide(
+        &self,
+        asked: u64,
+        heard: impl Future<Output = Option<(String, Stats)>>,
+    ) -> Option<(String, Stats)> {
+        let (text, stats) = heard.await?;
         let decided = self.commands.consent(asked, &text, self.utterance);
         let reading = Reading::Commands {
             invocations: decided.await?,
@@ -266,6 +317,7 @@ impl SpokenTurn {
         &self,
         turn: Turn,
         reply: Answer,
+        heard: impl Future<Output = Option<(String, Stats)>>,
         aloud: &mut Aloud,
     ) -> Result<(String, Stats), EngineError> {
         let mut spoken = 0;
@@ -276,7 +328,7 @@ impl SpokenTurn {
             }
         };
         let (text, stats) = reply.follow(growing).await?;
-        let said = self.understand(&turn, text).await;
+        let said = self.understand(&turn, text, heard).await;
         if spoken == 0 {
             aloud.push(&said);
         }
@@ -284,7 +336,12 @@ impl SpokenTurn {
     }
 
     /// Carries out the commands that an answer consists of; returns the text for the person.
-    async fn understand(&self, turn: &Turn, answer: String) -> String {
+    async fn understand(
+        &self,
+        turn: &Turn,
+        answer: String,
+        heard: impl Future<Output = Option<(String, Stats)>>,
+    ) -> String {
         let Some(force) = &self.force else {
             return answer;
         };
@@ -292,6 +349,16 @@ impl SpokenTurn {
             utterance: Some(self.utterance),
         };
         let mut dialogue = self.commands.begin(force, &origin, self.arrival, false);
+        if !self.is_certain(turn, force, &answer, heard).await {
+            log::info!(utterance = self.utterance; "it is not certain that commands were meant");
+            let precaution = force.catalogue.precaution(&answer);
+            if self.config.commands.certainty == Certainty::Both
+                && precaution != Precaution::Consent
+            {
+                return NOT_CERTAIN.into();
+            }
+            dialogue.doubt();
+        }
         let mut answer = Ok(answer);
         loop {
             match dialogue.follow(answer).await {
@@ -301,6 +368,45 @@ impl SpokenTurn {
                     log::warn!(utterance = self.utterance; "{error}");
                     return error.to_string();
                 }
+            }
+        }
+    }
+
+    /// Whether commands are carried out only if the transcript gives the same.
+    fn reads_twice(&self) -> bool {
+        self.force.is_some() && self.config.commands.certainty != Certainty::One
+    }
+
+    /// Whether the commands of an answer are carried out without asking: the transcript, read as text, gives the same.
+    async fn is_certain(
+        &self,
+        turn: &Turn,
+        force: &Force,
+        answer: &str,
+        heard: impl Future<Output = Option<(String, Stats)>>,
+    ) -> bool {
+        if !self.reads_twice() {
+            return true;
+        }
+        match force.catalogue.precaution(answer) {
+            Precaution::None => return true,
+            Precaution::Consent => return false,
+            Precaution::SecondReading => {}
+        }
+        let Some((text, _)) = heard.await else {
+            return false;
+        };
+        if text.trim().is_empty() {
+            return false;
+        }
+        let config = &self.config.answer;
+        let request = force.request(config, Question::Text(text), Scope::All);
+        let read = async { self.engine.submit_for(turn, request).await?.text().await };
+        match read.await {
+            Ok((second, _)) => force.catalogue.agree(answer, &second),
+            Err(error) => {
+                log::warn!(utterance = self.utterance; "no second reading: {error}");
+                false
             }
         }
     }
@@ -326,6 +432,11 @@ impl SpokenTurn {
         waits.then(|| format!("Say “{yes}” or “{no}”."))
     }
 
+    fn cancel(&self) {
+        log::info!(utterance = self.utterance; "utterance dropped");
+        self.fail(EngineError::Cancelled);
+    }
+
     fn fail(&self, error: EngineError) {
         let utterance = self.utterance;
         self.tell(Event::Failed { utterance, error });
@@ -343,6 +454,16 @@ impl SpokenTurn {
         // The receiver is gone when the daemon ends.
         let _ = self.events.send(event);
     }
+}
+
+/// Whether a person who paused after these words probably goes on: they dictate numbers, or are inside a list.
+fn may_go_on(text: &str) -> bool {
+    let is_number = |word: &str| {
+        let digits = word.trim_matches(|letter: char| letter.is_ascii_punctuation());
+        !digits.is_empty() && digits.chars().all(char::is_numeric)
+    };
+    let mut words = text.split_whitespace().peekable();
+    text.trim_end().ends_with(',') || words.peek().is_some() && words.all(is_number)
 }
 
 /// Asks about the same speech again, with the results of commands.
@@ -375,6 +496,21 @@ fn reply_event(utterance: u64, text: String, stats: Stats) -> Event {
     Event::Reply {
         utterance,
         text,
-        stats,
+        stats: Box::new(stats),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_alone_and_lists_may_go_on_and_a_number_at_the_end_of_a_question_does_not() {
+        for text in ["4 5 2.", "1", "0 1 7, 4", "milk, eggs,", "٣ ٤"] {
+            assert!(may_go_on(text), "{text}");
+        }
+        for text in ["", ".", "What is 2 plus 2?", "Milk and eggs."] {
+            assert!(!may_go_on(text), "{text}");
+        }
     }
 }

@@ -208,7 +208,7 @@ impl Turns {
             self.speech.prepare();
         }
         let turn = SpokenTurn {
-            config: Arc::clone(&self.config),
+            config: self.settings.current(),
             engine: self.engine.clone(),
             commands: self.commands.clone(),
             speech: self.speech.clone(),

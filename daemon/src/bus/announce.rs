@@ -204,7 +204,7 @@ async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::Result<()> {
             utterance,
             text,
             stats,
-        } => voice::Voice::reply(emitter, utterance, &text, to_dict(&Stats::from(stats))).await,
+        } => voice::Voice::reply(emitter, utterance, &text, to_dict(&Stats::from(*stats))).await,
         Event::Spotted(Spotted {
             word,
             meaning,

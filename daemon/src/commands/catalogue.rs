@@ -168,7 +168,8 @@ impl Catalogue {
     }
 
     /// Whether this command halts.
-    pub(super) fn halts(&self, call: &Call) -> bool {
+    #[must_use]
+    pub fn halts(&self, call: &Call) -> bool {
         self.command(call).is_some_and(Command::halts)
     }
 }

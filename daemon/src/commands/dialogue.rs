@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::evidence::Evidence;
 use super::executor::Executor;
 use super::force::Scope;
 use super::plain::is_plain;
@@ -29,6 +30,7 @@ pub struct Dialogue {
     origin: Origin,
     arrival: Arrival,
     dry_run: bool,
+    evidence: Evidence,
     /// Most rounds after the first.
     most: usize,
     /// Calls and their results, by round.
@@ -53,10 +55,16 @@ impl Dialogue {
             origin,
             arrival,
             dry_run,
+            evidence: Evidence::Certain,
             most,
             called: Vec::new(),
             invocations: Vec::new(),
         }
+    }
+
+    /// The commands of the next answer may have been misheard: they wait to be confirmed.
+    pub fn doubt(&mut self) {
+        self.evidence = Evidence::Doubtful;
     }
 
     /// Reads the model's answer, and carries out its commands unless this is a dry run. Returns when all is done, with
@@ -120,9 +128,14 @@ impl Dialogue {
             executor.rehearse(calls)
         } else {
             let Self {
-                origin, arrival, ..
+                origin,
+                arrival,
+                evidence,
+                ..
             } = self;
-            executor.carry_out(calls, origin, *arrival).await?
+            executor
+                .carry_out(calls, origin, *arrival, *evidence)
+                .await?
         };
         let has_answered = invocations.iter().any(|it| self.has_answered(it));
         let asks = has_answered && self.called.len() < self.most;

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::action::Job;
 use super::ledger::{Effect, Ledger};
-use super::{Arrival, Call, CommandError, Event, Force, Invocation, Origin, Status};
+use super::{Arrival, Call, CommandError, Event, Evidence, Force, Invocation, Origin, Status};
 use crate::config::Settings;
 use crate::engine::EngineError;
 use crate::platform::environment::Environment;
@@ -97,9 +97,10 @@ impl Executor {
         calls: Vec<Call>,
         origin: &Origin,
         arrival: Arrival,
+        evidence: Evidence,
     ) -> Result<Vec<Invocation>, CommandError> {
         let begun = self.begin(origin, |ledger, now, effects| {
-            ledger.enter(calls, origin, arrival, now, effects)
+            ledger.enter(calls, origin, arrival, evidence, now, effects)
         });
         begun?.settled().await
     }

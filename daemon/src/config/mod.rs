@@ -9,10 +9,12 @@
 //! | here | the keys and their defaults; reading a file |
 //! | `value` | numbers whose range is part of their type |
 //! | `sound` | the keys of `[voice]` and `[speech]` |
+//! | `commands` | the keys of `[commands]` |
 //! | `keyword` | the keys of `[keyword]` |
 //! | `mistake` | what is wrong in a file, and where |
 //! | `settings` | the configuration in force, and what a reload changes |
 
+mod commands;
 mod keyword;
 mod mistake;
 mod settings;
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::platform::file::{self, FileProblem, shown};
 
+pub use commands::{Certainty, Commands};
 pub use keyword::{Keyword, Meaning, Word};
 pub use mistake::{Mistake, read_toml};
 pub use settings::{Follow, Reloaded, Settings};
@@ -197,46 +200,6 @@ impl Default for Transcribe {
             language: "English".into(),
         }
     }
-}
-
-/// `[commands]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Commands {
-    /// Whether speech can be a command, and `Commands.Invoke` works.
-    pub enabled: bool,
-    /// Folders with the files of the catalogue. Relative paths start at the configuration file's folder.
-    pub folders: Vec<PathBuf>,
-    /// Declare the commands in the prompt. Only a model that was trained on the catalogue works without.
-    pub declare: bool,
-    /// System prompt of requests that may be commands; empty: none.
-    pub system: String,
-    /// Most rounds, for one utterance, in which the model reads the results of commands that answer. In the last round
-    /// it may call no command.
-    pub rounds: Bounded<0, 8>,
-    /// Phrases that confirm a pending spoken command. The reply must be exactly one of them; case and punctuation are
-    /// ignored.
-    pub yes: Vec<String>,
-    /// Phrases that refuse it, matched likewise.
-    pub no: Vec<String>,
-}
-
-impl Default for Commands {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            folders: vec!["/usr/share/gemmad/commands".into()],
-            declare: true,
-            system: String::new(),
-            rounds: Bounded(2),
-            yes: words(&["yes", "yes please", "confirm", "do it", "go ahead"]),
-            no: words(&["no", "no thanks", "cancel", "cancel that", "never mind"]),
-        }
-    }
-}
-
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(ToString::to_string).collect()
 }
 
 /// `[log]`.

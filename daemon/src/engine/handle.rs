@@ -132,30 +132,48 @@ impl Engine {
     /// # Errors
     /// [`EngineError::TextTooLong`] at once; what is wrong with the request; or that there is no model.
     pub async fn submit_at(&self, place: Place, request: Request) -> Result<Answer, EngineError> {
+        self.submit_as(Priority::Question, Arc::new(place), request)
+            .await
+    }
+
+    /// Hands over `request`, which is part of answering `turn`: it needs no place of its own, and goes before questions.
+    ///
+    /// # Errors
+    /// Those of [`Engine::submit_at`].
+    pub async fn submit_for(&self, turn: &Turn, request: Request) -> Result<Answer, EngineError> {
+        let place = Arc::clone(&turn.place);
+        self.submit_as(Priority::Speech, place, request).await
+    }
+
+    async fn submit_as(
+        &self,
+        priority: Priority,
+        place: Arc<Place>,
+        request: Request,
+    ) -> Result<Answer, EngineError> {
         let arrived = Instant::now();
         self.limits.check_request(&request)?;
-        let place = Arc::new(place);
         let ready = self.ready().await?;
         let capacity = ready.capacity;
         let id = self.requests.next();
         // Dropping this future drops the answer, which cancels the request.
         let (outlet, answer) = Answer::new(id);
         // Tokenising a long text or computing the mel spectrogram of a long clip takes up to 0.1 s.
-        let prepared = work::run(move || {
+        let prepare = move || {
             let grammar = ready.grammar(request.form.as_ref())?;
             let (prompt, spans) = prepare(&ready.model, &request, &|| !outlet.is_closed())?;
             let outlet = (id, outlet);
-            let job = Requests::job(
-                &request,
-                grammar.as_ref(),
-                prompt,
-                Priority::Question,
-                place,
-                outlet,
-            )?;
+            let job = Requests::job(&request, grammar.as_ref(), prompt, priority, place, outlet)?;
             Ok::<_, EngineError>((Job { arrived, ..job }, spans))
-        });
-        let (job, spans) = prepared.await??;
+        };
+        let (job, spans) = match priority {
+            Priority::Question => work::run(prepare).await??,
+            // Not through `work`, where speech would queue behind the texts of questions.
+            Priority::Speech => {
+                let prepared = tokio::task::spawn_blocking(prepare).await;
+                prepared.map_err(|_| work::Panicked)??
+            }
+        };
         let rows = job.prompt.len() + spans.as_ref().map_or(0, Spans::backlog);
         if rows >= capacity {
             return Err(EngineError::PromptTooLong { rows, capacity });

@@ -16,9 +16,12 @@ const SYLLABLE: usize = 12;
 /// of a door. Chosen by hand.
 const LOUD: usize = 25;
 
-/// Frames whose median level is the background's (20 s). So a person may talk for 10 s on end without being taken for
-/// it. Chosen by hand.
+/// Frames whose median level is the background's (20 s without the person). Chosen by hand.
 const PAST: usize = 1250;
+
+/// Frames in a row (1.5 s) that are too quiet for the person and therefore somebody else's, although they were taken for the
+/// person's when they were the loudest so far. A person is loud again sooner: in every word. Chosen by hand.
+const OTHERS: usize = 94;
 
 /// How far below their level the person may still be, in dB: the end of a sentence is quieter than its beginning. A
 /// television 10 dB below them comes that close now and then: it keeps 2 of 100 utterances open (`bench endpoint`),
@@ -49,8 +52,12 @@ pub fn decibels(power: f32) -> f32 {
 pub struct Foreground {
     /// Mean squares of the last frames, the latest in the back.
     powers: VecDeque<f32>,
-    /// Levels in dB, one for each frame, the latest in the back.
+    /// Level of the latest frame, in dB.
+    level: f32,
+    /// Levels in dB of the last frames that were not the person's, the latest in the back.
     levels: VecDeque<f32>,
+    /// The person's levels in the utterance, at most [`PAST`], the latest in the back.
+    spoken: VecDeque<f32>,
     /// The loudest levels of the utterance, the lowest of them first.
     loudest: Vec<f32>,
     /// Level in dB from which speech is the person's, and the frames for which that stands.
@@ -65,7 +72,9 @@ impl Foreground {
     pub fn new() -> Self {
         Self {
             powers: VecDeque::from([0.0; SYLLABLE]),
+            level: NOTHING,
             levels: VecDeque::from([NOTHING; PAST]),
+            spoken: VecDeque::with_capacity(PAST),
             loudest: Vec::with_capacity(LOUD + 1),
             threshold: NOTHING,
             stands_for: 0,
@@ -79,18 +88,42 @@ impl Foreground {
         self.powers.pop_front();
         self.powers.push_back(power(frame));
         let mean = self.powers.iter().sum::<f32>() / SYLLABLE as f32;
+        self.level = decibels(mean).max(NOTHING);
+    }
+
+    /// The frame heard last is not the person's, so it belongs to the background. A person's never does: however long they
+    /// talk, they are not taken for it, unless [`Self::learn_speaker`] says so.
+    pub fn add_to_background(&mut self) {
         self.levels.pop_front();
-        self.levels.push_back(decibels(mean).max(NOTHING));
+        self.levels.push_back(self.level);
     }
 
     /// An utterance begins.
     pub fn begin(&mut self) {
+        self.spoken.clear();
         self.loudest.clear();
         self.stands_for = 0;
     }
 
+    /// The speaker of the utterance is background after all.
+    pub fn learn_speaker(&mut self) {
+        self.levels.drain(..self.spoken.len());
+        self.levels.append(&mut self.spoken);
+    }
+
     /// Whether the frame heard last, which is speech, is loud enough to be the person's.
     pub fn is_person(&mut self) -> bool {
+        let is_person = self.is_loud_enough();
+        if is_person {
+            if self.spoken.len() == PAST {
+                self.spoken.pop_front();
+            }
+            self.spoken.push_back(self.level);
+        }
+        is_person
+    }
+
+    fn is_loud_enough(&mut self) -> bool {
         let level = self.level();
         let place = self.loudest.partition_point(|loud| *loud < level);
         self.loudest.insert(place, level);
@@ -109,7 +142,7 @@ impl Foreground {
 
     /// The level now, in dBFS.
     pub fn level(&self) -> f32 {
-        self.levels.back().copied().unwrap_or(NOTHING)
+        self.level
     }
 
     /// Whether this level may be that of the person in the last utterance; `false` if there was none.
@@ -122,7 +155,12 @@ impl Foreground {
     fn measure(&mut self) -> f32 {
         let person = self.loudest[0];
         self.sorted.clear();
-        self.sorted.extend(&self.levels);
+        let quiet = |a: &f32, b: &f32| (*a < person - QUIETER) == (*b < person - QUIETER);
+        let spoken = self.spoken.make_contiguous().chunk_by(quiet);
+        let others = spoken.filter(|it| it[0] < person - QUIETER && it.len() >= OTHERS);
+        self.sorted.extend(others.flatten());
+        let known = self.levels.iter().skip(self.sorted.len());
+        self.sorted.extend(known);
         let (_, background, _) = self.sorted.select_nth_unstable_by(PAST / 2, f32::total_cmp);
         f32::midpoint(*background, person).min(person - QUIETER)
     }

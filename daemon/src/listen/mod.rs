@@ -15,7 +15,9 @@
 //! | `front_end` | captured samples → 16 kHz mono without echo and noise |
 //! | `echo`, `double_talk` | the assistant's own voice, and whether a person speaks over it |
 //! | `enhancer` | noise suppression and gain control |
-//! | `vad`, `foreground` | whether there is speech, and whether it is the same person's |
+//! | `vad`, `confirmation`, `silero` | whether there is speech, and whether it is a voice |
+//! | `frame` | the samples that are judged together |
+//! | `foreground` | whether it is the same person's |
 //! | `segmenter` | where an utterance begins and ends |
 //! | `barge_in`, `thresholds` | whether the assistant is interrupted |
 //! | `keyword` | words that wake or halt |
@@ -25,16 +27,19 @@
 
 mod attention;
 mod barge_in;
+mod confirmation;
 mod double_talk;
 pub(crate) mod ears;
 mod echo;
 mod enhancer;
 mod foreground;
+mod frame;
 mod front_end;
 pub(crate) mod keyword;
 mod listener;
 pub(crate) mod messages;
 pub(crate) mod segmenter;
+mod silero;
 pub mod simulation;
 mod thresholds;
 pub(crate) mod utterance;

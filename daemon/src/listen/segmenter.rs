@@ -17,6 +17,9 @@ const DOUBT_MS: u32 = 48;
 /// Additional sound kept while no utterance may begin, in ms.
 const BARRED_MS: u32 = 600;
 
+/// Additional sound kept while it may be speech but is not known to be a voice, in ms.
+const UNDECIDED_MS: u32 = 600;
+
 /// Audio kept from before a barge-in guess, in ms: the detector's longest delay plus a margin.
 const GUESSED_MS: u32 = 320;
 
@@ -90,6 +93,8 @@ pub struct Segmenter {
     is_guessed: bool,
     /// Samples for which a guessed beginning is still kept, until a new onset confirms it.
     unconfirmed: usize,
+    /// Samples for which the beginning of what may be a voice is still kept.
+    undecided: usize,
 }
 
 /// The utterance being heard.
@@ -131,6 +136,7 @@ impl Segmenter {
             is_barred: false,
             is_guessed: false,
             unconfirmed: 0,
+            undecided: 0,
         }
     }
 
@@ -153,10 +159,11 @@ impl Segmenter {
     pub fn overhear(&mut self, input: &[f32]) {
         self.held.clear();
         self.utterance = None;
-        self.vad.reset();
         self.frames(input, input, |it, frame, _| {
+            it.vad.overhear(frame);
             it.position += FRAME as u64;
             it.foreground.hear(frame);
+            it.foreground.add_to_background();
         });
     }
 
@@ -245,6 +252,7 @@ impl Segmenter {
 
     /// Keeps the end of the skipped samples as the possible beginning of an utterance.
     pub fn recall(&mut self, last: &[f32]) {
+        self.vad.overhear(last);
         self.held = last.into();
     }
 
@@ -253,11 +261,17 @@ impl Segmenter {
         self.held.extend_from_slice(frame);
         self.foreground.hear(judged);
         let is_speech = self.vad.hear(judged);
+        if self.utterance.is_none() {
+            self.foreground.add_to_background();
+        }
+        if self.vad.is_undecided() {
+            self.undecided = samples(UNDECIDED_MS);
+        }
         match self.utterance {
             Some(utterance) => self.go_on(utterance, is_speech, segments),
             None if self.is_barred => self.forget_all_but(self.keep + samples(BARRED_MS)),
             None if is_speech && self.is_awaited() => {
-                self.unconfirmed = 0;
+                (self.unconfirmed, self.undecided) = (0, 0);
                 segments.push(Segment::Started);
                 let told = self.tell(segments);
                 self.foreground.begin();
@@ -270,6 +284,11 @@ impl Segmenter {
                 self.unconfirmed = self.unconfirmed.saturating_sub(FRAME);
                 self.forget_all_but(self.keep + samples(BARRED_MS));
             }
+            // If it is a voice, it began before it was known to be one.
+            None if self.undecided > 0 => {
+                self.undecided = self.undecided.saturating_sub(FRAME);
+                self.forget_all_but((self.keep + samples(UNDECIDED_MS)).min(self.longest / 2));
+            }
             None => self.forget_all_but(self.keep),
         }
     }
@@ -280,6 +299,9 @@ impl Segmenter {
 
     fn go_on(&mut self, mut it: Utterance, is_speech: bool, segments: &mut Vec<Segment>) {
         let is_person = is_speech && self.foreground.is_person();
+        if !is_person {
+            self.foreground.add_to_background();
+        }
         it.silence = if is_speech { 0 } else { it.silence + FRAME };
         it.absence = if is_person { 0 } else { it.absence + FRAME };
         if is_person && it.paused.take().is_some() {
@@ -296,7 +318,12 @@ impl Segmenter {
             Some(Sense::Complete) => self.endpoint_complete,
             Some(Sense::Incomplete) => self.endpoint_incomplete,
         };
-        if is_over(endpoint) || it.told + self.held.len() + FRAME > self.longest {
+        let is_too_long = it.told + self.held.len() + FRAME > self.longest;
+        if is_too_long {
+            // Who talks as long as that without a pause is a television.
+            self.foreground.learn_speaker();
+        }
+        if is_over(endpoint) || is_too_long {
             let speech_end = it.paused.unwrap_or(self.position - it.silence as u64);
             segments.push(Segment::Ended { speech_end });
             self.vad.close();
@@ -344,6 +371,15 @@ mod tests {
         assert_eq!(after.len(), 1, "{after:?}");
         let length = after[0].1.len();
         assert!(length > samples(1500), "{length} samples");
+    }
+
+    #[test]
+    fn whoever_talks_without_a_pause_is_heard_to_the_end() {
+        let count = "one two three four five six seven eight nine ten ";
+        let words = spoken(&count.repeat(10));
+        assert!(words.len() > samples(25_000), "{} samples", words.len());
+        let sound = [silence(500), words, silence(1500)].concat();
+        assert_eq!(utterances(&sound).len(), 1);
     }
 
     #[test]

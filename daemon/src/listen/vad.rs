@@ -1,12 +1,14 @@
 //! Voice activity detection: a probability of speech for every 16 ms, made into a decision that does not flicker.
+//!
+//! A cheap detector runs all the time. It takes music for speech, so a second one ([`Confirmation`]) is asked where an
+//! utterance would begin, and hears it to its end.
 
 use earshot::Detector;
 
+use super::confirmation::Confirmation;
+pub use super::frame::FRAME;
 use crate::config;
 use crate::sound::resample::samples;
-
-/// Samples at 16 kHz that are judged together; earshot's frame.
-pub const FRAME: usize = 256;
 
 /// Gain for quiet sound before detection (12 dB); loud sound gets less, so that it stays within full scale. Speech 3 m
 /// from the microphone instead of half a metre is 16 dB quieter (the inverse distance law), and the detector then
@@ -35,14 +37,19 @@ pub struct Vad {
     is_open: bool,
     /// The recent peak.
     peak: f32,
+    /// Tells voices from music; `None`: everything that sounds like speech is.
+    confirmation: Option<Confirmation>,
 }
 
 impl Vad {
-    /// A closed detector with the thresholds of the configuration.
+    /// A closed detector with the thresholds of the configuration, which only voices open.
     #[must_use]
     pub fn new(config: &config::Voice) -> Self {
         let (open, close) = (config.open.get(), config.close.get());
-        Self::with(open, close, config.onset_ms.get())
+        Self {
+            confirmation: Confirmation::new(),
+            ..Self::with(open, close, config.onset_ms.get())
+        }
     }
 
     /// A closed detector that opens after `onset_ms` with a probability of at least `open`, and then takes frames of at
@@ -57,6 +64,7 @@ impl Vad {
             evidence: 0,
             is_open: false,
             peak: 0.0,
+            confirmation: None,
         }
     }
 
@@ -70,9 +78,13 @@ impl Vad {
         let loudest = frame.iter().fold(0.0, |most: f32, it| most.max(it.abs()));
         self.peak = loudest.max(self.peak * FADING);
         let gain = GAIN.min(1.0 / self.peak);
-        let probability = probability(&mut self.detector, &frame.map(|sample| sample * gain));
+        let frame = frame.map(|sample| sample * gain);
+        let probability = probability(&mut self.detector, &frame);
         if self.is_open {
-            return probability >= self.close;
+            let confirmation = self.confirmation.as_mut();
+            let is_possible = probability >= self.close;
+            let is_voice = confirmation.is_none_or(|it| it.goes_on(&frame, is_possible));
+            return is_possible && is_voice;
         }
         self.evidence = if probability >= self.open {
             self.evidence + 1
@@ -81,14 +93,37 @@ impl Vad {
         } else {
             0
         };
-        self.is_open = self.evidence >= self.onset;
+        let is_possible = self.evidence > 0;
+        let confirmation = self.confirmation.as_mut();
+        let is_voice = confirmation.is_none_or(|it| it.begins(&frame, is_possible));
+        self.is_open = self.evidence >= self.onset && is_voice;
         self.is_open
+    }
+
+    /// Whether there is enough speech to open it, if it is a voice.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        !self.is_open && self.evidence >= self.onset
     }
 
     /// Closes it: speech needs an onset again.
     pub fn close(&mut self) {
         self.is_open = false;
         self.evidence = 0;
+        if let Some(confirmation) = &mut self.confirmation {
+            confirmation.close();
+        }
+    }
+
+    /// Hears sound in which no utterance may begin, cheaply: what follows may begin in it.
+    pub fn overhear(&mut self, samples: &[f32]) {
+        self.close();
+        self.peak = 0.0;
+        self.detector.reset();
+        if let Some(confirmation) = &mut self.confirmation {
+            confirmation.rest();
+            confirmation.overhear(samples);
+        }
     }
 
     /// Closes it and forgets all sound, because what comes next does not follow on it.
@@ -96,6 +131,9 @@ impl Vad {
         self.close();
         self.peak = 0.0;
         self.detector.reset();
+        if let Some(confirmation) = &mut self.confirmation {
+            confirmation.reset();
+        }
     }
 }
 

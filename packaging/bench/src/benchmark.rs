@@ -37,6 +37,8 @@ pub enum Benchmark {
     Siege,
     /// Commands through microphone and bus: accuracy, latency and calls that were not asked for.
     Commands,
+    /// Recordings of people, music and noise (docs/corpus.md): what is heard, and what is taken for a command. Only if named.
+    People,
     /// Accuracy of the nano model, also written into its card.
     Nano,
 }
@@ -55,7 +57,7 @@ impl Benchmark {
 
     /// Whether it runs only if named.
     pub fn is_long(self) -> bool {
-        matches!(self, Self::Monologue | Self::Siege)
+        matches!(self, Self::Monologue | Self::Siege | Self::People)
     }
 
     /// Whether it asks the nano model's held-out sets, which have to be made first.
@@ -75,6 +77,7 @@ impl Benchmark {
                 | Self::DoubleTalk
                 | Self::Endpoint
                 | Self::Keyword
+                | Self::People
                 | Self::Replug
                 | Self::LateStarts
         )

@@ -15,6 +15,7 @@ mod late;
 mod measurement;
 mod nano;
 mod overhead;
+mod people;
 mod quiet;
 mod setting;
 mod siege;

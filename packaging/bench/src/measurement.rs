@@ -10,7 +10,7 @@ use crate::{
     benchmark::Benchmark,
     commands, conversation, double_talk, endpoint,
     figure::{self, Figure, Figures},
-    keyword, late, nano, overhead, quiet,
+    keyword, late, nano, overhead, people, quiet,
     setting::Bench,
     siege, speed, turn, voice,
 };
@@ -33,6 +33,9 @@ pub struct Wanted {
     /// Minutes for which the assistant speaks in `monologue` (default 60), or is misused in `siege` (default 10).
     #[arg(long, value_name = "N")]
     minutes: Option<u64>,
+    /// The split of the corpus that `people` measures. Thresholds may be chosen by `tuning`; nothing by `held-out`.
+    #[arg(long, value_name = "SPLIT", default_value = "held-out")]
+    split: String,
 }
 
 /// Runs one benchmark, or all that are not long.
@@ -95,6 +98,7 @@ async fn measure(benchmark: Benchmark, bench: &Bench, wanted: &Wanted) -> Result
         Benchmark::Halt => keyword::halting(bench).await,
         Benchmark::LateStarts => late::measure(bench).await,
         Benchmark::Siege => siege::measure(bench, minutes(10)).await,
+        Benchmark::People => people::measure(bench, &wanted.split).await,
         Benchmark::Commands => commands::measure(bench, &wanted.commands).await,
         Benchmark::Nano => nano::measure(bench).await,
     }

@@ -23,6 +23,7 @@ use crate::{
 };
 use report::{COMPARED, Change, File, Report, Variant};
 use score::Score;
+pub use score::word_error_rate;
 
 /// The held-out sets.
 const SETS: [&str; 9] = [

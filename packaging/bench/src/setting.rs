@@ -47,7 +47,7 @@ impl Bench {
 }
 
 /// The measured programs, as paths in cargo's folder.
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 10] = [
     "gemmad",
     "gemmad-supervise",
     "gemmactl",
@@ -57,6 +57,7 @@ const PROGRAMS: [&str; 9] = [
     "examples/double_talk",
     "examples/endpoint",
     "examples/keyword",
+    "examples/people",
 ];
 
 /// Builds everything as for the package, so that the best CPU kernels for this machine are loaded, and

@@ -51,6 +51,12 @@ const VOICES: [Package; 4] = [
     ("flite", "speaks to the nano model as it learns"),
 ];
 
+/// Further packages for reading sound files of all kinds.
+const SOUND_FILES: [Package; 2] = [
+    ("libsox-fmt-mp3", "reads MP3 files"),
+    ("sox", "cuts recordings"),
+];
+
 /// Further packages for making the package.
 const PACKAGING: [Package; 1] = [("dpkg-dev", "finds the libraries a package needs")];
 
@@ -77,6 +83,11 @@ pub fn run() -> Result<()> {
 /// Installs the voices for training and evaluating the nano model.
 pub fn voices() -> Result<()> {
     install(&VOICES)
+}
+
+/// Installs the packages for reading sound files of all kinds.
+pub fn sound_files() -> Result<()> {
+    install(&SOUND_FILES)
 }
 
 /// Installs the packages for making the package.

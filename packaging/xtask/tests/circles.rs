@@ -19,7 +19,7 @@ use syn::{
 use xtask::command::root;
 
 /// Source folders, one for each crate.
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 11] = [
     "ctl/src",
     "daemon/api/src",
     "daemon/fuzz/src",

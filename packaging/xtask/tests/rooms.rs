@@ -16,8 +16,7 @@ fn strangers(room: &str) -> Vec<String> {
         "bus" => &[],
         "assistant" => &["bus"],
         "commands" => &["bus", "assistant", "listen", "speak"],
-        "engine" | "listen" | "speak" => &WORKERS,
-        "sound" => &WORKERS,
+        "engine" | "listen" | "speak" | "sound" => &WORKERS,
         "config" => &[
             "bus",
             "assistant",

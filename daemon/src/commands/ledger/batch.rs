@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::effect::Effect;
-use crate::commands::{Epoch, Event, Invocation, Origin};
+use crate::commands::{Epoch, Event, Evidence, Invocation, Origin};
 
 /// Longest time that a command waits to be confirmed, from its question on.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -13,6 +13,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(super) struct Batch {
     pub origin: Origin,
     pub epoch: Epoch,
+    pub evidence: Evidence,
     /// The commands in the order they were said. Until its turn comes, a command is `Unconfirmed`.
     pub invocations: Vec<Invocation>,
     /// The index of the command whose turn it is.
@@ -85,6 +86,11 @@ impl Held {
 }
 
 impl Batch {
+    /// Whether its commands may have been misheard.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.evidence == Evidence::Doubtful
+    }
+
     /// The number of its first command.
     pub(super) fn number(&self) -> u64 {
         self.invocations.first().map_or(0, |first| first.id)

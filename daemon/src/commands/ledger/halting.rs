@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::batch::{Batch, Halted, Held, State};
 use super::effect::Effect;
 use super::{Effects, Ledger};
-use crate::commands::{Call, Invocation, Origin, Status};
+use crate::commands::{Call, Evidence, Invocation, Origin, Status};
 
 /// Most actions of one halting command that run at a time. At this limit, another halt runs the command again when one
 /// of them has ended.
@@ -115,6 +115,7 @@ impl Ledger {
         let mut batch = Batch {
             origin: origin.clone(),
             epoch: self.epoch,
+            evidence: Evidence::Certain,
             invocations: self.number(vec![call], Status::Unconfirmed),
             turn: 0,
         };

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{
-    Arrival, Call, Command, CommandError, Epoch, Event, Force, Invocation, Origin, Status,
+    Arrival, Call, Command, CommandError, Epoch, Event, Evidence, Force, Invocation, Origin, Status,
 };
 pub(super) use effect::Effect;
 
@@ -100,6 +100,7 @@ impl Ledger {
         calls: Vec<Call>,
         origin: &Origin,
         arrival: Arrival,
+        evidence: Evidence,
         now: Instant,
         effects: &mut Effects,
     ) -> Result<u64, CommandError> {
@@ -118,6 +119,7 @@ impl Ledger {
         let mut batch = Batch {
             origin: origin.clone(),
             epoch,
+            evidence,
             invocations: self.number(calls, Status::Unconfirmed),
             turn: 0,
         };
@@ -146,7 +148,8 @@ impl Ledger {
         let nothing = || CommandError::NothingToConfirm(id);
         let number = self.waiting(id, by, now).ok_or_else(nothing)?;
         self.refuse_crowds(by)?;
-        let Held { batch, .. } = self.held.remove(&number).ok_or_else(nothing)?;
+        let Held { mut batch, .. } = self.held.remove(&number).ok_or_else(nothing)?;
+        batch.evidence = Evidence::Certain;
         self.advance(batch, true, now, effects);
         Ok(number)
     }
@@ -302,7 +305,7 @@ impl Ledger {
             Decision::Refuse(Status::NotAllowed)
         } else if self.rates.is_too_soon(name, command, now) {
             Decision::Refuse(Status::TooSoon)
-        } else if command.is_confirmed() && !confirmed {
+        } else if batch.is_doubtful() && !command.halts() || command.is_confirmed() && !confirmed {
             Decision::Ask
         } else {
             Decision::Begin

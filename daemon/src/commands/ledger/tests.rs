@@ -115,7 +115,20 @@ impl Room {
             now,
             effects,
         } = self;
-        let entered = ledger.enter(calls, origin, arrival, *now, effects);
+        let entered = ledger.enter(calls, origin, arrival, Evidence::Certain, *now, effects);
+        entered.unwrap()
+    }
+
+    /// Takes in commands that arrived now and may have been misheard.
+    fn enter_doubtful(&mut self, names: &str) -> u64 {
+        let arrival = self.arrival();
+        let calls = names.split(' ').map(call).collect();
+        let Self {
+            ledger,
+            now,
+            effects,
+        } = self;
+        let entered = ledger.enter(calls, &voice(), arrival, Evidence::Doubtful, *now, effects);
         entered.unwrap()
     }
 
@@ -365,7 +378,7 @@ fn a_command_that_no_longer_fits_the_catalogue_is_dropped_and_does_not_begin() {
         effects,
     } = &mut room;
     let batch = ledger
-        .enter(calls, &voice(), arrival, *now, effects)
+        .enter(calls, &voice(), arrival, Evidence::Certain, *now, effects)
         .unwrap();
     ledger.put(Some(force(30)), effects);
     // The command that was asked about still fits; the one after it does not.
@@ -423,7 +436,14 @@ fn a_person_whose_commands_all_run_has_to_wait_and_others_have_not() {
         effects,
     } = &mut room;
     let calls = vec![call("look")];
-    let crowded = ledger.enter(calls, &user("anna"), arrival, *now, effects);
+    let crowded = ledger.enter(
+        calls,
+        &user("anna"),
+        arrival,
+        Evidence::Certain,
+        *now,
+        effects,
+    );
     assert!(matches!(
         crowded,
         Err(CommandError::Crowded {
@@ -459,6 +479,17 @@ fn the_next_utterance_decides_and_only_one_that_began_after_the_question() {
     room.enter("open", &voice());
     room.halt(&voice());
     assert!(!room.ledger.has_asked(room.now));
+}
+
+#[test]
+fn commands_that_may_have_been_misheard_wait_for_one_yes_and_halting_ones_for_none() {
+    let mut room = Room::new();
+    let batch = room.enter_doubtful("look look");
+    assert_eq!(statuses(room.outcome(batch)), "unconfirmed unconfirmed");
+    assert_eq!(room.confirm(batch, &voice()), Some(batch));
+    assert_eq!(statuses(room.outcome(batch)), "done done");
+    let stopping = room.enter_doubtful("stop");
+    assert_eq!(room.runs(), [stopping]);
 }
 
 #[test]
@@ -687,7 +718,14 @@ fn run(steps: &[Step]) {
                     now,
                     effects,
                 } = &mut room;
-                let _ = ledger.enter(calls, &person(who), arrival, *now, effects);
+                let _ = ledger.enter(
+                    calls,
+                    &person(who),
+                    arrival,
+                    Evidence::Certain,
+                    *now,
+                    effects,
+                );
             }
             Step::Confirm { which, who } => {
                 let ids: Vec<_> = seen.asked.keys().copied().collect();

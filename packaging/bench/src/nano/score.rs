@@ -65,7 +65,7 @@ impl Score {
             false_action: (!calls).then(|| share(answers, acts)),
             wer: set
                 .starts_with("transcripts")
-                .then(|| word_error_rate(answers)),
+                .then(|| word_error_rate(answers.iter().map(Answer::pair))),
             voices: voices(answers),
             confusions: tally(
                 wrong().map(|it| (called(&it.question.expected), called(&it.text), 1)),
@@ -152,12 +152,13 @@ fn voices(answers: &[Answer]) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// Word error rate: edits that turn the answers into the expected ones, divided by the number of expected words.
-fn word_error_rate(answers: &[Answer]) -> f64 {
+/// Word error rate: edits that turn the given texts into the expected ones, divided by the number of expected words. A
+/// pair is the expected text and the given one.
+pub fn word_error_rate(pairs: impl IntoIterator<Item = (String, String)>) -> f64 {
     let (mut wrong, mut all) = (0, 0);
-    for answer in answers {
-        let expected = words(&answer.question.expected);
-        wrong += edits(&expected, &words(&answer.text));
+    for (expected, given) in pairs {
+        let expected = words(&expected);
+        wrong += edits(&expected, &words(&given));
         all += expected.len();
     }
     ratio(wrong, all)

@@ -46,6 +46,11 @@ impl Answer {
     pub fn is_exact(&self) -> bool {
         self.text == self.question.expected
     }
+
+    /// The expected text and the given one.
+    pub fn pair(&self) -> (String, String) {
+        (self.question.expected.clone(), self.text.clone())
+    }
 }
 
 /// The questions of the set `name`, or the first `limit` of them.

@@ -64,12 +64,21 @@ impl Scheduler {
                     return;
                 }
                 Room::AfterAnswer(id) => self.end_for_cells(id),
-                Room::Later if self.active.is_empty() && self.hearings.is_empty() => {
-                    self.refuse_first();
-                }
+                Room::Later if self.is_hopeless(first.job().priority) => self.refuse_first(),
                 Room::Later => return,
             }
         }
+    }
+
+    /// Whether nothing is under way that could make room for the first in the queue. A turn that is heard makes room for
+    /// questions when it ends, but what is part of answering it cannot wait for that.
+    fn is_hopeless(&self, priority: Priority) -> bool {
+        let mut hearings = self.hearings.iter();
+        let nothing_is_heard = match priority {
+            Priority::Question => hearings.len() == 0,
+            Priority::Speech => hearings.all(|it| it.turn().is_some() || it.is_complete()),
+        };
+        self.active.is_empty() && nothing_is_heard
     }
 
     /// Fails the first question in the queue: there is no room for it although nothing else is under way.
@@ -205,6 +214,10 @@ impl Scheduler {
 
     /// When there is room for a question.
     fn room_for(&self, waiting: &Waiting) -> Room {
+        let is_question = waiting.job().priority == Priority::Question;
+        if is_question && self.questions() >= self.parallel {
+            return Room::Later;
+        }
         let tokens = waiting.first_tokens();
         let mut shared = match self.prefixes.beginning(&tokens) {
             Beginning::Read(shared) => shared,
@@ -222,6 +235,14 @@ impl Scheduler {
             prompt: waiting.rows() - shared.accounted(),
             most: waiting.job().max_tokens,
         };
+        if !is_question {
+            return match self.reserve(wanted.prompt, wanted.most, Purse::Speech) {
+                Ok(cells) => Room::Now(shared, cells),
+                Err(lacking) => self
+                    .next_borrower(lacking)
+                    .map_or(Room::Later, Room::AfterAnswer),
+            };
+        }
         let (ids, answering): (Vec<_>, Vec<_>) = self.answering().unzip();
         let heard = self.hearings.iter();
         let heard = heard.filter(|it| it.priority == Priority::Question);

@@ -39,13 +39,18 @@ impl Scheduler {
     /// Ends the answer to a question that has borrowed most cells beyond its share, because another request lacks
     /// `cells` cells. Ends none and returns false if all borrowers together hold too few.
     pub(super) fn end_a_borrower(&mut self, cells: usize) -> bool {
-        let (ids, holdings): (Vec<_>, Vec<_>) = self.answering().unzip();
-        let share = self.cells.share(self.parallel);
-        let ending = next_to_end(&holdings, share, cells).map(|nth| ids[nth]);
+        let ending = self.next_borrower(cells);
         if let Some(id) = ending {
             self.end_for_cells(id);
         }
         ending.is_some()
+    }
+
+    /// The answer that [`Self::end_a_borrower`] ends.
+    pub(super) fn next_borrower(&self, cells: usize) -> Option<SequenceId> {
+        let (ids, holdings): (Vec<_>, Vec<_>) = self.answering().unzip();
+        let share = self.cells.share(self.parallel);
+        next_to_end(&holdings, share, cells).map(|nth| ids[nth])
     }
 
     /// The answers to questions that are under way, with the cells they hold.

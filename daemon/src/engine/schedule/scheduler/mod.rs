@@ -207,7 +207,7 @@ impl Scheduler {
     fn receive(&mut self, mut next: Option<Work>, work: &mpsc::Receiver<Work>) -> bool {
         while let Some(arrived) = next {
             match arrived {
-                Work::Job(job) => self.queue.push_back(Waiting::Typed(*job)),
+                Work::Job(job) => self.enqueue(*job),
                 Work::Recording(it) => self.queue.push_back(Waiting::Recording(*it)),
                 Work::Listen(opening) => self.listen(*opening),
                 Work::Sound { turn, samples } => self.hear(turn, &samples),
@@ -263,6 +263,13 @@ impl Scheduler {
         {
             self.give_back(id);
         }
+    }
+
+    /// Puts a request into the queue: before questions if a person in the room waits for it.
+    fn enqueue(&mut self, job: Job) {
+        let goes_before = |it: &Waiting| it.job().priority <= job.priority;
+        let place = self.queue.iter().take_while(|it| goes_before(it)).count();
+        self.queue.insert(place, Waiting::Typed(job));
     }
 
     fn drop_orphans(&mut self) {

@@ -1,0 +1,148 @@
+//! How certain it is that commands were meant, by two readings of the same words.
+
+use serde_json::Value;
+
+use super::{Call, Catalogue, Outcome};
+
+/// How certain it is that commands were meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// As certain as it gets: they are carried out as the catalogue says.
+    Certain,
+    /// They may have been misheard: those that do not halt wait to be confirmed, whatever the catalogue says.
+    Doubtful,
+}
+
+/// What is needed before the commands of an answer about speech are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precaution {
+    /// Nothing: there are none, or the last one halts and takes back those before it.
+    None,
+    /// A second reading of the words that gives the same commands.
+    SecondReading,
+    /// A yes. One of them halts, and cannot wait for a second reading; the others follow it.
+    Consent,
+}
+
+impl Catalogue {
+    /// What is needed before the commands of this answer are carried out.
+    #[must_use]
+    pub fn precaution(&self, answer: &str) -> Precaution {
+        let Ok(Outcome::Commands(calls)) = self.read(answer) else {
+            return Precaution::None;
+        };
+        match calls.iter().rposition(|call| self.halts(call)) {
+            Some(last) if last + 1 == calls.len() => Precaution::None,
+            Some(_) => Precaution::Consent,
+            None => Precaution::SecondReading,
+        }
+    }
+
+    /// Whether two answers give the same commands, with the same values. Texts are the same if their words are.
+    #[must_use]
+    pub fn agree(&self, one: &str, other: &str) -> bool {
+        let (Ok(Outcome::Commands(one)), Ok(Outcome::Commands(other))) =
+            (self.read(one), self.read(other))
+        else {
+            return false;
+        };
+        one.len() == other.len()
+            && one
+                .iter()
+                .zip(&other)
+                .all(|(one, other)| is_same(one, other))
+    }
+}
+
+fn is_same(one: &Call, other: &Call) -> bool {
+    let values = one.arguments.iter().zip(&other.arguments);
+    let mut pairs =
+        values.map(|((key, one), (other_key, other))| key == other_key && is_alike(one, other));
+    one.name == other.name
+        && one.arguments.len() == other.arguments.len()
+        && pairs.all(|is_alike| is_alike)
+}
+
+fn is_alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::String(one), Value::String(other)) => letters(one).eq(letters(other)),
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len()
+                && one
+                    .iter()
+                    .zip(other)
+                    .all(|(one, other)| is_alike(one, other))
+        }
+        (one, other) => one == other,
+    }
+}
+
+/// What is heard of a text: neither case nor punctuation.
+fn letters(text: &str) -> impl Iterator<Item = char> {
+    let letters = text.chars().filter(|it| it.is_alphanumeric());
+    letters.flat_map(char::to_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn catalogue() -> Catalogue {
+        let text = r#"
+            [commands.stop]
+            description = "Stop."
+            halts = true
+            [commands.move]
+            description = "Move."
+            parameters = { meters = { type = "integer", min = 1, max = 9 } }
+            [commands.call]
+            description = "Call someone."
+            parameters = { who = { type = "string" } }
+        "#;
+        Catalogue::parse(Path::new("test.toml"), text).unwrap()
+    }
+
+    fn answer(calls: &[&str]) -> String {
+        let calls = calls
+            .iter()
+            .map(|it| format!("<|tool_call>call:{it}<tool_call|>"));
+        calls.collect()
+    }
+
+    #[test]
+    fn commands_need_a_second_reading_unless_the_last_one_halts() {
+        let catalogue = catalogue();
+        let precaution = |calls: &[&str]| catalogue.precaution(&answer(calls));
+        assert_eq!(precaution(&["move{meters:2}"]), Precaution::SecondReading);
+        assert_eq!(precaution(&["stop{}"]), Precaution::None);
+        assert_eq!(precaution(&["move{meters:2}", "stop{}"]), Precaution::None);
+        assert_eq!(
+            precaution(&["stop{}", "move{meters:2}"]),
+            Precaution::Consent
+        );
+        assert_eq!(catalogue.precaution("Hello."), Precaution::None);
+    }
+
+    #[test]
+    fn readings_agree_if_names_and_values_do_whatever_the_case_of_a_text() {
+        let catalogue = catalogue();
+        let agree = |one: &[&str], other: &[&str]| catalogue.agree(&answer(one), &answer(other));
+        assert!(agree(&["move{meters:2}"], &["move{meters:2}"]));
+        assert!(!agree(&["move{meters:2}"], &["move{meters:3}"]));
+        assert!(!agree(
+            &["move{meters:2}"],
+            &["move{meters:2}", "move{meters:2}"]
+        ));
+        assert!(agree(
+            &[r#"call{who:<|"|>Sarah<|"|>}"#],
+            &[r#"call{who:<|"|>sarah.<|"|>}"#]
+        ));
+        assert!(!agree(
+            &[r#"call{who:<|"|>Sarah<|"|>}"#],
+            &[r#"call{who:<|"|>Sara<|"|>}"#]
+        ));
+        assert!(!catalogue.agree("Hello.", "Hello."));
+    }
+}
