@@ -349,9 +349,12 @@ impl SpokenTurn {
             utterance: Some(self.utterance),
         };
         let mut dialogue = self.commands.begin(force, &origin, self.arrival, false);
-        if !self.is_certain(turn, force, &answer, heard).await {
+        let precaution = force.catalogue.precaution(&answer);
+        if !self
+            .is_certain(turn, force, &answer, precaution, heard)
+            .await
+        {
             log::info!(utterance = self.utterance; "it is not certain that commands were meant");
-            let precaution = force.catalogue.precaution(&answer);
             if self.config.commands.certainty == Certainty::Both
                 && precaution != Precaution::Consent
             {
@@ -383,12 +386,13 @@ impl SpokenTurn {
         turn: &Turn,
         force: &Force,
         answer: &str,
+        precaution: Precaution,
         heard: impl Future<Output = Option<(String, Stats)>>,
     ) -> bool {
         if !self.reads_twice() {
             return true;
         }
-        match force.catalogue.precaution(answer) {
+        match precaution {
             Precaution::None => return true,
             Precaution::Consent => return false,
             Precaution::SecondReading => {}

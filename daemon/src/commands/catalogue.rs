@@ -168,8 +168,7 @@ impl Catalogue {
     }
 
     /// Whether this command halts.
-    #[must_use]
-    pub fn halts(&self, call: &Call) -> bool {
+    pub(super) fn halts(&self, call: &Call) -> bool {
         self.command(call).is_some_and(Command::halts)
     }
 }

@@ -231,10 +231,7 @@ async fn hear(
         .spawn()?;
     let mut input = people.stdin.take().context("it has an input")?;
     let lines: Vec<_> = wavs.keys().map(|it| it.display().to_string()).collect();
-    let list = lines.join(
-        "
-",
-    );
+    let list = lines.join("\n");
     let writing = async move { input.write_all(list.as_bytes()).await };
     let (written, output) = tokio::join!(writing, people.wait_with_output());
     written?;

@@ -109,27 +109,30 @@ impl Room {
     }
 
     fn enter_late(&mut self, names: &str, origin: &Origin, arrival: Arrival) -> u64 {
+        self.enter_by(names, origin, arrival, Evidence::Certain)
+    }
+
+    fn enter_by(
+        &mut self,
+        names: &str,
+        origin: &Origin,
+        arrival: Arrival,
+        evidence: Evidence,
+    ) -> u64 {
         let calls = names.split(' ').map(call).collect();
         let Self {
             ledger,
             now,
             effects,
         } = self;
-        let entered = ledger.enter(calls, origin, arrival, Evidence::Certain, *now, effects);
+        let entered = ledger.enter(calls, origin, arrival, evidence, *now, effects);
         entered.unwrap()
     }
 
     /// Takes in commands that arrived now and may have been misheard.
     fn enter_doubtful(&mut self, names: &str) -> u64 {
         let arrival = self.arrival();
-        let calls = names.split(' ').map(call).collect();
-        let Self {
-            ledger,
-            now,
-            effects,
-        } = self;
-        let entered = ledger.enter(calls, &voice(), arrival, Evidence::Doubtful, *now, effects);
-        entered.unwrap()
+        self.enter_by(names, &voice(), arrival, Evidence::Doubtful)
     }
 
     fn halt(&mut self, origin: &Origin) -> Vec<Invocation> {
