@@ -237,7 +237,7 @@ async fn a_full_queue_is_busy_at_once_and_a_closed_pipe_gives_the_place_back() {
 
     drop(running);
     assert!(matches!(lines(waiting).last(), Some(Event::Done(_))));
-    let idle = health_becomes(manager, |health| health.active + health.queued == 0).await;
+    let idle = health_becomes(manager, Health::is_idle).await;
     assert_eq!(idle.cells_used, idle.prefix_cells);
 }
 
@@ -251,7 +251,7 @@ async fn a_client_that_dies_in_the_middle_of_an_answer_is_forgotten() {
     health_becomes(daemon.manager(), |health| health.active == 1).await;
     asking.abort();
     client.close().await.unwrap();
-    let idle = health_becomes(daemon.manager(), |health| health.active == 0).await;
+    let idle = health_becomes(daemon.manager(), Health::is_idle).await;
     assert_eq!(idle.cells_used, idle.prefix_cells);
     assert_eq!(
         daemon
@@ -276,7 +276,7 @@ async fn a_slow_reader_slows_only_itself() {
         let (text, _) = daemon.manager().ask(nano::COMMAND, greedy()).await.unwrap();
         assert_eq!(text, nano::ANSWER);
     }
-    health_becomes(daemon.manager(), |health| health.active == 0).await;
+    health_becomes(daemon.manager(), Health::is_idle).await;
     let events = lines(asleep);
     assert!(matches!(events.last(), Some(Event::Done(stats)) if stats.finish == Finish::Length));
 }

@@ -342,7 +342,7 @@ async fn one_client_and_all_together_hold_so_many_streams_and_a_reader_that_leav
                 }
             }
             // The answer is complete and waits for its reader; the engine is idle.
-            health_becomes(&manager, |health| health.active + health.queued == 0).await;
+            health_becomes(&manager, Health::is_idle).await;
             of_this += 1;
         }
         assert!(of_this == 8 || refused.is_some(), "{of_this}");
@@ -395,7 +395,7 @@ async fn a_socket_whose_peer_has_gone_gives_its_place_back_and_one_that_cannot_t
         drop(writer);
         reader.read_exact(&mut [0]).unwrap();
         drop(reader);
-        health_becomes(manager, |health| health.active == 0).await;
+        health_becomes(manager, Health::is_idle).await;
     }
     // Also if the reader closes it before anything is written.
     let (reader, writer) = UnixStream::pair().unwrap();
@@ -407,7 +407,7 @@ async fn a_socket_whose_peer_has_gone_gives_its_place_back_and_one_that_cannot_t
         matches!(closed, Ok(_) | Err(Error::Cancelled(_))),
         "{closed:?}"
     );
-    health_becomes(manager, |health| health.active == 0).await;
+    health_becomes(manager, Health::is_idle).await;
 
     let (datagram, _peer) = UnixDatagram::pair().unwrap();
     let (read_end, _writer) = io::pipe().unwrap();

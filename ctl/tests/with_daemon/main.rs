@@ -35,7 +35,7 @@ async fn idle(daemon: &Daemon) {
     within(async {
         loop {
             let health: Health = from_dict(&daemon.manager().health().await.unwrap()).unwrap();
-            if health.active == 0 && health.cells_used == health.prefix_cells {
+            if health.is_idle() && health.cells_used == health.prefix_cells {
                 return;
             }
         }

@@ -154,6 +154,14 @@ pub struct Health {
     pub finished: u64,
 }
 
+impl Health {
+    /// Whether nothing is under way, waits, or is being heard.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.active == 0 && self.queued == 0 && self.turns == 0
+    }
+}
+
 /// The daemon as a whole.
 #[proxy(
     interface = "org.gemmad1.Manager",

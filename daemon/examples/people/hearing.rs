@@ -32,7 +32,7 @@ impl Heard {
         for (nth, piece) in sound.chunks(256).enumerate() {
             for segment in segmenter.push(piece) {
                 match segment {
-                    Segment::Started => heard.utterances.push(Vec::new()),
+                    Segment::Started { .. } => heard.utterances.push(Vec::new()),
                     Segment::Sound(samples) => {
                         if heard.utterances == [Vec::<f32>::new()] {
                             let begin = (nth * 256 + piece.len()).saturating_sub(samples.len());

@@ -76,24 +76,26 @@ impl Ear {
             late_ms,
         } = Heard::of(&self.config.voice, sound);
         let (mut one, mut both) = (0, 0);
+        let mut readings = Vec::new();
         for utterance in &utterances {
-            let (by_sound, by_both, _) = self.read(utterance).await?;
-            one += u32::from(by_sound);
-            both += u32::from(by_both);
+            let reading = self.read(utterance).await?;
+            one += u32::from(reading.by_sound);
+            both += u32::from(reading.by_both);
+            readings.push(reading.sure);
         }
-        let (.., transcript) = self.read(sound).await?;
+        let transcript = self.read(sound).await?.transcript;
         Ok(json!({
             "path": path,
             "utterances": utterances.len(),
             "late_ms": late_ms,
             "one": one,
             "both": both,
+            "readings": readings,
             "transcript": transcript,
         }))
     }
 
-    /// Whether the sound gives commands, whether its transcript gives the same, and the transcript.
-    async fn read(&self, sound: &[f32]) -> anyhow::Result<(bool, bool, String)> {
+    async fn read(&self, sound: &[f32]) -> anyhow::Result<Reading> {
         let Self {
             config,
             engine,
@@ -105,21 +107,46 @@ impl Ear {
         let transcribe = Request::transcript(&config.transcribe, &config.transcribe.language);
         let requests = [command(Question::Heard(None)), transcribe];
         let mut texts = Vec::new();
+        let mut sure = Vec::new();
         for answer in turn.ask(requests).await? {
-            texts.push(answer.text().await?.0);
+            let (text, stats) = answer.text().await?;
+            texts.push(text);
+            sure.push((stats.confidence.mean(), stats.confidence.least()));
         }
         let [answer, transcript] = texts.try_into().unwrap_or_default();
+        let mut reading = Reading {
+            by_sound: false,
+            by_both: false,
+            transcript: transcript.clone(),
+            sure,
+        };
         if !matches!(force.catalogue.read(&answer), Ok(Outcome::Commands(_))) {
-            return Ok((false, false, transcript));
+            return Ok(reading);
         }
+        reading.by_sound = true;
         if force.catalogue.precaution(&answer) != Precaution::SecondReading {
-            return Ok((true, true, transcript));
+            reading.by_both = true;
+            return Ok(reading);
         }
         if transcript.trim().is_empty() {
-            return Ok((true, false, transcript));
+            return Ok(reading);
         }
         let second = engine.submit_for(&turn, command(Question::Text(transcript.clone())));
-        let (second, _) = second.await?.text().await?;
-        Ok((true, force.catalogue.agree(&answer, &second), transcript))
+        let (second, stats) = second.await?.text().await?;
+        reading
+            .sure
+            .push((stats.confidence.mean(), stats.confidence.least()));
+        reading.by_both = force.catalogue.agree(&answer, &second);
+        Ok(reading)
     }
+}
+
+/// What was made of an utterance.
+struct Reading {
+    /// Whether its sound gives commands, and whether its transcript gives the same.
+    by_sound: bool,
+    by_both: bool,
+    transcript: String,
+    /// Confidence in the readings: mean and least.
+    sure: Vec<(f64, f64)>,
 }

@@ -219,7 +219,7 @@ mod tests {
 
     impl Room {
         fn new() -> Self {
-            let (telling, utterance) = Telling::begin(1);
+            let (telling, utterance) = Telling::begin(1, Instant::now());
             Self {
                 hearing: Hearing::new(),
                 telling: Some(telling),

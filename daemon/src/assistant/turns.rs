@@ -203,7 +203,7 @@ impl Turns {
 
     /// Begins the turn of an utterance.
     fn begin(&mut self, heard: Utterance) {
-        let (utterance, arrival) = (heard.number, self.commands.arrival());
+        let (utterance, arrival) = (heard.number, self.commands.arrival(heard.began));
         if self.config.speech.enabled {
             self.speech.prepare();
         }

@@ -1,6 +1,7 @@
 //! `org.gemmad1.Commands`.
 
 use std::path::Path;
+use std::time::Instant;
 
 use gemmad_api::{
     CommandInfo, Dict, Error, InvocationStatus, InvokeOptions, Options, Outcome, Stats, to_dict,
@@ -75,7 +76,7 @@ impl Commands {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(Outcome, String, Vec<gemmad_api::Invocation>, Dict), Error> {
         // Taken before the first await: a halt that comes meanwhile applies to this call too.
-        let arrival = self.commands.arrival();
+        let arrival = self.commands.arrival(Instant::now());
         let measured = self.commands.measure(text);
         measured.map_err(|error| refusal::command(&error))?;
         let dry_run = options.read()?.dry_run.unwrap_or(false);
@@ -137,6 +138,8 @@ impl Commands {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<gemmad_api::Invocation>, Error> {
+        // The bus may take its time to name the caller; movement ends before that.
+        self.commands.cancel_all();
         let user = self.clients.user_soon(connection, &header).await;
         Ok(translate(self.commands.halt(&Origin::Text { user })))
     }

@@ -6,8 +6,8 @@ use std::time::Instant;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(u64);
 
-/// The moment at which a request or an utterance reached the daemon. It is taken before any other processing,
-/// and kept until a command begins.
+/// The moment at which a request reached the daemon, or the speech of an utterance began. It is taken before any other
+/// processing, and kept until a command begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
     pub(super) epoch: Epoch,
@@ -18,5 +18,10 @@ impl Epoch {
     /// The epoch that a halt begins.
     pub(super) fn next(self) -> Self {
         Self(self.0 + 1)
+    }
+
+    /// The epoch that the last halt has ended.
+    pub(super) fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
     }
 }

@@ -72,11 +72,9 @@ impl Executor {
         self.events.subscribe()
     }
 
-    /// The arrival of a request or an utterance that arrives now.
-    pub(super) fn arrival(&self) -> Arrival {
-        let at = Instant::now();
-        let epoch = self.read(Ledger::epoch);
-        Arrival { epoch, at }
+    /// The arrival of a request or an utterance that came `at` this time.
+    pub(super) fn arrival(&self, at: Instant) -> Arrival {
+        self.read(|ledger| ledger.arrival(at))
     }
 
     pub(super) fn put(self: &Arc<Self>, force: Option<Arc<Force>>) {
@@ -127,6 +125,10 @@ impl Executor {
 
     pub(super) fn halt(self: &Arc<Self>, origin: &Origin) -> Vec<Invocation> {
         self.step(|ledger, now, effects| ledger.halt(origin, now, effects))
+    }
+
+    pub(super) fn cancel_all(self: &Arc<Self>) {
+        self.step(|ledger, now, effects| ledger.cancel_all(now, effects));
     }
 
     pub(super) fn has_asked(&self) -> bool {

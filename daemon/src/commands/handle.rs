@@ -1,7 +1,7 @@
 //! The handle of commands: the catalogue in force, and the commands that are asked for.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, watch};
 
@@ -96,11 +96,11 @@ impl Commands {
         self.executor.events()
     }
 
-    /// The arrival of a request or an utterance that arrives now. Take it before any other processing: a halt after
-    /// this moment applies to every command that follows from it.
+    /// The arrival of a request that comes, or of an utterance whose speech began, `at` this time. A halt after this
+    /// moment applies to every command that follows from it.
     #[must_use]
-    pub fn arrival(&self) -> Arrival {
-        self.executor.arrival()
+    pub fn arrival(&self, at: Instant) -> Arrival {
+        self.executor.arrival(at)
     }
 
     /// Checks that `text` is short enough for [`Self::invoke`].
@@ -210,6 +210,12 @@ impl Commands {
     #[allow(clippy::must_use_candidate)] // It halts.
     pub fn halt(&self, origin: &Origin) -> Vec<Invocation> {
         self.executor.halt(origin)
+    }
+
+    /// Cancels all commands that wait or run, unless they halt: the part of [`Self::halt`] for which its origin need not
+    /// be known.
+    pub fn cancel_all(&self) {
+        self.executor.cancel_all();
     }
 
     /// Halts for the last time, at the daemon's end, and waits for the actions, for 4 s at most.

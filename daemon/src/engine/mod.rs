@@ -58,6 +58,6 @@ pub use request::{Message, Preamble, Priority, Question, Request, Sampling};
 pub use schedule::places::Place;
 pub use schedule::scheduler::Kept;
 pub use schedule::text::Piece;
-pub use stats::{Finish, Health, SoundStats, Stats};
+pub use stats::{Confidence, Finish, Health, SoundStats, Stats};
 pub use tool_call::ToolCall;
 pub use turn::Turn;

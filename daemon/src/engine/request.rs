@@ -146,6 +146,9 @@ pub struct Request {
     pub min_tokens: u32,
     /// Whether the model may think first. The thought is never part of the answer.
     pub thinking: bool,
+    /// Whether the answer is text alone: no token of the protocol is drawn, other than the end of the turn and those of
+    /// a thought.
+    pub text_only: bool,
     /// The form that the answer must have. With one, `min_tokens` is ignored, and nothing is thought.
     pub form: Option<Form>,
     /// When the last sample of speech was heard, if any was.
@@ -166,6 +169,7 @@ impl Request {
             max_tokens: config.max_tokens.get(),
             min_tokens: 0,
             thinking: false,
+            text_only: false,
             form: None,
             heard: None,
             owner: None,
@@ -193,6 +197,7 @@ impl Request {
         Self {
             preamble: Preamble::default(),
             sampling: Sampling::greedy(),
+            text_only: true,
             ..Self::new(&config::Answer::default(), question)
         }
     }

@@ -44,6 +44,7 @@ impl Requests {
             guide,
             max_tokens: request.max_tokens as usize,
             min_tokens: request.min_tokens,
+            is_text: request.text_only,
             sampling: request.sampling.clone(),
             priority,
             heard: request.heard,

@@ -47,8 +47,42 @@ pub struct Stats {
     pub speech_to_token: Option<Duration>,
     /// Whether the sound file is truncated or damaged, and only its readable part was heard.
     pub cut_short: bool,
+    /// How sure the model was of what it wrote.
+    pub confidence: Confidence,
     /// Why it ended.
     pub finish: Finish,
+}
+
+/// How sure the model was of the tokens it drew, those that a grammar forced left out: by the probabilities it gave them,
+/// at temperature 1 and among the whole vocabulary.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Confidence {
+    /// Sum of the logarithms of the probabilities.
+    sum: f64,
+    /// The least of these logarithms.
+    least: f64,
+    drawn: u32,
+}
+
+impl Confidence {
+    /// Adds the logarithm of a token's probability.
+    pub(super) fn add(&mut self, log_probability: f32) {
+        self.sum += f64::from(log_probability);
+        self.least = self.least.min(log_probability.into());
+        self.drawn += 1;
+    }
+
+    /// Geometric mean of the probabilities, 0 to 1; 1 if nothing was drawn.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        (self.sum / f64::from(self.drawn.max(1))).exp()
+    }
+
+    /// The least of the probabilities, 0 to 1; 1 if nothing was drawn.
+    #[must_use]
+    pub fn least(&self) -> f64 {
+        self.least.exp()
+    }
 }
 
 /// Statistics of the sound in a request.
@@ -86,4 +120,12 @@ pub struct Health {
     pub prefix_cells: u32,
     /// Requests finished since the model was loaded, including cancelled ones.
     pub finished: u64,
+}
+
+impl Health {
+    /// Whether nothing is under way, waits, or is being heard.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.active == 0 && self.queued == 0 && self.turns == 0
+    }
 }

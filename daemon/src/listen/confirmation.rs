@@ -1,15 +1,14 @@
 //! Whether what sounds like speech is a voice. The detector that knows computes only while something does.
 
+use std::collections::VecDeque;
+
 use super::frame::FRAME;
 use super::silero::{STEP, Silero};
 
-/// Probability from which a step is a voice, and below which it is none. Of 60 pieces of music (tuning split of
-/// `docs/corpus.md`, 38 min) 12 of 100 hold three steps in a row of at least 0.7, and 20 of 100 three of at least 0.5; of
-/// 300 spoken prompts, 98 and 99 of 100 do.
+/// Probability from which a step is a voice, below which it is none, and the steps of a voice (96 ms) that confirm it.
+/// Chosen by hand; `music_utterances` and `people_missed` (`cargo xtask bench people`) judge them.
 const VOICE: f32 = 0.7;
 const NO_VOICE: f32 = 0.5;
-
-/// Steps of a voice (96 ms) that confirm it; see above.
 const CONFIRMED: usize = 3;
 
 /// Probability below which a step of an utterance holds no voice at all, and the steps (480 ms) after which the voice is
@@ -20,6 +19,12 @@ const ABSENT: usize = 15;
 /// Steps of absence that a frame takes back which does not sound like speech: a pause of 128 ms takes back all. Chosen by
 /// hand: music has such frames too, but few in a row.
 const FORGIVEN: usize = 2;
+
+/// Probability from which a step may belong to the beginning of a voice, the steps of less within it (128 ms: a stop
+/// consonant), and the steps that are remembered (1 s).
+const FAINT: f32 = 0.1;
+const GAP: usize = 4;
+const REMEMBERED: usize = 32;
 
 /// Samples from before the first doubt that are heard too, 480 ms: the detector needs to hear speech begin.
 const PAST: usize = 30 * FRAME;
@@ -38,6 +43,8 @@ pub struct Confirmation {
     voice: usize,
     /// Steps without any voice in a row.
     absent: usize,
+    /// The probabilities of the last steps, the latest first.
+    last: VecDeque<f32>,
 }
 
 impl Confirmation {
@@ -49,6 +56,7 @@ impl Confirmation {
             awake: 0,
             voice: 0,
             absent: 0,
+            last: VecDeque::with_capacity(REMEMBERED + 1),
         })
     }
 
@@ -82,6 +90,19 @@ impl Confirmation {
         self.absent < ABSENT
     }
 
+    /// Samples of the voice heard so far, back to its first faint beginning: at most [`REMEMBERED`] steps.
+    pub fn voice(&self) -> usize {
+        let mut steps = 0;
+        for (nth, probability) in (1..).zip(&self.last) {
+            if *probability >= FAINT {
+                steps = nth;
+            } else if nth > steps + GAP {
+                break;
+            }
+        }
+        steps * STEP
+    }
+
     /// Hears sound that is no utterance's, and computes nothing: what follows may begin in it.
     pub fn overhear(&mut self, samples: &[f32]) {
         self.past.extend_from_slice(samples);
@@ -98,6 +119,7 @@ impl Confirmation {
         self.silero.reset();
         self.awake = 0;
         (self.voice, self.absent) = (0, 0);
+        self.last.clear();
     }
 
     /// Forgets all sound.
@@ -111,6 +133,7 @@ impl Confirmation {
             silero,
             voice,
             absent,
+            last,
             ..
         } = self;
         let mut judge = |probability| {
@@ -120,6 +143,8 @@ impl Confirmation {
                 _ => 0,
             };
             *absent = if probability < GONE { *absent + 1 } else { 0 };
+            last.push_front(probability);
+            last.truncate(REMEMBERED);
         };
         silero.hear(&self.past, &mut judge);
         self.past.clear();

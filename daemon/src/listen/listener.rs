@@ -293,9 +293,10 @@ impl Listener {
         } = &stream.sound;
         for segment in stream.segmenter.push_judged(linear, suppressed) {
             match (segment, &mut self.utterance) {
-                (Segment::Started, utterance) => {
+                (Segment::Started { speech_begin }, utterance) => {
                     let number = self.count.fetch_add(1, Relaxed) + 1;
-                    let (telling, heard) = Telling::begin(number);
+                    let began = stream.time_of(speech_begin, moved);
+                    let (telling, heard) = Telling::begin(number, began);
                     *utterance = Some(telling);
                     // Once the receiver is gone, the thread ends by itself.
                     let _ = self.heard.send(Heard::Utterance(heard));

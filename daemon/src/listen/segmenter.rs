@@ -27,7 +27,10 @@ const GUESSED_MS: u32 = 320;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Segment {
     /// An utterance began.
-    Started,
+    Started {
+        /// Where its speech began, or a little earlier, in samples from the start of the stream.
+        speech_begin: u64,
+    },
     /// More of the utterance, 16 kHz mono; the first holds the pre-roll.
     Sound(Vec<f32>),
     /// The utterance may be over. If so, all its sound has come.
@@ -68,6 +71,8 @@ pub struct Segmenter {
     foreground: Foreground,
     /// Samples kept while nobody speaks: the pre-roll and the onset itself.
     keep: usize,
+    /// Samples kept from before the first faint beginning of a voice.
+    pre_roll: usize,
     /// Samples of silence that end an utterance.
     endpoint: usize,
     /// The same when it is known to be complete.
@@ -122,6 +127,7 @@ impl Segmenter {
             vad: Vad::new(config),
             foreground: Foreground::new(),
             keep: samples(config.pre_roll_ms.get() + config.onset_ms.get()).min(longest / 2),
+            pre_roll: samples(config.pre_roll_ms.get()),
             endpoint,
             endpoint_complete: samples(config.endpoint_command_ms.get()).min(endpoint),
             endpoint_incomplete: samples(config.endpoint_doubt_ms.get()).max(endpoint),
@@ -271,8 +277,13 @@ impl Segmenter {
             Some(utterance) => self.go_on(utterance, is_speech, segments),
             None if self.is_barred => self.forget_all_but(self.keep + samples(BARRED_MS)),
             None if is_speech && self.is_awaited() => {
+                let begun = self.vad.begun();
+                if self.unconfirmed == 0 {
+                    self.forget_all_but(self.keep.max(begun + self.pre_roll));
+                }
                 (self.unconfirmed, self.undecided) = (0, 0);
-                segments.push(Segment::Started);
+                let speech_begin = self.position.saturating_sub(begun as u64);
+                segments.push(Segment::Started { speech_begin });
                 let told = self.tell(segments);
                 self.foreground.begin();
                 self.utterance = Some(Utterance {
@@ -365,7 +376,7 @@ mod tests {
         let (first, rest) = sound.split_at(samples(1500));
         let mut segmenter = Segmenter::new(&config::Voice::default());
         let before = segmenter.push(first);
-        assert_eq!(before[0], Segment::Started);
+        assert!(matches!(before[0], Segment::Started { .. }));
         segmenter.give_up();
         let after = collect(segmenter.push(rest));
         assert_eq!(after.len(), 1, "{after:?}");
@@ -402,6 +413,17 @@ mod tests {
         assert!(begin <= guess - samples(GUESSED_MS) + FRAME, "{begin}");
     }
 
+    #[test]
+    fn an_utterance_is_told_with_the_time_at_which_its_speech_began() {
+        let words = spoken("turn on the kitchen light");
+        let sound = [noise(0.0005, 1000), words, silence(1500)].concat();
+        let Segment::Started { speech_begin } = segments(&sound)[0] else {
+            panic!("no utterance")
+        };
+        let begin = usize::try_from(speech_begin).unwrap();
+        assert!(begin.abs_diff(samples(1000)) < samples(150), "{begin}");
+    }
+
     fn segments(sound: &[f32]) -> Vec<Segment> {
         Segmenter::new(&config::Voice::default()).push(sound)
     }
@@ -416,7 +438,7 @@ mod tests {
         let (mut ended, mut heard, mut paused) = (Vec::new(), None, None);
         for segment in segments {
             match segment {
-                Segment::Started => assert_eq!(heard.replace(Vec::new()), None),
+                Segment::Started { .. } => assert_eq!(heard.replace(Vec::new()), None),
                 Segment::Sound(sound) => {
                     assert_eq!(paused, None, "sound after the end");
                     heard.as_mut().unwrap().extend(sound);
@@ -709,7 +731,8 @@ mod tests {
     fn a_skipped_stretch_is_not_heard_but_counts() {
         let mut segmenter = Segmenter::new(&config::Voice::default());
         let words = [spoken("turn on the kitchen light"), silence(1000)].concat();
-        assert_eq!(segmenter.push(&words[..16_000])[0], Segment::Started);
+        let before = segmenter.push(&words[..16_000]);
+        assert!(matches!(before[0], Segment::Started { .. }));
         segmenter.skip(100_000);
         let again = collect(segmenter.push(&words));
         let [(speech_end, heard)] = again.as_slice() else {

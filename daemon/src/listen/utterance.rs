@@ -12,6 +12,8 @@ use super::segmenter::Sense;
 pub struct Utterance {
     /// Its number, from 1.
     pub number: u64,
+    /// When the first sample of its speech was captured, or a little earlier.
+    pub began: Instant,
     speech: UnboundedReceiver<Speech>,
 }
 
@@ -61,14 +63,21 @@ impl Pause {
 }
 
 impl Telling {
-    /// Begins the utterance of this number.
-    pub fn begin(number: u64) -> (Self, Utterance) {
+    /// Begins the utterance of this number, whose speech `began` at that time.
+    pub fn begin(number: u64, began: Instant) -> (Self, Utterance) {
         let (sender, speech) = unbounded_channel();
         let telling = Self {
             speech: sender,
             sense: None,
         };
-        (telling, Utterance { number, speech })
+        (
+            telling,
+            Utterance {
+                number,
+                began,
+                speech,
+            },
+        )
     }
 
     /// Whether the utterance was dropped at the other end.
@@ -121,13 +130,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_utterance_that_is_dropped_at_either_end_is_dropped_at_the_other() {
-        let (telling, mut utterance) = Telling::begin(1);
+        let (telling, mut utterance) = Telling::begin(1, Instant::now());
         telling.sound(vec![0.5]);
         drop(telling);
         assert!(matches!(utterance.next().await, Some(Speech::Sound(_))));
         assert!(utterance.next().await.is_none());
 
-        let (telling, utterance) = Telling::begin(2);
+        let (telling, utterance) = Telling::begin(2, Instant::now());
         assert!(!telling.is_unwanted());
         drop(utterance);
         assert!(telling.is_unwanted());
@@ -135,7 +144,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_sense_of_a_pause_does_not_reach_the_next_one() {
-        let (mut telling, mut utterance) = Telling::begin(1);
+        let (mut telling, mut utterance) = Telling::begin(1, Instant::now());
         telling.pause(Instant::now());
         let first = pause(&mut utterance).await;
         telling.resume();

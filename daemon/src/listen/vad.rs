@@ -100,10 +100,17 @@ impl Vad {
         self.is_open
     }
 
-    /// Whether there is enough speech to open it, if it is a voice.
+    /// Whether it is closed, and speech may have begun.
     #[must_use]
     pub fn is_undecided(&self) -> bool {
-        !self.is_open && self.evidence >= self.onset
+        !self.is_open && self.evidence > 0
+    }
+
+    /// Samples of the speech that has opened it, back to its first faint beginning: at least those of the onset.
+    #[must_use]
+    pub fn begun(&self) -> usize {
+        let voice = self.confirmation.as_ref().map_or(0, Confirmation::voice);
+        voice.max(self.onset * FRAME)
     }
 
     /// Closes it: speech needs an onset again.

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use gemmad::config::{Bounded, Config};
-use gemmad::engine::{Clip, Engine, EngineError, Event, Finish, Form, Phase, Request, SchemaError};
+use gemmad::engine::{
+    Clip, Engine, EngineError, Event, Finish, Form, Health, Phase, Request, SchemaError,
+};
 use gemmad_testbed::{nano, speech};
 
 use super::{health_becomes, nano, started};
@@ -48,6 +50,20 @@ async fn a_typed_and_a_spoken_question_get_the_same_answer() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_text_alone_holds_no_call() {
+    let config = nano();
+    let engine = started(&config);
+    let request = Request {
+        text_only: true,
+        ..ask(&config, nano::COMMAND)
+    };
+    let answer = engine.submit(request).await.unwrap();
+    let (text, _) = answer.text().await.unwrap();
+    assert!(!text.contains(['<', '|', '>']), "{text}");
+    assert_ne!(text, "");
+}
+
+#[tokio::test]
 async fn the_system_prompt_is_prefilled_once_and_shared() {
     let mut config = nano();
     config.answer.system = "You live in a small house and answer briefly. ".repeat(8);
@@ -60,7 +76,7 @@ async fn the_system_prompt_is_prefilled_once_and_shared() {
         assert_eq!(stats.cached_tokens, prefix);
         assert!(stats.prompt_tokens - stats.cached_tokens < 20, "{stats:?}");
     }
-    let idle = health_becomes(&engine, |health| health.active == 0).await;
+    let idle = health_becomes(&engine, Health::is_idle).await;
     assert_eq!(idle.cells_used, idle.prefix_cells);
 }
 
@@ -82,7 +98,7 @@ async fn a_dropped_answer_gives_its_place_and_its_cells_back() {
     drop(running);
     let (text, _) = waiting.text().await.unwrap();
     assert_eq!(text, nano::ANSWER);
-    let idle = health_becomes(&engine, |health| health.active == 0 && health.queued == 0).await;
+    let idle = health_becomes(&engine, Health::is_idle).await;
     assert_eq!(idle.cells_used, idle.prefix_cells);
     assert_eq!(idle.finished, 2);
     assert!(engine.submit(ask(&config, "again")).await.is_ok());

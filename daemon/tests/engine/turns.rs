@@ -134,7 +134,7 @@ async fn a_turn_that_was_no_turn_leaves_the_cache_as_it_was() {
     let engine = started(&config);
     let sound = say(nano::COMMAND);
     let first = spoken(&engine, &config, &sound).await;
-    let idle = health_becomes(&engine, |it| (it.active, it.turns) == (0, 0)).await;
+    let idle = health_becomes(&engine, Health::is_idle).await;
     for length in [0, 100, 8000, 40_000] {
         let turn = engine.listen("").await.unwrap();
         push(
@@ -143,7 +143,7 @@ async fn a_turn_that_was_no_turn_leaves_the_cache_as_it_was() {
         );
         drop(turn);
     }
-    let after = health_becomes(&engine, |it| (it.active, it.turns) == (0, 0)).await;
+    let after = health_becomes(&engine, Health::is_idle).await;
     assert_eq!(after.cells_used, idle.cells_used);
     let again = spoken(&engine, &config, &sound).await;
     assert_eq!(again[0].0, first[0].0);
@@ -181,7 +181,7 @@ async fn an_answer_begun_too_early_is_dropped_and_the_turn_goes_on_as_if_nothing
     assert_eq!(answers[0].0, whole[0]);
     assert_eq!(answers[1].0, whole[1]);
     drop(turn);
-    let idle = health_becomes(&engine, |it| (it.active, it.turns) == (0, 0)).await;
+    let idle = health_becomes(&engine, Health::is_idle).await;
     assert_eq!(idle.cells_used, idle.prefix_cells);
 }
 

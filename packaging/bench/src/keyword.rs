@@ -29,9 +29,11 @@ struct Said {
 
 /// A line of the output of `keyword`.
 #[derive(Deserialize)]
-struct Heard {
-    seconds: f64,
-    spotted: Vec<f64>,
+pub(crate) struct Heard {
+    /// Length of the recording.
+    pub seconds: f64,
+    /// Seconds at which the word was spotted.
+    pub spotted: Vec<f64>,
 }
 
 /// Measures both words.
@@ -107,19 +109,9 @@ async fn of_word(bench: &Bench, word: &str) -> Result<Vec<Figure>> {
     let sets = root().join("target/keyword/evaluation");
     let model = root().join(format!("models/keyword/{word}.onnx"));
     let positive = sets.join(format!("{word}.jsonl"));
-    let program = bench.llama_cpp.with_file_name("keyword");
-    let heard = async |manifest: &Path| -> Result<Vec<Heard>> {
-        let output = Command::new(&program)
-            .args([&model, manifest])
-            .output()
-            .await?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "keyword failed: {said}");
-        lines(str::from_utf8(&output.stdout)?)
-    };
     let said: Vec<Said> = lines(&std::fs::read_to_string(&positive)?)?;
-    let spotted = heard(&positive).await?;
-    let negative = heard(&sets.join("negative.jsonl")).await?;
+    let spotted = spot(bench, &model, &positive).await?;
+    let negative = spot(bench, &model, &sets.join("negative.jsonl")).await?;
 
     let late = |(said, heard): (&Said, &Heard)| {
         let mut late = heard.spotted.iter().map(|at| at - said.end);
@@ -165,6 +157,16 @@ async fn of_word(bench: &Bench, word: &str) -> Result<Vec<Figure>> {
         figures.push(figure(&name, "", share)?.meaning("Of these, the recordings of that kind."));
     }
     Ok(figures)
+}
+
+/// Where the daemon's spotter hears the word of this model, in each recording of the manifest.
+pub(crate) async fn spot(bench: &Bench, model: &Path, manifest: &Path) -> Result<Vec<Heard>> {
+    let program = bench.llama_cpp.with_file_name("keyword");
+    let output = Command::new(program).args([model, manifest]).output();
+    let output = output.await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "keyword failed: {said}");
+    lines(str::from_utf8(&output.stdout)?)
 }
 
 fn lines<T: DeserializeOwned>(text: &str) -> Result<Vec<T>> {

@@ -16,7 +16,7 @@ use xtask::{
     say, setup,
 };
 
-use crate::{figure::Figure, nano::word_error_rate, setting::Bench};
+use crate::{figure::Figure, keyword, nano::word_error_rate, setting::Bench};
 
 /// Length of an excerpt, in s: what Gemma 4 hears at a time, less the silence around it.
 const EXCERPT: f64 = 25.0;
@@ -36,6 +36,7 @@ struct Recording {
     #[serde(default)]
     language: String,
     transcript: Option<String>,
+    package: String,
     split: String,
     seconds: f64,
     rate: Option<u32>,
@@ -69,11 +70,16 @@ pub async fn measure(bench: &Bench, split: &str) -> Result<Vec<Figure>> {
     setup::sound_files()?;
     let folder = target()?.join("people").join(split);
     let wavs = excerpts(&chosen(split)?, &folder).await?;
-    let pairs = hear(bench, &folder, &wavs).await?;
+    let heard = hear(bench, &folder, wavs.keys()).await?;
+    let pairs: Vec<Pair> = wavs.values().cloned().zip(heard).collect();
+    let talks = talks(&wavs, &folder).await?;
+    let talks = hear(bench, &folder, talks.iter()).await?;
     let of = |kind: Kind| pairs.iter().filter(move |(it, _)| it.kind == kind);
     let mut figures = of_music(&of(Kind::Music).collect::<Vec<_>>())?;
     figures.extend(of_speech(&of(Kind::Speech).collect::<Vec<_>>())?);
     let noise: Vec<_> = of(Kind::Noise).collect();
+    figures.push(of_talks(&talks)?);
+    figures.extend(of_words(bench, &folder, &wavs).await?);
     figures.push(
         figure("noise_false_action", share(&noise, |it| it.both > 0))?.meaning(
             "Share of recordings of rooms, machines and signals that are taken for a command",
@@ -136,6 +142,59 @@ fn of_speech(speech: &[&Pair]) -> Result<Vec<Figure>> {
             .goal("≤ 0.48")
             .meaning("Word error rate of nano on English recordings of people"),
     ])
+}
+
+fn of_talks(talks: &[Heard]) -> Result<Figure> {
+    let cut = talks.iter().filter(|it| it.utterances != 1).count();
+    let share = f64::from(u32::try_from(cut)?) / f64::from(u32::try_from(talks.len().max(1))?);
+    Ok(figure("long_talk_cut", share)?
+        .goal("= 0")
+        .meaning(&format!(
+            "Share of {} talks of {EXCERPT} s without a pause that are not heard as one utterance",
+            talks.len()
+        )))
+}
+
+/// How often the words that come with gemmad are spotted where nobody says them.
+async fn of_words(
+    bench: &Bench,
+    folder: &Path,
+    wavs: &BTreeMap<PathBuf, Recording>,
+) -> Result<Vec<Figure>> {
+    let says = |it: &Recording, word: &str| {
+        let transcript = it.transcript.as_deref().unwrap_or_default();
+        transcript.to_lowercase().contains(word)
+    };
+    let mut figures = Vec::new();
+    for (name, word, goal) in [("stop", "stop", 1.0), ("hey_gemma", "gemma", 0.3)] {
+        let is_chosen =
+            |(_, it): &(&PathBuf, &Recording)| it.kind != Kind::Noise && !says(it, word);
+        let lines = wavs.iter().filter(is_chosen);
+        let lines = lines
+            .map(|(path, _)| Ok(json!({ "audio": path.file_name().context("a file")?.to_str() })));
+        let lines: Result<Vec<_>> = lines.map(|it| it.map(|it| it.to_string())).collect();
+        let manifest = folder.join("spoken.jsonl");
+        std::fs::write(&manifest, lines?.join("\n"))?;
+        let model = root().join(format!("models/keyword/{name}.onnx"));
+        let heard = keyword::spot(bench, &model, &manifest).await?;
+        let hours = heard.iter().map(|it| it.seconds).sum::<f64>() / 3600.0;
+        let spotted: usize = heard.iter().map(|it| it.spotted.len()).sum();
+        let accepts = f64::from(u32::try_from(spotted)?) / hours;
+        let file = Model {
+            text: model,
+            mmproj: PathBuf::new(),
+        };
+        let figure = Figure::new(
+            &format!("people_{name}_false_accepts"),
+            "",
+            vec![accepts],
+            &file,
+        )?;
+        figures.push(figure.goal(&format!("≤ {goal}")).meaning(&format!(
+            "How often an hour `{name}` is spotted in {hours:.1} hours of people and music without it"
+        )));
+    }
+    Ok(figures)
 }
 
 /// A figure of the nano model.
@@ -206,12 +265,42 @@ async fn excerpts(recordings: &[Recording], folder: &Path) -> Result<BTreeMap<Pa
     Ok(wavs)
 }
 
-/// What gemmad makes of the excerpts.
+/// Writes talk without a pause, as long as an excerpt: the recordings of one package and language in a row, their silence
+/// cut to 200 ms. Returns the WAV files.
+async fn talks(wavs: &BTreeMap<PathBuf, Recording>, folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut by_voice: BTreeMap<_, (f64, Vec<&Path>)> = BTreeMap::new();
+    for (path, recording) in wavs.iter().filter(|(_, it)| it.kind == Kind::Speech) {
+        let voice = by_voice.entry((&recording.package, &recording.language));
+        let (seconds, paths) = voice.or_default();
+        // Half of a short recording may be silence.
+        if recording.seconds >= 1.0 && *seconds < 2.0 * EXCERPT {
+            *seconds += recording.seconds;
+            paths.push(path);
+        }
+    }
+    let mut talks = Vec::new();
+    let long = by_voice
+        .into_values()
+        .filter(|(seconds, _)| *seconds >= 2.0 * EXCERPT);
+    for (nth, (_, paths)) in long.enumerate() {
+        let wav = folder.join(format!("talk-{nth}.wav"));
+        let mut sox = Command::new("sox");
+        sox.arg("-V1").args(paths).arg(&wav);
+        sox.args(["silence", "-l", "1", "0.05", "1%", "-1", "0.2", "1%"]);
+        sox.args(["trim", "0", &EXCERPT.to_string()]);
+        ensure!(sox.status().await?.success(), "sox failed");
+        talks.push(wav);
+    }
+    Ok(talks)
+}
+
+/// What gemmad makes of these recordings, in their order.
 async fn hear(
     bench: &Bench,
     folder: &Path,
-    wavs: &BTreeMap<PathBuf, Recording>,
-) -> Result<Vec<Pair>> {
+    wavs: impl Iterator<Item = &PathBuf>,
+) -> Result<Vec<Heard>> {
+    let wavs: Vec<_> = wavs.collect();
     let model = Model::nano();
     let config = folder.join("gemmad.toml");
     let text = json!({
@@ -230,7 +319,7 @@ async fn hear(
         .stdout(Stdio::piped())
         .spawn()?;
     let mut input = people.stdin.take().context("it has an input")?;
-    let lines: Vec<_> = wavs.keys().map(|it| it.display().to_string()).collect();
+    let lines: Vec<_> = wavs.iter().map(|it| it.display().to_string()).collect();
     let list = lines.join("\n");
     let writing = async move { input.write_all(list.as_bytes()).await };
     let (written, output) = tokio::join!(writing, people.wait_with_output());
@@ -238,12 +327,10 @@ async fn hear(
     let output = output?;
     ensure!(output.status.success(), "people failed");
     let lines = str::from_utf8(&output.stdout)?.lines();
-    let heard = lines.map(|line| {
-        let heard: Heard = serde_json::from_str(line).context("people printed something else")?;
-        let recording = wavs
-            .get(&heard.path)
-            .context("people heard something else")?;
-        Ok((recording.clone(), heard))
-    });
-    heard.collect()
+    let heard =
+        lines.map(|line| serde_json::from_str(line).context("people printed something else"));
+    let heard: Vec<Heard> = heard.collect::<Result<_>>()?;
+    let paths = heard.iter().map(|it| &it.path);
+    ensure!(paths.eq(wavs), "people heard something else");
+    Ok(heard)
 }

@@ -16,6 +16,7 @@ const ECHO: Echo = Echo {
     delay: Duration::from_millis(60),
     gain: 0.3,
     reverberation: Duration::from_millis(300),
+    overdrive: 0.0,
 };
 
 /// Longest wait for any event.

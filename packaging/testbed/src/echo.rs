@@ -11,9 +11,21 @@ pub struct Echo {
     pub gain: f32,
     /// Reverberation time: decay of the reflections by 60 dB; zero for none.
     pub reverberation: Duration,
+    /// Gain before a soft limiter, the hyperbolic tangent, as in a small loudspeaker that is too loud; 0: it is linear.
+    pub overdrive: f32,
 }
 
 impl Echo {
+    /// Samples in -1 to 1 as the loudspeaker plays them.
+    pub(crate) fn played(self, mut samples: Vec<f32>) -> Vec<f32> {
+        if self.overdrive > 0.0 {
+            for sample in &mut samples {
+                *sample = (*sample * self.overdrive).tanh() / self.overdrive.tanh();
+            }
+        }
+        samples
+    }
+
     /// Direct sound and reflections, as delays and gains relative to the direct sound. The reflections have a third of
     /// the energy, as for a microphone in the loudspeaker's own case, and the same pattern in every run.
     #[expect(clippy::cast_precision_loss, reason = "a few dozen, and milliseconds")]

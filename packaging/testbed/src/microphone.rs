@@ -54,6 +54,7 @@ impl Microphone {
             delay: Duration::from_millis(60),
             gain,
             reverberation: Duration::from_millis(200),
+            overdrive: 0.0,
         };
         let microphone = Self::alsa_beside(&loudspeaker, Some(echo))?;
         Ok((loudspeaker, microphone))

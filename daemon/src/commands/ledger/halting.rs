@@ -25,7 +25,7 @@ impl Ledger {
         now: Instant,
         effects: &mut Effects,
     ) -> Vec<Invocation> {
-        self.cancel_all(effects);
+        self.cancel_all(now, effects);
         let calls = match &self.force {
             Some(force) if !self.is_closed => force.catalogue.halting(),
             _ => Vec::new(),
@@ -62,8 +62,9 @@ impl Ledger {
 
     /// Begins another epoch: batches that wait are dropped, running actions are to end unless their commands halt, and
     /// the rest of their batches does not begin.
-    pub(super) fn cancel_all(&mut self, effects: &mut Effects) {
+    pub(in crate::commands) fn cancel_all(&mut self, now: Instant, effects: &mut Effects) {
         self.epoch = self.epoch.next();
+        self.epoch_began = Some(now);
         self.drop_where(|_, _| true, Status::Cancelled, effects);
         let running: Vec<_> = self.held.keys().copied().collect();
         for number in running {

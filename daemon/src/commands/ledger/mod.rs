@@ -48,6 +48,8 @@ enum Decision {
 pub(super) struct Ledger {
     last_id: u64,
     epoch: Epoch,
+    /// When a halt began this epoch; `None`: there was no halt yet.
+    epoch_began: Option<Instant>,
     force: Option<Arc<Force>>,
     /// Whether the daemon ends, so that no command begins any more.
     is_closed: bool,
@@ -64,9 +66,15 @@ pub(super) struct Ledger {
 type Effects = Vec<Effect>;
 
 impl Ledger {
-    /// The epoch now.
-    pub(super) fn epoch(&self) -> Epoch {
-        self.epoch
+    /// The arrival of a request or an utterance that came `at` this time, which may be before the last halt.
+    pub(super) fn arrival(&self, at: Instant) -> Arrival {
+        let is_over = self.epoch_began.is_some_and(|began| at < began);
+        let epoch = if is_over {
+            self.epoch.before()
+        } else {
+            self.epoch
+        };
+        Arrival { epoch, at }
     }
 
     /// Whether no action runs.
@@ -108,7 +116,7 @@ impl Ledger {
         let mut epoch = arrival.epoch;
         if last_halt.is_some() {
             let was_current = epoch == self.epoch;
-            self.cancel_all(effects);
+            self.cancel_all(now, effects);
             // Commands after the halt in the same batch were not meant to be halted.
             if was_current {
                 epoch = self.epoch;

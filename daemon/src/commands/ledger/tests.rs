@@ -91,10 +91,7 @@ impl Room {
     }
 
     fn arrival(&self) -> Arrival {
-        Arrival {
-            epoch: self.ledger.epoch(),
-            at: self.now,
-        }
+        self.ledger.arrival(self.now)
     }
 
     fn pass(&mut self, seconds: u64) {
@@ -282,6 +279,19 @@ fn what_arrived_before_a_halt_does_not_begin_after_it() {
     assert_eq!(statuses(room.outcome(running)), "cancelled cancelled");
     assert_eq!(statuses(room.outcome(late)), "cancelled done cancelled");
     let after = room.enter("look", &user("bert"));
+    assert_eq!(statuses(room.outcome(after)), "done");
+}
+
+#[test]
+fn speech_that_began_before_a_halt_and_is_noticed_after_it_begins_no_command() {
+    let mut room = Room::new();
+    room.pass(10);
+    room.halt(&user("anna"));
+    let before = room.now.checked_sub(Duration::from_millis(300)).unwrap();
+    let before = room.ledger.arrival(before);
+    let late = room.enter_late("look", &voice(), before);
+    assert_eq!(statuses(room.outcome(late)), "cancelled");
+    let after = room.enter("look", &voice());
     assert_eq!(statuses(room.outcome(after)), "done");
 }
 

@@ -38,6 +38,7 @@ pub(in crate::engine) struct Model {
     name: String,
     shared_kv_layers: u32,
     ends: Vec<Token>,
+    markup: Vec<Token>,
     thought: Option<(Token, Token)>,
     breakable: Vec<String>,
     /// For cutting long texts, if the vocabulary allows that.
@@ -95,7 +96,13 @@ impl Model {
         let special = if is_known { special(&llama) } else { None };
         let calls = CALLS.into_iter().filter_map(find).collect();
         let ends = vocab.tokens().filter(|token| vocab.is_eog(*token));
-        let ends = ends.map(|token| token.0).collect();
+        let ends: Vec<_> = ends.map(|token| token.0).collect();
+        let markup = markup(&llama, &breakable);
+        let is_needed = |token: &Token| {
+            ends.contains(token)
+                || thought.is_some_and(|(open, close)| [open, close].contains(token))
+        };
+        let markup = markup.filter(|token| !is_needed(token)).collect();
         Ok(Self {
             encoder,
             llama,
@@ -103,6 +110,7 @@ impl Model {
             name,
             shared_kv_layers,
             ends,
+            markup,
             thought,
             breakable,
             special,
@@ -151,9 +159,14 @@ impl Model {
         vocab.should_add_bos().then(|| vocab.bos().0)
     }
 
-    /// The tokens that end the model's turn: all the end tokens the file names.
+    /// The tokens that end the model's turn: all the end tokens the file names, sorted.
     pub(in crate::engine) fn ends(&self) -> &[Token] {
         &self.ends
+    }
+
+    /// The other tokens of the protocol that no text holds, sorted: without those around a thought.
+    pub(in crate::engine) fn markup(&self) -> &[Token] {
+        &self.markup
     }
 
     /// The bytes of `token` as an answer shows them: nothing for control tokens other than those of calls.
@@ -285,6 +298,18 @@ fn tokenise(llama: &LlamaModel, text: &str, special: bool) -> Vec<Token> {
 
 fn piece(llama: &LlamaModel, token: LlamaToken, special: bool) -> Vec<u8> {
     llama.vocab().token_to_piece(token, special, None)
+}
+
+/// Control tokens, and user-defined ones that look like it, sorted.
+fn markup<'a>(llama: &'a LlamaModel, breakable: &'a [String]) -> impl Iterator<Item = Token> + 'a {
+    let vocab = llama.vocab();
+    let is_breakable = move |text: &str| breakable.iter().any(|it| it == text);
+    let tokens: Vec<_> = vocab.tokens().collect();
+    let markup = tokens.into_iter().filter(move |token| {
+        let text = vocab.text(*token).and_then(|text| text.to_str().ok());
+        vocab.is_control(*token) || text.is_some_and(is_breakable)
+    });
+    markup.map(|token| token.0)
 }
 
 /// Texts of user-defined tokens that look like protocol (`<|tool_call>`, `<tool_call|>`, `<|"|>`).

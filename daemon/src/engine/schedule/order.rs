@@ -16,8 +16,8 @@ pub(in crate::engine) struct Demand {
     pub generating: Vec<Priority>,
     /// The classes of the sequences that read their prompts.
     pub reading: Vec<Priority>,
-    /// Whether a question waits for a prefix.
-    pub waits_for_prefix: bool,
+    /// The class of the request that waits for a prefix.
+    pub awaits_prefix: Option<Priority>,
     /// Whether a prefix is still to be read.
     pub has_unread_prefix: bool,
 }
@@ -36,7 +36,7 @@ pub(in crate::engine) enum Batch {
         /// Whether nothing of the class is generating, so that no next token is delayed.
         is_alone: bool,
     },
-    /// Rows of the prefix that a question waits for.
+    /// Rows of the prefix that a request waits for.
     AwaitedPrefix,
     /// Rows of a prefix that nothing waits for.
     Prefix,
@@ -52,7 +52,7 @@ pub(in crate::engine) struct Order {
 impl Order {
     /// The next batch; `None` if there is nothing to compute.
     pub(in crate::engine) fn next(&mut self, demand: &Demand) -> Option<Batch> {
-        let awaited = demand.waits_for_prefix.then_some(Priority::Question);
+        let awaited = demand.awaits_prefix;
         let sequences = demand.generating.iter().chain(&demand.reading).copied();
         let Some(class) = sequences.chain(demand.sound).chain(awaited).min() else {
             return demand.has_unread_prefix.then_some(Batch::Prefix);
@@ -91,7 +91,7 @@ mod tests {
             sound: Some(Question),
             generating: vec![Question, Speech],
             reading: vec![Question],
-            waits_for_prefix: true,
+            awaits_prefix: Some(Question),
             has_unread_prefix: true,
         };
         let mut order = Order::default();
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(order.next(&Demand::default()), None);
         assert_eq!(order.next(&unread), Some(Batch::Prefix));
         let awaited = Demand {
-            waits_for_prefix: true,
+            awaits_prefix: Some(Question),
             ..unread.clone()
         };
         assert_eq!(order.next(&awaited), Some(Batch::AwaitedPrefix));
@@ -137,18 +137,24 @@ mod tests {
             ..awaited
         };
         assert_eq!(order.next(&beside_speech), Some(Batch::Tokens(Speech)));
+        let by_speech = Demand {
+            generating: vec![Question],
+            awaits_prefix: Some(Speech),
+            ..unread.clone()
+        };
+        assert_eq!(order.next(&by_speech), Some(Batch::AwaitedPrefix));
     }
 
     fn demands() -> impl Strategy<Value = Demand> {
         let class = || select(vec![Speech, Question]);
         let classes = || vec(class(), 0..3);
-        let flags = (any::<bool>(), any::<bool>());
-        (option::of(class()), classes(), classes(), flags).prop_map(
-            |(sound, generating, reading, (waits_for_prefix, has_unread_prefix))| Demand {
+        let prefixes = (option::of(class()), any::<bool>());
+        (option::of(class()), classes(), classes(), prefixes).prop_map(
+            |(sound, generating, reading, (awaits_prefix, has_unread_prefix))| Demand {
                 sound,
                 generating,
                 reading,
-                waits_for_prefix,
+                awaits_prefix,
                 has_unread_prefix,
             },
         )
@@ -160,7 +166,7 @@ mod tests {
             Batch::Tokens(class) => demand.generating.contains(&class),
             Batch::Sound => demand.sound.is_some(),
             Batch::Prompts { of, .. } => demand.reading.contains(&of),
-            Batch::AwaitedPrefix => demand.waits_for_prefix,
+            Batch::AwaitedPrefix => demand.awaits_prefix.is_some(),
             Batch::Prefix => demand.has_unread_prefix,
         }
     }
@@ -190,7 +196,7 @@ mod tests {
             }
             let batches: Vec<_> = (0..2).filter_map(|_| order.next(&demand)).collect();
             let urgent = demand.generating.iter().chain(&demand.reading).copied();
-            let awaited = demand.waits_for_prefix.then_some(Question);
+            let awaited = demand.awaits_prefix;
             if let Some(class) = urgent.chain(demand.sound).chain(awaited).min() {
                 let reads = demand.reading.contains(&class)
                     || demand.sound == Some(class)

@@ -71,8 +71,8 @@ impl Sampler {
 
 /// Which tokens may be drawn.
 pub(in crate::engine) enum Choice<'a> {
-    /// All tokens but these.
-    Except(&'a [Token]),
+    /// All tokens but these, each list sorted.
+    Except([&'a [Token]; 2]),
     /// The tokens that a grammar allows; at least one.
     Among(&'a Allowed),
 }
@@ -80,7 +80,7 @@ pub(in crate::engine) enum Choice<'a> {
 impl Choice<'_> {
     fn holds(&self, token: Token) -> bool {
         match self {
-            Self::Except(barred) => !barred.contains(&token),
+            Self::Except(barred) => barred.iter().all(|it| it.binary_search(&token).is_err()),
             Self::Among(allowed) => allowed.holds(token),
         }
     }
@@ -104,6 +104,17 @@ fn likeliest(logits: &[f32], choice: &Choice<'_>) -> Token {
     best.0
 }
 
+/// Natural logarithm of the probability that the model gives to `token` among its whole vocabulary, at temperature 1.
+pub(in crate::engine) fn log_probability(logits: &[f32], token: Token) -> f32 {
+    let logit = usize::try_from(token).ok().and_then(|id| logits.get(id));
+    let logit = logit.copied().unwrap_or(f32::NEG_INFINITY);
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    // All the others together change the sum by less than 3e-6, if there are 262,144.
+    let likely = logits.iter().filter(|it| **it > most - 25.0);
+    let sum: f32 = likely.map(|it| (it - most).exp()).sum();
+    logit - most - sum.ln()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,8 +132,19 @@ mod tests {
     fn draw(sampler: &mut Sampler, logits: &[f32], times: usize) -> Vec<Token> {
         let mut candidates = Candidates::new(Vec::new(), false);
         (0..times)
-            .map(|_| sampler.sample(logits, &Choice::Except(&[9]), &mut candidates))
+            .map(|_| sampler.sample(logits, &Choice::Except([&[9], &[]]), &mut candidates))
             .collect()
+    }
+
+    #[test]
+    fn probabilities_are_those_of_the_softmax() {
+        let logits = [1.0, 3.0, -2.0, 0.5];
+        let sum: f32 = logits.iter().map(|it: &f32| it.exp()).sum();
+        for (id, logit) in (0..).zip(logits) {
+            let probability = log_probability(&logits, id).exp();
+            assert!((probability - logit.exp() / sum).abs() < 1e-6);
+        }
+        assert_eq!(log_probability(&[0.0, -300.0], 1), -300.0);
     }
 
     #[test]
@@ -135,13 +157,18 @@ mod tests {
     fn a_barred_token_is_never_drawn() {
         let logits = [5.0, 0.0, 0.1];
         let mut candidates = Candidates::new(Vec::new(), false);
-        let greedy =
-            Sampler::new(&sampling(0.0, 1)).sample(&logits, &Choice::Except(&[0]), &mut candidates);
+        let greedy = Sampler::new(&sampling(0.0, 1)).sample(
+            &logits,
+            &Choice::Except([&[], &[0]]),
+            &mut candidates,
+        );
         assert_eq!(greedy, 2);
         let mut drawn = Sampler::new(&sampling(1.0, 1));
-        assert!(
-            (0..50).all(|_| drawn.sample(&logits, &Choice::Except(&[0]), &mut candidates) != 0)
-        );
+        assert!((0..50).all(|_| drawn.sample(
+            &logits,
+            &Choice::Except([&[], &[0]]),
+            &mut candidates
+        ) != 0));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::cells::{Block, Holding};
 use super::places::Place;
-use super::sampler::{Candidates, Choice, Sampler};
+use super::sampler::{Candidates, Choice, Sampler, log_probability};
 use super::scheduler::Past;
 use super::text::Text;
 use crate::engine::answer::Outlet;
@@ -29,6 +29,8 @@ pub(in crate::engine) struct Job {
     pub guide: Option<Guide>,
     pub max_tokens: usize,
     pub min_tokens: u32,
+    /// Whether no token of the protocol may be drawn, other than the end.
+    pub is_text: bool,
     pub sampling: Sampling,
     pub priority: Priority,
     pub heard: Option<Instant>,
@@ -289,6 +291,7 @@ impl Sequence {
             return Ok(Some(finish));
         }
         let token = self.draw(model, logits, candidates)?;
+        self.stats.confidence.add(log_probability(logits, token));
         if model.ends().contains(&token) {
             return Ok(Some(Finish::Stop));
         }
@@ -316,8 +319,13 @@ impl Sequence {
             return Ok(self.sampler.sample(logits, &choice, candidates));
         }
         let is_short = self.stats.output_tokens < self.job.min_tokens;
-        let barred = if is_short { model.ends() } else { &[] };
-        let choice = Choice::Except(barred);
+        let ends = if is_short { model.ends() } else { &[] };
+        let protocol = if self.job.is_text {
+            model.markup()
+        } else {
+            &[]
+        };
+        let choice = Choice::Except([ends, protocol]);
         Ok(self.sampler.sample(logits, &choice, candidates))
     }
 

@@ -60,7 +60,7 @@ impl Scheduler {
                     self.begin(waiting, id, shared, cells);
                 }
                 Room::AfterPrefix(id) => {
-                    self.wanted = Some(id);
+                    self.wanted = Some((id, first.job().priority));
                     return;
                 }
                 Room::AfterAnswer(id) => self.end_for_cells(id),

@@ -118,8 +118,8 @@ pub(in crate::engine) struct Scheduler {
     hearings: Vec<Hearing>,
     active: Vec<Sequence>,
     free: Vec<SequenceId>,
-    /// The prefix that the first question in the queue waits for.
-    wanted: Option<SequenceId>,
+    /// The prefix that the first in the queue waits for, and its class.
+    wanted: Option<(SequenceId, Priority)>,
     candidates: Candidates,
     order: Order,
     finished: u64,
@@ -307,7 +307,7 @@ impl Scheduler {
             sound: heard.map(|index| self.hearings[index].priority),
             generating: classes(generating),
             reading: classes(reading),
-            waits_for_prefix: self.wanted.is_some(),
+            awaits_prefix: self.wanted.map(|(_, class)| class),
             has_unread_prefix: self.prefixes.is_unread(),
         };
         match self.order.next(&demand) {
@@ -326,7 +326,7 @@ impl Scheduler {
                 self.step_prompts(of, &reading, is_alone);
             }
             Some(Batch::AwaitedPrefix) => {
-                if let Some(id) = self.wanted {
+                if let Some((id, _)) = self.wanted {
                     self.step_prefix(id);
                 }
             }

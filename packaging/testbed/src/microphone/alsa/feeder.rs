@@ -317,6 +317,7 @@ impl Loop {
                     let frames = length / recording.encoding.frame();
                     for (later, gain) in &self.paths {
                         let echoed = air.before(at, echo.delay + *later, rate, frames);
+                        let echoed = echo.played(echoed);
                         recording
                             .encoding
                             .mix(&mut piece, &echoed, echo.gain * gain);
