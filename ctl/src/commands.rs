@@ -46,6 +46,11 @@ fn read(file: &Path) -> Result<String, Failure> {
     let unusable =
         |why: &dyn std::fmt::Display| Failure::Usage(format!("{}: {why}", file.display()));
     let found = std::fs::metadata(file).map_err(|error| unusable(&error))?;
+    if found.is_dir() {
+        return Err(unusable(
+            &"it is a folder. Name one of the catalogues in it",
+        ));
+    }
     if !found.is_file() || found.len() > LONGEST {
         return Err(unusable(
             &"it is no file of at most 1 MiB. Name a catalogue",

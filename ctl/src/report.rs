@@ -81,7 +81,7 @@ fn no_bus(bus: Bus, error: &zbus::Error) -> String {
 
 fn not_running(bus: Bus) -> String {
     const SYSTEM: &str = "`sudo systemctl start gemmad`";
-    const SESSION: &str = "`systemctl --user start gemmad`";
+    const SESSION: &str = "`systemctl --user start gemmad` (or run `gemmad --session`)";
     match bus {
         Bus::Either => format!(
             "the daemon is not running, neither on the system bus nor on the session bus. Start \

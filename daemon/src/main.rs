@@ -104,6 +104,8 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
         commands: commands.clone(),
         reloader: reloader.clone(),
     };
+    // As soon as a client can reach it, it owes each an answer.
+    signals.end_in_order();
     let bus = Bus::serve(which, rooms).await?;
     service::follow(engine.clone()).context("cannot start the thread that reports")?;
     engine.load();

@@ -24,7 +24,7 @@ use anyhow::Context;
 use clap::Parser;
 use gemmad::commands::{Commands, Force, Outcome, Precaution, Scope};
 use gemmad::config::{Config, Settings};
-use gemmad::engine::{Engine, Question, Request};
+use gemmad::engine::{Answer, Confidence, Engine, EngineError, Question, Request};
 use gemmad::platform::environment::Environment;
 use gemmad::sound::decode;
 use hearing::Heard;
@@ -109,9 +109,9 @@ impl Ear {
         let mut texts = Vec::new();
         let mut sure = Vec::new();
         for answer in turn.ask(requests).await? {
-            let (text, stats) = answer.text().await?;
+            let (text, confidence) = read(answer).await?;
             texts.push(text);
-            sure.push((stats.confidence.mean(), stats.confidence.least()));
+            sure.push((confidence.mean(), confidence.least()));
         }
         let [answer, transcript] = texts.try_into().unwrap_or_default();
         let mut reading = Reading {
@@ -132,12 +132,19 @@ impl Ear {
             return Ok(reading);
         }
         let second = engine.submit_for(&turn, command(Question::Text(transcript.clone())));
-        let (second, stats) = second.await?.text().await?;
-        reading
-            .sure
-            .push((stats.confidence.mean(), stats.confidence.least()));
+        let (second, confidence) = read(second.await?).await?;
+        reading.sure.push((confidence.mean(), confidence.least()));
         reading.by_both = force.catalogue.agree(&answer, &second);
         Ok(reading)
+    }
+}
+
+/// The whole answer; nothing if it did not end.
+async fn read(answer: Answer) -> anyhow::Result<(String, Confidence)> {
+    match answer.text().await {
+        Ok((text, stats)) => Ok((text, stats.confidence)),
+        Err(EngineError::Incomplete { .. }) => Ok(<_>::default()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -79,6 +79,8 @@ pub struct Session {
     mode: Mode,
     /// The utterances that have no outcome yet.
     open: BTreeMap<u64, Phase>,
+    /// The last utterance that was dropped.
+    dropped: u64,
     /// Number of turns that have not ended.
     turns: usize,
     /// Whether the assistant is speaking.
@@ -112,6 +114,7 @@ impl Session {
         Self {
             mode,
             open: BTreeMap::new(),
+            dropped: 0,
             turns: 0,
             is_aloud: false,
             is_answered: false,
@@ -122,8 +125,8 @@ impl Session {
     /// What the voice is doing. `hears`: whether a microphone is open, and not muted.
     pub fn state(&self, hears: bool) -> State {
         let waits = match self.mode {
-            Mode::Always | Mode::Wake => true,
-            Mode::Push => self.asked == Asked::Pushed,
+            // In mode `push` the microphone is open for a word that halts, or after `Listen`.
+            Mode::Always | Mode::Wake | Mode::Push => true,
             Mode::Off => false,
         };
         if self.is_hearing() {
@@ -213,6 +216,7 @@ impl Session {
         self.is_answered = false;
         for (utterance, phase) in std::mem::take(&mut self.open) {
             log::info!(utterance = utterance; "utterance dropped: {phase:?}");
+            self.dropped = utterance;
             let error = EngineError::Cancelled;
             effects.push(Effect::Tell(Event::Failed { utterance, error }));
         }
@@ -237,7 +241,9 @@ impl Session {
                 }
                 is_open
             }
-            Event::Started { .. } | Event::Transcript { .. } | Event::Spotted(_) => true,
+            // A transcript may come after the reply, but not after the utterance was dropped.
+            Event::Transcript { utterance, .. } => *utterance > self.dropped,
+            Event::Started { .. } | Event::Spotted(_) => true,
         };
         if is_open {
             effects.push(Effect::Tell(event));

@@ -66,8 +66,12 @@ impl Manager {
         };
         let id = answer.id;
         tokio::spawn(async move {
-            pipe.carry(answer, pipe::PATIENCE).await;
-            drop(hold);
+            let carried = async {
+                pipe.carry(answer, pipe::PATIENCE).await;
+                Ok(())
+            };
+            // An error says that the client has left, and with it went the answer.
+            let _ = hold.while_there(carried).await;
         });
         Ok(id)
     }

@@ -68,7 +68,11 @@ impl Commands {
         let config = self.settings.current();
         let force = catalogue.map(|it| Arc::new(Force::new(it, &config.commands)));
         self.executor.put(force.clone());
-        self.force.send_replace(force);
+        self.force.send_if_modified(|now| {
+            let is_off = now.is_none() && force.is_none();
+            *now = force;
+            !is_off
+        });
         tokio::spawn(self.clone().prepare());
     }
 

@@ -27,12 +27,11 @@ pub struct Signals {
     asked: mpsc::UnboundedReceiver<Asked>,
     /// Whether a request to end kills the process, as without a handler.
     at_once: Arc<AtomicBool>,
-    is_awaited: bool,
 }
 
 impl Signals {
-    /// Begins to receive signals. Until [`Self::next`] is polled there is nothing to shut down in order, and a request
-    /// to end kills the process.
+    /// Begins to receive signals. Until [`Self::end_in_order`] is called there is nothing to shut down in order, and a
+    /// request to end kills the process.
     ///
     /// # Errors
     /// When the handlers cannot be installed, or the system has no thread to give.
@@ -48,19 +47,16 @@ impl Signals {
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || follow(arriving, &heard))?;
-        Ok(Self {
-            asked,
-            at_once,
-            is_awaited: false,
-        })
+        Ok(Self { asked, at_once })
+    }
+
+    /// From now on the first request to end waits for [`Self::next`].
+    pub fn end_in_order(&self) {
+        self.at_once.store(false, Ordering::SeqCst);
     }
 
     /// Waits for a signal; returns at once if one has arrived.
     pub async fn next(&mut self) -> Asked {
-        if !self.is_awaited {
-            self.is_awaited = true;
-            self.at_once.store(false, Ordering::SeqCst);
-        }
         // The thread never ends, so neither does the channel.
         self.asked.recv().await.unwrap_or(Asked::Stop)
     }
@@ -83,11 +79,9 @@ fn follow(mut arriving: Arriving, heard: &mpsc::UnboundedSender<Asked>) {
 mod tests {
     use std::io::{BufRead, BufReader};
     use std::os::unix::process::ExitStatusExt;
-    use std::pin::pin;
     use std::process::{Child, Command, ExitStatus, Stdio};
     use std::time::{Duration, Instant};
 
-    use futures_util::FutureExt;
     use rustix::process::{Pid, Signal, kill_process};
 
     use super::*;
@@ -98,14 +92,12 @@ mod tests {
     #[ignore = "the other tests start it"]
     async fn listens_and_hangs() {
         let mut signals = Signals::listen().unwrap();
-        if std::env::var_os("NEVER_AWAITED").is_some() {
+        if std::env::var_os("NOTHING_TO_END").is_some() {
             println!("\nlistens");
         } else {
-            let mut next = pin!(signals.next());
-            // The first poll makes a signal lead to an orderly shutdown.
-            assert!((&mut next).now_or_never().is_none());
+            signals.end_in_order();
             println!("\nlistens");
-            let asked = next.await;
+            let asked = signals.next().await;
             println!("\n{asked:?}");
         }
         loop {
@@ -172,7 +164,7 @@ mod tests {
 
     #[test]
     fn before_there_is_anything_to_end_in_order_the_first_ends_at_once() {
-        let mut hanging = Hanging::start(&[("NEVER_AWAITED", "1")]);
+        let mut hanging = Hanging::start(&[("NOTHING_TO_END", "1")]);
         hanging.says("listens");
         hanging.signal(Signal::TERM);
         let (status, time) = hanging.end();

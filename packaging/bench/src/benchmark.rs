@@ -15,6 +15,8 @@ pub enum Benchmark {
     Turn,
     /// From the end of speech to the first token and the first sound of the answer, through microphone and bus.
     Voice,
+    /// Digits with pauses between them: whether they are one utterance.
+    Digits,
     /// Barge-in: time until the assistant is silent.
     BargeIn,
     /// Double talk in simulated rooms: people who interrupt the assistant, and false alarms.

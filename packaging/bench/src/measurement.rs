@@ -88,6 +88,7 @@ async fn measure(benchmark: Benchmark, bench: &Bench, wanted: &Wanted) -> Result
         Benchmark::Conversation => conversation::measure(bench).await,
         Benchmark::Turn => turn::measure(bench).await,
         Benchmark::Voice => voice::answer::measure(bench).await,
+        Benchmark::Digits => voice::digits::measure(bench).await,
         Benchmark::BargeIn => voice::barge_in::measure(bench).await,
         Benchmark::Monologue => voice::barge_in::monologue(bench, minutes(60)).await,
         Benchmark::Idle => voice::idle::measure(bench).await,

@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod barge_in;
+pub mod digits;
 pub mod idle;
 pub mod replug;
 
