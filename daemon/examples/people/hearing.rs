@@ -10,9 +10,14 @@ const RATE: usize = SAMPLE_RATE as usize;
 const BEFORE: usize = RATE;
 const BEHIND: usize = 2 * RATE;
 
-/// Samples whose level is one, 10 ms, and how far below the loudest of a recording speech begins, in dB. Chosen by hand.
+/// Samples whose level is one, 10 ms; how far below the loudest of a recording speech may begin, and how far above its
+/// noise it does, in dB. Chosen by hand.
 const FRAME: usize = RATE / 100;
 const QUIETEST: f32 = 25.0;
+const ABOVE_NOISE: f32 = 10.0;
+
+/// Share of a recording in which nobody speaks, so that its level is that of the noise. Chosen by hand.
+const NOISE: f32 = 0.1;
 
 /// The utterances in a recording.
 pub struct Heard {
@@ -57,9 +62,14 @@ impl Heard {
 /// The sample at which the recording becomes loud.
 fn first_loud(recording: &[f32]) -> usize {
     let power = |frame: &[f32]| frame.iter().map(|it| it * it).sum::<f32>() / frame.len() as f32;
-    let levels = recording.chunks(FRAME).map(power);
-    let loudest = levels.clone().fold(0.0, f32::max);
-    let threshold = loudest * 10_f32.powf(-QUIETEST / 10.0);
-    let first = levels.enumerate().find(|(_, level)| *level >= threshold);
-    first.map_or(0, |(nth, _)| nth * FRAME)
+    let levels: Vec<f32> = recording.chunks(FRAME).map(power).collect();
+    let mut sorted = levels.clone();
+    sorted.sort_by(f32::total_cmp);
+    let noise = sorted.get((levels.len() as f32 * NOISE) as usize);
+    let loudest = sorted.last().copied().unwrap_or_default();
+    let quietest = loudest * 10_f32.powf(-QUIETEST / 10.0);
+    let above_noise = noise.copied().unwrap_or_default() * 10_f32.powf(ABOVE_NOISE / 10.0);
+    let threshold = quietest.max(above_noise);
+    let first = levels.iter().position(|level| *level >= threshold);
+    first.map_or(0, |nth| nth * FRAME)
 }

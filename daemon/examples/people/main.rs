@@ -2,12 +2,14 @@
 //! input names a recording of at most 30 s; each line of standard output tells what became of it:
 //!
 //! ```json
-//! {"path":"a.wav","utterances":1,"late_ms":null,"one":1,"both":0,"transcript":"Hello."}
+//! {"path":"a.wav","utterances":1,"late_ms":null,"one":1,"both":0,"asked":1,"halts":0,"readings":[[0.98,0.91,false]],"transcript":"Hello."}
 //! ```
 //!
 //! `utterances`: how many there are, with silence before and behind the recording, as through a microphone in mode
-//! `always`. `late_ms`: how long after the first loud sound the first one begins, if it does so later. `one`, `both`: how
-//! many of them give commands by their sound, and how many also by their transcript, where that is asked. `transcript`: that of the whole recording.
+//! `always`. `late_ms`: how long after the first loud sound the first one begins, if it does so later. `one`: how many
+//! of them give commands by their sound; `both`, `asked`: how many of these are carried out and asked about; `halts`: how
+//! many of those carried out halt. `readings`: the confidence in the sound's reading and in the transcript, and whether
+//! they agree, where both were read. `transcript`: that of the whole recording.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -22,7 +24,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use gemmad::commands::{Commands, Force, Outcome, Precaution, Scope};
+use gemmad::commands::{Commands, Force, Outcome, Precaution, Readings, Scope, Verdict};
 use gemmad::config::{Config, Settings};
 use gemmad::engine::{Answer, Confidence, Engine, EngineError, Question, Request};
 use gemmad::platform::environment::Environment;
@@ -75,23 +77,25 @@ impl Ear {
             utterances,
             late_ms,
         } = Heard::of(&self.config.voice, sound);
-        let (mut one, mut both) = (0, 0);
         let mut readings = Vec::new();
         for utterance in &utterances {
-            let reading = self.read(utterance).await?;
-            one += u32::from(reading.by_sound);
-            both += u32::from(reading.by_both);
-            readings.push(reading.sure);
+            readings.push(self.read(utterance).await?);
         }
-        let transcript = self.read(sound).await?.transcript;
+        let verdicts = |of| readings.iter().filter(|it| it.verdict == Some(of)).count();
+        let seen: Vec<_> = readings.iter().filter_map(|it| it.readings).collect();
+        let seen = seen
+            .iter()
+            .map(|it| json!([it.sound, it.transcript, it.agree]));
         Ok(json!({
             "path": path,
             "utterances": utterances.len(),
             "late_ms": late_ms,
-            "one": one,
-            "both": both,
-            "readings": readings,
-            "transcript": transcript,
+            "one": readings.iter().filter(|it| it.verdict.is_some()).count(),
+            "both": verdicts(Verdict::CarryOut),
+            "asked": verdicts(Verdict::Ask),
+            "halts": readings.iter().filter(|it| it.halts).count(),
+            "readings": seen.collect::<Vec<_>>(),
+            "transcript": self.read(sound).await?.transcript,
         }))
     }
 
@@ -106,41 +110,45 @@ impl Ear {
         let command = |question| force.request(&config.answer, question, Scope::All);
         let transcribe = Request::transcript(&config.transcribe, &config.transcribe.language);
         let requests = [command(Question::Heard(None)), transcribe];
-        let mut texts = Vec::new();
-        let mut sure = Vec::new();
-        for answer in turn.ask(requests).await? {
-            let (text, confidence) = read(answer).await?;
-            texts.push(text);
-            sure.push((confidence.mean(), confidence.least()));
-        }
-        let [answer, transcript] = texts.try_into().unwrap_or_default();
+        let mut answers = turn.ask(requests).await?.into_iter();
+        let (answer, confidence) = read(answers.next()).await?;
+        let (transcript, of_transcript) = read(answers.next()).await?;
         let mut reading = Reading {
-            by_sound: false,
-            by_both: false,
-            transcript: transcript.clone(),
-            sure,
+            transcript,
+            ..Reading::default()
         };
         if !matches!(force.catalogue.read(&answer), Ok(Outcome::Commands(_))) {
             return Ok(reading);
         }
-        reading.by_sound = true;
-        if force.catalogue.precaution(&answer) != Precaution::SecondReading {
-            reading.by_both = true;
-            return Ok(reading);
-        }
-        if transcript.trim().is_empty() {
-            return Ok(reading);
-        }
-        let second = engine.submit_for(&turn, command(Question::Text(transcript.clone())));
-        let (second, confidence) = read(second.await?).await?;
-        reading.sure.push((confidence.mean(), confidence.least()));
-        reading.by_both = force.catalogue.agree(&answer, &second);
+        reading.verdict = Some(match force.catalogue.precaution(&answer) {
+            Precaution::None => {
+                reading.halts = true;
+                Verdict::CarryOut
+            }
+            Precaution::Consent => Verdict::Ask,
+            Precaution::SecondReading if reading.transcript.trim().is_empty() => Verdict::Nothing,
+            Precaution::SecondReading => {
+                let text = Question::Text(reading.transcript.clone());
+                let second = engine.submit_for(&turn, command(text)).await?;
+                let (second, _) = read(Some(second)).await?;
+                let readings = Readings {
+                    sound: confidence.mean(),
+                    transcript: of_transcript.mean(),
+                    agree: force.catalogue.agree(&answer, &second),
+                };
+                reading.readings = Some(readings);
+                readings.verdict(config.commands.certainty)
+            }
+        });
         Ok(reading)
     }
 }
 
-/// The whole answer; nothing if it did not end.
-async fn read(answer: Answer) -> anyhow::Result<(String, Confidence)> {
+/// The whole answer; nothing if there is none, or it did not end.
+async fn read(answer: Option<Answer>) -> anyhow::Result<(String, Confidence)> {
+    let Some(answer) = answer else {
+        return Ok(<_>::default());
+    };
     match answer.text().await {
         Ok((text, stats)) => Ok((text, stats.confidence)),
         Err(EngineError::Incomplete { .. }) => Ok(<_>::default()),
@@ -149,11 +157,12 @@ async fn read(answer: Answer) -> anyhow::Result<(String, Confidence)> {
 }
 
 /// What was made of an utterance.
+#[derive(Default)]
 struct Reading {
-    /// Whether its sound gives commands, and whether its transcript gives the same.
-    by_sound: bool,
-    by_both: bool,
     transcript: String,
-    /// Confidence in the readings: mean and least.
-    sure: Vec<(f64, f64)>,
+    /// What becomes of its commands; `None`: it gives none.
+    verdict: Option<Verdict>,
+    /// Whether it is carried out because it halts.
+    halts: bool,
+    readings: Option<Readings>,
 }

@@ -15,7 +15,8 @@ use super::aloud::Aloud;
 use super::event::Event;
 use super::hearing::{Conclusion, Effect, Hearing, Input};
 use crate::commands::{
-    self, Arrival, Commands, Dialogue, Force, Origin, Outcome, Precaution, Reading, Scope,
+    self, Arrival, Commands, Dialogue, Force, Origin, Outcome, Precaution, Reading, Readings,
+    Scope, Verdict,
 };
 use crate::config::{self, Certainty, Config};
 use crate::engine::{Answer, Engine, EngineError, Preamble, Question, Request, Stats, Turn};
@@ -328,18 +329,21 @@ impl SpokenTurn {
             }
         };
         let (text, stats) = reply.follow(growing).await?;
-        let said = self.understand(&turn, text, heard).await;
+        let confidence = stats.confidence.mean();
+        let said = self.understand(&turn, text, confidence, heard).await;
         if spoken == 0 {
             aloud.push(&said);
         }
         Ok((said, stats))
     }
 
-    /// Carries out the commands that an answer consists of; returns the text for the person.
+    /// Carries out the commands that an answer consists of, which the model gave with this confidence; returns the text
+    /// for the person.
     async fn understand(
         &self,
         turn: &Turn,
         answer: String,
+        confidence: f64,
         heard: impl Future<Output = Option<(String, Stats)>>,
     ) -> String {
         let Some(force) = &self.force else {
@@ -349,18 +353,13 @@ impl SpokenTurn {
             utterance: Some(self.utterance),
         };
         let mut dialogue = self.commands.begin(force, &origin, self.arrival, false);
-        let precaution = force.catalogue.precaution(&answer);
-        if !self
-            .is_certain(turn, force, &answer, precaution, heard)
-            .await
-        {
-            log::info!(utterance = self.utterance; "it is not certain that commands were meant");
-            if self.config.commands.certainty == Certainty::Both
-                && precaution != Precaution::Consent
-            {
+        match self.judge(turn, force, &answer, confidence, heard).await {
+            Verdict::CarryOut => {}
+            Verdict::Ask => dialogue.doubt(),
+            Verdict::Nothing => {
+                log::info!(utterance = self.utterance; "it is not certain that commands were meant");
                 return NOT_CERTAIN.into();
             }
-            dialogue.doubt();
         }
         let mut answer = Ok(answer);
         loop {
@@ -380,29 +379,35 @@ impl SpokenTurn {
         self.force.is_some() && self.config.commands.certainty != Certainty::One
     }
 
-    /// Whether the commands of an answer are carried out without asking: the transcript, read as text, gives the same.
-    async fn is_certain(
+    /// What becomes of the commands of an answer, which the model gave with this confidence.
+    async fn judge(
         &self,
         turn: &Turn,
         force: &Force,
         answer: &str,
-        precaution: Precaution,
+        confidence: f64,
         heard: impl Future<Output = Option<(String, Stats)>>,
-    ) -> bool {
-        if !self.reads_twice() {
-            return true;
-        }
-        match precaution {
-            Precaution::None => return true,
-            Precaution::Consent => return false,
+    ) -> Verdict {
+        match force.catalogue.precaution(answer) {
+            _ if !self.reads_twice() => return Verdict::CarryOut,
+            Precaution::None => return Verdict::CarryOut,
+            Precaution::Consent => return Verdict::Ask,
             Precaution::SecondReading => {}
         }
-        let Some((text, _)) = heard.await else {
-            return false;
+        let heard = heard.await.filter(|(text, _)| !text.trim().is_empty());
+        let Some((text, stats)) = heard else {
+            return Verdict::Nothing;
         };
-        if text.trim().is_empty() {
-            return false;
-        }
+        let readings = Readings {
+            sound: confidence,
+            transcript: stats.confidence.mean(),
+            agree: self.reads_alike(turn, force, answer, text).await,
+        };
+        readings.verdict(self.config.commands.certainty)
+    }
+
+    /// Whether the transcript, read as text, gives the same commands as this answer.
+    async fn reads_alike(&self, turn: &Turn, force: &Force, answer: &str, text: String) -> bool {
         let config = &self.config.answer;
         let request = force.request(config, Question::Text(text), Scope::All);
         let read = async { self.engine.submit_for(turn, request).await?.text().await };

@@ -63,7 +63,7 @@ pub use catalogue::{Catalogue, Caution, Command, Example, Role};
 pub use dialogue::Dialogue;
 pub use error::{CatalogueError, CommandError};
 pub use event::Event;
-pub use evidence::{Evidence, Precaution};
+pub use evidence::{Evidence, Precaution, Readings, Verdict};
 pub use force::{Force, Scope};
 pub use handle::Commands;
 pub use invocation::{Invocation, Origin, Status};

@@ -52,9 +52,9 @@ impl Default for Commands {
 pub enum Certainty {
     /// One: the sound.
     One,
-    /// Two: the sound, and the transcript as text. If they differ, a person is asked to confirm.
+    /// Two: the sound, and the transcript as text. If they differ, or one is not sure, a person is asked to confirm.
     Ask,
-    /// Two. If they differ, nothing is done.
+    /// Two. If they differ, or one is not sure, a person is asked only if the sound was very clear.
     #[default]
     Both,
 }

@@ -59,6 +59,8 @@ struct Heard {
     late_ms: Option<u64>,
     one: u32,
     both: u32,
+    asked: u32,
+    halts: u32,
     transcript: String,
 }
 
@@ -133,6 +135,10 @@ fn of_speech(speech: &[&Pair]) -> Result<Vec<Figure>> {
             .meaning("Share of recordings of people who say no command that are taken for one, in all languages"),
         figure("people_false_action_one", share(speech, |it| it.one > 0))?
             .meaning("The same with `[commands] certainty = \"one\"`"),
+        figure("people_false_halt", share(speech, |it| it.halts > 0))?
+            .meaning("Of these, the share taken for a command that halts, which waits for no second reading"),
+        figure("people_asked", share(speech, |it| it.asked > 0))?
+            .meaning("Share of recordings of people who say no command after which they are asked whether they meant one"),
         figure("people_missed", share(&long, |it| it.utterances == 0))?
             .meaning("Share of recordings of people, at least 1 s long, in which no utterance is heard"),
         figure("people_onset_lost", share(&heard, |it| it.late_ms >= Some(LOST_MS)))?
