@@ -16,6 +16,10 @@ const FRAME: usize = RATE / 100;
 const QUIETEST: f32 = 25.0;
 const ABOVE_NOISE: f32 = 10.0;
 
+/// Levels in a row, 100 ms, of which so many are that loud where speech begins: clicks are shorter. Chosen by hand.
+const SUSTAINED: usize = 10;
+const MOST: usize = 8;
+
 /// Share of a recording in which nobody speaks, so that its level is that of the noise. Chosen by hand.
 const NOISE: f32 = 0.1;
 
@@ -59,7 +63,7 @@ impl Heard {
     }
 }
 
-/// The sample at which the recording becomes loud.
+/// The sample at which the recording becomes loud, and stays so.
 fn first_loud(recording: &[f32]) -> usize {
     let power = |frame: &[f32]| frame.iter().map(|it| it * it).sum::<f32>() / frame.len() as f32;
     let levels: Vec<f32> = recording.chunks(FRAME).map(power).collect();
@@ -70,6 +74,9 @@ fn first_loud(recording: &[f32]) -> usize {
     let quietest = loudest * 10_f32.powf(-QUIETEST / 10.0);
     let above_noise = noise.copied().unwrap_or_default() * 10_f32.powf(ABOVE_NOISE / 10.0);
     let threshold = quietest.max(above_noise);
-    let first = levels.iter().position(|level| *level >= threshold);
+    let is_loud = |level: &&f32| **level >= threshold;
+    let mut windows = levels.windows(SUSTAINED);
+    let first = windows
+        .position(|window| is_loud(&&window[0]) && window.iter().filter(is_loud).count() >= MOST);
     first.map_or(0, |nth| nth * FRAME)
 }

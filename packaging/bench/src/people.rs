@@ -292,7 +292,9 @@ async fn talks(wavs: &BTreeMap<PathBuf, Recording>, folder: &Path) -> Result<Vec
         let wav = folder.join(format!("talk-{nth}.wav"));
         let mut sox = Command::new("sox");
         sox.arg("-V1").args(paths).arg(&wav);
-        sox.args(["silence", "-l", "1", "0.05", "1%", "-1", "0.2", "1%"]);
+        // Silence is 30 dB below the loudest.
+        sox.args(["norm", "-0.1", "silence", "-l", "1", "0.05", "3%"]);
+        sox.args(["-1", "0.2", "3%"]);
         sox.args(["trim", "0", &EXCERPT.to_string()]);
         ensure!(sox.status().await?.success(), "sox failed");
         talks.push(wav);
