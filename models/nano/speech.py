@@ -7,6 +7,7 @@ Festival is never trained on: it stands for a voice the model has not been made 
 
 import ctypes
 import json
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -190,6 +191,24 @@ def _network(path):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def has_flite():
+    """Whether flite and its voices are installed."""
+    try:
+        return bool(Flite())
+    except OSError:
+        return False
+
+
+def has_rhvoice():
+    """Whether RHVoice and its voices are installed."""
+    return bool(shutil.which("RHVoice-test")) and all(Path("/usr/share/RHVoice/voices", name).is_dir() for name in RHVOICE)
+
+
+def festival_voices():
+    """Those of FESTIVAL that are installed."""
+    return [name for name in FESTIVAL if shutil.which("festival") and any(Path("/usr/share/festival/voices").glob(f"*/{name}"))]
 
 
 def rhvoice(text, voice, rate=100, pitch=100):
