@@ -49,7 +49,7 @@ words = [
 ]
 ```
 
-    sudo systemctl restart gemmad
+    sudo gemmactl reload
 
 `means = "halt"` makes it end everything under way instead. After false alarms, raise `threshold` or `patience`; after
 misses, lower `threshold`.
