@@ -62,34 +62,37 @@ def check():
         complain("the voices of espeak-ng are needed, and it is not installed. Install it: `sudo apt install espeak-ng`")
 
 
-def pip(python, requirements):
-    """Installs the packages of a file, unless they are there; whether it succeeded, and what was said."""
-    command = [python, "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "-r", HERE / requirements]
-    done = subprocess.run(command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    return done.returncode == 0, done.stderr.strip()
+def install(folder, requirements):
+    """Installs the packages of a file, unless that was done; what went wrong, if anything did."""
+    wanted, done = (HERE / requirements).read_text(), folder / requirements
+    if done.exists() and done.read_text() == wanted:
+        return ""
+    tell(f"installing the packages of {requirements}")
+    command = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "-r", HERE / requirements]
+    pip = subprocess.run(command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if pip.returncode:
+        return "".join(pip.stderr.strip().splitlines()[-1:]) or "pip does not say why"
+    done.write_text(wanted)
+    return ""
 
 
 def packages(folder):
-    """Python with the packages, in a virtual environment in `folder`."""
-    python = folder / "bin" / "python"
+    """A virtual environment with the packages, in `folder`."""
     if not (folder / "bin" / "pip").exists():
         try:
             venv.create(folder, with_pip=True, clear=True)
         except (subprocess.CalledProcessError, ImportError):
             complain("Python cannot make a virtual environment here. Install what it needs: `sudo apt install python3-venv`")
-    tell("looking for the Python packages (the first time they are installed: PyTorch alone is up to 3 GB)")
-    done, said = pip(python, "requirements-own.txt")
-    if not done:
+    if wrong := install(folder, "requirements-own.txt"):
         complain(
-            f"cannot install Python packages in {folder}: {said.splitlines()[-1] if said else 'pip does not say why'}. See that "
-            "there is a network and 8 GB of disk, then run the same command again"
+            f"cannot install Python packages in {folder}: {wrong}. See that there is a network and 8 GB of disk, then run the "
+            "same command again"
         )
-    if not pip(python, "requirements-compiled.txt")[0]:
+    if install(folder, "requirements-compiled.txt"):
         tell(
             "two packages that bring more voices were not installed: they are compiled, which takes Debian's build-essential "
             "and python3-dev. It goes on without them"
         )
-    return python
 
 
 def arguments():
@@ -112,7 +115,8 @@ def main():
         cache().mkdir(parents=True, exist_ok=True)
     except OSError as error:
         complain(f"cannot make {cache()}: {error.strerror}. Name another folder in XDG_CACHE_HOME")
-    python = packages(cache() / "python")
+    packages(cache() / "python")
+    python = cache() / "python" / "bin" / "python"
     steps = [phrase, name_of(phrase), options.out.resolve(), cache(), options.clips]
     os.execv(python, [str(python), str(HERE / "steps.py"), *map(str, steps)])
 

@@ -7,7 +7,6 @@ people say, for all phrases.
 import ctypes
 import hashlib
 import json
-import multiprocessing
 import os
 import platform
 import random
@@ -15,6 +14,8 @@ import re
 import signal
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,8 +31,8 @@ import train
 from keywords import KEYWORDS, Keyword
 
 CORES = len(os.sched_getaffinity(0))
-# Clips of a shard; shards of a thousand sentences by others; streams of 1.7 hours for each shard of clips.
-CLIPS, OTHERS, STREAMS = 500, 8, 2
+# Clips of a shard; clips for which others say a thousand sentences; streams of 1.7 hours for each shard of clips.
+CLIPS, OTHERS, STREAMS = 500, 750, 2
 # Sentences that are spoken around the clips that are kept aside.
 ASIDE = 1500
 # Steps of training for each clip.
@@ -92,7 +93,7 @@ def keyword_of(phrase, name, out):
     return Keyword(
         name=name, phrases={phrase: 1}, near=[text for at, text in enumerate(found) if at % 6 != 5], unheard=found[5::6],
         fire=like.fire, border=like.border, over=like.over, span=like.span, aim=0.5,
-        avoid=re.compile(rf"\b{re.escape(phrase)}", re.IGNORECASE),
+        avoid=re.compile(r"\b" + r"\W+".join(map(re.escape, phrase.split())), re.IGNORECASE),
     )  # fmt: skip
 
 
@@ -114,38 +115,47 @@ def prepare(out, others, avoid, shares):
         studio.disguised = lambda wave, rng, at=0: (wave, at)
 
 
-def work(job):
-    """One call of one of `data`'s functions."""
-    name, *rest = job
-    getattr(data, name)(*rest) if name == "evaluate" else getattr(data, name)(studio, *rest)
+def tests(keyword):
+    """The recordings to judge with."""
+    if not (studio.out / "evaluation" / "negative.jsonl").exists():
+        data.evaluate(studio.out, [keyword], keyword.avoid, speech.festival_voices())
+
+
+def call(function, *rest):
+    """One of `data`'s functions, with what this process has."""
+    function(studio, *rest)
 
 
 def make(pool, what, jobs):
+    """Does the jobs in any order."""
     progress = Progress(what, len(jobs))
-    for done, _ in enumerate(pool.imap_unordered(work, jobs), 1):
+    for done, future in enumerate(as_completed([pool.submit(call, *job) for job in jobs]), 1):
+        future.result()
         progress(done)
 
 
 def recordings(keyword, out, others, shares, clips):
     """Makes everything that is learned from and judged with, on all cores."""
     shards = range(clips // CLIPS)
-    tests = [("evaluate", out, [keyword], keyword.avoid, speech.festival_voices())]
-    if (out / "evaluation" / "negative.jsonl").exists():
-        tests = []
-    again = [("scenes", keyword, number, again) for number in shards for again in range(6)]
-    streams = [("streams", number, part) for number in shards for part in range(STREAMS)]
-    with multiprocessing.Pool(CORES, prepare, (out, others, keyword.avoid, shares)) as pool:
-        judged = pool.map_async(work, tests)
-        make(pool, f"speaking {OTHERS * 1000:,} sentences of others", [("others", number) for number in range(OTHERS)])
-        make(pool, f"speaking {clips:,} clips", [("speak", keyword, number, CLIPS) for number in shards])
-        make(pool, "hearing the clips in rooms, noise and television", again)
-        make(pool, f"hearing {len(streams) * 200 * 30 // 3600} hours without the phrase", streams)
-        tell("speaking the recordings to judge with")
-        judged.get()
+    sentences = clips // OTHERS
+    spoken = [(data.scenes, keyword, number, again) for number in shards for again in range(6)]
+    streams = [(data.streams, number, part) for number in shards for part in range(STREAMS)]
+    with ProcessPoolExecutor(CORES, initializer=prepare, initargs=(out, others, keyword.avoid, shares)) as pool:
+        judged = pool.submit(tests, keyword)
+        make(pool, f"speaking {sentences * 1000:,} sentences of others", [(data.others, number) for number in range(sentences)])
+        make(pool, f"speaking {clips:,} clips", [(data.speak, keyword, number, CLIPS) for number in shards])
+        make(pool, "hearing the clips in rooms, noise and television", spoken)
+        make(pool, f"hearing {hours(clips)} hours without the phrase", streams)
+        judged.result()
+
+
+def hours(clips):
+    """How long the streams are."""
+    return clips // CLIPS * STREAMS * 200 * 30 // 3600
 
 
 def learn(keyword, out, clips, path):
-    """Trains, unless that is done."""
+    """Trains, and writes the network to `path`; returns the number of steps."""
     steps = int(clips * STEPS)
     torch.set_num_threads(min(CORES, 4))
     progress = Progress("training", steps)
@@ -174,7 +184,7 @@ def main(phrase, name, target, cache, clips):
     made = {
         "voices to learn from": names(shares[0]) + (", disguised with WORLD" if find_spec("pyworld") else ""),
         "voices to judge with": ", ".join(figures["by_voice"]),
-        "clips": f"{clips:,}", "hours without the phrase": clips // CLIPS * STREAMS * 200 * 30 // 3600, "steps": steps,
+        "clips": f"{clips:,}", "hours without the phrase": hours(clips), "steps": steps,
         "near misses trained on": ", ".join(keyword.near[:40]) + " …",
         "machine": f"{CORES} cores, {platform.machine()}", "minutes, since it was last begun": round((time.time() - began) / 60),
     }  # fmt: skip
@@ -197,5 +207,7 @@ if __name__ == "__main__":
         main(*sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenProcessPool:
+        sys.exit("gemmactl: a process ended early, perhaps for want of memory. Run the same command again: it goes on from there")
     except OSError as error:
         sys.exit(f"gemmactl: {error}. See that there is disk left, then run the same command again: it goes on from there")
