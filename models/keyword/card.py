@@ -1,6 +1,9 @@
 """Writes the card of a keyword: how good it is, what it was made with, and how to use it."""
 
-CONDITIONS = {"clean": "in a quiet room", "noise": "through noise, 10 to 20 dB below", "far": "from afar", "tv": "against a television, 10 to 20 dB below"}
+CONDITIONS = {
+    "clean": "in a quiet room", "noise": "through noise, 10 to 20 dB below", "far": "from afar",
+    "tv": "against a television, 10 to 20 dB below",
+}
 KINDS = {"talk": "unbroken talk", "tv": "television", "wordless": "noise, tones, music"}
 
 

@@ -393,7 +393,9 @@ class Studio:
     @cache
     def around(self, aside):
         """Who is heard around the clips of a shard."""
-        return aside_recordings(self.voices(True), self.avoid, self.aside) if aside else Recordings(self.folders, self.avoid)
+        if aside:
+            return aside_recordings(self.voices(True), self.avoid, self.aside)
+        return Recordings(self.folders, self.avoid)
 
     def disguised(self, wave, rng, at=0):
         """`wave` by another voice, and where its sample `at` is then."""

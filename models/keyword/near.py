@@ -19,7 +19,7 @@ SAME = 0.45
 AROUND = [
     "my name is {last}", "where is {last}", "I saw {last} yesterday", "{last} said hello", "ask {last}", "call {last}",
     "{last} and {first}", "{first} what is that", "{first} there", "{first} you", "{last} {last}", "{first} {first}",
-]  # fmt: skip
+]
 
 
 def phones(ipa):
@@ -85,14 +85,15 @@ def misses(phrase, lexicon, count=160):
     words = phrase.split()
     said = spoken([phrase, *words])
     alike = [nearest(said[word], lexicon, 30) for word in words]
-    swapped = [
-        " ".join([*words[:at], other, *words[at + 1 :]]) for at in range(len(words)) for other in alike[at] if len(words) > 1
-    ]
-    around = [text.format(first=words[0], last=words[-1]) for text in AROUND] if len(words) > 1 else []
     whole = nearest(said[phrase], lexicon, 30 if len(words) > 1 else 120)
-    both = pairs(alike, random.Random(phrase), 30) if len(words) > 1 else []
-    alone = [word for nearest_to in alike for word in nearest_to[:12]]
-    in_turn = itertools.zip_longest(swapped, whole, both, parts(phrase), around, alone)
+    sources = [whole, parts(phrase)]
+    if len(words) > 1:
+        swapped = [" ".join([*words[:at], other, *words[at + 1 :]]) for at, others in enumerate(alike) for other in others]
+        both = pairs(alike, random.Random(phrase), 30)
+        around = [text.format(first=words[0], last=words[-1]) for text in AROUND]
+        alone = [word for others in alike for word in others[:12]]
+        sources += [swapped, both, around, alone]
+    in_turn = itertools.zip_longest(*sources)
     found = list(dict.fromkeys(text for texts in in_turn for text in texts if text))
     return different(phrase, said[phrase], found)[:count]
 
@@ -101,5 +102,5 @@ def different(phrase, sounds, texts):
     """Those of `texts` that neither contain the phrase nor sound the same."""
     within = re.compile(rf"\b{re.escape(phrase)}\b")
     said = spoken(texts)
-    joined = "_".join(sounds)
-    return [text for text in texts if not within.search(text) and joined not in "_".join(said[text]) and distance(sounds, said[text]) >= SAME]
+    holds = lambda text: within.search(text) or "_".join(sounds) in "_".join(said[text])
+    return [text for text in texts if not holds(text) and distance(sounds, said[text]) >= SAME]

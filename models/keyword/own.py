@@ -21,7 +21,8 @@ PYTHONS = (3, 11), (3, 13)
 
 def complain(message, code=1):
     """Ends with a message: what went wrong, why, and what to do."""
-    sys.exit((print(f"gemmactl: {message}", file=sys.stderr), code)[1])
+    tell(f"gemmactl: {message}")
+    sys.exit(code)
 
 
 def tell(message):
@@ -67,11 +68,13 @@ def install(folder, requirements):
     wanted, done = (HERE / requirements).read_text(), folder / requirements
     if done.exists() and done.read_text() == wanted:
         return ""
-    tell(f"installing the packages of {requirements}")
-    command = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "-r", HERE / requirements]
-    pip = subprocess.run(command, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    if pip.returncode:
-        return "".join(pip.stderr.strip().splitlines()[-1:]) or "pip does not say why"
+    names = ", ".join(re.findall(r"^[\w-]+", wanted, re.MULTILINE))
+    tell(f"installing {names} in {folder}, the first time only")
+    options = ["--disable-pip-version-check", "--quiet", "-r", HERE / requirements]
+    pip = [folder / "bin" / "python", "-m", "pip", "install", *options]
+    ended = subprocess.run(pip, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if ended.returncode:
+        return "".join(ended.stderr.strip().splitlines()[-1:]) or "pip does not say why"
     done.write_text(wanted)
     return ""
 

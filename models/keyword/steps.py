@@ -16,6 +16,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,21 +29,18 @@ import features
 import near
 import speech
 import train
-from keywords import KEYWORDS, Keyword
+from keywords import KEYWORDS
+from own import complain, tell
 
 CORES = len(os.sched_getaffinity(0))
 # Clips of a shard; clips for which others say a thousand sentences; streams of 1.7 hours for each shard of clips.
 CLIPS, OTHERS, STREAMS = 500, 750, 2
 # Sentences that are spoken around the clips that are kept aside.
 ASIDE = 1500
-# Steps of training for each clip.
-STEPS = 0.5
+# Steps of training for each clip; false accepts an hour that are aimed at.
+STEPS, AIM = 0.5, 0.5
 # A phrase is looked at for as long as a window is, 1.98 s, less the time in which it has to fire.
 LONGEST, SHORT = 1.5, 0.5
-
-
-def tell(message):
-    print(message, file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -87,14 +85,12 @@ def keyword_of(phrase, name, out):
     """The phrase as a keyword; a short word is asked for in less time, as “stop” is."""
     long = seconds(phrase)
     if long > LONGEST:
-        sys.exit(f"gemmactl: “{phrase}” takes {long:.1f} s to say, and a keyword is heard for {LONGEST} s. Take a shorter one")
+        complain(f"“{phrase}” takes {long:.1f} s to say, and a keyword is heard for {LONGEST} s. Take a shorter one", 2)
     found = misses(phrase, out)
     like = KEYWORDS["stop" if long < SHORT else "hey_gemma"]
-    return Keyword(
-        name=name, phrases={phrase: 1}, near=[text for at, text in enumerate(found) if at % 6 != 5], unheard=found[5::6],
-        fire=like.fire, border=like.border, over=like.over, span=like.span, aim=0.5,
-        avoid=re.compile(r"\b" + r"\W+".join(map(re.escape, phrase.split())), re.IGNORECASE),
-    )  # fmt: skip
+    heard = [text for at, text in enumerate(found) if at % 6 != 5]
+    avoid = re.compile(r"\b" + r"\W+".join(map(re.escape, phrase.split())), re.IGNORECASE)
+    return replace(like, name=name, phrases={phrase: 1}, near=heard, unheard=found[5::6], avoid=avoid, aim=AIM)
 
 
 def voices():
@@ -187,7 +183,7 @@ def main(phrase, name, target, cache, clips):
         "clips": f"{clips:,}", "hours without the phrase": hours(clips), "steps": steps,
         "near misses trained on": ", ".join(keyword.near[:40]) + " …",
         "machine": f"{CORES} cores, {platform.machine()}", "minutes, since it was last begun": round((time.time() - began) / 60),
-    }  # fmt: skip
+    }
     deliver(Path(target), out, phrase, name, figures, made)
 
 
@@ -208,6 +204,6 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenProcessPool:
-        sys.exit("gemmactl: a process ended early, perhaps for want of memory. Run the same command again: it goes on from there")
+        complain("a process ended early, perhaps for want of memory. Run the same command again: it goes on from there")
     except OSError as error:
-        sys.exit(f"gemmactl: {error}. See that there is disk left, then run the same command again: it goes on from there")
+        complain(f"{error}. See that there is disk left, then run the same command again: it goes on from there")

@@ -57,7 +57,6 @@ class Espeak:
         self.rate = self.library.espeak_Initialize(2, 0, None, 1)
         self.sound, self.phonemes = [], []
         self.callback = _CALLBACK(self._take)
-        self.library.espeak_SetSynthCallback(self.callback)
 
     def _take(self, sound, count, events):
         if sound and count > 0:
@@ -72,6 +71,8 @@ class Espeak:
     def say(self, text, voice, speed=165, pitch=50, range_=50):
         """`text` in voice "gmw/en-US+f4": 16 kHz samples in [-1, 1] and the phonemes."""
         self.sound, self.phonemes = [], []
+        # The library has one callback for all, perhaps that of another `Espeak`.
+        self.library.espeak_SetSynthCallback(self.callback)
         if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice {voice}")
         for parameter, value in ((1, speed), (3, pitch), (4, range_)):
