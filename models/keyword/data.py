@@ -386,8 +386,8 @@ class Studio:
     def front(self):
         return features.Frontend()
 
-    @cache
     def voices(self, aside):
+        """Voices for one shard. They are new each time: how espeak-ng speaks depends a little on what it said before."""
         return Voices(aside, self.shares[aside])
 
     @cache
