@@ -387,7 +387,7 @@ class Studio:
         return features.Frontend()
 
     def voices(self, aside):
-        """Voices for one shard. They are new each time: how espeak-ng speaks depends a little on what it said before."""
+        """Voices for one shard, new each time: how espeak-ng speaks depends a little on what it has said before."""
         return Voices(aside, self.shares[aside])
 
     @cache
