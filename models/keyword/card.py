@@ -14,7 +14,8 @@ def percent(share):
 def table(figures):
     """The rows of figures, as `evaluate.judge` gives them."""
     rows = [(f"missed, all ({figures['positives']} recordings)", percent(figures["false_rejects"]))]
-    rows += [(f"of these, {CONDITIONS[name]}", percent(share)) for name, share in figures["by_condition"].items()]
+    shares = figures["by_condition"]
+    rows += [(f"of these, {where}", percent(shares[name])) for name, where in CONDITIONS.items() if name in shares]
     rows += [(f"of these, spoken by {name}", percent(share)) for name, share in figures["by_voice"].items()]
     rows += [(f"false alarms an hour ({figures['hours']:.1f} h)", f"{figures['false_accepts_per_hour']:.2f}")]
     rows += [(f"of these, {KINDS[name]}", f"{hourly:.2f}") for name, hourly in figures["by_kind"].items()]

@@ -8,7 +8,6 @@ import ctypes
 import hashlib
 import json
 import os
-import platform
 import random
 import re
 import signal
@@ -37,8 +36,8 @@ CORES = len(os.sched_getaffinity(0))
 CLIPS, OTHERS, STREAMS = 500, 750, 2
 # Sentences that are spoken around the clips that are kept aside.
 ASIDE = 1500
-# Steps of training for each clip; false accepts an hour that are aimed at.
-STEPS, AIM = 0.5, 0.5
+# Steps of training; false accepts an hour that are aimed at.
+STEPS, AIM = 3000, 0.5
 # A phrase is looked at for as long as a window is, 1.98 s, less the time in which it has to fire.
 LONGEST, SHORT = 1.5, 0.5
 
@@ -150,13 +149,12 @@ def hours(clips):
     return clips // CLIPS * STREAMS * 200 * 30 // 3600
 
 
-def learn(keyword, out, clips, path):
-    """Trains, and writes the network to `path`; returns the number of steps."""
-    steps = int(clips * STEPS)
+def learn(keyword, out):
+    """Trains; returns the path of the network."""
     torch.set_num_threads(min(CORES, 4))
-    progress = Progress("training", steps)
-    train.export(train.train(keyword, out, steps, progress=progress), keyword, path)
-    return steps
+    path = out / f"{keyword.name}.onnx"
+    train.export(train.train(keyword, out, STEPS, progress=Progress("training", STEPS)), keyword, path)
+    return path
 
 
 def names(shares):
@@ -174,22 +172,21 @@ def main(phrase, name, target, cache, clips):
     tell(f"making {name}.onnx in {out}; Ctrl-C stops it, and the same command goes on from there")
     keyword = keyword_of(phrase, name, out)
     recordings(keyword, out, others, shares, clips)
-    steps = learn(keyword, out, clips, out / f"{name}.onnx")
+    model = learn(keyword, out)
     tell("judging it by voices that it was not trained on")
-    figures = evaluate.judge(out / "evaluation", keyword, out / f"{name}.onnx", features.Frontend())
+    figures = evaluate.judge(out / "evaluation", keyword, model, features.Frontend())
     made = {
         "voices to learn from": names(shares[0]) + (", disguised with WORLD" if find_spec("pyworld") else ""),
         "voices to judge with": ", ".join(figures["by_voice"]),
-        "clips": f"{clips:,}", "hours without the phrase": hours(clips), "steps": steps,
+        "clips": f"{clips:,}", "hours without the phrase": hours(clips), "steps": STEPS,
         "near misses trained on": ", ".join(keyword.near[:40]) + " …",
-        "machine": f"{CORES} cores, {platform.machine()}", "minutes, since it was last begun": round((time.time() - began) / 60),
+        "cores": CORES, "minutes, since it was last begun": round((time.time() - began) / 60),
     }
-    deliver(Path(target), out, phrase, name, figures, made)
+    deliver(model.read_bytes(), Path(target), phrase, name, figures, made)
 
 
-def deliver(target, out, phrase, name, figures, made):
+def deliver(model, target, phrase, name, figures, made):
     """Puts the model and its card where they are wanted."""
-    model = (out / f"{name}.onnx").read_bytes()
     (target / f"{name}.onnx").write_bytes(model)
     (target / f"{name}.md").write_text(card.card(phrase, name, figures, made, hashlib.sha256(model).hexdigest()))
     print(target / f"{name}.onnx")
