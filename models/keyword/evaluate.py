@@ -93,6 +93,7 @@ def judge(folder, keyword, model, front, axes=None):
     for line, scores, at in zip(*sets[spoken]):
         fires = at[(held(scores, patience) >= 0.5) & (at >= line["end"] - 0.2) & (at <= line["end"] + 0.6)]
         late += [fires[0] - line["end"]] if len(fires) else []
+    lateness = dict(zip(("5%", "50%", "95%"), np.quantile(late, [0.05, 0.5, 0.95]).round(2).tolist())) if late else {}
     mistaken = [held(one, patience).max() >= 0.5 for one in sets[near_misses][1]]
     words = [line["say"] for line, wrong in zip(sets[near_misses][0], mistaken) if wrong]
     return {
@@ -102,7 +103,7 @@ def judge(folder, keyword, model, front, axes=None):
         "false_accepts_per_hour": hourly(patience, 0.5),
         "by_kind": {kind: hourly(patience, 0.5, kind) for kind in ("talk", "tv", "wordless")},
         "near_misses_accepted": round(float(np.mean(mistaken)), 3), "of_these": sorted(set(words)),
-        "seconds_after_end": dict(zip(("5%", "50%", "95%"), np.quantile(late, [0.05, 0.5, 0.95]).round(2).tolist())),
+        "seconds_after_end": lateness,
         "at": {f"threshold {threshold}, patience {count}":
                [round(float((peaks(count) < threshold).mean()), 3), hourly(count, threshold)]
                for count in (1, 2, 3) for threshold in (0.2, 0.35, 0.5, 0.65, 0.8, 0.9)},
