@@ -92,6 +92,12 @@ pub enum Command {
     Status(Status),
     /// Make the daemon read its configuration again; for root and users whom polkit allows it
     Reload(Reload),
+    /// Make a word or phrase of your own that is spotted, on a PC
+    Keyword {
+        /// What to do about keywords
+        #[command(subcommand)]
+        what: Keyword,
+    },
 }
 
 /// `gemmactl ask`.
@@ -277,6 +283,35 @@ pub struct Reload {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// `gemmactl keyword`.
+#[derive(Debug, Subcommand)]
+pub enum Keyword {
+    /// Train a network that spots a phrase: `gemmactl keyword train hey marvin`. It writes `hey_marvin.onnx` and its card,
+    /// `hey_marvin.md`. Needs espeak-ng and Python, no daemon, and about an hour; Ctrl-C stops it, and the same
+    /// command goes on from there
+    Train(Train),
+}
+
+/// `gemmactl keyword train`.
+#[derive(Debug, Args)]
+pub struct Train {
+    /// One to four English words, at most 1.5 s when they are said
+    #[arg(required = true)]
+    pub phrase: Vec<String>,
+
+    /// Folder to write to
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    pub out: PathBuf,
+
+    /// Spoken clips to learn from; more take longer and make it better
+    #[arg(long, value_name = "N", default_value_t = 6000, value_parser = clap::value_parser!(u32).range(1000..=100_000))]
+    pub clips: u32,
+
+    /// Folder of the recipe, `models/keyword` in gemmad's source, instead of the installed one
+    #[arg(long, value_name = "FOLDER")]
+    pub recipe: Option<PathBuf>,
 }
 
 #[cfg(test)]

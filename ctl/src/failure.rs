@@ -35,6 +35,8 @@ pub enum Failure {
     Terminated,
     /// The reader of standard output closed it.
     ReaderLeft,
+    /// A program that did the work failed with this exit code, and has said why.
+    Said(u8),
 }
 
 impl From<Error> for Failure {

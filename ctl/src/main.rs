@@ -14,6 +14,7 @@
 //! | `say` | text for the loudspeaker |
 //! | `status`, `statistics` | the state of the daemon, and the statistics of an answer |
 //! | `reload` | reading the configuration again |
+//! | `keyword` | training of keywords |
 //! | `bus`, `interrupt`, `terminal` | connecting to the bus, signals, standard output and error |
 //! | `failure`, `report` | why a command failed, and the message and exit code for it |
 
@@ -25,6 +26,7 @@ mod devices;
 mod failure;
 mod input;
 mod interrupt;
+mod keyword;
 mod listen;
 mod notice;
 mod question;
@@ -40,7 +42,7 @@ mod voice;
 use std::process::ExitCode;
 
 use clap::Parser;
-use gemmactl::args::{self, Arguments, Bus, Command};
+use gemmactl::args::{self, Arguments, Bus, Command, Keyword};
 
 use crate::{bus::Way, failure::Failure, interrupt::until_interrupted};
 
@@ -92,5 +94,8 @@ async fn obey(command: Command, way: &Way) -> Result<(), Failure> {
         Command::Devices(options) => until_interrupted(devices::run(&options, way)).await,
         Command::Status(options) => until_interrupted(status::run(&options, way)).await,
         Command::Reload(options) => until_interrupted(reload::run(&options, way)).await,
+        Command::Keyword {
+            what: Keyword::Train(options),
+        } => until_interrupted(keyword::train(&options)).await,
     }
 }

@@ -37,6 +37,7 @@ impl Failure {
             Self::CutOff(_) => 6,
             Self::Cancelled(_) | Self::Interrupted => 130,
             Self::Terminated => 143,
+            Self::Said(code) => *code,
         }
     }
 
@@ -57,7 +58,11 @@ impl Failure {
                 log(way.bus())
             )),
             Self::Denied(message) => Some(denied(way.bus(), message)),
-            Self::NotDone | Self::Interrupted | Self::Terminated | Self::ReaderLeft => None,
+            Self::NotDone
+            | Self::Interrupted
+            | Self::Terminated
+            | Self::ReaderLeft
+            | Self::Said(_) => None,
         }
     }
 }

@@ -54,6 +54,7 @@ fn help_names_every_command_and_exit_code() {
         "halt",
         "status",
         "reload",
+        "keyword",
         "--system",
         "--session",
     ] {
@@ -75,6 +76,8 @@ fn an_unknown_option_or_command_is_a_usage_error() {
         &[],
         &["ask", "--top-k", "few"],
         &["command"],
+        &["keyword", "train"],
+        &["keyword", "train", "hey", "marvin", "--clips", "10"],
     ] {
         refused(&gemmactl(arguments).output().unwrap(), 2);
     }
@@ -124,6 +127,33 @@ fn a_sound_file_that_cannot_be_read_is_named() {
     }
     let stderr = refused(&gemmactl(&["transcribe", "/"]).output().unwrap(), 2);
     assert!(stderr.contains("Is a directory"), "{stderr}");
+}
+
+#[test]
+fn a_keyword_that_cannot_be_trained_is_refused_before_anything_is_made() {
+    let cache = tempfile::tempdir().unwrap();
+    let arguments: [(&[&str], &str); 3] = [
+        (&["r2d2"], "“r2d2” cannot become a keyword"),
+        (&["hey", "marvin", "--out", "/nonexistent"], "with --out"),
+        (&["hey", "marvin", "--recipe", "/nonexistent"], "--recipe"),
+    ];
+    for (arguments, message) in arguments {
+        let mut train = gemmactl(&["keyword", "train"]);
+        train.args(arguments).env("XDG_CACHE_HOME", cache.path());
+        let stderr = refused(&train.output().unwrap(), 2);
+        assert!(stderr.contains(message), "{stderr}");
+    }
+    assert_eq!(cache.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn the_recipe_of_keywords_passes_its_own_tests() {
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/keyword/tests");
+    let mut python = Command::new("python3");
+    python.args(["-m", "unittest", "discover", "--start-directory", tests]);
+    let output = python.env("PYTHONDONTWRITEBYTECODE", "1").output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
 }
 
 #[test]

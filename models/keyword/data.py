@@ -12,7 +12,7 @@ import json
 import random
 import re
 import sys
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,10 @@ NANO = HERE.parent / "nano"
 sys.path.append(str(NANO))
 
 import catalogue as language
-import disguise
 import features
 import sound
 import speech
+from keywords import ENDING, KEYWORDS
 
 # Nano's own data.py, which has this file's name.
 _spec = importlib.util.spec_from_file_location("nano_data", NANO / "data.py")
@@ -36,47 +36,6 @@ _spec.loader.exec_module(nano)
 RATE = speech.RATE
 WORDNET = Path("/usr/share/wordnet")
 OUT = HERE.parent.parent / "target" / "keyword"
-# Where the windows are that have to fire, in seconds after the phrase's end; nearer than `border` before it, and up to
-# `over` after it, nothing is asked of them. `span` counts the embeddings that are looked at.
-KEYWORDS = {
-    "hey_gemma": {
-        "phrases": {"hey gemma": 1}, "fire": (-0.02, 0.46), "border": 0.12, "over": 1.0, "span": 16,
-        "near": (
-            "hey|gemma|hey emma|hey jenna|hey jimmy|gamma|hey gamma|hey siri|hey google|okay gemma|hey mama|hay jammer|say gemma|"
-            "they gemmed|hey jenny|hey german|hey general|hey jemima|hey james|hey jen|hey jam|hey gem|a gem|a dilemma|hey anna|"
-            "hey alexa|hey jarvis|hey robot|hey gary|hey there|hey you|hey mister|hey gentlemen|hey jessica|the hedge|hey ella|"
-            "hey drama|hey comma|hey zelda|stage emma|stratagem|hey jet|engage mother|page a member|gemma said hello|"
-            "where is gemma|"
-            "I saw gemma yesterday|gemma turn on the light|hello gemma|emma|jenna|germany|general|image of|hegemony|hey jelly|"
-            "hey jumbo|hey gym|hey mum|hey jeff|hey judge|hey jack|hey lemma|hey tim|hey dim the light|hey them|hey mammal|jam|"
-            "gemma and emma|my name is gemma|hey hey|hey what is that|they dim a light|hey john|hey jamal|hey pamela|hey edgar|"
-            # What speech without the phrase was taken for it.
-            "egypt|about egypt|in egypt|drive to egypt|the president|study physics|he gave a|she gave him a|give emma a call|"
-            "they didn't have a|page eleven|a cagey|an integer|teenager|a vigorous|legitimate|edge of a|edges|a reagent|they changed a|"
-            "her gestures|heavily|they demand|context manager|passages|the judge|project|imaginary|damage|garbage|age limit|january|"
-            "hey jude|may jump|thank you|thank you very much|a jar|they jam a|may gamble|came to a|agenda|magenta|pyjama|engine|"
-            "imagine a|hi jenna|hey henna|hey yemen|generous|they generate|a genuine|hey geneva|a generation|page from a|"
-            "hold on a moment|thirteen degrees|eighteen steps|a dangerous|they jumped over|hey dreamer|integers are|hey jerry"),
-        "unheard": (
-            "hey sam|hey jasmine|hey janet|hey jeremy|hey melissa|hey jemmy boy|hey tomorrow|hey denver|hey gerald|grey hammer|"
-            "hey jewel|may remember|hey jungle|hey gentle giant|ask gemma|call gemma|gemma gemma|enigma|gemstone|hey ginger"),
-    },
-    "stop": {
-        "phrases": {"stop": 1}, "fire": (0.0, 0.30), "border": 0.09, "over": 0.8, "span": 7,
-        "near": (
-            "top|shop|stock|step|stub|start|stomp|hop|drop|stuff|spot|stoop|strop|star|swap|pop|sock|stalk|store|staff|dot|hot|"
-            "storm|stack|steep|stamp|soap|sub|stone|still|crop|prop|cop|mop|flop|chop|slop|laptop|desktop|stay|stand|stairs|"
-            "strap|"
-            "strip|sob|tap|tom|talk|start the music|step back|shop list|what's up|hold|hall|salt|fault|hat|heart|alter|hard|hole|"
-            "bolt|malt|hulk|hold on|hall light|how|what|hut|hello|help|halo|call|all|hurt|hunt|volt|assault|default|on top|"
-            "start now|"
-            "sport|stab|state|stick|stump|store it|stove|stereo|story|study|system|stir|scott|squat|shot|pot|pause|up|sup"),
-        "unheard": (
-            "step up|stuck|sterile|stout|stool|stamped|stork|clock|rock|lock|block|job|bop|popcorn|shopping|suppose|step down|"
-            "hawk|haunt|hallway|holt street|harp|hand|hop on|spock|stardust|statue|stencil|topic|opera"),
-    },
-}
-ENDING = re.compile(r"\b(stop|halt)")
 # Who says how much. The two networks learned from people, and are slow.
 SHARE = {"espeak": 0.34, "pico": 0.12, "flite": 0.20, "rhvoice": 0.26, "joe": 0.07, "kokoro": 0.01}
 # How many clips somebody else is made of.
@@ -86,6 +45,7 @@ SHARDS = 24
 # Variants of espeak-ng that speak in every sixth shard of clips, which is kept aside, and in no other.
 ASIDE = ["Andy", "Mr", "Storm", "f2", "klatt5", "m7", "quincy", "steph2"]
 OTHERS = [name for name in speech.TRAINED if name not in ASIDE]
+SHARE_ASIDE = {"espeak": 0.75, "flite": 0.25}
 
 
 def bounds(wave):
@@ -109,12 +69,12 @@ def with_command(say, phrase, tail):
 
 
 class Voices:
-    """Whoever speaks a shard: those that are trained on, or those that are kept aside."""
+    """Whoever speaks a shard: those that are trained on, or those that are kept aside. `share` names the synthesisers
+    and how much each says."""
 
-    def __init__(self, aside):
-        self.variants = ASIDE if aside else OTHERS
-        self.share = {"espeak": 0.75, "flite": 0.25} if aside else SHARE
-        self.nano = nano.Speakers(self.share)
+    def __init__(self, aside, share):
+        self.variants, self.share = ASIDE if aside else OTHERS, share
+        self.nano = nano.Speakers(share)
 
     def espeak(self, rng):
         """Says texts with one of espeak-ng's voices, always alike: samples and phonemes."""
@@ -133,23 +93,21 @@ class Voices:
         return self.nano.say(text, rng)[0]
 
 
-def speak(out, keyword, number, count):
+def speak(studio, keyword, number, count):
     """A shard of clips: half the keyword, half what sounds like it. A line of JSON holds `say`, `offset`,
     `samples` and `end`: the sample at which the keyword ends, 0 where there is none."""
-    path = out / "speech" / f"{keyword}-{number}"
+    path = studio.out / "speech" / f"{keyword.name}-{number}"
     if path.with_suffix(".jsonl").exists():
         return
-    rng = random.Random(f"{keyword} {number}")
-    about = KEYWORDS[keyword]
-    near = about["near"].split("|")
-    commands, voices = language.Catalogue(), Voices(number % 6 == 0)
+    rng = random.Random(f"{keyword.name} {number}")
+    commands, voices = language.Catalogue(), studio.voices(is_aside(number))
     with nano.Shard(path) as shard:
         for at in range(count):
             tail, end = "", 0
-            text = rng.choices(list(about["phrases"]), about["phrases"].values())[0] if at % 2 == 0 else rng.choice(near)
+            text = rng.choices(list(keyword.phrases), keyword.phrases.values())[0] if at % 2 == 0 else rng.choice(keyword.near)
             if rng.random() < 0.2:
                 tail = language.command(commands, rng).say
-            if at % 2 == 0 and tail and not ENDING.search(tail):
+            if at % 2 == 0 and tail and not keyword.avoid.search(tail):
                 wave, end = with_command(voices.espeak(rng), text, tail)
                 begin, last = bounds(wave)
             else:
@@ -158,48 +116,49 @@ def speak(out, keyword, number, count):
                 begin, last = bounds(wave)
                 end = last if at % 2 == 0 else 0
             wave, end = wave[begin : last + 320], max(0, int(end - begin))
-            if number % 6 and rng.random() < DISGUISED:
-                wave, end = disguise.disguised(wave, rng, end)
+            if not is_aside(number) and rng.random() < DISGUISED:
+                wave, end = studio.disguised(wave, rng, end)
             shard.add(wave, {"say": text}, end=end)
     print(path.name, flush=True)
 
 
 @cache
 def wordnet():
-    """What WordNet's authors wrote to show how its words are used: some forty thousand sentences."""
-    files = [WORDNET / f"data.{part}" for part in ("adj", "adv", "noun", "verb")]
+    """What WordNet's authors wrote to show how its words are used: some forty thousand sentences, none where it is not
+    installed."""
+    files = sorted(WORDNET.glob("data.*"))
     quoted = [text for path in files for text in re.findall(r'"([^"]{12,120})"', path.read_text(errors="replace"))]
     return sorted({text for text in quoted if not re.search(r"[^A-Za-z' ,;.!?-]", text)})
 
 
-def others(out, number, count=1000):
+def others(studio, number, count=1000):
     """A shard of what else people say, by all voices: WordNet's sentences, and more of those like nano's."""
-    path = out / "others" / f"shard-{number}"
+    path = studio.others / f"shard-{number}"
     if path.with_suffix(".jsonl").exists():
         return
-    rng, voices, book = random.Random(f"others {number}"), Voices(False), wordnet()
+    rng, voices, book = random.Random(f"others {number}"), studio.voices(False), wordnet()
     commands, chatter = language.Catalogue(), language.Talk()
     valid = nano.valid_sentences(commands)
     with nano.Shard(path) as shard:
         for _ in range(count):
             kind = rng.choice(["command", "near", "other", "read", "read", "small"])
-            say = rng.choice(book) if rng.random() < 0.6 else nano.draw(commands, chatter, valid, rng, kind).say
+            say = rng.choice(book) if book and rng.random() < 0.6 else nano.draw(commands, chatter, valid, rng, kind).say
             wave = voices.say(say, rng)
             if rng.random() < 0.3:
-                wave, _ = disguise.disguised(wave, rng)
+                wave, _ = studio.disguised(wave, rng)
             shard.add(sound.trimmed(wave), {"say": say})
     print(path.name, flush=True)
 
 
 class Recordings:
-    """Spoken sentences of nano's training, without those that hold a word to stop by."""
+    """Spoken sentences of nano's training, without those that hold what is to be avoided."""
 
-    def __init__(self, folders):
+    def __init__(self, folders, avoid=ENDING):
         self.lines, self.tunes = [], []
         for path in sorted(path for folder in folders for path in Path(folder).glob("*.jsonl")):
             samples = np.memmap(path.with_suffix(".i16"), np.int16, "r")
             lines = [json.loads(line) for line in path.open()]
-            self.lines += [(samples, line["offset"], line["samples"]) for line in lines if not ENDING.search(line["say"])]
+            self.lines += [(samples, line["offset"], line["samples"]) for line in lines if not avoid.search(line["say"])]
 
     def one(self, rng):
         """Somebody's sentence, at a peak of 0.6."""
@@ -308,14 +267,14 @@ def scene(clips, rng, recordings, around):
     return surroundings(np.concatenate(pieces), np.median(levels), rng, recordings, around), ends
 
 
-def labelled(embeddings, ends, about):
+def labelled(embeddings, ends=(), keyword=None):
     """For each embedding what the window that ends with it is: 1, 0, or -1 where it does not matter."""
     labels = np.full(len(embeddings), -1, np.int8)
     at = features.ends(embeddings)
     known = np.zeros(len(at), np.int8)
     for end in ends:
-        known[(at > end - about["border"]) & (at < end + about["over"]) & (known == 0)] = -1
-        known[(at >= end + about["fire"][0]) & (at <= end + about["fire"][1])] = 1
+        known[(at > end - keyword.border) & (at < end + keyword.over) & (known == 0)] = -1
+        known[(at >= end + keyword.fire[0]) & (at <= end + keyword.fire[1])] = 1
     labels[features.WINDOW - 1 :] = known
     return labels
 
@@ -323,28 +282,32 @@ def labelled(embeddings, ends, about):
 def save_features(path, parts):
     """Embeddings in a row with their labels."""
     embeddings, labels = (np.concatenate(column) for column in zip(*parts))
-    np.savez(path, embeddings=embeddings.astype(np.float16), labels=labels)
+    # Whole or not at all, however it is interrupted.
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, embeddings=embeddings.astype(np.float16), labels=labels)
+    part.rename(path)
     print(path.name, len(labels), flush=True)
 
 
-def scenes(out, keyword, number, again, recordings, front):
+def scenes(studio, keyword, number, again):
     """The features of a shard of clips, four at a time in a new scene; `again` counts the
     times. From the third on only the keyword is there, and in the last two seldom without a television."""
-    path = out / "features" / f"{keyword}-{number}-{again}.npz"
+    path = studio.out / "features" / f"{keyword.name}-{number}-{again}.npz"
     if path.exists():
         return
-    rng = np.random.default_rng([number, again, len(keyword)])
-    samples = np.memmap(out / "speech" / f"{keyword}-{number}.i16", np.int16, "r")
-    lines = [json.loads(line) for line in (out / "speech" / f"{keyword}-{number}.jsonl").open()]
-    about = KEYWORDS[keyword]
-    lines = [line for line in lines if (line["say"] in about["phrases"] if line["end"] else again < 2)]
+    rng, recordings = np.random.default_rng([number, again, len(keyword.name)]), studio.around(is_aside(number))
+    clips = studio.out / "speech" / f"{keyword.name}-{number}"
+    samples = np.memmap(clips.with_suffix(".i16"), np.int16, "r")
+    lines = [json.loads(line) for line in clips.with_suffix(".jsonl").open()]
+    lines = [line for line in lines if (line["say"] in keyword.phrases if line["end"] else again < 2)]
     rng.shuffle(lines)
     parts = []
     for four in (lines[at : at + 4] for at in range(0, len(lines), 4)):
         cut = [samples[line["offset"] : line["offset"] + line["samples"]].astype(np.float32) / 32768 for line in four]
         wave, ends = scene([(clip, line["end"]) for clip, line in zip(cut, four)], rng, recordings, HARSH if again < 4 else TELEVISION)
-        embeddings = front(wave)
-        parts.append((embeddings, labelled(embeddings, ends, about)))
+        embeddings = studio.front(wave)
+        parts.append((embeddings, labelled(embeddings, ends, keyword)))
     save_features(path, parts)
 
 
@@ -370,12 +333,12 @@ def wordless(count, rng):
     return (wave + rng.standard_normal(count) * 10 ** rng.uniform(-5, -3)).astype(np.float32)
 
 
-def streams(out, number, part, recordings, front, count=200, seconds=30):
+def streams(studio, number, part, count=200, seconds=30):
     """The features of a shard of streams without a keyword."""
-    path = out / "features" / f"streams-{number}-{part}.npz"
+    path = studio.out / "features" / f"streams-{number}-{part}.npz"
     if path.exists():
         return
-    rng = np.random.default_rng([number, part, 99])
+    rng, recordings = np.random.default_rng([number, part, 99]), studio.around(is_aside(number))
     parts = []
     for at in range(count):
         if at % 8 == 0:
@@ -385,20 +348,20 @@ def streams(out, number, part, recordings, front, count=200, seconds=30):
         else:
             one = lambda rng: varied(recordings.one(rng), rng)[0]
             wave = surroundings(talk(RATE * seconds, rng, one), 0.15, rng, recordings, (AROUND, HARSH)[at % 2])
-        embeddings = front(wave)
-        parts.append((embeddings, labelled(embeddings, [], {})))
+        embeddings = studio.front(wave)
+        parts.append((embeddings, labelled(embeddings)))
     save_features(path, parts)
 
 
-def aside_recordings(count):
+def aside_recordings(voices, avoid, count):
     """Sentences by the voices that are kept aside."""
-    rng, voices = random.Random(6), Voices(True)
+    rng = random.Random(6)
     commands, chatter = language.Catalogue(), language.Talk()
     valid = nano.valid_sentences(commands)
     said = []
     while len(said) < count:
         say = nano.draw(commands, chatter, valid, rng).say
-        if not ENDING.search(say):
+        if not avoid.search(say):
             wave = voices.say(say, rng)
             said.append(wave / np.abs(wave).max() * 0.6)
     aside = Recordings([])
@@ -406,22 +369,55 @@ def aside_recordings(count):
     return aside
 
 
+def is_aside(number):
+    """Whether a shard is kept aside from training: every sixth is."""
+    return number % 6 == 0
+
+
+class Studio:
+    """What shards are made with, and where; each part is made when it is first needed. `others` is the folder of what
+    else people say, `folders` hold more of it."""
+
+    def __init__(self, out, others, folders=(), avoid=ENDING, shares=(SHARE, SHARE_ASIDE), aside=6000):
+        self.out, self.others, self.folders = out, others, [*folders, others]
+        self.avoid, self.shares, self.aside = avoid, shares, aside
+
+    @cached_property
+    def front(self):
+        return features.Frontend()
+
+    def voices(self, aside):
+        """Voices for one shard, new each time: how espeak-ng speaks depends a little on what it has said before."""
+        return Voices(aside, self.shares[aside])
+
+    @cache
+    def around(self, aside):
+        """Who is heard around the clips of a shard."""
+        if aside:
+            return aside_recordings(self.voices(True), self.avoid, self.aside)
+        return Recordings(self.folders, self.avoid)
+
+    def disguised(self, wave, rng, at=0):
+        """`wave` by another voice, and where its sample `at` is then."""
+        import disguise  # The package that it needs is compiled where it is installed.
+
+        return disguise.disguised(wave, rng, at)
+
+
 def train(out, clips, folders):
     """Clips and features of everything, in shards of 500 clips and of five hours."""
     for name in ("speech", "others", "features"):
         (out / name).mkdir(parents=True, exist_ok=True)
+    studio = Studio(out, out / "others", folders)
     for number in range(SHARDS):
-        others(out, number)
-    recordings = Recordings([*folders, out / "others"])
-    aside, front = aside_recordings(6000), features.Frontend()
+        others(studio, number)
     for number in range(clips // 500):
-        about = aside if number % 6 == 0 else recordings
-        for keyword in KEYWORDS:
-            speak(out, keyword, number, 500)
+        for keyword in KEYWORDS.values():
+            speak(studio, keyword, number, 500)
             for again in range(6):
-                scenes(out, keyword, number, again, about, front)
+                scenes(studio, keyword, number, again)
         for part in range(3):
-            streams(out, number, part, about, front)
+            streams(studio, number, part)
 
 
 class Strangers:
@@ -465,8 +461,9 @@ def save(folder, name, lines):
     print(name, len(lines), flush=True)
 
 
-def evaluate(out):
-    """The sets to judge by: `KEYWORD`, `near_KEYWORD` (what sounds like it) and `negative`."""
+def evaluate(out, keywords=tuple(KEYWORDS.values()), avoid=ENDING, robots=speech.FESTIVAL):
+    """The sets to judge by: `KEYWORD`, `near_KEYWORD` (what sounds like it) and `negative`. `robots` are the voices of
+    festival that speak, too."""
     folder = out / "evaluation"
     rng, dice = random.Random(2079), np.random.default_rng(2079)
     strangers, commands, chatter = Strangers(rng), language.Catalogue(), language.Talk()
@@ -475,7 +472,7 @@ def evaluate(out):
         while True:
             kind = rng.choice(["command", "small", "near", "other", "read", "read"])
             say = language.command(commands, rng).say if kind == "command" else chatter.sample(kind, rng).say
-            if not ENDING.search(say):
+            if not avoid.search(say):
                 return say
 
     # What is said around: a thousand sentences for television and talk, by all strangers.
@@ -483,29 +480,28 @@ def evaluate(out):
     for at in range(1600):
         strangers.manner()
         said.append(strangers.half(sentence()))
-    for voice in speech.FESTIVAL:
+    for voice in robots:
         said += [wave / np.abs(wave).max() * 0.5 for wave in speech.festival([sentence() for _ in range(200)], voice)]
     around = Recordings([])
     around.one = lambda dice: said[dice.integers(len(said))]
 
-    for keyword, about in KEYWORDS.items():
-        for set_, count in ((keyword, 400), (f"near_{keyword}", 300)):
+    for keyword in keywords:
+        for set_, count in ((keyword.name, 400), (f"near_{keyword.name}", 300)):
             (folder / set_).mkdir(parents=True, exist_ok=True)
-            words = about["phrases"]
-            if set_ != keyword:  # half of it never trained on
-                seen, new = about["near"].split("|"), about["unheard"].split("|")
-                words = {text: 1 / len(part) for part in (seen, new) for text in part}
+            words = keyword.phrases
+            if set_ != keyword.name:  # half of it never trained on
+                words = {text: 1 / len(part) for part in (keyword.near, keyword.unheard) for text in part}
             texts = rng.choices(list(words), words.values(), k=count)
-            robots = {}
-            for part, voice in enumerate(speech.FESTIVAL):
+            by_robots = {}
+            for part, voice in enumerate(robots):
                 chosen = [at for at in range(count) if at // 4 % 8 == part * 4]
-                robots |= dict(zip(chosen, speech.festival([texts[at] for at in chosen], voice)))
+                by_robots |= dict(zip(chosen, speech.festival([texts[at] for at in chosen], voice)))
             lines = []
             for at, text in enumerate(texts):
                 strangers.manner()
                 tail = sentence() if at % 5 < 2 else ""
-                if at in robots:
-                    wave = robots[at]
+                if at in by_robots:
+                    wave = by_robots[at]
                     end = bounds(wave)[1]
                 elif tail:
                     wave, end = with_command(strangers.say, text, tail)
@@ -517,8 +513,8 @@ def evaluate(out):
                 wave, end = judged(wave, end, condition, dice, around.television)
                 path = f"{set_}/{at:04}.wav"
                 wavfile.write(folder / path, RATE, np.clip(wave * 32767, -32768, 32767).astype(np.int16))
-                voice = "festival" if at in robots else "espeak-ng"
-                about_it = {"condition": condition, "say": text, "voice": voice, "heard": text not in about["unheard"].split("|")}
+                voice = "festival" if at in by_robots else "espeak-ng"
+                about_it = {"condition": condition, "say": text, "voice": voice, "heard": text not in keyword.unheard}
                 lines.append({"audio": path, "end": round(end, 3)} | about_it)
             save(folder, set_, lines)
 

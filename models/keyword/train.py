@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import evaluate
 import features
-from data import KEYWORDS
+from keywords import KEYWORDS
 
 HERE = Path(__file__).parent
 # Keywords spoken, and windows without one, of a step.
@@ -34,14 +34,12 @@ MINED, HARDEST = 600000, 20000
 WIDTHS = (1, 3)
 # How much the best windows of a keyword count, against all of them.
 BEST = 0.6
-# False accepts an hour that are aimed at, over the speech kept aside.
-AIM = {"hey_gemma": 0.4, "stop": 2.0}
 
 
 def load(out, keyword, aside):
     """The embeddings and labels of a keyword's shards and of the streams; where the streams begin."""
     rows, begin = [], 0
-    for name in (keyword, "streams"):
+    for name in (keyword.name, "streams"):
         begin = sum(len(labels) for _, labels in rows)
         for path in sorted((out / "features").glob(f"{name}-*.npz")):
             if (int(path.stem.split("-")[1]) % 6 == 0) == aside:
@@ -138,7 +136,7 @@ def judge(model, kept, keyword):
     found = np.full(len(labels), -99, np.float32)
     found[at] = logits(model, embeddings, at)
     found = np.where(labels < 0, -99, found)
-    patience = evaluate.PATIENCE[keyword]
+    patience = keyword.patience
     pairs = [(begin, begin + count) for begin, count in zip(*(part.tolist() for part in edges(labels[:first])))]
     spoken = np.array([evaluate.held(found[a:b], patience)[patience - 1 :].max(initial=-99) for a, b in pairs])
     silent = evaluate.held(found[first:], patience)
@@ -147,7 +145,7 @@ def judge(model, kept, keyword):
     hourly = np.array([evaluate.accepts(silent, step) / hours for step in steps])
     lowest = lambda aim: float(steps[hourly <= aim].min(initial=steps[-1]))
     rejected = lambda threshold: round(float((spoken < threshold).mean()), 4)
-    threshold = lowest(AIM[keyword])
+    threshold = lowest(keyword.aim)
     at_aims = {aim: rejected(lowest(aim)) for aim in (0.25, 0.5, 1, 2, 5)}
     return threshold, {"rejected": rejected(threshold), "at": at_aims, "threshold": round(threshold, 2), "hours": round(hours, 2)}
 
@@ -167,19 +165,20 @@ def restore(model, path):
     model.load_state_dict({name: found["0." + name] if "0." + name in found else next(nameless) for name in model.state_dict()})
 
 
-def train(keyword, out, steps, path=None):
+def train(keyword, out, steps, path=None, progress=lambda step: None):
     """Trains, and returns the network as it takes raw embeddings. From `path` it goes on: what comes out is half way
-    between there and where it gets to, which generalises better than either (Wortsman et al. 2022)."""
+    between there and where it gets to, which generalises better than either (Wortsman et al. 2022). `progress` is
+    told each step."""
     torch.manual_seed(7)
-    log = open(out / f"{keyword}.log", "a")
-    began, patience = time.time(), evaluate.PATIENCE[keyword]
+    log = open(out / f"{keyword.name}.log", "a")
+    began, patience = time.time(), keyword.patience
     embeddings, labels, first = load(out, keyword, False)
     kept = load(out, keyword, True)
     begins, counts = edges(labels)
     others = torch.where(labels == 0)[0]
     near, streams = others[others < first], others[others >= first]
     hard, likely, steps_of = streams, None, torch.arange(int(counts.max()))
-    scaled, model = Scaled(embeddings), Panel(KEYWORDS[keyword]["span"], WIDTHS)
+    scaled, model = Scaled(embeddings), Panel(keyword.span, WIDTHS)
     if path:
         restore(nn.Sequential(scaled, model), path)
     begun = copy.deepcopy(model)
@@ -189,6 +188,7 @@ def train(keyword, out, steps, path=None):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3 if path else 3e-3, steps, pct_start=0.15)
     pick = lambda among, count: torch.randint(len(among), (count,))
     for step in range(steps + 1):
+        progress(step)
         is_due = step % (steps // 6) == 0
         if step and is_due:
             threshold, figures = judge(whole(), kept, keyword)
@@ -227,13 +227,12 @@ def train(keyword, out, steps, path=None):
     return nn.Sequential(whole(), nn.Sigmoid()).eval()
 
 
-def export(model, keyword):
-    """KEYWORD.onnx."""
-    path = HERE / f"{keyword}.onnx"
+def export(model, keyword, path):
+    """The network as `path`, an ONNX file."""
     example = torch.zeros(1, features.WINDOW, 96)
     torch.onnx.export(model, example, path, input_names=["x"], output_names=["score"], opset_version=13, dynamo=False)
     graph = onnx.load(path)
-    onnx.helper.set_model_props(graph, {"name": keyword, "phrase": " or ".join(KEYWORDS[keyword]["phrases"])})
+    onnx.helper.set_model_props(graph, {"name": keyword.name, "phrase": " or ".join(keyword.phrases)})
     onnx.checker.check_model(graph)
     onnx.save(graph, path)
     probe = torch.randn(1, features.WINDOW, 96) * 10
@@ -243,7 +242,7 @@ def export(model, keyword):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    keyword = sys.argv[1]
+    keyword = KEYWORDS[sys.argv[1]]
     out = Path(sys.argv[2]) if len(sys.argv) > 2 else evaluate.OUT
     steps = int(sys.argv[3]) if len(sys.argv) > 3 else 3000
-    export(train(keyword, out, steps, *sys.argv[4:]), keyword)
+    export(train(keyword, out, steps, *sys.argv[4:]), keyword, HERE / f"{keyword.name}.onnx")

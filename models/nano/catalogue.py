@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 HERE = Path(__file__).parent
-COMMANDS = HERE.parent.parent / "configs" / "commands"
+# In a checkout, or where the package puts them.
+COMMANDS = next(path for path in (HERE.parent.parent / "configs" / "commands", HERE.parent / "commands") if path.is_dir())
 
 UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
 TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()

@@ -7,6 +7,7 @@ Festival is never trained on: it stands for a voice the model has not been made 
 
 import ctypes
 import json
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -56,7 +57,6 @@ class Espeak:
         self.rate = self.library.espeak_Initialize(2, 0, None, 1)
         self.sound, self.phonemes = [], []
         self.callback = _CALLBACK(self._take)
-        self.library.espeak_SetSynthCallback(self.callback)
 
     def _take(self, sound, count, events):
         if sound and count > 0:
@@ -71,6 +71,8 @@ class Espeak:
     def say(self, text, voice, speed=165, pitch=50, range_=50):
         """`text` in voice "gmw/en-US+f4": 16 kHz samples in [-1, 1] and the phonemes."""
         self.sound, self.phonemes = [], []
+        # The library has one callback for all, perhaps that of another `Espeak`.
+        self.library.espeak_SetSynthCallback(self.callback)
         if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice {voice}")
         for parameter, value in ((1, speed), (3, pitch), (4, range_)):
@@ -190,6 +192,24 @@ def _network(path):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def has_flite():
+    """Whether flite and its voices are installed."""
+    try:
+        return bool(Flite())
+    except OSError:
+        return False
+
+
+def has_rhvoice():
+    """Whether RHVoice and its voices are installed."""
+    return bool(shutil.which("RHVoice-test")) and all(Path("/usr/share/RHVoice/voices", name).is_dir() for name in RHVOICE)
+
+
+def festival_voices():
+    """Those of FESTIVAL that are installed."""
+    return [name for name in FESTIVAL if shutil.which("festival") and any(Path("/usr/share/festival/voices").glob(f"*/{name}"))]
 
 
 def rhvoice(text, voice, rate=100, pitch=100):
