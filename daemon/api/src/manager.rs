@@ -175,9 +175,9 @@ pub trait Manager {
     fn ask(&self, prompt: &str, options: AskOptions) -> Result<(String, Dict), Error>;
 
     /// Answers `prompt` as JSON lines ([`crate::Event`]) on `fd`, the write end of a pipe or a connected Unix
-    /// stream socket. Returns the number of the request as soon as it has a place. Closing the read end, or
-    /// leaving the bus, cancels the request. A slow reader delays only its own answer; one that reads nothing for five minutes loses it. The
-    /// limit is 8 open streams per client and 64 in total.
+    /// stream socket. Returns the number of the request as soon as it has a place. Closing the read end cancels
+    /// the request; leaving the bus does not. A slow reader delays only its own answer; one that reads nothing for five
+    /// minutes loses it. The limit is 8 open streams per client and 64 in total.
     fn stream(&self, prompt: &str, options: AskOptions, fd: zbus::Fd<'_>) -> Result<u64, Error>;
 
     /// Transcribes the sound file behind `fd` (WAV, AIFF, FLAC, MP3, Ogg, MP4, `WebM` or CAF, at most 30 s).

@@ -66,12 +66,8 @@ impl Manager {
         };
         let id = answer.id;
         tokio::spawn(async move {
-            let carried = async {
-                pipe.carry(answer, pipe::PATIENCE).await;
-                Ok(())
-            };
-            // An error says that the client has left, and with it went the answer.
-            let _ = hold.while_there(carried).await;
+            pipe.carry(answer, pipe::PATIENCE).await;
+            drop(hold);
         });
         Ok(id)
     }
