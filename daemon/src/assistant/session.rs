@@ -125,8 +125,8 @@ impl Session {
     /// What the voice is doing. `hears`: whether a microphone is open, and not muted.
     pub fn state(&self, hears: bool) -> State {
         let waits = match self.mode {
-            // In mode `push` the microphone is open for a word that halts, or after `Listen`.
-            Mode::Always | Mode::Wake | Mode::Push => true,
+            Mode::Always | Mode::Wake => true,
+            Mode::Push => self.asked == Asked::Pushed,
             Mode::Off => false,
         };
         if self.is_hearing() {
