@@ -298,8 +298,7 @@ async fn a_spoken_command_is_invoked_and_its_reply_says_which() {
 const NO_TRANSCRIPT: &str = "Say hello.";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spoken_command_whose_transcript_gives_another_is_not_carried_out_and_one_that_halts_is()
-{
+async fn a_clear_command_whose_transcript_gives_another_is_asked_about_and_one_that_halts_is_not() {
     let bus = Bus::start().await.unwrap();
     let microphone = Microphone::alsa().unwrap();
     let daemon = Daemon::setup(&bus)
@@ -314,7 +313,7 @@ async fn a_spoken_command_whose_transcript_gives_another_is_not_carried_out_and_
     let reply = replies.next().await.unwrap();
     assert_eq!(
         reply.args().unwrap().text,
-        "I am not sure that I understood."
+        "set_light room=kitchen state=on (unconfirmed)\nSay “yes” or “no”."
     );
     microphone.play(&spoken("stop", 1200)).await.unwrap();
     let signal = invoked.next().await.unwrap();
