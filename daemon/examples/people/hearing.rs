@@ -16,11 +16,11 @@ const FRAME: usize = RATE / 100;
 const QUIETEST: f32 = 25.0;
 const ABOVE_NOISE: f32 = 10.0;
 
-/// Levels in a row, 100 ms, of which so many are that loud where speech begins: clicks are shorter. Chosen by hand.
+/// Speech begins where 8 of 10 levels in a row (100 ms) are loud: a click is shorter. Chosen by hand.
 const SUSTAINED: usize = 10;
 const MOST: usize = 8;
 
-/// One in so many levels of a recording, the quietest, are those of its noise. Chosen by hand.
+/// The noise of a recording is as loud as the loudest of the quietest tenth of its levels. Chosen by hand.
 const NOISE: usize = 10;
 
 /// The utterances in a recording.

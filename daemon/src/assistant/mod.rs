@@ -8,6 +8,7 @@
 //! | `status` | the state of hearing and speaking |
 //! | `hearing` | when the answer to an utterance is begun while it is heard: pure steps |
 //! | `spoken_turn` | one utterance, from its first sample to its answer |
+//! | `words` | whether the words heard so far go on |
 //! | `aloud` | an answer on its way to the loudspeaker |
 //! | `event` | the events of a spoken turn |
 //! | `problem` | what is wrong with hearing and speaking, as the status tells it |
@@ -21,6 +22,7 @@ mod spoken_turn;
 mod status;
 mod turns;
 mod voice;
+mod words;
 
 pub use event::Event;
 pub use status::{State, Status, VoiceError};

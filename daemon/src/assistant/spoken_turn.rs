@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::aloud::Aloud;
 use super::event::Event;
 use super::hearing::{Conclusion, Effect, Hearing, Input};
+use super::words::may_go_on;
 use crate::commands::{
     self, Arrival, Commands, Dialogue, Force, Origin, Outcome, Precaution, Reading, Readings,
     Scope, Verdict,
@@ -408,8 +409,7 @@ impl SpokenTurn {
 
     /// Whether the transcript, read as text, gives the same commands as this answer.
     async fn reads_alike(&self, turn: &Turn, force: &Force, answer: &str, text: String) -> bool {
-        let config = &self.config.answer;
-        let request = force.request(config, Question::Text(text), Scope::All);
+        let request = force.request(&self.config.answer, Question::Text(text), Scope::All);
         let read = async { self.engine.submit_for(turn, request).await?.text().await };
         match read.await {
             Ok((second, _)) => force.catalogue.agree(answer, &second),
@@ -465,16 +465,6 @@ impl SpokenTurn {
     }
 }
 
-/// Whether a person who paused after these words probably goes on: they dictate numbers, or are inside a list.
-fn may_go_on(text: &str) -> bool {
-    let is_number = |word: &str| {
-        let digits = word.trim_matches(|letter: char| letter.is_ascii_punctuation());
-        !digits.is_empty() && digits.chars().all(char::is_numeric)
-    };
-    let mut words = text.split_whitespace().peekable();
-    text.trim_end().ends_with(',') || words.peek().is_some() && words.all(is_number)
-}
-
 /// Asks about the same speech again, with the results of commands.
 async fn ask_again(turn: &Turn, dialogue: &Dialogue) -> Result<String, EngineError> {
     let answers = turn.ask([dialogue.request(Question::Heard(None))]).await;
@@ -506,20 +496,5 @@ fn reply_event(utterance: u64, text: String, stats: Stats) -> Event {
         utterance,
         text,
         stats: Box::new(stats),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_alone_and_lists_may_go_on_and_a_number_at_the_end_of_a_question_does_not() {
-        for text in ["4 5 2.", "1", "0 1 7, 4", "milk, eggs,", "٣ ٤"] {
-            assert!(may_go_on(text), "{text}");
-        }
-        for text in ["", ".", "What is 2 plus 2?", "Milk and eggs."] {
-            assert!(!may_go_on(text), "{text}");
-        }
     }
 }

@@ -161,7 +161,7 @@ fn of_talks(talks: &[Heard]) -> Result<Figure> {
         )))
 }
 
-/// How often the words that come with gemmad are spotted where nobody says them.
+/// False accepts of the keywords that come with gemmad, in people and music.
 async fn of_words(
     bench: &Bench,
     folder: &Path,
