@@ -35,6 +35,13 @@ _spec.loader.exec_module(nano)
 
 RATE = speech.RATE
 WORDNET = Path("/usr/share/wordnet")
+# Words of other languages, as Debian's packages have them, and who of espeak-ng's says them.
+WORDS = Path("/usr/share/dict")
+LANGUAGES = {
+    "bokmaal": "gmq/nb", "bulgarian": "zls/bg", "catalan": "roa/ca", "danish": "gmq/da", "dutch": "gmw/nl", "french": "roa/fr",
+    "italian": "roa/it", "ngerman": "gmw/de", "polish": "zlw/pl", "portuguese": "roa/pt", "spanish": "roa/es", "swedish": "gmq/sv",
+    "ukrainian": "zle/uk",
+}
 OUT = HERE.parent.parent / "target" / "keyword"
 # Who says how much. The two networks learned from people, and are slow.
 SHARE = {"espeak": 0.34, "pico": 0.12, "flite": 0.20, "rhvoice": 0.26, "joe": 0.07, "kokoro": 0.01}
@@ -76,9 +83,9 @@ class Voices:
         self.variants, self.share = ASIDE if aside else OTHERS, share
         self.nano = nano.Speakers(share)
 
-    def espeak(self, rng):
+    def espeak(self, rng, accents=speech.ACCENTS):
         """Says texts with one of espeak-ng's voices, always alike: samples and phonemes."""
-        voice = f"{rng.choice(speech.ACCENTS)}+{rng.choice(self.variants)}"
+        voice = f"{rng.choice(accents)}+{rng.choice(self.variants)}"
         manner = rng.randint(125, 215), rng.randint(20, 80), rng.randint(25, 75)
         return lambda text: self.nano.espeak.say(text, voice, *manner)
 
@@ -150,15 +157,43 @@ def others(studio, number, count=1000):
     print(path.name, flush=True)
 
 
+@cache
+def dictionary(name):
+    """The words of one of LANGUAGES; none where its package is not installed."""
+    path = WORDS / name
+    return [word for word in path.read_text(errors="replace").split() if word.isalpha()] if path.exists() else []
+
+
+def foreign(studio, number, count=1000):
+    """A shard of words of other languages, a few in a row: sounds that English has not, and words that end as it does
+    not."""
+    path = studio.others / f"foreign-{number}"
+    names = [name for name in LANGUAGES if dictionary(name)]
+    if path.with_suffix(".jsonl").exists() or not names:
+        return
+    rng, voices = random.Random(f"foreign {number}"), studio.voices(False)
+    with nano.Shard(path) as shard:
+        for _ in range(count):
+            name = rng.choice(names)
+            say = " ".join(rng.choices(dictionary(name), k=rng.randint(1, 8)))
+            wave, _ = voices.espeak(rng, [LANGUAGES[name]])(say)
+            if rng.random() < 0.3:
+                wave, _ = studio.disguised(wave, rng)
+            shard.add(sound.trimmed(wave), {"say": say})
+    print(path.name, flush=True)
+
+
 class Recordings:
-    """Spoken sentences of nano's training, without those that hold what is to be avoided."""
+    """Spoken sentences of nano's training and of people, without those that hold what is to be avoided; and music."""
 
     def __init__(self, folders, avoid=ENDING):
-        self.lines, self.tunes = [], []
+        self.lines, self.pieces, self.tunes = [], [], []
         for path in sorted(path for folder in folders for path in Path(folder).glob("*.jsonl")):
             samples = np.memmap(path.with_suffix(".i16"), np.int16, "r")
-            lines = [json.loads(line) for line in path.open()]
-            self.lines += [(samples, line["offset"], line["samples"]) for line in lines if not avoid.search(line["say"])]
+            for line in map(json.loads, path.open()):
+                kept = self.pieces if line.get("kind") == "music" else self.lines
+                if not avoid.search(line["say"]):
+                    kept.append((samples, line["offset"], line["samples"]))
 
     def one(self, rng):
         """Somebody's sentence, at a peak of 0.6."""
@@ -166,7 +201,12 @@ class Recordings:
         return samples[offset : offset + count].astype(np.float32) / 32768
 
     def music(self, count, rng):
-        """A piece of one of twenty tunes, which take long to make."""
+        """A piece of music that people made, or of one of twenty tunes, which take long to make."""
+        if self.pieces and rng.random() < 0.6:
+            samples, offset, length = self.pieces[rng.integers(len(self.pieces))]
+            at = offset + int(rng.integers(max(1, length - count)))
+            piece = np.resize(samples[at : min(at + count, offset + length)].astype(np.float32), count)
+            return piece / (piece.std() + 1e-6)
         if not self.tunes:
             self.tunes = [sound.music(60 * RATE, rng) for _ in range(20)]
         tune = self.tunes[rng.integers(20)]
@@ -321,12 +361,12 @@ def talk(count, rng, one):
     return wave
 
 
-def wordless(count, rng):
+def wordless(count, rng, music=sound.music):
     """Noise, tones, music and near silence in turn."""
     pieces, length = [], 0
     while length < count:
         size = int(RATE * rng.uniform(1, 8))
-        kind = rng.choice([sound.noise, sound.tones, sound.music])
+        kind = rng.choice([sound.noise, sound.tones, music])
         pieces.append(kind(size, rng) * 10 ** rng.uniform(-4, -0.8) * (rng.random() < 0.9))
         length += size
     wave = np.concatenate(pieces)[:count]
@@ -342,7 +382,7 @@ def streams(studio, number, part, count=200, seconds=30):
     parts = []
     for at in range(count):
         if at % 8 == 0:
-            wave = wordless(RATE * seconds, rng)
+            wave = wordless(RATE * seconds, rng, recordings.music)
         elif at % 4 == 1:
             wave = recordings.television(RATE * seconds, rng) * 10 ** rng.uniform(-1.5, 0)
         else:
@@ -411,6 +451,7 @@ def train(out, clips, folders):
     studio = Studio(out, out / "others", folders)
     for number in range(SHARDS):
         others(studio, number)
+        foreign(studio, number)
     for number in range(clips // 500):
         for keyword in KEYWORDS.values():
             speak(studio, keyword, number, 500)
