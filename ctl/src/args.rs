@@ -147,7 +147,11 @@ pub struct Ask {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["think", "min_tokens"])]
     pub schema: Option<PathBuf>,
 
-    /// Print the daemon's events, one JSON object per line
+    /// Print the prompt that the model would read, and ask nothing. Tokens of the protocol stand in ⟦ ⟧
+    #[arg(long)]
+    pub show_prompt: bool,
+
+    /// Print the daemon's events, one JSON object per line; of --show-prompt one JSON array
     #[arg(long)]
     pub json: bool,
 
@@ -172,7 +176,11 @@ pub struct CommandText {
     #[arg(short, long)]
     pub yes: bool,
 
-    /// Print one JSON object
+    /// Print the prompt that the model would read, and do nothing. Tokens of the protocol stand in ⟦ ⟧
+    #[arg(long)]
+    pub show_prompt: bool,
+
+    /// Print one JSON object; of --show-prompt one JSON array
     #[arg(long)]
     pub json: bool,
 

@@ -6,6 +6,7 @@ mod confirming;
 mod finding;
 mod gemmactl;
 mod policy;
+mod prompt;
 mod reading;
 mod reload;
 mod speaking;

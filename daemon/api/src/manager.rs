@@ -45,6 +45,34 @@ pub struct AskOptions {
     pub thinking: Option<bool>,
 }
 
+/// A passage of a prompt, as `Render` returns it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Passage {
+    /// What it consists of.
+    pub kind: PassageKind,
+    /// Its text; empty for sound. The token `<|turn>` and the typed characters `<|turn>` have the same text, but not
+    /// the same kind.
+    pub text: String,
+    /// Tokens, or soft tokens of sound (25 a second).
+    pub tokens: u32,
+}
+
+/// What a passage of a prompt consists of. On the bus the lower-case word.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant, OwnedVariant,
+)]
+#[zbus(signature = "s", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum PassageKind {
+    /// Tokens of text.
+    #[default]
+    Text,
+    /// One token of the protocol, such as `<|turn>`.
+    Control,
+    /// Soft tokens of sound.
+    Sound,
+}
+
 /// Options of `Transcribe`.
 #[derive(Debug, Default, Serialize, Type)]
 #[zbus(signature = "a{sv}")]
@@ -187,6 +215,10 @@ pub trait Manager {
         fd: zbus::Fd<'_>,
         options: TranscribeOptions,
     ) -> Result<(String, Dict), Error>;
+
+    /// Renders `prompt` with the model's chat template, and returns what the model would read if it were asked:
+    /// the text, the tokens of the protocol, and the place of the sound. Nothing is computed.
+    fn render(&self, prompt: &str, options: AskOptions) -> Result<Vec<Passage>, Error>;
 
     /// Reads the configuration file again and puts it into force, except `[model]` and `[engine]`, which
     /// need a restart. Returns the keys, as `section.key`, that changed, and those that wait for the
