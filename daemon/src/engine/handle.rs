@@ -187,8 +187,8 @@ impl Engine {
         Ok(answer)
     }
 
-    /// The prompt of `request` as the model would read it, with the tokens that its form forces at the start of the
-    /// answer. Nothing is computed. `_place` was taken by [`Engine::admit`].
+    /// The prompt of `request` as the model would read it. Nothing is computed. `_place` was taken by
+    /// [`Engine::admit`].
     ///
     /// # Errors
     /// Those of [`Engine::submit_at`].
@@ -201,9 +201,7 @@ impl Engine {
         let ready = self.ready().await?;
         work::run(move || {
             let model = &ready.model;
-            let grammar = ready.grammar(request.form.as_ref())?;
-            let (mut after, spans) = prepare(model, &request, &|| true)?;
-            after.extend(Requests::begin(grammar.as_ref())?.1);
+            let (after, spans) = prepare(model, &request, &|| true)?;
             let mut passages = Vec::new();
             if let Some(spans) = spans {
                 let before = spans.first_tokens();

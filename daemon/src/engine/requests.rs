@@ -21,18 +21,6 @@ impl Requests {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The guide through an answer with this grammar, and the tokens that it forces at the start.
-    ///
-    /// # Errors
-    /// When the grammar cannot be followed.
-    pub(super) fn begin(
-        grammar: Option<&Grammar>,
-    ) -> Result<(Option<Guide>, Vec<Token>), EngineError> {
-        let mut guide = grammar.map(Grammar::guide);
-        let begun = guide.as_mut().map_or(Ok(Vec::new()), Guide::forced)?;
-        Ok((guide, begun))
-    }
-
     /// The engine thread's job for `request`, whose form is this grammar. `prompt` holds its tokens; those that it forces
     /// at the start of the answer are appended.
     ///
@@ -46,7 +34,8 @@ impl Requests {
         place: Arc<Place>,
         (id, outlet): (u64, Outlet),
     ) -> Result<Job, EngineError> {
-        let (guide, begun) = Self::begin(grammar)?;
+        let mut guide = grammar.map(Grammar::guide);
+        let begun = guide.as_mut().map_or(Ok(Vec::new()), Guide::forced)?;
         prompt.extend(&begun);
         Ok(Job {
             id,
