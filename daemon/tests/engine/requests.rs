@@ -361,6 +361,38 @@ async fn a_projector_that_does_not_fit_says_why() {
 }
 
 #[tokio::test]
+async fn damaged_weights_give_no_answer_no_call_and_no_transcript() {
+    let folder = tempfile::tempdir().unwrap();
+    // Not a number, in each format of the weights.
+    let damaged = |path: PathBuf, name: &str| {
+        let mut bytes = std::fs::read(path).unwrap();
+        let tail = bytes.len() - bytes.len() / 4;
+        bytes[tail..].fill(0xFF);
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let mut text = nano();
+    text.model.text = damaged(text.model.text, "text.gguf");
+    let mut projector = nano();
+    projector.model.mmproj = damaged(projector.model.mmproj, "mmproj.gguf");
+    let form = Form::schema(r#"{"type":"array","items":{"enum":["left","right"]}}"#).unwrap();
+    for (config, is_typed) in [(text, true), (projector, false)] {
+        let engine = started(&config);
+        let question = |request: Request| match is_typed {
+            true => request,
+            false => request.about(clip("turn left")),
+        };
+        let mut held = question(ask(&config, "turn left"));
+        held.form = Some(form.clone());
+        for request in [question(ask(&config, "turn left")), held] {
+            let answer = engine.submit(request).await.unwrap();
+            assert_eq!(answer.text().await.unwrap_err(), EngineError::NoNumbers);
+        }
+    }
+}
+
+#[tokio::test]
 async fn stopping_ends_loading_and_what_is_being_computed() {
     let mut config = nano();
     config.engine.context = Bounded::new(8192).unwrap();
