@@ -143,6 +143,10 @@ pub struct Ask {
     #[arg(long)]
     pub think: bool,
 
+    /// Let the model write its protocol, such as calls of tools, into the answer; for measurements
+    #[arg(long, conflicts_with = "schema")]
+    pub protocol: bool,
+
     /// File with a JSON Schema, `-` is standard input; the answer is JSON on one line that validates against it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["think", "min_tokens"])]
     pub schema: Option<PathBuf>,

@@ -97,6 +97,7 @@ async fn options(ask: &Ask) -> Result<AskOptions, Failure> {
         seed: ask.seed,
         schema,
         thinking: ask.think.then_some(true),
+        protocol: ask.protocol.then_some(true),
     })
 }
 

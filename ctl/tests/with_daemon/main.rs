@@ -21,6 +21,7 @@ use gemmad_testbed::{Daemon, nano};
 use tokio::time::timeout;
 
 /// A spoken or typed command and what gemmactl prints of the nano model's answer.
+const QUESTION: &str = nano::QUESTION;
 const COMMAND: &str = nano::COMMAND;
 static ANSWER: LazyLock<String> = LazyLock::new(|| format!("{}\n", nano::ANSWER));
 

@@ -43,6 +43,9 @@ pub struct AskOptions {
     /// Lets the model think before it answers. The thought is never shown.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub thinking: Option<bool>,
+    /// Lets the model write its protocol, such as calls of tools, into the answer. For measurements.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<bool>,
 }
 
 /// A passage of a prompt, as `Render` returns it.
@@ -119,6 +122,7 @@ impl FromOptions for AskOptions {
         "seed",
         "schema",
         "thinking",
+        "protocol",
     ];
 
     fn set(&mut self, name: &str, value: Given<'_>) -> Result<(), Unfit> {
@@ -133,6 +137,7 @@ impl FromOptions for AskOptions {
             "seed" => self.seed = Some(value.whole()?),
             "schema" => self.schema = Some(value.text(Self::LONGEST_SCHEMA)?),
             "thinking" => self.thinking = Some(value.flag()?),
+            "protocol" => self.protocol = Some(value.flag()?),
             _ => return Err(Unfit::Unknown),
         }
         Ok(())
