@@ -143,11 +143,19 @@ pub struct Ask {
     #[arg(long)]
     pub think: bool,
 
+    /// Let the model write its protocol, such as calls of tools, into the answer; for measurements
+    #[arg(long, conflicts_with = "schema")]
+    pub protocol: bool,
+
     /// File with a JSON Schema, `-` is standard input; the answer is JSON on one line that validates against it
     #[arg(long, value_name = "FILE", conflicts_with_all = ["think", "min_tokens"])]
     pub schema: Option<PathBuf>,
 
-    /// Print the daemon's events, one JSON object per line
+    /// Print the prompt that the model would read, and ask nothing. Tokens of the protocol stand in ⟦ ⟧
+    #[arg(long)]
+    pub show_prompt: bool,
+
+    /// Print the daemon's events, one JSON object per line; of --show-prompt one JSON array
     #[arg(long)]
     pub json: bool,
 
@@ -172,7 +180,11 @@ pub struct CommandText {
     #[arg(short, long)]
     pub yes: bool,
 
-    /// Print one JSON object
+    /// Print the prompt that the model would read, and do nothing. Tokens of the protocol stand in ⟦ ⟧
+    #[arg(long)]
+    pub show_prompt: bool,
+
+    /// Print one JSON object; of --show-prompt one JSON array
     #[arg(long)]
     pub json: bool,
 

@@ -14,7 +14,7 @@ use crate::{
     bus::Way,
     failure::Failure,
     input::Source,
-    question,
+    prompt, question,
     statistics::{missing, summary, whole},
     terminal::{self, Output},
 };
@@ -30,6 +30,11 @@ pub async fn run(ask: Ask, way: &Way) -> Result<(), Failure> {
         question::read(&ask.text).await?
     };
     let options = options(&ask).await?;
+    if ask.show_prompt {
+        let manager = ManagerProxy::new(&way.connect().await?).await?;
+        let passages = manager.render(&question, options).await?;
+        return prompt::show(&passages, ask.json).await;
+    }
     let answer = stream(&way.connect().await?, &question, options).await?;
     let mut output = Output::new();
     let outcome = print(answer, ask.json, &mut output).await;
@@ -92,6 +97,7 @@ async fn options(ask: &Ask) -> Result<AskOptions, Failure> {
         seed: ask.seed,
         schema,
         thinking: ask.think.then_some(true),
+        protocol: ask.protocol.then_some(true),
     })
 }
 

@@ -17,7 +17,7 @@ use crate::{
     bus::Way,
     failure::Failure,
     interrupt::until_interrupted,
-    question,
+    prompt, question,
     statistics::{summary, whole},
     terminal::{self, Output, indented},
 };
@@ -50,6 +50,9 @@ async fn carry_out(
 ) -> Result<(), Failure> {
     let text = question::read(&options.text).await?;
     let commands = CommandsProxy::new(&way.connect().await?).await?;
+    if options.show_prompt {
+        return prompt::show(&commands.render(&text).await?, options.json).await;
+    }
     let dry_run = options.dry_run.then_some(true);
     let answer = commands.invoke(&text, InvokeOptions { dry_run }).await?;
     let mut answer = Answer::new(answer)?;

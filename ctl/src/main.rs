@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `args` (the library) | the command line |
 //! | `ask` | a typed question and its streamed answer |
+//! | `prompt` | the prompt of a question or a command |
 //! | `question`, `input` | text and sound from the command line, files and standard input |
 //! | `command` | commands in words; halting |
 //! | `commands` | the catalogue of commands |
@@ -29,6 +30,7 @@ mod interrupt;
 mod keyword;
 mod listen;
 mod notice;
+mod prompt;
 mod question;
 mod reload;
 mod report;

@@ -34,7 +34,7 @@ async fn understood(daemon: &Daemon, loudspeaker: &Loudspeaker, since: usize) ->
 /// A spoken command, with silence before it, and enough after it to end the utterance.
 fn command() -> Vec<f32> {
     let mut sound = speech::silence(400);
-    sound.extend(speech::say(nano::COMMAND, "en-us").unwrap());
+    sound.extend(speech::say(nano::QUESTION, "en-us").unwrap());
     sound.extend(speech::silence(1200));
     sound
 }
@@ -46,7 +46,7 @@ async fn say_speaks_what_it_is_given_and_returns_when_it_was_heard() {
     let setup = Daemon::setup(&bus).loudspeaker(&loudspeaker);
     let daemon = setup.start().await.unwrap();
     let voice = daemon.voice();
-    let text = format!("- **{}**", nano::COMMAND);
+    let text = format!("- **{}**", nano::QUESTION);
     within(voice.say(&text, SayOptions::default()))
         .await
         .unwrap();

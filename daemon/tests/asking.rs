@@ -57,6 +57,23 @@ async fn health_becomes(manager: &ManagerProxy<'_>, wanted: impl Fn(&Health) -> 
 }
 
 #[tokio::test]
+async fn the_protocol_of_the_model_never_reaches_a_person_who_did_not_ask_for_it() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
+    let ask = async |protocol| {
+        let options = AskOptions {
+            protocol,
+            ..greedy()
+        };
+        let (text, _) = daemon.manager().ask(nano::COMMAND, options).await.unwrap();
+        text
+    };
+    assert_eq!(ask(Some(true)).await, nano::CALL);
+    let text = ask(None).await;
+    assert!(!text.is_empty() && !text.contains("<|"), "{text}");
+}
+
+#[tokio::test]
 async fn the_state_goes_from_starting_over_loading_to_ready_and_status_is_answered_meanwhile() {
     let bus = Bus::start().await.unwrap();
     let watcher = bus.connect(Duration::from_secs(20)).await.unwrap();
@@ -125,7 +142,7 @@ async fn states_seen_by_asking(connection: Connection) -> Vec<ManagerState> {
 async fn an_answer_comes_whole_or_as_it_is_made() {
     let bus = Bus::start().await.unwrap();
     let daemon = Daemon::setup(&bus).start().await.unwrap();
-    let question = nano::COMMAND;
+    let question = nano::QUESTION;
     let (text, stats) = daemon.manager().ask(question, greedy()).await.unwrap();
     let stats: Stats = from_dict(&stats).unwrap();
     assert_eq!(text, nano::ANSWER);
@@ -214,7 +231,7 @@ async fn options_are_obeyed_and_wrong_ones_refused_by_name() {
         .unwrap_err();
     assert!(refused.to_string().contains("colour"), "{refused}");
     assert_eq!(
-        manager.ask(nano::COMMAND, greedy()).await.unwrap().0,
+        manager.ask(nano::QUESTION, greedy()).await.unwrap().0,
         nano::ANSWER
     );
 }
@@ -231,7 +248,7 @@ async fn a_full_queue_is_busy_at_once_and_a_closed_pipe_gives_the_place_back() {
         .await
         .unwrap();
     running.read_exact(&mut [0]).unwrap();
-    let (_, waiting) = stream(manager, nano::COMMAND, greedy()).await.unwrap();
+    let (_, waiting) = stream(manager, nano::QUESTION, greedy()).await.unwrap();
     let refused = stream(manager, "one too many", greedy()).await.unwrap_err();
     assert!(matches!(refused, Error::Busy(_)), "{refused:?}");
 
@@ -256,7 +273,7 @@ async fn a_client_that_dies_in_the_middle_of_an_answer_is_forgotten() {
     assert_eq!(
         daemon
             .manager()
-            .ask(nano::COMMAND, greedy())
+            .ask(nano::QUESTION, greedy())
             .await
             .unwrap()
             .0,
@@ -273,7 +290,11 @@ async fn a_slow_reader_slows_only_itself() {
         .await
         .unwrap();
     for _ in 0..3 {
-        let (text, _) = daemon.manager().ask(nano::COMMAND, greedy()).await.unwrap();
+        let (text, _) = daemon
+            .manager()
+            .ask(nano::QUESTION, greedy())
+            .await
+            .unwrap();
         assert_eq!(text, nano::ANSWER);
     }
     health_becomes(daemon.manager(), Health::is_idle).await;

@@ -257,7 +257,7 @@ async fn declarations_are_read_once_and_kept() {
     // The prompt of an ordinary question does not hold the commands.
     let (text, stats) = daemon
         .manager()
-        .ask(nano::COMMAND, AskOptions::default())
+        .ask(nano::QUESTION, AskOptions::default())
         .await
         .unwrap();
     assert_eq!(text, nano::ANSWER);

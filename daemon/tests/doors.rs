@@ -106,7 +106,7 @@ async fn numbers_are_taken_in_every_type_and_what_does_not_fit_is_named() {
     let bus = Bus::start().await.unwrap();
     let daemon = Daemon::setup(&bus).start().await.unwrap();
     let ask = async |options: HashMap<&str, Variant<'_>>| {
-        let arguments = (nano::COMMAND, options);
+        let arguments = (nano::QUESTION, options);
         let interface = "org.gemmad1.Manager";
         call(
             daemon.connection(),
@@ -258,7 +258,7 @@ async fn what_clients_send_is_measured_before_it_takes_memory() {
     assert!(grown < 150, "grew by {grown} MiB");
     let (text, _) = daemon
         .manager()
-        .ask(nano::COMMAND, AskOptions::default())
+        .ask(nano::QUESTION, AskOptions::default())
         .await
         .unwrap();
     assert_eq!(text, nano::ANSWER);
@@ -358,7 +358,7 @@ async fn one_client_and_all_together_hold_so_many_streams_and_a_reader_that_leav
     // Other clients are answered, and a halt is obeyed.
     let (text, _) = daemon
         .manager()
-        .ask(nano::COMMAND, AskOptions::default())
+        .ask(nano::QUESTION, AskOptions::default())
         .await
         .unwrap();
     assert_eq!(text, nano::ANSWER);
@@ -422,7 +422,7 @@ async fn a_socket_whose_peer_has_gone_gives_its_place_back_and_one_that_cannot_t
         );
     }
     let (text, _) = manager
-        .ask(nano::COMMAND, AskOptions::default())
+        .ask(nano::QUESTION, AskOptions::default())
         .await
         .unwrap();
     assert_eq!(text, nano::ANSWER);

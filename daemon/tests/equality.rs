@@ -47,6 +47,7 @@ async fn gemmad(daemon: &Daemon, prompt: &str, sound: Option<&Path>) -> Vec<i32>
     let audio = sound.map(|path| std::os::fd::OwnedFd::from(File::open(path).unwrap()).into());
     let options = AskOptions {
         audio,
+        protocol: Some(true),
         ..AskOptions::default()
     };
     let (reader, writer) = std::io::pipe().unwrap();

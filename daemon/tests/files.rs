@@ -21,7 +21,7 @@ impl Folder {
 
     /// The sentence as a WAV file of the given format.
     fn wav(&self, name: &str, rate: u32, channels: u16, bits: u16) -> PathBuf {
-        let samples = resample(&speech::say(nano::COMMAND, "en-us").unwrap(), rate);
+        let samples = resample(&speech::say(nano::QUESTION, "en-us").unwrap(), rate);
         self.samples(name, rate, channels, bits, &samples)
     }
 
@@ -101,7 +101,7 @@ async fn a_sound_file_that_cannot_be_used_is_refused_by_name_and_the_daemon_live
     let daemon = Daemon::setup(&bus).start().await.unwrap();
     let folder = Folder(tempfile::tempdir().unwrap());
     let good = std::fs::read(folder.wav("good.wav", 16_000, 1, 16)).unwrap();
-    let long = speech::say(nano::COMMAND, "en-us").unwrap().repeat(40);
+    let long = speech::say(nano::QUESTION, "en-us").unwrap().repeat(40);
     let cases = [
         (folder.bytes("empty.wav", b""), "empty"),
         (

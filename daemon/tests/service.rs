@@ -119,7 +119,7 @@ async fn a_reload_names_what_is_in_force_and_what_needs_a_restart() {
     assert_eq!(changed, ["answer.max_tokens", "answer.system"]);
     assert_eq!(pending, ["engine.context"]);
 
-    let ask = || manager.ask(nano::COMMAND, AskOptions::default());
+    let ask = || manager.ask(nano::QUESTION, AskOptions::default());
     let (_, stats) = ask().await.unwrap();
     let stats: gemmad_api::Stats = gemmad_api::from_dict(&stats).unwrap();
     assert_eq!(stats.output_tokens, 1);
@@ -143,7 +143,7 @@ async fn a_broken_configuration_is_refused_by_name_and_place_and_changes_nothing
         "{message}"
     );
     manager
-        .ask(nano::COMMAND, AskOptions::default())
+        .ask(nano::QUESTION, AskOptions::default())
         .await
         .unwrap();
 }

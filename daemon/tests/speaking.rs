@@ -69,7 +69,7 @@ async fn three_spoken_turns_through_alsa_are_transcribed_and_answered() {
         .await
         .unwrap();
     for _ in 0..3 {
-        let turn = speak(&daemon, &microphone, nano::COMMAND).await;
+        let turn = speak(&daemon, &microphone, nano::QUESTION).await;
         assert_eq!(
             (turn.transcript.as_str(), turn.reply.as_str()),
             (nano::TRANSCRIPT, nano::ANSWER)
@@ -92,7 +92,7 @@ async fn a_stereo_microphone_of_48_khz_behind_pulseaudio_is_understood() {
         .start()
         .await
         .unwrap();
-    let turn = speak(&daemon, &microphone, nano::COMMAND).await;
+    let turn = speak(&daemon, &microphone, nano::QUESTION).await;
     assert_eq!(
         (turn.transcript.as_str(), turn.reply.as_str()),
         (nano::TRANSCRIPT, nano::ANSWER)
@@ -122,7 +122,7 @@ async fn a_turn_spoken_during_a_long_typed_answer_is_answered_first() {
         .unwrap();
     drop(writer);
     reader.read_exact(&mut [0]).unwrap();
-    let turn = speak(&daemon, &microphone, nano::COMMAND).await;
+    let turn = speak(&daemon, &microphone, nano::QUESTION).await;
     assert_eq!(
         (turn.transcript.as_str(), turn.reply.as_str()),
         (nano::TRANSCRIPT, nano::ANSWER)
@@ -146,9 +146,9 @@ async fn push_to_talk_hears_one_utterance_and_mute_none() {
         .await
         .unwrap();
     let voice = daemon.voice();
-    microphone.play(&utterance(nano::COMMAND)).await.unwrap();
+    microphone.play(&utterance(nano::QUESTION)).await.unwrap();
     push_to_talk(&daemon).await;
-    let turn = speak(&daemon, &microphone, nano::COMMAND).await;
+    let turn = speak(&daemon, &microphone, nano::QUESTION).await;
     assert_eq!(turn.reply, nano::ANSWER);
     // The speech before it was not heard.
     assert_eq!(turn.utterance, 1);
@@ -164,7 +164,7 @@ async fn push_to_talk_hears_one_utterance_and_mute_none() {
     voice.set_muted(false).await.unwrap();
     push_to_talk(&daemon).await;
     assert_eq!(
-        speak(&daemon, &microphone, nano::COMMAND).await.reply,
+        speak(&daemon, &microphone, nano::QUESTION).await.reply,
         nano::ANSWER
     );
 }
@@ -196,7 +196,7 @@ async fn stop_drops_the_utterance_being_heard() {
     );
     // The next speech is another utterance; `SpeechEnded` is never signalled for the stopped one.
     let turn = async {
-        microphone.play(&utterance(nano::COMMAND)).await.unwrap();
+        microphone.play(&utterance(nano::QUESTION)).await.unwrap();
         ended.next().await.unwrap().args().unwrap().utterance
     };
     assert!(turn.await >= 2);
@@ -224,7 +224,7 @@ async fn without_a_microphone_the_daemon_says_so_and_answers_questions() {
     assert_eq!(voice.state().await.unwrap(), VoiceState::Off);
     let (text, _) = daemon
         .manager()
-        .ask(nano::COMMAND, AskOptions::default())
+        .ask(nano::QUESTION, AskOptions::default())
         .await
         .unwrap();
     assert_eq!(text, nano::ANSWER);
@@ -243,7 +243,7 @@ async fn a_microphone_that_disappears_is_missed_and_heard_again_when_it_is_back(
             .await
             .unwrap();
         assert_eq!(
-            speak(&daemon, &microphone, nano::COMMAND).await.reply,
+            speak(&daemon, &microphone, nano::QUESTION).await.reply,
             nano::ANSWER
         );
         microphone.unplug();
@@ -254,7 +254,7 @@ async fn a_microphone_that_disappears_is_missed_and_heard_again_when_it_is_back(
         }
         let (text, _) = daemon
             .manager()
-            .ask(nano::COMMAND, AskOptions::default())
+            .ask(nano::QUESTION, AskOptions::default())
             .await
             .unwrap();
         assert_eq!(text, nano::ANSWER);
@@ -262,7 +262,7 @@ async fn a_microphone_that_disappears_is_missed_and_heard_again_when_it_is_back(
         microphone.plug_in().await.unwrap();
         daemon.until_microphone_is(true).await.unwrap();
         assert_eq!(
-            speak(&daemon, &microphone, nano::COMMAND).await.reply,
+            speak(&daemon, &microphone, nano::QUESTION).await.reply,
             nano::ANSWER
         );
         assert!(daemon.stop().await.unwrap().success());
@@ -284,7 +284,7 @@ async fn a_microphone_of_any_rate_and_channels_is_understood_when_it_takes_the_p
         daemon.until_microphone_is(false).await.unwrap();
         microphone.plug_in().await.unwrap();
         daemon.until_microphone_is(true).await.unwrap();
-        let turn = speak(&daemon, &microphone, nano::COMMAND).await;
+        let turn = speak(&daemon, &microphone, nano::QUESTION).await;
         assert_eq!(turn.reply, nano::ANSWER, "{rate} Hz, {channels} channels");
     }
 }

@@ -43,10 +43,10 @@ async fn what_follows_the_wake_word_or_an_answer_is_answered_and_nothing_else_is
     let mut replies = voice.receive_reply().await.unwrap();
 
     microphone
-        .play(&spoken(&[nano::COMMAND], 1500))
+        .play(&spoken(&[nano::QUESTION], 1500))
         .await
         .unwrap();
-    let sound = spoken(&["hey gemma", nano::COMMAND], 800);
+    let sound = spoken(&["hey gemma", nano::QUESTION], 800);
     let (played, number) = tokio::join!(microphone.play(&sound), async {
         let signal = within(woken.next()).await.unwrap();
         let args = signal.args().unwrap();
@@ -70,7 +70,7 @@ async fn what_follows_the_wake_word_or_an_answer_is_answered_and_nothing_else_is
 
     // A follow-up needs no wake word, for some time.
     daemon.until_voice_is(VoiceState::Listening).await.unwrap();
-    let sound = spoken(&[nano::COMMAND], 800);
+    let sound = spoken(&[nano::QUESTION], 800);
     let (played, reply) = tokio::join!(microphone.play(&sound), within(replies.next()));
     played.unwrap();
     let reply = reply.unwrap();
@@ -107,7 +107,7 @@ async fn the_wake_word_interrupts_the_assistant_which_hears_what_follows() {
     );
     assert!(matches!(said, Err(Error::Cancelled(_))), "{said:?}");
     microphone
-        .play(&spoken(&[nano::COMMAND], 800))
+        .play(&spoken(&[nano::QUESTION], 800))
         .await
         .unwrap();
     let reply = within(replies.next()).await.unwrap();
@@ -129,7 +129,7 @@ async fn whoever_was_answered_may_interrupt_without_the_wake_word_and_a_televisi
     daemon.until_voice_is(VoiceState::Waiting).await.unwrap();
     let mut replies = daemon.voice().receive_reply().await.unwrap();
     let mut started = daemon.voice().receive_speech_started().await.unwrap();
-    let sound = spoken(&["hey gemma", nano::COMMAND], 800);
+    let sound = spoken(&["hey gemma", nano::QUESTION], 800);
     let (played, reply) = tokio::join!(microphone.play(&sound), within(replies.next()));
     played.unwrap();
     assert_eq!(reply.unwrap().args().unwrap().text, nano::ANSWER);
@@ -148,7 +148,7 @@ async fn whoever_was_answered_may_interrupt_without_the_wake_word_and_a_televisi
         let early = timeout(Duration::ZERO, started.next()).await;
         assert!(early.is_err(), "a television interrupted it");
         microphone
-            .play(&spoken(&[nano::COMMAND], 800))
+            .play(&spoken(&[nano::QUESTION], 800))
             .await
             .unwrap();
     });

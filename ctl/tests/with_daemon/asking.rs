@@ -4,7 +4,7 @@ use gemmad_api::Event;
 use gemmad_testbed::{Bus, Daemon};
 use rustix::process::Signal;
 
-use crate::{ANSWER, COMMAND, gemmactl::Gemmactl, idle};
+use crate::{ANSWER, QUESTION, gemmactl::Gemmactl, idle};
 
 /// A question whose answer takes much longer than the test.
 pub const LONG: [&str; 6] = [
@@ -26,7 +26,7 @@ async fn the_answer_goes_to_standard_output_and_nothing_else_does() {
         (Some(0), ANSWER.as_str(), "")
     );
 
-    let asked = Gemmactl::run(&daemon, &["ask", "--verbose", COMMAND]).await;
+    let asked = Gemmactl::run(&daemon, &["ask", "--verbose", QUESTION]).await;
     assert_eq!((asked.code, &*asked.stdout), (Some(0), ANSWER.as_str()));
     assert!(
         asked.stderr.contains(" answer tokens, first token after "),
@@ -38,7 +38,7 @@ async fn the_answer_goes_to_standard_output_and_nothing_else_does() {
 async fn json_lines_are_the_events_of_the_contract() {
     let bus = Bus::start().await.unwrap();
     let daemon = Daemon::setup(&bus).start().await.unwrap();
-    let asked = Gemmactl::run(&daemon, &["ask", "--json", COMMAND]).await;
+    let asked = Gemmactl::run(&daemon, &["ask", "--json", QUESTION]).await;
     assert_eq!(asked.code, Some(0));
     assert_eq!(text(&asked.stdout), ANSWER.trim_end());
     let last = serde_json::from_str(asked.stdout.lines().last().unwrap()).unwrap();
@@ -90,7 +90,7 @@ async fn an_answer_that_is_cut_off_is_said_to_be_and_has_a_code_of_its_own() {
     let daemon = Daemon::setup(&bus).start().await.unwrap();
     let whole = ANSWER.trim_end();
     for option in [None, Some("--json")] {
-        let arguments = ["ask", COMMAND, "--max-tokens", "4"];
+        let arguments = ["ask", QUESTION, "--max-tokens", "4"];
         let arguments: Vec<_> = arguments.into_iter().chain(option).collect();
         let asked = Gemmactl::run(&daemon, &arguments).await;
         assert_eq!(asked.code, Some(6), "{asked:?}");
@@ -114,7 +114,7 @@ async fn json_that_is_cut_off_before_it_fits_its_schema_has_the_same_code() {
     let schema = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&schema, r#"{"type": "string", "minLength": 50}"#).unwrap();
     let schema = schema.path().to_str().unwrap();
-    let arguments = ["ask", COMMAND, "--max-tokens", "4", "--schema", schema];
+    let arguments = ["ask", QUESTION, "--max-tokens", "4", "--schema", schema];
     let asked = Gemmactl::run(&daemon, &arguments).await;
     assert_eq!(asked.code, Some(6), "{asked:?}");
     assert!(asked.stderr.starts_with("gemmactl: "), "{asked:?}");
@@ -146,7 +146,7 @@ async fn a_full_queue_is_busy() {
     let daemon = setup.start().await.unwrap();
     let mut long = Gemmactl::start(&daemon, &LONG);
     long.begins_to_answer().await;
-    let asked = Gemmactl::run(&daemon, &["ask", COMMAND]).await;
+    let asked = Gemmactl::run(&daemon, &["ask", QUESTION]).await;
     assert_eq!((asked.code, &*asked.stdout), (Some(4), ""), "{asked:?}");
 }
 

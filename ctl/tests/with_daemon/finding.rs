@@ -87,7 +87,7 @@ async fn a_daemon_that_runs_nowhere_is_started_where_the_bus_can() {
         Bus::start().await.unwrap(),
     );
     activatable(folder.path(), &system).await;
-    for arguments in [&["status"][..], &["ask", crate::COMMAND, "--system"]] {
+    for arguments in [&["status"][..], &["ask", crate::QUESTION, "--system"]] {
         let done = run(&system, &session, arguments).await;
         assert_eq!(done.code, Some(0), "{done:?}");
     }

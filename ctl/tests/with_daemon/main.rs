@@ -6,6 +6,7 @@ mod confirming;
 mod finding;
 mod gemmactl;
 mod policy;
+mod prompt;
 mod reading;
 mod reload;
 mod speaking;
@@ -20,6 +21,7 @@ use gemmad_testbed::{Daemon, nano};
 use tokio::time::timeout;
 
 /// A spoken or typed command and what gemmactl prints of the nano model's answer.
+const QUESTION: &str = nano::QUESTION;
 const COMMAND: &str = nano::COMMAND;
 static ANSWER: LazyLock<String> = LazyLock::new(|| format!("{}\n", nano::ANSWER));
 

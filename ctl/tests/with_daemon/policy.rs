@@ -6,7 +6,7 @@ use gemmad_testbed::{Bus, Daemon};
 use rustix::process::{getgid, getuid};
 use tempfile::TempDir;
 
-use crate::{ANSWER, COMMAND, gemmactl::Gemmactl};
+use crate::{ANSWER, QUESTION, gemmactl::Gemmactl};
 
 /// A bus with the installed policy, in which this user stands for `gemmad`, who owns the name, `nobody` for root, and
 /// `group` for the group of the members.
@@ -39,7 +39,7 @@ async fn a_user_outside_the_group_is_told_how_to_get_in() {
     owner.request_name("org.gemmad1").await.unwrap();
     for arguments in [
         &["status"][..],
-        &["ask", COMMAND],
+        &["ask", QUESTION],
         &["listen"],
         &["listen", "--once"],
         &["mute"],
@@ -59,7 +59,7 @@ async fn a_member_of_the_group_asks_and_is_answered() {
     let group = getgid().as_raw().to_string();
     let (bus, _folder) = bus(&group).await;
     let daemon = Daemon::setup(&bus).start().await.unwrap();
-    let asked = gemmactl(&bus, &["ask", COMMAND]).end().await;
+    let asked = gemmactl(&bus, &["ask", QUESTION]).end().await;
     assert_eq!(
         (asked.code, &*asked.stdout),
         (Some(0), ANSWER.as_str()),

@@ -11,7 +11,7 @@ use rustix::{fs::Mode, process::Signal};
 use tempfile::{TempDir, tempfile};
 
 use crate::{
-    ANSWER, COMMAND,
+    ANSWER, COMMAND, QUESTION,
     asking::text,
     gemmactl::{Ended, Gemmactl},
 };
@@ -21,15 +21,19 @@ async fn the_question_may_come_from_a_pipe() {
     let bus = Bus::start().await.unwrap();
     let daemon = Daemon::setup(&bus).start().await.unwrap();
     for arguments in [&["ask"][..], &["ask", "-"]] {
-        let input = format!("{COMMAND}\n");
+        let input = format!("{QUESTION}\n");
         let asked = Gemmactl::run_with(&daemon, arguments, input.as_bytes()).await;
         assert_eq!(
             (asked.code, &*asked.stdout, &*asked.stderr),
             (Some(0), ANSWER.as_str(), "")
         );
     }
-    let both = Gemmactl::run_with(&daemon, &["ask", "--json", COMMAND, "-"], b"please").await;
-    let apart = Gemmactl::run(&daemon, &["ask", "--json", &format!("{COMMAND}\n\nplease")]).await;
+    let both = Gemmactl::run_with(&daemon, &["ask", "--json", QUESTION, "-"], b"please").await;
+    let apart = Gemmactl::run(
+        &daemon,
+        &["ask", "--json", &format!("{QUESTION}\n\nplease")],
+    )
+    .await;
     assert_eq!(text(&both.stdout), text(&apart.stdout));
 }
 
@@ -85,7 +89,7 @@ async fn a_pipe_that_nobody_ends_holds_nothing_up() {
         .start()
         .await
         .unwrap();
-    for arguments in [&["command", "--dry-run", COMMAND][..], &["ask", COMMAND]] {
+    for arguments in [&["command", "--dry-run", COMMAND][..], &["ask", QUESTION]] {
         let (_open, input) = pipe();
         let done = Gemmactl::start_with(&daemon, arguments, input).end().await;
         assert_eq!((done.code, &*done.stderr), (Some(0), ""), "{done:?}");
@@ -98,7 +102,7 @@ async fn input_that_is_not_read_is_told() {
     let daemon = Daemon::setup(&bus).start().await.unwrap();
     let (mut writer, input) = pipe();
     writer.write_all(b"please").unwrap();
-    let asked = Gemmactl::start_with(&daemon, &["ask", COMMAND], input);
+    let asked = Gemmactl::start_with(&daemon, &["ask", QUESTION], input);
     let asked = asked.end().await;
     assert_eq!((asked.code, &*asked.stdout), (Some(0), ANSWER.as_str()));
     assert!(asked.stderr.contains("was not read"), "{asked:?}");
@@ -201,7 +205,7 @@ fn catalogues() -> PathBuf {
 fn recording() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("command.wav");
-    let samples = speech::say(COMMAND, "en-us").unwrap();
+    let samples = speech::say(QUESTION, "en-us").unwrap();
     speech::write_wav(&file, &samples).unwrap();
     (folder, file)
 }

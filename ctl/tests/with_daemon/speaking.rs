@@ -5,7 +5,7 @@ use gemmad_testbed::{Bus, Daemon, Microphone, nano, speech};
 use rustix::process::Signal;
 use tempfile::NamedTempFile;
 
-use crate::{ANSWER, COMMAND, gemmactl::Gemmactl, idle, within};
+use crate::{ANSWER, QUESTION, gemmactl::Gemmactl, idle, within};
 
 /// A sound file with the spoken command.
 fn recording() -> NamedTempFile {
@@ -15,7 +15,7 @@ fn recording() -> NamedTempFile {
 }
 
 fn command() -> Vec<f32> {
-    speech::say(COMMAND, "en-us").unwrap()
+    speech::say(QUESTION, "en-us").unwrap()
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ async fn status_answers_while_the_model_loads() {
     let status = Gemmactl::run(&daemon, &["status"]).await;
     assert_eq!(status.code, Some(0), "{status:?}");
     // A question asked meanwhile waits for the model.
-    let asked = Gemmactl::run(&daemon, &["ask", crate::COMMAND]).await;
+    let asked = Gemmactl::run(&daemon, &["ask", crate::QUESTION]).await;
     assert_eq!(
         (asked.code, &*asked.stdout),
         (Some(0), crate::ANSWER.as_str())

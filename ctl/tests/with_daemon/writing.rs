@@ -3,7 +3,7 @@
 use gemmad_api::ManagerState;
 use gemmad_testbed::{Bus, Daemon};
 
-use crate::{COMMAND, gemmactl::Gemmactl};
+use crate::{QUESTION, gemmactl::Gemmactl};
 
 #[tokio::test]
 async fn output_that_cannot_be_written_is_a_failure() {
@@ -11,8 +11,8 @@ async fn output_that_cannot_be_written_is_a_failure() {
     let daemon = Daemon::setup(&bus).start().await.unwrap();
     let gemmactl = daemon.gemmactl().unwrap();
     for line in [
-        format!("ask '{COMMAND}'"),
-        format!("ask --json '{COMMAND}'"),
+        format!("ask '{QUESTION}'"),
+        format!("ask --json '{QUESTION}'"),
         "status".into(),
         "reload --json".into(),
         "--help".into(),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use zbus::{OwnedVariant, Type, Variant, as_variant, proxy};
 
 use crate::options::{FromOptions, Given, Unfit};
-use crate::{Dict, Error};
+use crate::{Dict, Error, Passage};
 
 /// Options of `Invoke`. All are optional; an unknown one is an error.
 #[derive(Debug, Default, Serialize, Type)]
@@ -164,6 +164,9 @@ pub trait Commands {
         text: &str,
         options: InvokeOptions,
     ) -> Result<(Outcome, String, Vec<Invocation>, Dict), Error>;
+
+    /// Renders `text` as `Invoke` does, and returns what the model would read. Nothing is computed.
+    fn render(&self, text: &str) -> Result<Vec<Passage>, Error>;
 
     /// Invokes the command that waits under this number, and those that follow it in the same text. A written command
     /// can be confirmed only by the user who wrote it, a spoken one by every user who may call the daemon.

@@ -28,7 +28,9 @@ pub use dict::{Dict, from_dict, to_dict};
 pub use error::Error;
 pub use event::{Event, Finish, Stats};
 pub use gemmad_text as text;
-pub use manager::{AskOptions, Health, ManagerProxy, ManagerState, TranscribeOptions};
+pub use manager::{
+    AskOptions, Health, ManagerProxy, ManagerState, Passage, PassageKind, TranscribeOptions,
+};
 pub use options::{FromOptions, Given, Options, Unfit};
 pub use voice::{
     DeviceInfo, DeviceKind, Failed, FailedStream, Keyword, KeywordMeaning, KeywordStream, Reply,

@@ -43,6 +43,37 @@ pub struct AskOptions {
     /// Lets the model think before it answers. The thought is never shown.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub thinking: Option<bool>,
+    /// Lets the model write its protocol, such as calls of tools, into the answer. For measurements.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<bool>,
+}
+
+/// A passage of a prompt, as `Render` returns it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Passage {
+    /// What it consists of.
+    pub kind: PassageKind,
+    /// Its text; empty for sound. The token `<|turn>` and the typed characters `<|turn>` have the same text, but not
+    /// the same kind.
+    pub text: String,
+    /// Tokens, or soft tokens of sound (25 a second).
+    pub tokens: u32,
+}
+
+/// What a passage of a prompt consists of. On the bus the lower-case word.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant, OwnedVariant,
+)]
+#[zbus(signature = "s", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum PassageKind {
+    /// Tokens of text.
+    #[default]
+    Text,
+    /// One token of the protocol, such as `<|turn>`.
+    Control,
+    /// Soft tokens of sound.
+    Sound,
 }
 
 /// Options of `Transcribe`.
@@ -91,6 +122,7 @@ impl FromOptions for AskOptions {
         "seed",
         "schema",
         "thinking",
+        "protocol",
     ];
 
     fn set(&mut self, name: &str, value: Given<'_>) -> Result<(), Unfit> {
@@ -105,6 +137,7 @@ impl FromOptions for AskOptions {
             "seed" => self.seed = Some(value.whole()?),
             "schema" => self.schema = Some(value.text(Self::LONGEST_SCHEMA)?),
             "thinking" => self.thinking = Some(value.flag()?),
+            "protocol" => self.protocol = Some(value.flag()?),
             _ => return Err(Unfit::Unknown),
         }
         Ok(())
@@ -187,6 +220,10 @@ pub trait Manager {
         fd: zbus::Fd<'_>,
         options: TranscribeOptions,
     ) -> Result<(String, Dict), Error>;
+
+    /// Renders `prompt` with the model's chat template, and returns what the model would read if it were asked:
+    /// the text, the tokens of the protocol, and the place of the sound. Nothing is computed.
+    fn render(&self, prompt: &str, options: AskOptions) -> Result<Vec<Passage>, Error>;
 
     /// Reads the configuration file again and puts it into force, except `[model]` and `[engine]`, which
     /// need a restart. Returns the keys, as `section.key`, that changed, and those that wait for the

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use gemmad_api::{
-    CommandInfo, Dict, Error, InvocationStatus, InvokeOptions, Options, Outcome, Stats, to_dict,
+    CommandInfo, Dict, Error, InvocationStatus, InvokeOptions, Options, Outcome, Passage, Stats,
+    to_dict,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -95,6 +96,25 @@ impl Commands {
                 Reading::Words(text) => (Outcome::Nothing, text, Vec::new()),
             };
             Ok((outcome, text, commands, to_dict(&Stats::from(stats))))
+        })
+        .await
+    }
+
+    /// What the model would read of `text`.
+    #[zbus(out_args("passages"))]
+    async fn render(
+        &self,
+        text: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<Passage>, Error> {
+        let measured = self.commands.measure(text);
+        measured.map_err(|error| refusal::command(&error))?;
+        let call = self.clients.hold(connection, &header, Kind::Call)?;
+        call.while_there(async {
+            let rendered = self.commands.render(text.into()).await;
+            let passages = rendered.map_err(|error| refusal::command(&error))?;
+            Ok(passages.into_iter().map(Passage::from).collect())
         })
         .await
     }

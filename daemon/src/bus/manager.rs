@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use gemmad_api::{
-    AskOptions, Dict, Error, Health, ManagerState, Options, Stats, TranscribeOptions, to_dict,
+    AskOptions, Dict, Error, Health, ManagerState, Options, Passage, Stats, TranscribeOptions,
+    to_dict,
 };
 use tokio::sync::watch;
 use zbus::message::Header;
@@ -15,7 +16,7 @@ use super::question::Question;
 use super::sound::Sounds;
 use super::{Which, authority, refusal};
 use crate::config::Settings;
-use crate::engine::{Answer, Engine, Phase};
+use crate::engine::{Answer, Engine, Phase, Place};
 use crate::reload::Reloader;
 
 /// The object.
@@ -84,6 +85,27 @@ impl Manager {
         let question = Question::transcribe(&self.settings.current(), fd.into(), options)?;
         let hold = self.clients.hold(connection, &header, question.kind())?;
         self.whole_answer(question, hold).await
+    }
+
+    /// What the model would read of `prompt`.
+    #[zbus(out_args("passages"))]
+    async fn render(
+        &self,
+        prompt: &str,
+        options: Options<AskOptions>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<Passage>, Error> {
+        let question = Question::ask(&self.settings.current(), prompt, options)?;
+        let hold = Arc::new(self.clients.hold(connection, &header, question.kind())?);
+        hold.while_there(async {
+            let place = self.admit()?;
+            let request = question.prepared(&self.engine, &self.sounds, &hold).await?;
+            let rendered = self.engine.render_at(place, request).await;
+            let passages = rendered.map_err(|error| refusal::engine(&error))?;
+            Ok(passages.into_iter().map(Passage::from).collect())
+        })
+        .await
     }
 
     /// Reads the configuration file again; returns the keys that changed and those that wait for a
@@ -164,12 +186,14 @@ impl Manager {
         hold.while_there(answering).await
     }
 
+    fn admit(&self) -> Result<Place, Error> {
+        let place = self.engine.admit();
+        place.map_err(|error| refusal::engine(&error))
+    }
+
     /// Takes a place, and only then prepares and submits `question`.
     async fn answer(&self, question: Question, hold: &Arc<Hold>) -> Result<Answer, Error> {
-        let place = self
-            .engine
-            .admit()
-            .map_err(|error| refusal::engine(&error))?;
+        let place = self.admit()?;
         let request = question.prepared(&self.engine, &self.sounds, hold).await?;
         let answer = self.engine.submit_at(place, request).await;
         answer.map_err(|error| refusal::engine(&error))

@@ -66,6 +66,9 @@ impl Question {
         if let Some(seed) = options.seed {
             request.sampling.seed = seed;
         }
+        if let Some(protocol) = options.protocol {
+            request.text_only = !protocol;
+        }
         if options.schema.is_some()
             && (options.thinking == Some(true) || options.min_tokens.is_some())
         {

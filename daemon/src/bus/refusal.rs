@@ -29,6 +29,7 @@ pub(super) fn engine(error: &EngineError) -> Error {
         EngineError::Cancelled | EngineError::Stopping => Error::Cancelled(message),
         EngineError::Template(_)
         | EngineError::Llama { .. }
+        | EngineError::NoNumbers
         | EngineError::Crashed
         | EngineError::Panicked(_) => Error::Failed(message),
     }

@@ -54,6 +54,20 @@ impl From<engine::Health> for gemmad_api::Health {
     }
 }
 
+impl From<engine::Passage> for gemmad_api::Passage {
+    fn from(passage: engine::Passage) -> Self {
+        Self {
+            kind: match passage.kind {
+                engine::PassageKind::Text => gemmad_api::PassageKind::Text,
+                engine::PassageKind::Control => gemmad_api::PassageKind::Control,
+                engine::PassageKind::Sound => gemmad_api::PassageKind::Sound,
+            },
+            text: passage.text,
+            tokens: u32::try_from(passage.tokens).unwrap_or(u32::MAX),
+        }
+    }
+}
+
 impl From<assistant::State> for gemmad_api::VoiceState {
     fn from(state: assistant::State) -> Self {
         match state {

@@ -16,7 +16,7 @@ use super::force::{Force, Scope};
 use super::invocation::{Invocation, Origin};
 use super::reading::Reading;
 use crate::config::{self, Settings};
-use crate::engine::{Engine, EngineError, Kept, Limits, Question, Request, Stats};
+use crate::engine::{Engine, EngineError, Kept, Limits, Passage, Question, Request, Stats};
 use crate::platform::environment::Environment;
 
 /// Longest wait for actions at the daemon's end. It covers running actions, which are killed half a second after they
@@ -142,6 +142,17 @@ impl Commands {
                 return Ok((reading, first.unwrap_or_default()));
             }
         }
+    }
+
+    /// What the model would read of `text`.
+    ///
+    /// # Errors
+    /// When commands are switched off, the engine is busy, or there is no model.
+    pub async fn render(&self, text: String) -> Result<Vec<Passage>, CommandError> {
+        let force = self.force().ok_or(CommandError::Off)?;
+        let config = self.settings.current();
+        let request = force.request(&config.answer, Question::Text(text), Scope::All);
+        Ok(self.engine.render_at(self.engine.admit()?, request).await?)
     }
 
     async fn ask(&self, request: Request) -> Result<(String, Stats), EngineError> {

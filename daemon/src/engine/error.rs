@@ -94,6 +94,11 @@ pub enum EngineError {
         "the chat template in the model file cannot be rendered: {0}; use a file converted by a current llama.cpp"
     )]
     Template(String),
+    /// No token that may follow has a finite logit.
+    #[error(
+        "the model computes no numbers, so its file or its projector's is damaged; download both again"
+    )]
+    NoNumbers,
     /// llama.cpp failed.
     #[error("llama.cpp failed {doing}: {why}; the journal has more")]
     Llama {

@@ -13,6 +13,7 @@ use super::grammar::Form;
 use super::host::Host;
 use super::limits::Limits;
 use super::phase::{Phase, Ready};
+use super::prompt::rendering::{self, Passage};
 use super::prompt::{self, Wanted};
 use super::request::{Preamble, Priority, Question, Request};
 use super::requests::Requests;
@@ -184,6 +185,33 @@ impl Engine {
         };
         self.work.send(work).map_err(|_| EngineError::Stopping)?;
         Ok(answer)
+    }
+
+    /// The prompt of `request` as the model would read it. Nothing is computed. `_place` was taken by
+    /// [`Engine::admit`].
+    ///
+    /// # Errors
+    /// Those of [`Engine::submit_at`].
+    pub async fn render_at(
+        &self,
+        _place: Place,
+        request: Request,
+    ) -> Result<Vec<Passage>, EngineError> {
+        self.limits.check_request(&request)?;
+        let ready = self.ready().await?;
+        work::run(move || {
+            let model = &ready.model;
+            let (after, spans) = prepare(model, &request, &|| true)?;
+            let mut passages = Vec::new();
+            if let Some(spans) = spans {
+                let before = spans.first_tokens();
+                passages = rendering::passages(model, &before);
+                passages.push(Passage::sound(spans.backlog() - before.len()));
+            }
+            passages.extend(rendering::passages(model, &after));
+            Ok(passages)
+        })
+        .await?
     }
 
     /// Compiles a form that answers must have, ahead of the first request with it; while the model is loading it waits.

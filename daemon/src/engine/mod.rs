@@ -54,6 +54,7 @@ pub use grammar::{Form, SchemaError};
 pub use handle::Engine;
 pub use limits::Limits;
 pub use phase::{Phase, Ready};
+pub use prompt::rendering::{Passage, PassageKind};
 pub use request::{Message, Preamble, Priority, Question, Request, Sampling};
 pub use schedule::places::Place;
 pub use schedule::scheduler::Kept;

@@ -1,5 +1,6 @@
 //! From a request to the tokens the model reads.
 
+pub(super) mod rendering;
 pub(super) mod stretches;
 pub(super) mod template;
 

@@ -147,7 +147,7 @@ pub struct Request {
     /// Whether the model may think first. The thought is never part of the answer.
     pub thinking: bool,
     /// Whether the answer is text alone: no token of the protocol is drawn, other than the end of the turn and those of
-    /// a thought.
+    /// a thought. A form says itself which are.
     pub text_only: bool,
     /// The form that the answer must have. With one, `min_tokens` is ignored, and nothing is thought.
     pub form: Option<Form>,
@@ -169,7 +169,7 @@ impl Request {
             max_tokens: config.max_tokens.get(),
             min_tokens: 0,
             thinking: false,
-            text_only: false,
+            text_only: true,
             form: None,
             heard: None,
             owner: None,
@@ -197,7 +197,6 @@ impl Request {
         Self {
             preamble: Preamble::default(),
             sampling: Sampling::greedy(),
-            text_only: true,
             ..Self::new(&config::Answer::default(), question)
         }
     }

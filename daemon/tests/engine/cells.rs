@@ -48,7 +48,7 @@ async fn a_question_waits_for_the_prefix_it_begins_with_instead_of_being_refused
     engine.keep(Kept::Commands, Some(&preamble));
     let question = Request {
         preamble,
-        ..Request::question(&config.answer, nano::COMMAND.into())
+        ..Request::question(&config.answer, nano::QUESTION.into())
     };
     let (mut answers, mut cached) = (Vec::new(), 0);
     // The first answer may come before the prefix is known, the last while it is prefilled or after that.
@@ -73,7 +73,7 @@ async fn speech_waits_for_the_prefix_it_begins_with_instead_of_being_given_up() 
     engine.keep(Kept::Commands, Some(&preamble));
     health_becomes(&engine, |health| health.prefix_cells > 1000).await;
     let turn = engine.listen(preamble).await.unwrap();
-    turn.push(speech::say(nano::COMMAND, "en-us").unwrap());
+    turn.push(speech::say(nano::QUESTION, "en-us").unwrap());
     let answers = turn.ask([Request::reply(&config.answer)]).await.unwrap();
     for answer in answers {
         let (text, stats) = answer.text().await.unwrap();
@@ -96,7 +96,7 @@ async fn a_preamble_that_is_to_be_kept_while_the_model_loads_is_kept_and_the_las
     let [.., last] = preambles;
     let question = Request {
         preamble: last,
-        ..Request::question(&config.answer, nano::COMMAND.into())
+        ..Request::question(&config.answer, nano::QUESTION.into())
     };
     let mut cached = 0;
     while cached < 200 {
@@ -112,7 +112,7 @@ async fn a_long_answer_leaves_the_next_question_its_share() {
     let engine = started(&config);
     let mut long = engine.submit(endless(&config)).await.unwrap();
     assert!(matches!(long.next().await, Event::Text(_)));
-    let short = Request::question(&config.answer, nano::COMMAND.into());
+    let short = Request::question(&config.answer, nano::QUESTION.into());
     let answer = engine.submit(short).await.unwrap();
     assert_eq!(answer.text().await.unwrap().0, nano::ANSWER);
     // It did not wait for the first question, which is still being answered.
@@ -163,7 +163,7 @@ async fn speech_that_waits_for_cells_beside_as_many_answers_as_fit_into_a_batch_
     }
     health_becomes(&engine, |health| health.active == 16).await;
     let turn = engine.listen("").await.unwrap();
-    let sound = speech::say(nano::COMMAND, "en-us").unwrap();
+    let sound = speech::say(nano::QUESTION, "en-us").unwrap();
     turn.push(sound.clone());
     let mut reply = Request::reply(&config.answer);
     (reply.max_tokens, reply.min_tokens) = (150, 150);

@@ -76,7 +76,7 @@ async fn what_was_said_is_answered_in_a_form_too() {
     let engine = started(&config);
     let form = json_of(light());
     let turn = engine.listen("").await.unwrap();
-    turn.push(speech::say(nano::COMMAND, "en-us").unwrap());
+    turn.push(speech::say(nano::QUESTION, "en-us").unwrap());
     let requests = [
         Request {
             form: Some(form),
@@ -96,7 +96,7 @@ async fn an_answer_that_is_cut_off_before_it_is_complete_fails_with_what_there_i
     let engine = started(&config);
     let form = json_of(light());
     for most in [2, 8] {
-        let mut request = ask(&config, nano::COMMAND, &form);
+        let mut request = ask(&config, nano::QUESTION, &form);
         request.max_tokens = most;
         let answer = engine.submit(request).await.unwrap();
         let error = answer.text().await.unwrap_err();
@@ -253,7 +253,7 @@ async fn a_command_is_written_as_without_a_grammar_and_much_of_it_is_not_decoded
     let form = calls(&catalogue);
     let answer = engine.submit(ask(&config, nano::COMMAND, &form));
     let (text, stats) = answer.await.unwrap().text().await.unwrap();
-    assert_eq!(text, nano::ANSWER);
+    assert_eq!(text, nano::CALL);
     assert!(stats.forced_tokens > 0, "{stats:?}");
 
     let answer = engine.submit(ask(&config, "how are you", &form));

@@ -31,11 +31,11 @@ fn clip(text: &str) -> std::sync::Arc<Clip> {
 async fn a_typed_and_a_spoken_question_get_the_same_answer() {
     let config = nano();
     let engine = started(&config);
-    let typed = engine.submit(ask(&config, nano::COMMAND));
+    let typed = engine.submit(ask(&config, nano::QUESTION));
     let (text, stats) = typed.await.unwrap().text().await.unwrap();
     assert_eq!((text.as_str(), stats.finish), (nano::ANSWER, Finish::Stop));
 
-    let sound = clip(nano::COMMAND);
+    let sound = clip(nano::QUESTION);
     let spoken = Request::reply(&config.answer).about(std::sync::Arc::clone(&sound));
     let (text, stats) = engine.submit(spoken).await.unwrap().text().await.unwrap();
     assert_eq!(text, nano::ANSWER);
@@ -55,7 +55,7 @@ async fn an_answer_that_is_text_alone_holds_no_call() {
     let engine = started(&config);
     let request = Request {
         text_only: true,
-        ..ask(&config, nano::COMMAND)
+        ..ask(&config, nano::QUESTION)
     };
     let answer = engine.submit(request).await.unwrap();
     let (text, _) = answer.text().await.unwrap();
@@ -68,7 +68,7 @@ async fn the_system_prompt_is_prefilled_once_and_shared() {
     let mut config = nano();
     config.answer.system = "You live in a small house and answer briefly. ".repeat(8);
     let engine = started(&config);
-    for question in [nano::COMMAND, "what can you do"] {
+    for question in [nano::QUESTION, "what can you do"] {
         let answer = engine.submit(ask(&config, question)).await.unwrap();
         let (_, stats) = answer.text().await.unwrap();
         let prefix = engine.health().prefix_cells;
@@ -88,7 +88,7 @@ async fn a_dropped_answer_gives_its_place_and_its_cells_back() {
     let engine = started(&config);
     let mut running = engine.submit(long(&config)).await.unwrap();
     assert!(matches!(running.next().await, Event::Text(_)));
-    let waiting = engine.submit(ask(&config, nano::COMMAND)).await.unwrap();
+    let waiting = engine.submit(ask(&config, nano::QUESTION)).await.unwrap();
     let refused = engine
         .submit(ask(&config, "one too many"))
         .await
@@ -128,7 +128,7 @@ async fn a_spoken_turn_goes_before_a_long_answer_and_questions_keep_their_order(
         .await
         .unwrap();
     let turn = engine.listen("").await.unwrap();
-    turn.push(speech::say(nano::COMMAND, "en-us").unwrap());
+    turn.push(speech::say(nano::QUESTION, "en-us").unwrap());
     let spoken = Request::reply(&config.answer).heard(Instant::now());
     let spoken = turn.ask([spoken]).await.unwrap().remove(0);
     drop(turn);
@@ -155,7 +155,7 @@ async fn answers_made_side_by_side_are_those_made_alone() {
     let config = nano();
     let engine = started(&config);
     let questions = [
-        nano::COMMAND,
+        nano::QUESTION,
         "what can you do",
         "set a timer for ten minutes",
     ];
@@ -262,7 +262,7 @@ async fn max_tokens_and_the_context_end_an_answer_with_length() {
     let mut config = nano();
     config.engine.context = Bounded::new(256).unwrap();
     let engine = started(&config);
-    let mut short = ask(&config, nano::COMMAND);
+    let mut short = ask(&config, nano::QUESTION);
     short.max_tokens = 3;
     let (text, stats) = engine.submit(short).await.unwrap().text().await.unwrap();
     assert!(nano::ANSWER.starts_with(&text));
@@ -357,6 +357,38 @@ async fn a_projector_that_does_not_fit_says_why() {
             panic!("{failed:?}");
         };
         assert!(why.contains(reason), "{}: {why}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn damaged_weights_give_no_answer_no_call_and_no_transcript() {
+    let folder = tempfile::tempdir().unwrap();
+    // Not a number, in each format of the weights.
+    let damaged = |path: PathBuf, name: &str| {
+        let mut bytes = std::fs::read(path).unwrap();
+        let tail = bytes.len() - bytes.len() / 4;
+        bytes[tail..].fill(0xFF);
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let mut text = nano();
+    text.model.text = damaged(text.model.text, "text.gguf");
+    let mut projector = nano();
+    projector.model.mmproj = damaged(projector.model.mmproj, "mmproj.gguf");
+    let form = Form::schema(r#"{"type":"array","items":{"enum":["left","right"]}}"#).unwrap();
+    for (config, is_typed) in [(text, true), (projector, false)] {
+        let engine = started(&config);
+        let question = |request: Request| match is_typed {
+            true => request,
+            false => request.about(clip("turn left")),
+        };
+        let mut held = question(ask(&config, "turn left"));
+        held.form = Some(form.clone());
+        for request in [question(ask(&config, "turn left")), held] {
+            let answer = engine.submit(request).await.unwrap();
+            assert_eq!(answer.text().await.unwrap_err(), EngineError::NoNumbers);
+        }
     }
 }
 

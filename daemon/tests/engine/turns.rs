@@ -77,7 +77,7 @@ async fn what_is_heard_piece_by_piece_is_answered_as_the_whole_clip_is() {
         config.answer.system = system.into();
         let engine = started(&config);
         for text in [
-            nano::COMMAND,
+            nano::QUESTION,
             "set a timer for ten minutes",
             "what is the meaning of life the universe and everything",
             "stop",
@@ -95,7 +95,7 @@ async fn what_is_heard_piece_by_piece_is_answered_as_the_whole_clip_is() {
 async fn reply_and_transcript_share_one_pass_over_the_sound() {
     let config = nano();
     let engine = started(&config);
-    let answers = spoken(&engine, &config, &say(nano::COMMAND)).await;
+    let answers = spoken(&engine, &config, &say(nano::QUESTION)).await;
     let [(_, reply), (_, transcript)] = answers.as_slice() else {
         panic!("{answers:?}")
     };
@@ -132,7 +132,7 @@ async fn sound_is_in_the_cache_before_anybody_asks() {
 async fn a_turn_that_was_no_turn_leaves_the_cache_as_it_was() {
     let config = nano();
     let engine = started(&config);
-    let sound = say(nano::COMMAND);
+    let sound = say(nano::QUESTION);
     let first = spoken(&engine, &config, &sound).await;
     let idle = health_becomes(&engine, Health::is_idle).await;
     for length in [0, 100, 8000, 40_000] {
@@ -155,7 +155,7 @@ async fn an_answer_begun_too_early_is_dropped_and_the_turn_goes_on_as_if_nothing
     let config = nano();
     let engine = started(&config);
     let sound = [
-        say(nano::COMMAND),
+        say(nano::QUESTION),
         speech::silence(300),
         say("and turn off the bedroom light"),
     ]
@@ -190,7 +190,7 @@ async fn the_answer_is_there_when_the_end_is_confirmed() {
     let config = nano();
     let engine = started(&config);
     let turn = engine.listen("").await.unwrap();
-    push(&turn, &say(nano::COMMAND));
+    push(&turn, &say(nano::QUESTION));
     let mut answers = turn.ask(questions(&config)).await.unwrap();
     // The speaker may continue; the answer does not wait for the end of the turn.
     assert!(matches!(answers[0].next().await, Event::Text(_)));
@@ -204,7 +204,7 @@ async fn speech_of_more_than_thirty_seconds_goes_on_in_another_span() {
     let mut config = nano();
     config.engine.context = Bounded::new(8192).unwrap();
     let engine = started(&config);
-    let sentence = [say(nano::COMMAND), speech::silence(500)].concat();
+    let sentence = [say(nano::QUESTION), speech::silence(500)].concat();
     let sound = sentence.repeat(32 * 16_000 / sentence.len() + 1);
     let answers = spoken(&engine, &config, &sound).await;
     let rows = u32::try_from(sound.len() / 640).unwrap();
@@ -223,7 +223,7 @@ async fn a_turn_longer_than_the_context_fails_by_name_and_the_next_is_answered()
     let mut config = nano();
     config.engine.context = Bounded::new(256).unwrap();
     let engine = started(&config);
-    let sentence = say(nano::COMMAND);
+    let sentence = say(nano::QUESTION);
     let turn = engine.listen("").await.unwrap();
     push(&turn, &sentence.repeat(10));
     let answers = turn.ask(questions(&config)).await.unwrap();

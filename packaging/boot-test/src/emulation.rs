@@ -8,7 +8,7 @@
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use anyhow::{Result, ensure};
-use gemmad_testbed::nano::COMMAND;
+use gemmad_testbed::nano::QUESTION;
 use xtask::{architecture::Architecture, command::execute, say, setup};
 
 use crate::{checklist::Checklist, machine::Machine, printed::is_answer, sandbox, unit};
@@ -79,7 +79,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine) {
                 loaded == format!("libggml-cpu-{backend}.so"),
                 "it computes with {loaded}"
             );
-            let ask = ["gemmactl", "ask", "--temperature", "0", COMMAND];
+            let ask = ["gemmactl", "ask", "--temperature", "0", QUESTION];
             is_answer(&machine.succeed(&ask).await?)
         })
         .await;

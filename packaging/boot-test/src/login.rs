@@ -2,7 +2,7 @@
 //! their own service manager.
 
 use anyhow::{Result, ensure};
-use gemmad_testbed::nano::COMMAND;
+use gemmad_testbed::nano::QUESTION;
 use tokio::process::Command;
 
 use crate::{
@@ -87,6 +87,6 @@ impl<'a> Login<'a> {
 
     /// Asks the command as this user, and checks the daemon's answer.
     pub async fn is_answered(&self) -> Result<()> {
-        is_answer(&self.succeed(&format!("gemmactl ask '{COMMAND}'")).await?)
+        is_answer(&self.succeed(&format!("gemmactl ask '{QUESTION}'")).await?)
     }
 }

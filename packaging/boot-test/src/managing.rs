@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use gemmad_api::Event;
-use gemmad_testbed::nano::COMMAND;
+use gemmad_testbed::nano::QUESTION;
 
 use crate::{checklist::Checklist, login::Login, machine::Machine, unit};
 
@@ -72,7 +72,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, member: &Login<'_>)
 
 /// Checks that an answer ends after `wanted` tokens.
 async fn tokens(member: &Login<'_>, wanted: u32) -> Result<()> {
-    let ask = format!("gemmactl ask --json '{COMMAND}'");
+    let ask = format!("gemmactl ask --json '{QUESTION}'");
     let events = member.succeed(&ask).await?;
     let last = events.lines().last().context("there is no answer")?;
     let Event::Done(stats) = serde_json::from_str(last)? else {

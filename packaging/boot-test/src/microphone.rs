@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::{Context, Result, ensure};
 use gemmad_testbed::{
     Microphone,
-    nano::{ANSWER, COMMAND},
+    nano::{ANSWER, QUESTION},
     speech,
 };
 use tokio::{
@@ -40,7 +40,7 @@ pub async fn listen_once(mut listen: Command, microphone: &Microphone) -> Result
     let heard = async {
         while let Some(remark) = remarks.next_line().await? {
             if remark.starts_with("microphone: ") {
-                let words = speech::say(COMMAND, "en-us")?;
+                let words = speech::say(QUESTION, "en-us")?;
                 microphone.play(&words).await?;
             }
             said.push_str(&remark);

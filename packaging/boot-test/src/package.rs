@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use gemmad_testbed::nano::COMMAND;
+use gemmad_testbed::nano::QUESTION;
 use tokio::process::Command;
 use xtask::{
     architecture::Architecture,
@@ -82,7 +82,7 @@ pub async fn install(list: &mut Checklist, machine: &Machine, packages: &Package
     let installed = apt_install(machine, &packages.older);
     list.must("apt installs the package", installed).await?;
     list.check("a fresh installation answers at once", async {
-        let ask = ["gemmactl", "ask", "--temperature", "0", COMMAND];
+        let ask = ["gemmactl", "ask", "--temperature", "0", QUESTION];
         let answer = machine.succeed(&ask).await?;
         is_answer(&answer)?;
         Ok(answer.trim().to_owned())

@@ -1,7 +1,7 @@
 //! The daemon as a unit of a user, on the session bus, for a user outside the group `gemmad`.
 
 use anyhow::{Result, ensure};
-use gemmad_testbed::nano::COMMAND;
+use gemmad_testbed::nano::QUESTION;
 
 use crate::{
     checklist::Checklist, login::Login, machine::Machine, microphone, printed::is_answer,
@@ -35,7 +35,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, user: &Login<'_>) {
     .await;
     list.check("gemmactl finds it without being told where", async {
         is_ready(&user.succeed("gemmactl status").await?)?;
-        let ask = format!("gemmactl ask --temperature 0 '{COMMAND}'");
+        let ask = format!("gemmactl ask --temperature 0 '{QUESTION}'");
         is_answer(&user.succeed(&ask).await?)
     })
     .await;

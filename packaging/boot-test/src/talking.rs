@@ -1,7 +1,7 @@
 //! Questions and spoken turns of users, and attempts by a user who may not.
 
 use anyhow::{Result, ensure};
-use gemmad_testbed::nano::COMMAND;
+use gemmad_testbed::nano::QUESTION;
 
 use crate::{
     checklist::Checklist, login::Login, machine::Machine, microphone, printed::is_ready, unit,
@@ -27,7 +27,7 @@ pub async fn checks(
     .await;
     list.check("a member asks with busctl", async {
         let call = format!(
-            "busctl call org.gemmad1 /org/gemmad1 org.gemmad1.Manager Ask 'sa{{sv}}' '{COMMAND}' 0"
+            "busctl call org.gemmad1 /org/gemmad1 org.gemmad1.Manager Ask 'sa{{sv}}' '{QUESTION}' 0"
         );
         let answer = member.succeed(&call).await?;
         ensure!(answer.contains("set_light"), "{answer}");

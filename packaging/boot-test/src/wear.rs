@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use gemmad_testbed::nano::{ANSWER, COMMAND};
+use gemmad_testbed::nano::{ANSWER, QUESTION};
 
 use crate::{checklist::Checklist, login::Login, machine::Machine, unit};
 
@@ -68,7 +68,7 @@ pub async fn checks(list: &mut Checklist, machine: &Machine, member: &Login<'_>)
 /// Asks `times` times in one login, and checks every answer.
 async fn ask(member: &Login<'_>, times: u32) -> Result<()> {
     let line = format!(
-        "for i in $(seq {times}); do gemmactl ask '{COMMAND}' || exit 1; done | sort | uniq -c"
+        "for i in $(seq {times}); do gemmactl ask '{QUESTION}' || exit 1; done | sort | uniq -c"
     );
     let answers = member.succeed(&line).await?;
     let all = format!("{times} {ANSWER}");

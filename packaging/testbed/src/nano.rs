@@ -1,14 +1,20 @@
-//! A command that the nano model is known to understand, and a conversation with it.
+//! A question and a command that the nano model is known to understand, and a conversation with it.
 
-/// The command, spoken or typed.
-pub const COMMAND: &str = "turn on the kitchen light";
+/// A question, spoken or typed.
+pub const QUESTION: &str = "how are you";
 
 /// The model's answer to it.
-pub const ANSWER: &str =
-    r#"<|tool_call>call:set_light{room:<|"|>kitchen<|"|>,state:<|"|>on<|"|>}<tool_call|>"#;
+pub const ANSWER: &str = "I am fine, thank you.";
 
 /// The model's transcript of it.
-pub const TRANSCRIPT: &str = "Turn on the kitchen light.";
+pub const TRANSCRIPT: &str = "How are you?";
+
+/// A command, spoken or typed.
+pub const COMMAND: &str = "turn on the kitchen light";
+
+/// The model's call for it, in its protocol.
+pub const CALL: &str =
+    r#"<|tool_call>call:set_light{room:<|"|>kitchen<|"|>,state:<|"|>on<|"|>}<tool_call|>"#;
 
 /// A person's side of a conversation of ten turns.
 pub const SAID: [&str; 10] = [

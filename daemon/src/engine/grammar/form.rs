@@ -134,9 +134,4 @@ impl Allowed {
     pub(in crate::engine) fn holds(&self, token: Token) -> bool {
         self.0.is_allowed(token.cast_unsigned())
     }
-
-    pub(in crate::engine) fn first(&self) -> Token {
-        let first = self.0.first_bit_set().unwrap_or(0);
-        Token::try_from(first).unwrap_or(0)
-    }
 }

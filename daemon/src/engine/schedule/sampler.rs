@@ -36,13 +36,14 @@ impl Sampler {
         ))
     }
 
-    /// The next token, one of `choice`. `logits` has one entry for each token of the vocabulary.
+    /// The next token, one of `choice`; `None` if no logit of these is finite. `logits` has one entry for each token of
+    /// the vocabulary.
     pub(in crate::engine) fn sample(
         &mut self,
         logits: &[f32],
         choice: &Choice<'_>,
         candidates: &mut Candidates,
-    ) -> Token {
+    ) -> Option<Token> {
         match self {
             Self::Greedy => likeliest(logits, choice),
             Self::Chain(chain) => {
@@ -50,20 +51,18 @@ impl Sampler {
                 candidates.data.extend(
                     (0..)
                         .zip(logits)
-                        .filter(|(id, _)| choice.holds(*id))
+                        .filter(|(id, logit)| logit.is_finite() && choice.holds(*id))
                         .map(|(id, logit)| LlamaTokenData::new(LlamaToken(id), *logit, 0.0)),
                 );
+                if candidates.data.is_empty() {
+                    return None;
+                }
                 candidates.sorted = false;
                 candidates.selected = None;
                 chain.apply(candidates);
-                match candidates.selected_token() {
-                    Some(token) => {
-                        chain.accept(token);
-                        token.0
-                    }
-                    // NaN logits select nothing.
-                    None => likeliest(logits, choice),
-                }
+                let token = candidates.selected_token()?;
+                chain.accept(token);
+                Some(token.0)
             }
         }
     }
@@ -84,24 +83,16 @@ impl Choice<'_> {
             Self::Among(allowed) => allowed.holds(token),
         }
     }
-
-    /// The token drawn if the logits prefer none, such as when all are NaN.
-    fn any(&self) -> Token {
-        match self {
-            Self::Except(_) => 0,
-            Self::Among(allowed) => allowed.first(),
-        }
-    }
 }
 
-fn likeliest(logits: &[f32], choice: &Choice<'_>) -> Token {
-    let mut best = (choice.any(), f32::NEG_INFINITY);
+fn likeliest(logits: &[f32], choice: &Choice<'_>) -> Option<Token> {
+    let (mut best, mut most) = (None, f32::NEG_INFINITY);
     for (id, logit) in (0..).zip(logits) {
-        if *logit > best.1 && choice.holds(id) {
-            best = (id, *logit);
+        if *logit > most && logit.is_finite() && choice.holds(id) {
+            (best, most) = (Some(id), *logit);
         }
     }
-    best.0
+    best
 }
 
 /// Natural logarithm of the probability that the model gives to `token` among its whole vocabulary, at temperature 1.
@@ -132,7 +123,7 @@ mod tests {
     fn draw(sampler: &mut Sampler, logits: &[f32], times: usize) -> Vec<Token> {
         let mut candidates = Candidates::new(Vec::new(), false);
         (0..times)
-            .map(|_| sampler.sample(logits, &Choice::Except([&[9], &[]]), &mut candidates))
+            .filter_map(|_| sampler.sample(logits, &Choice::Except([&[9], &[]]), &mut candidates))
             .collect()
     }
 
@@ -154,6 +145,17 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_drawn_from_logits_that_are_no_numbers() {
+        for temperature in [0.0, 1.0] {
+            let mut sampler = Sampler::new(&sampling(temperature, 1));
+            for logits in [[f32::NAN; 3], [f32::INFINITY; 3], [f32::NEG_INFINITY; 3]] {
+                assert_eq!(draw(&mut sampler, &logits, 1), []);
+            }
+            assert_eq!(draw(&mut sampler, &[f32::NAN, f32::INFINITY, 1.0], 1), [2]);
+        }
+    }
+
+    #[test]
     fn a_barred_token_is_never_drawn() {
         let logits = [5.0, 0.0, 0.1];
         let mut candidates = Candidates::new(Vec::new(), false);
@@ -162,13 +164,13 @@ mod tests {
             &Choice::Except([&[], &[0]]),
             &mut candidates,
         );
-        assert_eq!(greedy, 2);
+        assert_eq!(greedy, Some(2));
         let mut drawn = Sampler::new(&sampling(1.0, 1));
         assert!((0..50).all(|_| drawn.sample(
             &logits,
             &Choice::Except([&[], &[0]]),
             &mut candidates
-        ) != 0));
+        ) != Some(0)));
     }
 
     #[test]

@@ -278,7 +278,7 @@ impl Sequence {
     /// Returns how the answer ended, if it did.
     ///
     /// # Errors
-    /// When the grammar has become too complex to be followed.
+    /// When the grammar has become too complex to be followed, or the model computes no numbers.
     pub(in crate::engine) fn sample(
         &mut self,
         model: &Model,
@@ -316,7 +316,8 @@ impl Sequence {
         if let Some(guide) = &mut self.job.guide {
             let allowed = guide.allowed()?;
             let choice = Choice::Among(&allowed);
-            return Ok(self.sampler.sample(logits, &choice, candidates));
+            let drawn = self.sampler.sample(logits, &choice, candidates);
+            return drawn.ok_or(EngineError::NoNumbers);
         }
         let is_short = self.stats.output_tokens < self.job.min_tokens;
         let ends = if is_short { model.ends() } else { &[] };
@@ -326,7 +327,8 @@ impl Sequence {
             &[]
         };
         let choice = Choice::Except([ends, protocol]);
-        Ok(self.sampler.sample(logits, &choice, candidates))
+        let drawn = self.sampler.sample(logits, &choice, candidates);
+        drawn.ok_or(EngineError::NoNumbers)
     }
 
     /// Adds `tokens` to the answer; the grammar forced the last `forced` of them. Returns how the answer ended,

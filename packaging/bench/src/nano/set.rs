@@ -79,6 +79,7 @@ pub async fn ask(daemon: &Daemon, evaluation: &Path, question: Question) -> Resu
         audio: audio.map(|file| OwnedFd::from(file).into()),
         max_tokens: Some(MAX_TOKENS),
         temperature: Some(0.0),
+        protocol: Some(true),
         ..AskOptions::default()
     };
     let prompt = question.text.clone() + &question.prompt;

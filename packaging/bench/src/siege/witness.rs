@@ -271,7 +271,7 @@ pub async fn ask(manager: &ManagerProxy<'_>) -> Result<String, Error> {
         temperature: Some(0.0),
         ..AskOptions::default()
     };
-    let (text, _) = manager.ask(nano::COMMAND, options).await?;
+    let (text, _) = manager.ask(nano::QUESTION, options).await?;
     Ok(text)
 }
 

@@ -34,7 +34,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let process = daemon.process().context("gemmad has ended")?;
     let mut replies = daemon.voice().receive_reply().await?;
     let mut sound = speech::silence(500);
-    sound.extend(speech::say(nano::COMMAND, "en-us")?);
+    sound.extend(speech::say(nano::QUESTION, "en-us")?);
     sound.extend(speech::silence(1200));
     let mut recovered = Vec::new();
     let mut before = (0, 0.0);
