@@ -5,7 +5,9 @@
 //! {"audio":"hey_gemma/0001.wav","seconds":4.2,"spotted":[3.12]}
 //! ```
 //!
-//! `spotted` holds the times in the recording, in seconds, at which the word was spotted.
+//! `spotted` holds the times in the recording, in seconds, at which the word was spotted. Silence is heard before and after
+//! each recording, as by a microphone that is open all the time: without it a word at its beginning would be heard by
+//! nothing.
 
 #![expect(clippy::cast_precision_loss, reason = "times of some minutes")]
 
@@ -22,6 +24,10 @@ use serde_json::{Value, json};
 
 /// Samples per push: 10 ms.
 const PUSH: usize = SAMPLE_RATE as usize / 100;
+
+/// Silence before and after a recording, in samples: 2.5 s, as much as a keyword's window and what it is computed of, and 1 s.
+const BEFORE: usize = SAMPLE_RATE as usize * 5 / 2;
+const AFTER: usize = SAMPLE_RATE as usize;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -60,9 +66,10 @@ fn main() -> anyhow::Result<()> {
         let sound = decode(&file)?.samples;
         spotter.reset();
         let mut times = Vec::new();
-        for (nth, piece) in sound.chunks(PUSH).enumerate() {
+        let heard = [&[0.0; BEFORE], sound.as_slice(), &[0.0; AFTER]].concat();
+        for (nth, piece) in heard.chunks(PUSH).enumerate() {
             if !spotter.push(piece).is_empty() {
-                times.push(seconds(nth * PUSH + piece.len()));
+                times.push(seconds(nth * PUSH + piece.len()) - seconds(BEFORE));
             }
         }
         let heard = json!({"audio": audio, "seconds": seconds(sound.len()), "spotted": times});

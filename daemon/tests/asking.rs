@@ -146,7 +146,7 @@ async fn an_answer_comes_whole_or_as_it_is_made() {
     let (text, stats) = daemon.manager().ask(question, greedy()).await.unwrap();
     let stats: Stats = from_dict(&stats).unwrap();
     assert_eq!(text, nano::ANSWER);
-    assert_eq!((stats.output_tokens, stats.finish), (12, Finish::Stop));
+    assert_eq!((stats.output_tokens, stats.finish), (9, Finish::Stop));
 
     let (id, reader) = stream(daemon.manager(), question, greedy()).await.unwrap();
     let events = lines(reader);

@@ -101,7 +101,7 @@ async fn a_sound_file_that_cannot_be_used_is_refused_by_name_and_the_daemon_live
     let daemon = Daemon::setup(&bus).start().await.unwrap();
     let folder = Folder(tempfile::tempdir().unwrap());
     let good = std::fs::read(folder.wav("good.wav", 16_000, 1, 16)).unwrap();
-    let long = speech::say(nano::QUESTION, "en-us").unwrap().repeat(40);
+    let long = speech::say(nano::QUESTION, "en-us").unwrap().repeat(60);
     let cases = [
         (folder.bytes("empty.wav", b""), "empty"),
         (

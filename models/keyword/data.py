@@ -187,17 +187,19 @@ class Recordings:
     """Spoken sentences of nano's training and of people, without those that hold what is to be avoided; and music."""
 
     def __init__(self, folders, avoid=ENDING):
-        self.lines, self.pieces, self.tunes = [], [], []
+        self.lines, self.people, self.pieces, self.tunes = [], [], [], []
         for path in sorted(path for folder in folders for path in Path(folder).glob("*.jsonl")):
             samples = np.memmap(path.with_suffix(".i16"), np.int16, "r")
             for line in map(json.loads, path.open()):
-                kept = self.pieces if line.get("kind") == "music" else self.lines
+                kind, where = line.get("kind"), (samples, line["offset"], line["samples"])
                 if not avoid.search(line["say"]):
-                    kept.append((samples, line["offset"], line["samples"]))
+                    (self.pieces if kind == "music" else self.lines).append(where)
+                    self.people += [where] if kind == "speech" else []
 
-    def one(self, rng):
-        """Somebody's sentence, at a peak of 0.6."""
-        samples, offset, count = self.lines[rng.integers(len(self.lines))]
+    def one(self, rng, lines=None):
+        """Somebody's sentence, at a peak of 0.6: one of `lines`, or of all."""
+        lines = lines or self.lines
+        samples, offset, count = lines[rng.integers(len(lines))]
         return samples[offset : offset + count].astype(np.float32) / 32768
 
     def music(self, count, rng):
@@ -393,6 +395,29 @@ def streams(studio, number, part, count=200, seconds=30):
     save_features(path, parts)
 
 
+def people(studio, number, count=200, seconds=30):
+    """The features of a shard of streams in which people speak, one recording after another, near and in quiet rooms; a
+    quarter is anybody's speech."""
+    path, recordings = studio.out / "features" / f"streams-{number}-people.npz", studio.around(False)
+    if path.exists() or not recordings.people:
+        return
+    rng, parts = np.random.default_rng([number, 7]), []
+    for at in range(count):
+        wave = np.zeros(RATE * seconds, np.float32)
+        begin = int(RATE * rng.uniform(0, 1))
+        while begin < len(wave):
+            said, _ = varied(recordings.one(rng, recordings.people if at % 4 else None), rng)
+            said = said[: len(wave) - begin]
+            wave[begin : begin + len(said)] += said / (np.abs(said).max() + 1e-6) * 10 ** rng.uniform(-1.2, -0.1)
+            begin += len(said) + int(RATE * rng.uniform(0.1, 1.6))
+        if at % 5 == 0:
+            wave = surroundings(wave, 0.15, rng, recordings)
+        wave = wave + rng.standard_normal(len(wave)) * 10 ** rng.uniform(-4.5, -2.3)
+        embeddings = studio.front(wave.astype(np.float32))
+        parts.append((embeddings, labelled(embeddings)))
+    save_features(path, parts)
+
+
 def aside_recordings(voices, avoid, count):
     """Sentences by the voices that are kept aside."""
     rng = random.Random(6)
@@ -459,6 +484,8 @@ def train(out, clips, folders):
                 scenes(studio, keyword, number, again)
         for part in range(3):
             streams(studio, number, part)
+        if not is_aside(number):
+            people(studio, number)
 
 
 class Strangers:

@@ -47,7 +47,7 @@ const LARGEST_HEADER: usize = 1 << 12;
 const LARGEST_ANSWERED: usize = 1 << 16;
 
 /// Methods whose calls may carry files.
-const WITH_FILES: [&str; 3] = ["Ask", "Stream", "Transcribe"];
+const WITH_FILES: [&str; 4] = ["Ask", "Render", "Stream", "Transcribe"];
 
 /// Size of the kernel's buffer of sent bytes, its bookkeeping included: some ten replies. dbus-daemon reads 2048 bytes of
 /// a connection before it turns to the next (`dbus-transport-socket.c`, `max_bytes_read_per_iteration`).

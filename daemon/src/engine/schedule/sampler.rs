@@ -149,7 +149,7 @@ mod tests {
         for temperature in [0.0, 1.0] {
             let mut sampler = Sampler::new(&sampling(temperature, 1));
             for logits in [[f32::NAN; 3], [f32::INFINITY; 3], [f32::NEG_INFINITY; 3]] {
-                assert_eq!(draw(&mut sampler, &logits, 1), []);
+                assert!(draw(&mut sampler, &logits, 1).is_empty());
             }
             assert_eq!(draw(&mut sampler, &[f32::NAN, f32::INFINITY, 1.0], 1), [2]);
         }
