@@ -102,6 +102,7 @@ pub enum Command {
 
 /// `gemmactl ask`.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // Each is an option of the command line.
 pub struct Ask {
     /// The question. `-` as the last word stands for standard input, which follows the other words
     /// after a blank line. Without words and without --audio, standard input is the question

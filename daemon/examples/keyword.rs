@@ -66,13 +66,14 @@ fn main() -> anyhow::Result<()> {
         let sound = decode(&file)?.samples;
         spotter.reset();
         let mut times = Vec::new();
-        let heard = [&[0.0; BEFORE], sound.as_slice(), &[0.0; AFTER]].concat();
-        for (nth, piece) in heard.chunks(PUSH).enumerate() {
+        let length = seconds(sound.len());
+        let sound = [vec![0.0; BEFORE], sound, vec![0.0; AFTER]].concat();
+        for (nth, piece) in sound.chunks(PUSH).enumerate() {
             if !spotter.push(piece).is_empty() {
                 times.push(seconds(nth * PUSH + piece.len()) - seconds(BEFORE));
             }
         }
-        let heard = json!({"audio": audio, "seconds": seconds(sound.len()), "spotted": times});
+        let heard = json!({"audio": audio, "seconds": length, "spotted": times});
         println!("{heard}");
     }
     Ok(())

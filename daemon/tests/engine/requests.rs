@@ -379,9 +379,12 @@ async fn damaged_weights_give_no_answer_no_call_and_no_transcript() {
     let form = Form::schema(r#"{"type":"array","items":{"enum":["left","right"]}}"#).unwrap();
     for (config, is_typed) in [(text, true), (projector, false)] {
         let engine = started(&config);
-        let question = |request: Request| match is_typed {
-            true => request,
-            false => request.about(clip("turn left")),
+        let question = |request: Request| {
+            if is_typed {
+                request
+            } else {
+                request.about(clip("turn left"))
+            }
         };
         let mut held = question(ask(&config, "turn left"));
         held.form = Some(form.clone());
