@@ -34,7 +34,7 @@ def shard(out, name, lines, corpus):
     with data.nano.Shard(out / name) as kept:
         for line in lines:
             wave = decoded(corpus / line["path"], line.get("rate"))
-            about = {"say": line.get("transcript") or "", "kind": line["kind"], "group": line["group"]}
+            about = {"say": line.get("transcript") or "", "kind": line["kind"]}
             if line["kind"] == "music":
                 kept.add(wave, about)
                 continue

@@ -20,9 +20,11 @@ use gemmad_api::{Health, from_dict};
 use gemmad_testbed::{Daemon, nano};
 use tokio::time::timeout;
 
-/// A spoken or typed command and what gemmactl prints of the nano model's answer.
-const QUESTION: &str = nano::QUESTION;
+/// A spoken or typed command.
 const COMMAND: &str = nano::COMMAND;
+
+/// A spoken or typed question and what gemmactl prints of the nano model's answer.
+const QUESTION: &str = nano::QUESTION;
 static ANSWER: LazyLock<String> = LazyLock::new(|| format!("{}\n", nano::ANSWER));
 
 /// Longest wait for any event.

@@ -85,7 +85,7 @@ impl<'a> Login<'a> {
         Ok(ran.stdout)
     }
 
-    /// Asks the command as this user, and checks the daemon's answer.
+    /// Asks the question as this user, and checks the daemon's answer.
     pub async fn is_answered(&self) -> Result<()> {
         is_answer(&self.succeed(&format!("gemmactl ask '{QUESTION}'")).await?)
     }

@@ -1,7 +1,7 @@
 //! Questions and spoken turns of users, and attempts by a user who may not.
 
 use anyhow::{Result, ensure};
-use gemmad_testbed::nano::QUESTION;
+use gemmad_testbed::nano::{ANSWER, QUESTION};
 
 use crate::{
     checklist::Checklist, login::Login, machine::Machine, microphone, printed::is_ready, unit,
@@ -30,7 +30,7 @@ pub async fn checks(
             "busctl call org.gemmad1 /org/gemmad1 org.gemmad1.Manager Ask 'sa{{sv}}' '{QUESTION}' 0"
         );
         let answer = member.succeed(&call).await?;
-        ensure!(answer.contains("set_light"), "{answer}");
+        ensure!(answer.contains(ANSWER), "{answer}");
         Ok(())
     })
     .await;

@@ -38,19 +38,17 @@ impl Passage {
 
 /// The passages of these tokens. A character may be spread over several tokens, but not over two passages.
 pub(in crate::engine) fn passages(model: &Model, tokens: &[Token]) -> Vec<Passage> {
-    let is_text = |token: &Token| model.protocol(*token).is_none();
-    let runs = tokens.chunk_by(|one, next| is_text(one) && is_text(next));
-    let passage = |run: &[Token]| {
-        let protocol = run.first().and_then(|token| model.protocol(*token));
-        let (kind, bytes) = match protocol {
-            Some(bytes) => (PassageKind::Control, bytes),
-            None => (
-                PassageKind::Text,
-                run.iter().flat_map(|token| model.bytes(*token)).collect(),
-            ),
-        };
+    let told = |token: &Token| match model.protocol(*token) {
+        Some(bytes) => (PassageKind::Control, bytes),
+        None => (PassageKind::Text, model.bytes(*token)),
+    };
+    let told: Vec<_> = tokens.iter().map(told).collect();
+    let runs = told.chunk_by(|one, next| [one.0, next.0] == [PassageKind::Text; 2]);
+    let passage = |run: &[(PassageKind, Vec<u8>)]| {
+        let bytes: Vec<u8> = run.iter().flat_map(|(_, bytes)| bytes).copied().collect();
         Passage {
-            kind,
+            // A run is never empty.
+            kind: run[0].0,
             text: String::from_utf8_lossy(&bytes).into_owned(),
             tokens: run.len(),
         }
