@@ -227,7 +227,10 @@ fn look(source: &str, from: usize) -> Found {
         let is_here = range.start >= from;
         match event {
             // It underlines the paragraph before.
-            Event::Start(Tag::Heading { .. }) if !is_here => return Found::Nothing,
+            Event::Start(Tag::Heading { .. }) if !is_here && range.end > from => {
+                return Found::Nothing;
+            }
+            Event::Start(Tag::Heading { .. }) if !is_here => {}
             Event::Start(Tag::Heading { .. }) => (text.is_new, text.is_heading) = (true, true),
             Event::Start(Tag::List(first)) => is_ordered.push(first.is_some()),
             Event::End(TagEnd::List(_)) => drop(is_ordered.pop()),
@@ -365,6 +368,14 @@ mod tests {
         assert_eq!(
             begins("[a]: http://b.c\n[^1]: d\n\n> [!NOTE]\n> e"),
             ["-", "+d", "-", "-", "+e"]
+        );
+    }
+
+    #[test]
+    fn text_after_a_heading_in_a_quotation_or_an_item_is_a_block_of_its_own() {
+        assert_eq!(
+            begins("># a\n> b\n- # c\n  d\n> # e\nf\n\ng\n> h\n> ---\n> i"),
+            ["#a", "+b", "#c", "+d", "#e", "+f", "-", "+g", "+h", "-", "+i"]
         );
     }
 
