@@ -34,7 +34,7 @@ async fn main() -> anyhow::Result<()> {
     config.model.mmproj = PathBuf::new();
     config.engine.threads = Bounded::new(args.threads).unwrap_or(config.engine.threads);
     config.answer.temperature = Temperature::GREEDY;
-    let engine = Engine::start(&config)?;
+    let engine = Engine::start(&config, None)?;
     engine.load();
     let first = converse(&engine, &config, args.max_tokens).await?;
     let again = converse(&engine, &config, args.max_tokens).await?;

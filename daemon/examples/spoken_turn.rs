@@ -71,7 +71,7 @@ enum Pace {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let config = config(&args)?;
-    let engine = Engine::start(&config)?;
+    let engine = Engine::start(&config, None)?;
     engine.load();
     let sounds = sounds(&args)?;
     // A first turn, not measured, builds the encoder's graphs and reads the weights into memory.

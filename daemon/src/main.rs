@@ -1,5 +1,7 @@
 //! The order of start and stop.
 
+mod trial;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,11 +10,11 @@ use clap::Parser;
 use gemmad::assistant::Voice;
 use gemmad::bus::{Bus, Rooms, Which};
 use gemmad::commands::Commands;
-use gemmad::config::Settings;
-use gemmad::engine::Engine;
+use gemmad::config::{Config, Settings};
+use gemmad::engine::{Engine, Probe};
 use gemmad::platform::environment::Environment;
 use gemmad::platform::signals::{Asked, Signals};
-use gemmad::platform::{descriptors, end, logging};
+use gemmad::platform::{descriptors, end, expendable, logging};
 use gemmad::reload::Reloader;
 use gemmad::service;
 use tokio::runtime::Builder;
@@ -28,10 +30,32 @@ struct Args {
     /// Serve on the session bus instead of the system bus.
     #[arg(long)]
     session: bool,
+    /// Load this text model, have it answer and hear once, and end: with 0 if all went well. gemmad itself does that
+    /// with files that are new to it, because damaged ones may crash llama.cpp.
+    #[arg(long, value_name = "FILE")]
+    probe: Option<PathBuf>,
+    /// The projector of the model that --probe names.
+    #[arg(long, value_name = "FILE", requires = "probe")]
+    mmproj: Option<PathBuf>,
+}
+
+impl Args {
+    fn bus(&self) -> Which {
+        if self.session {
+            Which::Session
+        } else {
+            Which::System
+        }
+    }
 }
 
 fn main() -> ExitCode {
-    match start(Args::parse()) {
+    let args = Args::parse();
+    let ended = match args.probe {
+        Some(_) => probe(args),
+        None => start(args),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("gemmad: {}", reasons(&error));
@@ -52,6 +76,18 @@ fn reasons(error: &anyhow::Error) -> String {
     })
 }
 
+/// Runs the model that `args` names once.
+fn probe(args: Args) -> anyhow::Result<()> {
+    expendable::declare();
+    let which = args.bus();
+    let file = args.config.unwrap_or_else(|| usual_file(which));
+    let mut config = Config::load(&file)?;
+    config.model.text = args.probe.unwrap_or_default();
+    config.model.mmproj = args.mmproj.unwrap_or_default();
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(trial::run(&config))
+}
+
 fn start(args: Args) -> anyhow::Result<()> {
     let signals = Signals::listen().context("cannot wait for signals")?;
     descriptors::raise_limit();
@@ -66,19 +102,17 @@ fn start(args: Args) -> anyhow::Result<()> {
 }
 
 async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
-    let which = if args.session {
-        Which::Session
-    } else {
-        Which::System
-    };
-    let settings = Settings::load(args.config.unwrap_or_else(|| usual_file(which)))?;
+    let which = args.bus();
+    let file = args.config.unwrap_or_else(|| usual_file(which));
+    let settings = Settings::load(file.clone())?;
     let config = settings.current();
     logging::start(config.log.level.into())?;
     if config.log.content {
         log::warn!("prompts and transcripts are logged: [log] content is true");
     }
 
-    let engine = Engine::start(&config).context("cannot start the engine thread")?;
+    let probe = probe_of(file, which).context("cannot find its own program")?;
+    let engine = Engine::start(&config, Some(probe)).context("cannot start the engine thread")?;
     let environment = match which {
         Which::System => Environment::of_the_system(),
         Which::Session => Environment::of_the_session(),
@@ -140,11 +174,30 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
     ended
 }
 
+/// The first run of model files, by this program with this configuration file.
+fn probe_of(config: PathBuf, which: Which) -> std::io::Result<Probe> {
+    let cache = match which {
+        // From the service manager.
+        Which::System => std::env::var_os("CACHE_DIRECTORY").map(PathBuf::from),
+        Which::Session => user_folder("XDG_CACHE_HOME", ".cache").map(|it| it.join("gemmad")),
+    };
+    Ok(Probe::new(
+        std::env::current_exe()?,
+        config,
+        cache.as_deref(),
+    ))
+}
+
 /// The path of the configuration without `--config`. A daemon on the session bus prefers the user's own, if it exists.
 fn usual_file(which: Which) -> PathBuf {
-    let folder = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-    let folder = folder.or_else(|| Some(std::env::home_dir()?.join(".config")));
+    let folder = user_folder("XDG_CONFIG_HOME", ".config");
     let own = folder.map(|folder| folder.join("gemmad/gemmad.toml"));
     own.filter(|own| which == Which::Session && own.exists())
         .unwrap_or_else(|| "/etc/gemmad/gemmad.toml".into())
+}
+
+/// A user's own folder: that of the variable `name`, or else `usual` in the user's home.
+fn user_folder(name: &str, usual: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os(name).map(PathBuf::from);
+    folder.or_else(|| Some(std::env::home_dir()?.join(usual)))
 }

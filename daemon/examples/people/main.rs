@@ -51,7 +51,7 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let settings = Settings::load(args.config)?;
     let config = settings.current();
-    let engine = Engine::start(&config)?;
+    let engine = Engine::start(&config, None)?;
     engine.load();
     let commands = Commands::start(settings, engine.clone(), Environment::of_the_system())?;
     let force = commands.force().context("commands are switched off")?;

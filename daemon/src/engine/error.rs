@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::Signal;
+
 use super::SchemaError;
 use super::bounds::LONGEST_TEXT;
 use crate::platform::withheld::Withheld;
@@ -172,6 +174,50 @@ pub enum LoadError {
         path: PathBuf,
         /// llama.cpp's last error lines.
         why: String,
+    },
+    /// The projector is for pictures alone, like those of Gemma 4's largest models.
+    #[error("{} has no audio encoder; models of Gemma 4 that hear are E2B, E4B and 12B", path.display())]
+    NoEncoder {
+        /// The projector file.
+        path: PathBuf,
+    },
+    /// The first run of the files failed, and says why.
+    #[error("{0}")]
+    Failed(String),
+    /// The first run of the files crashed.
+    #[error(
+        "llama.cpp crashes with {} ({signal}: {why}); it or its projector is damaged, or of a kind that this version of \
+         gemmad does not know: download both again, or update gemmad",
+        path.display()
+    )]
+    Crashes {
+        /// The text model.
+        path: PathBuf,
+        /// The signal that ended the run.
+        signal: Signal,
+        /// Its last words.
+        why: String,
+    },
+    /// The first run of the files made no progress.
+    #[error(
+        "{} makes no progress for {seconds} s; it is damaged, or on a device that hangs: download it again",
+        path.display()
+    )]
+    Hangs {
+        /// The text model.
+        path: PathBuf,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The first run of the files was killed.
+    #[error(
+        "loading {} was killed, probably because memory ran out; choose a smaller model or quantisation, or lower \
+         [engine] context",
+        path.display()
+    )]
+    Killed {
+        /// The text model.
+        path: PathBuf,
     },
     /// The projector was made for another text model.
     #[error(

@@ -7,12 +7,13 @@ use std::time::Instant;
 use tokio::sync::{oneshot, watch};
 
 use super::answer::Answer;
-use super::audio::{Encoder, Spans};
+use super::audio::Spans;
 use super::error::EngineError;
 use super::grammar::Form;
 use super::host::Host;
 use super::limits::Limits;
 use super::phase::{Phase, Ready};
+use super::probe::Probe;
 use super::prompt::rendering::{self, Passage};
 use super::prompt::{self, Wanted};
 use super::request::{Preamble, Priority, Question, Request};
@@ -42,11 +43,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the engine thread. It waits for [`Engine::load`].
+    /// Starts the engine thread. It waits for [`Engine::load`], and then has `probe` run the model's files first.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(config: &Config) -> std::io::Result<Self> {
+    pub fn start(config: &Config, probe: Option<Probe>) -> std::io::Result<Self> {
         let (phase, phase_seen) = watch::channel(Phase::Starting);
         let (carried, carried_seen) = watch::channel(Carried::default());
         let (work, work_received) = mpsc::channel();
@@ -54,6 +55,7 @@ impl Engine {
         let stop = Stop::default();
         let host = Host {
             config: config.clone(),
+            probe,
             phase,
             carried,
             crashed,
@@ -243,7 +245,7 @@ impl Engine {
         let prepared = tokio::task::spawn_blocking({
             let model = Arc::clone(&ready.model);
             move || {
-                let encoder = encoder(&model)?;
+                let encoder = model.encoder()?;
                 let before = prompt::around_sound(&model, &request, &|| true)?.before;
                 let spans = Spans::new(encoder, before.clone(), prompt::between_spans(&model));
                 Ok::<_, EngineError>((before, spans))
@@ -344,16 +346,11 @@ fn prepare(
     let Question::Clip(clip, _) = &request.question else {
         return Ok((prompt::typed(model, request, is_wanted)?, None));
     };
-    let encoder = encoder(model)?;
+    let encoder = model.encoder()?;
     let around = prompt::around_sound(model, request, is_wanted)?;
     let mut spans = Spans::new(encoder, around.before, prompt::between_spans(model));
     spans.record(clip);
     Ok((around.after, Some(spans)))
-}
-
-fn encoder(model: &Model) -> Result<&Arc<Encoder>, EngineError> {
-    let encoder = model.encoder();
-    encoder.ok_or_else(|| EngineError::Deaf("[model] mmproj names no projector".into()))
 }
 
 impl Follow for Engine {

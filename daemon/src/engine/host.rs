@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::probe::Probe;
 use super::stop::Stop;
 use super::{EngineError, LoadError, Phase, Ready, prompt};
 use crate::config::{self, Config};
@@ -17,6 +18,8 @@ use crate::engine::schedule::scheduler::{Carried, Scheduler, Work};
 /// The state of the thread before it has a model.
 pub(super) struct Host {
     pub config: Config,
+    /// Runs the model's files before they are loaded.
+    pub probe: Option<Probe>,
     pub phase: watch::Sender<Phase>,
     pub carried: watch::Sender<Carried>,
     /// Set when the thread has panicked while serving.
@@ -79,7 +82,13 @@ impl Host {
             doing: "starting threads",
             why,
         })?;
-        let model = Model::load(&config.model, &threads, &mut |share| self.loading(share))?;
+        // A first run takes as long as loading does.
+        let start = match &self.probe {
+            Some(probe) if probe.run(config, &mut |share| self.loading(share / 2.0))? => 0.5,
+            _ => 0.0,
+        };
+        let mut progress = |share| self.loading(start + (1.0 - start) * share);
+        let model = Model::load(&config.model, &threads, &mut progress)?;
         let model = Arc::new(model);
         let prefix = prompt::prefix(&model, &config.answer.system.as_str().into())?;
         let carried = self.carried.clone();
@@ -178,7 +187,7 @@ mod tests {
         config.engine.threads = Bounded::new(1).unwrap();
         // All begin at once.
         config.engine.parallel = Bounded::new(16).unwrap();
-        let engine = Engine::start(&config).unwrap();
+        let engine = Engine::start(&config, None).unwrap();
         engine.load();
         let mut long = Request::question(&config.answer, "tell me everything".into());
         (long.min_tokens, long.max_tokens) = (2000, 2000);

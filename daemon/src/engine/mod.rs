@@ -21,6 +21,7 @@
 //! | `audio` | samples → soft tokens |
 //! | `schedule` | which batch is computed next, with which cells; logits → text |
 //! | `llama`, `ggml` | llama.cpp and ggml |
+//! | `probe` | the first run of model files, in a process of its own |
 //! | `host` | the engine thread: it loads the model, serves, and reports how that ended |
 //! | `stop` | the stop flag |
 
@@ -37,6 +38,7 @@ mod host;
 mod limits;
 mod llama;
 mod phase;
+mod probe;
 mod prompt;
 mod request;
 mod requests;
@@ -54,6 +56,7 @@ pub use grammar::{Form, SchemaError};
 pub use handle::Engine;
 pub use limits::Limits;
 pub use phase::{Phase, Ready};
+pub use probe::Probe;
 pub use prompt::rendering::{Passage, PassageKind};
 pub use request::{Message, Preamble, Priority, Question, Request, Sampling};
 pub use schedule::places::Place;

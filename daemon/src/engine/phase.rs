@@ -52,6 +52,6 @@ impl Ready {
     /// Whether the model understands sound.
     #[must_use]
     pub fn hears(&self) -> bool {
-        self.model.encoder().is_some()
+        self.model.encoder().is_ok()
     }
 }

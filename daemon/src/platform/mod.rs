@@ -5,6 +5,7 @@ pub mod descriptors;
 pub mod end;
 pub mod environment;
 pub mod event;
+pub mod expendable;
 pub mod file;
 pub mod logging;
 pub mod program;

@@ -375,7 +375,9 @@ mod tests {
     fn text_after_a_heading_in_a_quotation_or_an_item_is_a_block_of_its_own() {
         assert_eq!(
             begins("># a\n> b\n- # c\n  d\n> # e\nf\n\ng\n> h\n> ---\n> i"),
-            ["#a", "+b", "#c", "+d", "#e", "+f", "-", "+g", "+h", "-", "+i"]
+            [
+                "#a", "+b", "#c", "+d", "#e", "+f", "-", "+g", "+h", "-", "+i"
+            ]
         );
     }
 

@@ -84,7 +84,7 @@ async fn speech_waits_for_the_prefix_it_begins_with_instead_of_being_given_up() 
 #[tokio::test]
 async fn a_preamble_that_is_to_be_kept_while_the_model_loads_is_kept_and_the_last_one_counts() {
     let config = with_context(2048);
-    let engine = Engine::start(&config).unwrap();
+    let engine = Engine::start(&config, None).unwrap();
     let preambles = ["one", "two", "three"].map(|name| {
         let system = format!("{name}\n{}", long_system(300));
         Preamble::from(system.as_str())

@@ -27,7 +27,7 @@ fn nano() -> Config {
 
 /// An engine that loads the model of `config`.
 fn started(config: &Config) -> Engine {
-    let engine = Engine::start(config).unwrap();
+    let engine = Engine::start(config, None).unwrap();
     engine.load();
     engine
 }

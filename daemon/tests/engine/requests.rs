@@ -238,7 +238,7 @@ async fn a_text_that_never_fits_is_refused_before_the_model_is_loaded() {
     let mut config = nano();
     config.engine.context = Bounded::new(512).unwrap();
     // Never told to load its model.
-    let engine = Engine::start(&config).unwrap();
+    let engine = Engine::start(&config, None).unwrap();
     let (most, bytes) = (512 * 32, 30 << 20);
     let long = "a".repeat(bytes);
     let refused = engine.submit(ask(&config, &long)).await.unwrap_err();
@@ -358,6 +358,31 @@ async fn a_projector_that_does_not_fit_says_why() {
         };
         assert!(why.contains(reason), "{}: {why}", path.display());
     }
+}
+
+#[tokio::test]
+async fn a_model_whose_projector_is_for_pictures_answers_text_and_says_why_it_hears_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pictures = std::fs::read(nano().model.mmproj).unwrap();
+    let key = b"clip.audio.projector_type";
+    let at = pictures
+        .windows(key.len())
+        .position(|it| it == key)
+        .unwrap();
+    // A key that means nothing, of the same length.
+    pictures[at..at + key.len()].fill(b'x');
+    let mut config = nano();
+    config.model.mmproj = folder.path().join("pictures.gguf");
+    std::fs::write(&config.model.mmproj, pictures).unwrap();
+    let engine = started(&config);
+    let answer = engine.submit(ask(&config, "hello")).await.unwrap();
+    answer.text().await.unwrap();
+    let heard = ask(&config, "hello").about(clip("hello"));
+    let refused = engine.submit(heard).await.unwrap_err();
+    assert!(
+        matches!(&refused, EngineError::Deaf(why) if why.contains("no audio encoder")),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -160,6 +160,7 @@ impl Setup<'_> {
             .arg("--config")
             .arg(&config)
             .arg("--session")
+            .env("XDG_CACHE_HOME", folder.path().join("cache"))
             .envs(self.bus.env())
             .envs(self.sound)
             .envs(self.env);

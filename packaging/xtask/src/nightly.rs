@@ -2,7 +2,10 @@
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
-use xtask::say;
+use xtask::{
+    command::{cargo, execute},
+    say,
+};
 
 use crate::fuzz::Target;
 
@@ -47,5 +50,21 @@ fn checks() -> Vec<Check> {
         name: format!("`{}` withstands {FED} s of hostile input", target.name()),
         run: Box::new(move || target.feed(FED, FEEDING)),
     });
-    feeding.collect()
+    let broken = Check {
+        name: "no broken model file ends the daemon".into(),
+        run: Box::new(|| ignored("broken_files")),
+    };
+    feeding.chain([broken]).collect()
+}
+
+/// Runs the tests of a file of tests that are ignored elsewhere, because they take minutes.
+fn ignored(tests: &str) -> Result<()> {
+    execute(&mut cargo([
+        "test",
+        "--workspace",
+        "--test",
+        tests,
+        "--",
+        "--ignored",
+    ]))
 }

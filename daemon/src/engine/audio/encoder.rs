@@ -160,7 +160,7 @@ impl Encoder {
                 let other = text::line(other, 40);
                 Err(format!("its audio encoder is {other}, not Gemma 4's"))
             }
-            None => Err("it has no audio encoder".into()),
+            None => return Err(LoadError::NoEncoder { path: path.into() }),
         }
         .map_err(refused)?;
         if kind.width() != width {

@@ -5,6 +5,7 @@
 //! | `backend` | the library of this process, and its log |
 //! | `gguf` | the header of a model file |
 //! | `model` | weights, vocabulary, template, projector |
+//! | `markers` | tokens that are no text although llama.cpp finds them in any |
 //! | `context` | the KV cache and the batches |
 //! | `mixed` | a batch of soft tokens with tokens behind them |
 //! | `kv_only` | prefill that stops once the prompt is in the cache |
@@ -13,5 +14,6 @@ pub(super) mod backend;
 pub(super) mod context;
 pub(super) mod gguf;
 pub(super) mod kv_only;
+mod markers;
 pub(super) mod mixed;
 pub(super) mod model;

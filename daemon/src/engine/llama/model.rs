@@ -16,6 +16,7 @@ use llama_cpp_sys_2 as sys;
 
 use super::backend;
 use super::gguf::{Header, Kind};
+use super::markers::Markers;
 use crate::config;
 use crate::engine::audio::{Encoder, Floor, Options, Precision};
 use crate::engine::ggml::threads::Threads;
@@ -32,7 +33,8 @@ pub(in crate::engine) type Token = i32;
 /// A loaded model.
 #[derive(Debug)]
 pub(in crate::engine) struct Model {
-    encoder: Option<Arc<Encoder>>,
+    /// The audio encoder, or why there is none.
+    encoder: Result<Arc<Encoder>, String>,
     llama: LlamaModel,
     template: Template,
     name: String,
@@ -40,7 +42,8 @@ pub(in crate::engine) struct Model {
     ends: Vec<Token>,
     markup: Vec<Token>,
     thought: Option<(Token, Token)>,
-    breakable: Vec<String>,
+    /// User-defined tokens that are no text.
+    markers: Markers,
     /// For cutting long texts, if the vocabulary allows that.
     special: Option<Special>,
     calls: Vec<Token>,
@@ -66,23 +69,7 @@ impl Model {
             .to_owned();
         let shared_kv_layers = header.u32("gemma4.attention.shared_kv_layers").unwrap_or(0);
         let llama = load_weights(config, progress)?;
-        let encoder = if config.mmproj.as_os_str().is_empty() {
-            None
-        } else {
-            let width = usize::try_from(llama.n_embd()).unwrap_or(0);
-            let options = Options {
-                floor: match config.mel {
-                    config::Mel::Gemma => Floor::Added,
-                    config::Mel::LlamaCpp => Floor::Least,
-                },
-                precision: match config.encoder_weights {
-                    config::EncoderWeights::Stored => Precision::Stored,
-                    config::EncoderWeights::Q8 => Precision::Q8,
-                },
-                gpu: config.gpu_layers > 0,
-            };
-            Some(Encoder::load(&config.mmproj, width, threads, options)?)
-        };
+        let encoder = load_encoder(config, &llama, threads)?;
         let vocab = llama.vocab();
         let text = |token| String::from_utf8_lossy(&piece(&llama, token, true)).into_owned();
         let template = Template::new(source, text(vocab.bos()), text(vocab.eos()))?;
@@ -91,13 +78,16 @@ impl Model {
             _ => None,
         };
         let thought = find("<|channel>").zip(find("<channel|>"));
-        let breakable = breakable(&llama);
+        let markers = Markers::new(&llama).map_err(|why| LoadError::Refused {
+            path: config.text.clone(),
+            why,
+        })?;
         let is_known = header.string("tokenizer.ggml.model") == Some("gemma4");
         let special = if is_known { special(&llama) } else { None };
         let calls = CALLS.into_iter().filter_map(find).collect();
         let ends = vocab.tokens().filter(|token| vocab.is_eog(*token));
         let ends: Vec<_> = ends.map(|token| token.0).collect();
-        let markup = markup(&llama, &breakable);
+        let markup = markup(&llama, &markers);
         let is_needed = |token: &Token| {
             ends.contains(token)
                 || thought.is_some_and(|(open, close)| [open, close].contains(token))
@@ -112,7 +102,7 @@ impl Model {
             ends,
             markup,
             thought,
-            breakable,
+            markers,
             special,
             calls,
         })
@@ -129,8 +119,12 @@ impl Model {
     }
 
     /// The audio encoder, if the model can hear.
-    pub(in crate::engine) fn encoder(&self) -> Option<&Arc<Encoder>> {
-        self.encoder.as_ref()
+    ///
+    /// # Errors
+    /// [`EngineError::Deaf`], with the reason.
+    pub(in crate::engine) fn encoder(&self) -> Result<&Arc<Encoder>, EngineError> {
+        let encoder = self.encoder.as_ref();
+        encoder.map_err(|why| EngineError::Deaf(why.clone()))
     }
 
     /// The chat template.
@@ -184,8 +178,8 @@ impl Model {
             return Some(text());
         }
         let text = text();
-        let is_known = self.breakable.iter().any(|it| it.as_bytes() == text);
-        is_known.then_some(text)
+        let is_mark = str::from_utf8(&text).is_ok_and(|it| self.markers.contains(it));
+        is_mark.then_some(text)
     }
 
     /// Tokens of a template's own text, control tokens included.
@@ -195,8 +189,8 @@ impl Model {
 
     /// Tokens of text that was typed or said: never a control token or a token of the tool protocol.
     ///
-    /// llama.cpp finds "user-defined" tokens (such as `<|tool_call>` in Gemma 4 files) in any text, so the
-    /// text of such a token is cut after its first character and tokenised in two parts.
+    /// llama.cpp finds "user-defined" tokens (such as `<|tool_call>` in Gemma 4 files) in any text. The text of one that
+    /// marks something is cut after its first character and tokenised in two parts.
     pub(in crate::engine) fn tokenise_said(&self, text: &str) -> Vec<Token> {
         self.tokenise_while(text, &|| true).unwrap_or_default()
     }
@@ -209,7 +203,7 @@ impl Model {
         is_wanted: &dyn Fn() -> bool,
     ) -> Option<Vec<Token>> {
         let mut tokens = Vec::new();
-        for part in self.parts(text) {
+        for part in self.markers.parts(text) {
             for stretch in self.stretches(part) {
                 if !is_wanted() {
                     return None;
@@ -218,18 +212,6 @@ impl Model {
             }
         }
         Some(tokens)
-    }
-
-    /// `text`, cut after the first character of every token of the tool protocol in it.
-    fn parts<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
-        let cuts = text.match_indices('<').map(|(at, _)| at);
-        let cuts = cuts.filter(move |at| {
-            let mut breakable = self.breakable.iter();
-            breakable.any(|token| text[*at..].starts_with(token.as_str()))
-        });
-        let mut start = 0;
-        let ends = cuts.map(|at| at + 1).chain([text.len()]);
-        ends.map(move |end| &text[std::mem::replace(&mut start, end)..end])
     }
 
     /// `text` in stretches, or whole if the vocabulary allows no cuts.
@@ -258,6 +240,36 @@ unsafe extern "C" fn on_progress(share: f32, data: *mut c_void) -> bool {
     // SAFETY: `load_weights` passes this pointer and keeps what it points at for the whole call.
     let progress = unsafe { &mut *data.cast::<&mut Progress<'_>>() };
     progress(share)
+}
+
+/// Loads the audio encoder that `config` names. Without one the model still answers text; the reason is then returned.
+fn load_encoder(
+    config: &config::Model,
+    llama: &LlamaModel,
+    threads: &Arc<Threads>,
+) -> Result<Result<Arc<Encoder>, String>, LoadError> {
+    if config.mmproj.as_os_str().is_empty() {
+        return Ok(Err("[model] mmproj names no projector".into()));
+    }
+    let width = usize::try_from(llama.n_embd()).unwrap_or(0);
+    let options = Options {
+        floor: match config.mel {
+            config::Mel::Gemma => Floor::Added,
+            config::Mel::LlamaCpp => Floor::Least,
+        },
+        precision: match config.encoder_weights {
+            config::EncoderWeights::Stored => Precision::Stored,
+            config::EncoderWeights::Q8 => Precision::Q8,
+        },
+        gpu: config.gpu_layers > 0,
+    };
+    match Encoder::load(&config.mmproj, width, threads, options) {
+        Err(error @ LoadError::NoEncoder { .. }) => {
+            log::warn!("the model answers what is written, and hears nothing: {error}");
+            Ok(Err(error.to_string()))
+        }
+        loaded => loaded.map(Ok),
+    }
 }
 
 fn load_weights(
@@ -300,27 +312,15 @@ fn piece(llama: &LlamaModel, token: LlamaToken, special: bool) -> Vec<u8> {
     llama.vocab().token_to_piece(token, special, None)
 }
 
-/// Control tokens, and user-defined ones that look like it, sorted.
-fn markup<'a>(llama: &'a LlamaModel, breakable: &'a [String]) -> impl Iterator<Item = Token> + 'a {
+/// Control tokens, and user-defined ones that mark something, sorted.
+fn markup<'a>(llama: &'a LlamaModel, markers: &'a Markers) -> impl Iterator<Item = Token> + 'a {
     let vocab = llama.vocab();
-    let is_breakable = move |text: &str| breakable.iter().any(|it| it == text);
     let tokens: Vec<_> = vocab.tokens().collect();
     let markup = tokens.into_iter().filter(move |token| {
         let text = vocab.text(*token).and_then(|text| text.to_str().ok());
-        vocab.is_control(*token) || text.is_some_and(is_breakable)
+        vocab.is_control(*token) || text.is_some_and(|text| markers.contains(text))
     });
     markup.map(|token| token.0)
-}
-
-/// Texts of user-defined tokens that look like protocol (`<|tool_call>`, `<tool_call|>`, `<|"|>`).
-fn breakable(llama: &LlamaModel) -> Vec<String> {
-    let vocab = llama.vocab();
-    vocab
-        .tokens()
-        .filter(|token| !vocab.is_control(*token))
-        .filter_map(|token| vocab.text(token)?.to_str().ok().map(str::to_owned))
-        .filter(|text| text.starts_with('<') && text.contains('|') && text.ends_with('>'))
-        .collect()
 }
 
 /// The user-defined tokens that llama.cpp finds in any text. `None` if it strips the spaces around any of them,

@@ -152,8 +152,8 @@ impl Scheduler {
         };
         let context = Context::new(model, threads, shape)?;
         let for_speech = match model.encoder() {
-            Some(_) => context.cells() / 4,
-            None => 0,
+            Ok(_) => context.cells() / 4,
+            Err(_) => 0,
         };
         let cells = Cells::new(context.cells(), for_speech);
         let mut scheduler = Self {
