@@ -1,5 +1,7 @@
 //! The microphone and the loudspeaker: the keys of `[voice]` and `[speech]`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Bounded, Fraction};
@@ -125,6 +127,10 @@ pub struct Speech {
     pub rate: Bounded<0, 192_000>,
     /// The voice, by its name in the program.
     pub voice: String,
+    /// Voices for sentences in other languages, by the code of the language; `None`: the codes are the voices if the
+    /// program is espeak-ng, and else there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub voices: Option<BTreeMap<String, String>>,
     /// Language of the spoken text, such as `en` or `de`, if the name of the voice does not tell it. In English, signs
     /// and units become words.
     pub language: String,
@@ -143,6 +149,7 @@ impl Default for Speech {
             command: command.map(Into::into).into(),
             rate: Bounded(0),
             voice: "en-us".into(),
+            voices: None,
             language: "en".into(),
             volume: Fraction(1.0),
             earcons: false,

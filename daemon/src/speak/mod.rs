@@ -33,6 +33,7 @@ mod sentences;
 mod speakable;
 mod speech;
 mod synthesiser;
+mod tongue;
 
 pub use earcon::Earcon;
 pub use error::SpeechError;

@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 use tokio::task;
 
 use super::error::SpeechError;
-use super::language;
 use super::manner::Manner;
 use super::mouth::{Mouth, Sounds};
 use super::passage::Passage;
@@ -16,7 +15,7 @@ use super::queue::Kind;
 use super::said::Said;
 use super::sentences::{Sentences, Step};
 use super::speakable::speakable;
-use super::synthesiser::Synthesiser;
+use super::tongue::Tongues;
 use crate::config;
 use crate::platform::environment::Environment;
 
@@ -33,9 +32,7 @@ pub struct Voice {
 
 /// One text on its way to the mouth.
 pub struct Reading {
-    synthesiser: Result<Synthesiser, SpeechError>,
-    /// The language of the voice, as a tag; see [`language::of`].
-    language: String,
+    tongues: Tongues,
     volume: f32,
     id: u64,
     kind: Kind,
@@ -58,16 +55,8 @@ impl Reading {
         id: u64,
         kind: Kind,
     ) -> Self {
-        let name = manner.voice.as_ref().unwrap_or(&config.voice);
-        let language = language::of(name, &config.language);
-        // The program is told the language of the voice too.
-        let config = &config::Speech {
-            language: language.clone(),
-            ..config.clone()
-        };
         Self {
-            synthesiser: Synthesiser::new(config, name, &voice.environment),
-            language,
+            tongues: Tongues::new(config, manner, &voice.environment),
             volume: manner.volume.unwrap_or(config.volume).get(),
             id,
             kind,
@@ -80,16 +69,25 @@ impl Reading {
     ///
     /// # Errors
     /// When it cannot be said to its end.
-    pub async fn read_out(self, mut text: UnboundedReceiver<String>) -> Result<(), SpeechError> {
-        let mut sentences = Sentences::new(&self.language);
+    pub async fn read_out(
+        mut self,
+        mut text: UnboundedReceiver<String>,
+    ) -> Result<(), SpeechError> {
+        let mut sentences = Sentences::new(&self.tongues.current().language);
         let mut begun = None;
         loop {
             match sentences.read() {
-                Step::Passage(passage) => match self.say(&passage, &mut begun).await {
-                    // The mouth knows why it takes no more sound.
-                    Err(SpeechError::Stopped) => break,
-                    said => said?,
-                },
+                Step::Passage(passage) => {
+                    if let Passage::Text(text) = &passage {
+                        self.tongues.follow(text);
+                        sentences.go_on_in(&self.tongues.current().language);
+                    }
+                    match self.say(&passage, &mut begun).await {
+                        // The mouth knows why it takes no more sound.
+                        Err(SpeechError::Stopped) => break,
+                        said => said?,
+                    }
+                }
                 Step::More => task::yield_now().await,
                 Step::Starved => match text.recv().await {
                     Some(piece) => sentences.push(&piece),
@@ -107,7 +105,8 @@ impl Reading {
 
     /// Hands the sound of a passage to the mouth, if there is anything to say.
     async fn say(&self, passage: &Passage, begun: &mut Option<Begun>) -> Result<(), SpeechError> {
-        let sentence = speakable(passage, &self.language);
+        let tongue = self.tongues.current();
+        let sentence = speakable(passage, &tongue.language);
         if sentence.is_empty() {
             return Ok(());
         }
@@ -116,7 +115,7 @@ impl Reading {
             Begun { sounds, done }
         });
         sounds.begin_sentence().await?;
-        let spoken = match &self.synthesiser {
+        let spoken = match &tongue.synthesiser {
             Ok(synthesiser) => synthesiser.speak(&sentence, sounds).await,
             Err(error) => Err(error.clone()),
         };

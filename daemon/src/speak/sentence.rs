@@ -67,6 +67,13 @@ impl Sentence {
         }
     }
 
+    /// The rest of the text is in this language.
+    pub fn go_on_in(&mut self, language: &str) {
+        if self.language != language {
+            self.language = language.into();
+        }
+    }
+
     /// Takes the next token of the text.
     pub fn take(&mut self, token: Token) {
         match token {

@@ -52,6 +52,11 @@ impl Sentences {
         }
     }
 
+    /// What follows is in this language.
+    pub fn go_on_in(&mut self, language: &str) {
+        self.sentence.go_on_in(language);
+    }
+
     /// Takes the next piece of the text.
     pub fn push(&mut self, piece: &str) {
         if !piece.is_empty() {
