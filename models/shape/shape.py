@@ -7,10 +7,11 @@ noise. The same shape always gives the same files.
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import gemma
 import vocabulary
 from gguf import GGMLQuantizationType as Type
 from gguf import GGUFWriter, LlamaFileType
@@ -76,7 +77,7 @@ TINY = (
 )
 
 
-def write_text(shape, path):
+def write_text(shape, words, path):
     writer = GGUFWriter(None, "gemma4")
     writer.add_name(shape.name)
     writer.add_file_type(LlamaFileType.MOSTLY_Q4_0)
@@ -101,7 +102,7 @@ def write_text(shape, path):
     writer.add_sliding_window_pattern([not shape.is_full(layer) for layer in layers])
     writer.add_shared_kv_layers(shape.shared_layers)
     writer.add_final_logit_softcapping(30.0)
-    vocabulary.write(writer, shape.vocabulary)
+    vocabulary.write(writer, *words)
     writer.add_chat_template(TEMPLATE.read_text())
     text_weights(shape).write(writer, path)
 
@@ -218,11 +219,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="where the two files go")
     parser.add_argument("--tiny", action="store_true", help="a few megabytes with the same tensors")
+    parser.add_argument("--vocabulary", choices=("invented", "gemma"), default="invented")
     arguments = parser.parse_args()
     text, audio = TINY if arguments.tiny else E2B
     stem = "tiny" if arguments.tiny else "e2b"
+    if arguments.vocabulary == "gemma":
+        words = gemma.vocabulary()
+        text = replace(text, vocabulary=len(words[0]))
+        stem += "-gemma"
+    else:
+        words = vocabulary.invented(text.vocabulary)
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    write_text(text, arguments.folder / f"{stem}-q4_0.gguf")
+    write_text(text, words, arguments.folder / f"{stem}-q4_0.gguf")
     projector = arguments.folder / f"{stem}-q4_0.mmproj.gguf"
     write_projector(audio, text.hidden, text.name, projector)
 

@@ -1,4 +1,4 @@
-"""A vocabulary with Gemma 4's control tokens, bytes and letters, filled up with invented words.
+"""An invented vocabulary: Gemma 4's control tokens, bytes and letters, filled up with invented words.
 
 Text is read letter by letter, since the invented words have no merges; what the model generates is
 mostly invented words. So prompts have about as many tokens as letters, and answers are readable.
@@ -47,21 +47,25 @@ def invented_words():
     return (SPACE + "".join(word) for word in product(syllables, repeat=3))
 
 
-def write(writer, size):
-    """Writes `size` tokens."""
+def invented(size):
+    """`size` tokens with their types, and the merges."""
     tokens = dict(CONTROL)
     tokens |= dict.fromkeys(LETTERS, TokenType.NORMAL)
     tokens |= dict.fromkeys((f"<0x{byte:02X}>" for byte in range(256)), TokenType.BYTE)
     tokens |= dict.fromkeys((merge.replace(" ", "") for merge in MERGES), TokenType.NORMAL)
     words = islice(invented_words(), size - len(tokens))
     tokens |= dict.fromkeys(words, TokenType.NORMAL)
-    ids = {token: id for id, token in enumerate(tokens)}
+    return tokens, MERGES
 
+
+def write(writer, tokens, merges):
+    """Writes a vocabulary: tokens with their types, and merges of two tokens, a space between them."""
+    ids = {token: id for id, token in enumerate(tokens)}
     writer.add_tokenizer_model("gemma4")
     writer.add_token_list(list(tokens))
-    writer.add_token_scores([0.0] * size)
+    writer.add_token_scores([0.0] * len(tokens))
     writer.add_token_types(list(tokens.values()))
-    writer.add_token_merges(MERGES)
+    writer.add_token_merges(merges)
     writer.add_bos_token_id(ids["<bos>"])
     writer.add_eos_token_id(ids["<eos>"])
     writer.add_eot_token_id(ids["<turn|>"])

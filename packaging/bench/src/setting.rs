@@ -29,7 +29,7 @@ impl Bench {
         let folder = target()?.join("shape");
         let shape = Model::in_folder(&folder, "e2b-q4_0");
         if chosen.iter().any(|one| one.needs_shape()) && !shape.mmproj.exists() {
-            shape::run(false, &folder)?;
+            shape::run(false, shape::Vocabulary::Invented, &folder)?;
         }
         if chosen.iter().any(|one| one.needs_held_out_sets()) {
             recordings::held_out_sets(&run)?;

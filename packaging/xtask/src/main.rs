@@ -56,6 +56,9 @@ enum Task {
         /// Write only a few megabytes with the same kinds of tensors, for tests.
         #[arg(long)]
         tiny: bool,
+        /// The words of the model.
+        #[arg(long, value_enum, default_value = "invented")]
+        vocabulary: shape::Vocabulary,
         /// Folder for the two files.
         #[arg(long, default_value = "target/shape")]
         out: PathBuf,
@@ -82,7 +85,11 @@ fn main() -> ExitCode {
         Task::Nightly => nightly::run(),
         Task::Package { wanted } => package::run(&wanted).map(drop),
         Task::BootTest(arguments) => program::run("gemmad-boot-test", &[], &arguments),
-        Task::Shape { tiny, out } => shape::run(tiny, &out),
+        Task::Shape {
+            tiny,
+            vocabulary,
+            out,
+        } => shape::run(tiny, vocabulary, &out),
         Task::Nano { task } => nano::run(&task),
         Task::Bench(arguments) => program::run("gemmad-bench", &["bench"], &arguments),
         Task::Corpus(arguments) => program::run("corpus", &[], &arguments),

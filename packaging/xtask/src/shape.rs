@@ -3,17 +3,32 @@
 use std::path::Path;
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::{command::execute, python::Python, say, setup};
 
-/// Writes `e2b-q4_0.gguf` and `e2b-q4_0.mmproj.gguf` into `folder`; if `tiny`, `tiny-q4_0.gguf` and its projector.
-pub fn run(tiny: bool, folder: &Path) -> Result<()> {
+/// The words of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Vocabulary {
+    /// Invented: nothing is fetched.
+    Invented,
+    /// Those of Gemma, fetched by npm.
+    Gemma,
+}
+
+/// Writes `e2b-q4_0.gguf` and `e2b-q4_0.mmproj.gguf` into `folder`; if `tiny`, `tiny-q4_0.gguf` and its projector. With
+/// Gemma's vocabulary `-gemma` follows the first word of their names.
+pub fn run(tiny: bool, vocabulary: Vocabulary, folder: &Path) -> Result<()> {
     setup::run()?;
     let name = if tiny { "tiny" } else { "e2b" };
+    let (words, name) = match vocabulary {
+        Vocabulary::Invented => ("invented", name.to_owned()),
+        Vocabulary::Gemma => ("gemma", format!("{name}-gemma")),
+    };
     let text = folder.join(format!("{name}-q4_0.gguf"));
     say::step(&format!("Writing {}", text.display()));
     let mut shape = Python::of("shape", "requirements.txt")?.script("shape.py");
-    shape.arg(folder);
+    shape.arg(folder).args(["--vocabulary", words]);
     if tiny {
         shape.arg("--tiny");
     }

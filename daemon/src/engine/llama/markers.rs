@@ -8,27 +8,30 @@ use aho_corasick::AhoCorasick;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token_type::LlamaTokenAttr;
 
-/// The tags of HTML that Gemma's vocabulary has as tokens of text, without brackets.
-const TAGS: [&str; 31] = [
+/// The tags of HTML that Gemma's vocabulary has as tokens of text, without brackets (`models/shape/gemma.py` fetches it).
+const TAGS: [&str; 34] = [
     "a",
     "b",
     "blockquote",
-    "br",
+    "body",
     "caption",
     "code",
+    "div",
     "em",
+    "footer",
     "h1",
     "h2",
     "h3",
     "h4",
     "h5",
     "h6",
+    "html",
     "i",
+    "iframe",
+    "img",
     "li",
-    "ol",
-    "p",
-    "pre",
     "s",
+    "span",
     "strong",
     "sub",
     "sup",
