@@ -12,8 +12,9 @@ use super::call::{CLOSE, MOST_CALLS, OPEN, QUOTE};
 use super::plain::CHARACTER;
 use super::{Catalogue, Command, Kind, Name, Parameter, Plain};
 
-/// Most characters of an answer that is no command.
-const MOST_WORDS: usize = 2000;
+/// Most characters that the grammar counts. A longer text is as long as it is, and checked when it is complete: over a large
+/// vocabulary, each counted character costs 30 states of the lexer.
+const MOST_COUNTED: u32 = 100;
 
 impl Catalogue {
     /// The grammar of an answer.
@@ -32,7 +33,8 @@ impl Catalogue {
         };
         grammar.rule("start", start);
         let character = &*CHARACTER;
-        grammar.rule("words", &format!("/({character}|\\n){{1,{MOST_WORDS}}}/"));
+        // The tokens of an answer are counted already.
+        grammar.rule("words", &format!("/({character}|\\n)+/"));
         if names.is_empty() {
             return grammar.0;
         }
@@ -125,7 +127,11 @@ fn one_of(values: &[Plain]) -> String {
 }
 
 fn text(longest: u32) -> String {
-    format!("/{}{{1,{longest}}}/", *CHARACTER)
+    let times = match longest {
+        ..=MOST_COUNTED => format!("{{1,{longest}}}"),
+        _ => "+".into(),
+    };
+    format!("/{}{times}/", *CHARACTER)
 }
 
 fn number(kind: &str, min: &Value, max: &Value, step: Option<&Value>) -> String {

@@ -5,6 +5,7 @@ mod forms;
 mod requests;
 mod sharing;
 mod turns;
+mod vocabulary;
 
 use std::path::PathBuf;
 use std::time::Instant;

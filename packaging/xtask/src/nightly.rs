@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use xtask::{
-    command::{cargo, execute},
-    say,
+    command::{cargo, execute, root},
+    say, shape,
 };
 
 use crate::fuzz::Target;
@@ -52,13 +52,22 @@ fn checks() -> Vec<Check> {
     });
     let broken = Check {
         name: "no broken model file ends the daemon".into(),
-        run: Box::new(|| ignored("broken_files")),
+        run: Box::new(|| ignored("broken_files", "")),
     };
-    feeding.chain([broken]).collect()
+    let vocabulary = Check {
+        name: "grammars and typed text hold over Gemma's vocabulary".into(),
+        run: Box::new(|| {
+            let folder = root().join("target/shape");
+            shape::run(true, shape::Vocabulary::Gemma, &folder)?;
+            ignored("engine", "vocabulary")
+        }),
+    };
+    feeding.chain([broken, vocabulary]).collect()
 }
 
-/// Runs the tests of a file of tests that are ignored elsewhere, because they take minutes.
-fn ignored(tests: &str) -> Result<()> {
+/// Runs the tests of a file of tests that are ignored elsewhere, because they take minutes or need files; of these, those
+/// whose names begin with `which`.
+fn ignored(tests: &str, which: &str) -> Result<()> {
     execute(&mut cargo([
         "test",
         "--workspace",
@@ -66,5 +75,6 @@ fn ignored(tests: &str) -> Result<()> {
         tests,
         "--",
         "--ignored",
+        which,
     ]))
 }
