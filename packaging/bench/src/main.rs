@@ -21,6 +21,7 @@ mod setting;
 mod siege;
 mod speed;
 mod turn;
+mod vocabulary;
 mod voice;
 
 use std::process::ExitCode;

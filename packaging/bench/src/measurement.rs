@@ -12,7 +12,7 @@ use crate::{
     figure::{self, Figure, Figures},
     keyword, late, nano, overhead, people, quiet,
     setting::Bench,
-    siege, speed, turn, voice,
+    siege, speed, turn, vocabulary, voice,
 };
 
 /// Share of the machine that other work may take before the user is told, in percent.
@@ -101,6 +101,7 @@ async fn measure(benchmark: Benchmark, bench: &Bench, wanted: &Wanted) -> Result
         Benchmark::Siege => siege::measure(bench, minutes(10)).await,
         Benchmark::People => people::measure(bench, &wanted.split).await,
         Benchmark::Commands => commands::measure(bench, &wanted.commands).await,
+        Benchmark::Vocabulary => vocabulary::measure(bench).await,
         Benchmark::Nano => nano::measure(bench).await,
     }
 }

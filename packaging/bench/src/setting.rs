@@ -11,7 +11,7 @@ use xtask::{
     recordings, say, shape,
 };
 
-use crate::benchmark::Benchmark;
+use crate::{benchmark::Benchmark, vocabulary};
 
 /// The environment of a benchmark: release builds, the models, and the run of the nano model with the
 /// held-out sets.
@@ -33,6 +33,9 @@ impl Bench {
         }
         if chosen.iter().any(|one| one.needs_held_out_sets()) {
             recordings::held_out_sets(&run)?;
+        }
+        if chosen.contains(&Benchmark::Vocabulary) && !vocabulary::model()?.mmproj.exists() {
+            shape::run(true, shape::Vocabulary::Gemma, &folder)?;
         }
         if chosen.contains(&Benchmark::Keyword) {
             recordings::keywords()?;

@@ -1,0 +1,139 @@
+//! Gemma's own vocabulary of 262,144 pieces, under random weights: loading, grammars, long texts.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use gemmad_api::AskOptions;
+use gemmad_testbed::{Bus, Daemon, Model};
+use xtask::command::{root, target};
+
+use crate::{figure::Figure, setting::Bench};
+
+const ROUNDS: usize = 5;
+
+/// Tokens of an answer whose time is measured.
+const TOKENS: u32 = 100;
+
+/// A form that such an answer does not come to the end of.
+const LONG: &str = r#"{"type":"string","minLength":1500}"#;
+
+/// The longest text that is admitted, in bytes.
+const LONGEST: usize = 1 << 20;
+
+/// Units of the texts that are tokenised: what text is made of, what llama.cpp looks for in it, and what it knows
+/// nothing of.
+const UNITS: [&str; 10] = [
+    "a",
+    "\n",
+    " ",
+    "<",
+    "ab ",
+    "é",
+    "🙂",
+    "<h1>",
+    "[multimodal]",
+    "word ",
+];
+
+/// The model with this vocabulary.
+pub fn model() -> Result<Model> {
+    Ok(Model::in_folder(
+        &target()?.join("shape"),
+        "tiny-gemma-q4_0",
+    ))
+}
+
+/// Measures all figures of the vocabulary.
+pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
+    let model = model()?;
+    let bus = Bus::start().await?;
+    let cache = tempfile::tempdir()?;
+    let catalogues = root().join("configs/commands");
+    let start = || {
+        Daemon::setup(&bus)
+            .binaries(bench.binaries.clone())
+            .model(&model)
+            .commands(&catalogues)
+            .set("engine", "context", 32_768)
+            .env("XDG_CACHE_HOME", cache.path())
+            .start()
+    };
+    // The first run of the files is not measured.
+    start().await?.stop().await?;
+    let (mut load, mut first) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        let daemon = start().await?;
+        load.push(milliseconds(begun.elapsed()));
+        let begun = Instant::now();
+        // What random weights say is of no interest.
+        let mut command = daemon.gemmactl()?;
+        let command = command.args(["command", "--dry-run", "stop"]);
+        command.output().await?;
+        first.push(milliseconds(begun.elapsed()));
+        daemon.stop().await?;
+    }
+    let daemon = start().await?;
+    let mut masks = Vec::new();
+    for _ in 0..=ROUNDS {
+        let free = answer(&daemon, None).await?;
+        let held = answer(&daemon, Some(LONG)).await?;
+        masks.push((milliseconds(held) - milliseconds(free)) / f64::from(TOKENS));
+    }
+    // The first compiles the form.
+    masks.remove(0);
+    let mut texts = Vec::new();
+    for unit in UNITS {
+        texts.push(tokenised(&daemon, unit).await?);
+    }
+    let worst = texts.into_iter().fold(0.0, f64::max);
+    let figure = |name: &str, samples| Figure::new(name, "ms", samples, &model);
+    Ok(vec![
+        figure("vocabulary_load_ms", load)?
+            .meaning("From the start of the daemon until it is ready, with Gemma's vocabulary under little weights"),
+        figure("vocabulary_first_command_ms", first)?
+            .goal("≤ 1000 ms")
+            .meaning("The first command after that, with the shipped catalogues, by gemmactl"),
+        figure("vocabulary_mask_ms", masks)?.meaning(
+            "What a grammar adds to the time of a token: which tokens may follow, and the choice among them",
+        ),
+        figure("tokenise_worst_ms", vec![worst])?
+            .goal("≤ 200 ms")
+            .meaning("The longest text that is admitted, 1 MiB of the slowest of ten units, until it is refused for its number of tokens"),
+    ])
+}
+
+/// Time of an answer of [`TOKENS`] tokens.
+async fn answer(daemon: &Daemon, schema: Option<&str>) -> Result<Duration> {
+    let options = AskOptions {
+        max_tokens: Some(TOKENS),
+        min_tokens: Some(TOKENS),
+        schema: schema.map(Into::into),
+        ..AskOptions::default()
+    };
+    let begun = Instant::now();
+    let answered = daemon.manager().ask("hello", options).await;
+    ensure!(
+        answered.is_ok() == schema.is_none(),
+        "the answer is not cut off: {answered:?}"
+    );
+    Ok(begun.elapsed())
+}
+
+/// The median time until a text of this unit is refused, in ms.
+async fn tokenised(daemon: &Daemon, unit: &str) -> Result<f64> {
+    let text = unit.repeat(LONGEST / unit.len());
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        let begun = Instant::now();
+        let answered = daemon.manager().ask(&text, AskOptions::default()).await;
+        times.push(milliseconds(begun.elapsed()));
+        ensure!(answered.is_err(), "a text of {unit:?} is answered");
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[1])
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
