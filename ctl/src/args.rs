@@ -152,7 +152,8 @@ pub struct Ask {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["think", "min_tokens"])]
     pub schema: Option<PathBuf>,
 
-    /// Print the prompt that the model would read, and ask nothing. Tokens of the protocol stand in ⟦ ⟧
+    /// Print the prompt that the model would read, and ask nothing. Tokens of the protocol stand in ⟦ ⟧;
+    /// typed brackets of that kind have a \ before them
     #[arg(long)]
     pub show_prompt: bool,
 
@@ -181,7 +182,8 @@ pub struct CommandText {
     #[arg(short, long)]
     pub yes: bool,
 
-    /// Print the prompt that the model would read, and do nothing. Tokens of the protocol stand in ⟦ ⟧
+    /// Print the prompt that the model would read, and do nothing. Tokens of the protocol stand in ⟦ ⟧;
+    /// typed brackets of that kind have a \ before them
     #[arg(long)]
     pub show_prompt: bool,
 

@@ -25,7 +25,8 @@ pub async fn show(passages: &[Passage], json: bool) -> Result<(), Failure> {
 fn shown(passage: &Passage) -> String {
     let Passage { kind, text, tokens } = passage;
     match kind {
-        PassageKind::Text => text.clone(),
+        // Else text could be taken for a token.
+        PassageKind::Text => text.replace('⟦', "\\⟦").replace('⟧', "\\⟧"),
         PassageKind::Control => format!("⟦{text}⟧"),
         PassageKind::Sound => format!("⟦{tokens} tokens of sound⟧"),
     }

@@ -111,7 +111,7 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
         log::warn!("prompts and transcripts are logged: [log] content is true");
     }
 
-    let probe = probe_of(file, which).context("cannot find its own program")?;
+    let probe = Probe::new(file, cache(which).as_deref());
     let engine = Engine::start(&config, Some(probe)).context("cannot start the engine thread")?;
     let environment = match which {
         Which::System => Environment::of_the_system(),
@@ -174,18 +174,13 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
     ended
 }
 
-/// The first run of model files, by this program with this configuration file.
-fn probe_of(config: PathBuf, which: Which) -> std::io::Result<Probe> {
-    let cache = match which {
-        // From the service manager.
-        Which::System => std::env::var_os("CACHE_DIRECTORY").map(PathBuf::from),
-        Which::Session => user_folder("XDG_CACHE_HOME", ".cache").map(|it| it.join("gemmad")),
-    };
-    Ok(Probe::new(
-        std::env::current_exe()?,
-        config,
-        cache.as_deref(),
-    ))
+/// The folder for what may be deleted at any time.
+fn cache(which: Which) -> Option<PathBuf> {
+    match which {
+        // From the service manager, a list.
+        Which::System => std::env::split_paths(&std::env::var_os("CACHE_DIRECTORY")?).next(),
+        Which::Session => Some(user_folder("XDG_CACHE_HOME", ".cache")?.join("gemmad")),
+    }
 }
 
 /// The path of the configuration without `--config`. A daemon on the session bus prefers the user's own, if it exists.
@@ -196,8 +191,10 @@ fn usual_file(which: Which) -> PathBuf {
         .unwrap_or_else(|| "/etc/gemmad/gemmad.toml".into())
 }
 
-/// A user's own folder: that of the variable `name`, or else `usual` in the user's home.
+/// A user's own folder: that of the variable `name`, or else `usual` in the user's home. A relative path is ignored, as the
+/// XDG Base Directory Specification says.
 fn user_folder(name: &str, usual: &str) -> Option<PathBuf> {
     let folder = std::env::var_os(name).map(PathBuf::from);
+    let folder = folder.filter(|folder| folder.is_absolute());
     folder.or_else(|| Some(std::env::home_dir()?.join(usual)))
 }

@@ -10,11 +10,13 @@ use sd_notify::NotifyState;
 use tokio::runtime::{Builder, Handle};
 use tokio::time::{MissedTickBehavior, timeout};
 
-use crate::engine::{Engine, Phase};
+use crate::engine::{Engine, Phase, Probe};
 
-/// Time by which each loaded percent extends the service manager's timeout, in microseconds. A
-/// percent of the largest model takes half a second from the slowest card.
-const PATIENCE_US: u32 = 30_000_000;
+/// Time by which each loaded percent extends the service manager's timeout, in microseconds.
+const PATIENCE_US: u32 = 90_000_000;
+
+// A model that makes no progress is given up before the service manager gives up on the daemon.
+const _: () = assert!(PATIENCE_US as u128 > Probe::PATIENCE.as_micros());
 
 /// Longest wait for the notification of the end.
 const LAST_WORDS: Duration = Duration::from_millis(200);

@@ -34,7 +34,7 @@ def phrase_of(text):
     phrase = " ".join(text.lower().replace("’", "'").split())
     if not re.fullmatch(r"[a-z']+( [a-z']+){0,3}", phrase):
         complain(
-            f"“{text}” cannot become a keyword: it is one to four English words of the letters a to z. "
+            f"“{text}” cannot become a keyword: it is one to four English words of letters and apostrophes. "
             "Write numbers and other signs as they are said",
             2,
         )

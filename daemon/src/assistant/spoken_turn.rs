@@ -306,7 +306,8 @@ impl SpokenTurn {
         heard: impl Future<Output = Option<(String, Stats)>>,
     ) -> Option<(String, Stats)> {
         let (text, stats) = heard.await?;
-        let decided = self.commands.consent(asked, &text, self.utterance);
+        let said = (text.as_str(), stats.confidence.mean());
+        let decided = self.commands.consent(asked, said, self.utterance);
         let reading = Reading::Commands {
             invocations: decided.await?,
             words: String::new(),

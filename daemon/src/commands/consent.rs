@@ -4,6 +4,10 @@
 
 use crate::config;
 
+/// Least confidence in a transcript, by the mean probability of its tokens, that is a yes. A no needs none. It is that of
+/// the sound's reading of a command ([`super::evidence`]): a yes may unlock a door, and has few words to be sure by.
+const YES: f64 = 0.92;
+
 /// The reply to a command that waits to be confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Consent {
@@ -14,8 +18,9 @@ pub(super) enum Consent {
 }
 
 impl Consent {
-    /// Reads `said`, a transcript; `None`: it is not exactly one of the configured phrases.
-    pub(super) fn of(said: &str, config: &config::Commands) -> Option<Self> {
+    /// Reads `said`, a transcript with this confidence; `None`: it is not exactly one of the configured phrases, or a yes
+    /// that is not sure.
+    pub(super) fn of(said: &str, confidence: f64, config: &config::Commands) -> Option<Self> {
         let said = words(said);
         let is_one_of = |list: &[String]| list.iter().any(|it| words(it) == said);
         if said.is_empty() {
@@ -23,7 +28,7 @@ impl Consent {
         } else if is_one_of(&config.no) {
             Some(Self::Refused)
         } else {
-            is_one_of(&config.yes).then_some(Self::Given)
+            (is_one_of(&config.yes) && confidence >= YES).then_some(Self::Given)
         }
     }
 }
@@ -54,8 +59,15 @@ mod tests {
             ("...", None),
             ("", None),
         ] {
-            assert_eq!(Consent::of(said, &config), consent, "{said}");
+            assert_eq!(Consent::of(said, 0.99, &config), consent, "{said}");
         }
+    }
+
+    #[test]
+    fn a_yes_that_is_not_sure_is_none_and_a_no_is_one_all_the_same() {
+        let config = config::Commands::default();
+        assert_eq!(Consent::of("Go ahead.", 0.8, &config), None);
+        assert_eq!(Consent::of("No.", 0.8, &config), Some(Consent::Refused));
     }
 
     #[test]
@@ -65,7 +77,7 @@ mod tests {
             no: vec!["JA".into()],
             ..config::Commands::default()
         };
-        assert_eq!(Consent::of("Ja.", &config), Some(Consent::Refused));
-        assert_eq!(Consent::of("?", &config), None);
+        assert_eq!(Consent::of("Ja.", 0.99, &config), Some(Consent::Refused));
+        assert_eq!(Consent::of("?", 0.99, &config), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Call, Catalogue, Outcome};
+use super::{Call, Catalogue, Kind, Outcome, Parameter};
 use crate::config::Certainty;
 
 /// Least confidence in the sound's reading and in the transcript, by the mean probability of their tokens, with which
@@ -85,7 +85,8 @@ impl Catalogue {
         }
     }
 
-    /// Whether two answers give the same commands, with the same values. Texts are the same if their words are.
+    /// Whether two answers give the same commands, with the same values. Free texts are the same if their words are;
+    /// values that the catalogue lists, only if they are the same.
     #[must_use]
     pub fn agree(&self, one: &str, other: &str) -> bool {
         let (Ok(Outcome::Commands(one)), Ok(Outcome::Commands(other))) =
@@ -93,26 +94,35 @@ impl Catalogue {
         else {
             return false;
         };
-        one.len() == other.len()
-            && one
-                .iter()
-                .zip(&other)
-                .all(|(one, other)| is_same(one, other))
+        let mut pairs = one.iter().zip(&other);
+        one.len() == other.len() && pairs.all(|(one, other)| self.is_same(one, other))
+    }
+
+    fn is_same(&self, one: &Call, other: &Call) -> bool {
+        let command = self.commands.get(&one.name);
+        let is_free = |key| command.is_some_and(|it| it.parameters.get(key).is_some_and(is_free));
+        let values = one.arguments.iter().zip(&other.arguments);
+        let mut pairs = values.map(|((key, one), (other_key, other))| {
+            key == other_key && (one == other || is_free(key) && is_alike(one, other))
+        });
+        one.name == other.name
+            && one.arguments.len() == other.arguments.len()
+            && pairs.all(|is_alike| is_alike)
     }
 }
 
-fn is_same(one: &Call, other: &Call) -> bool {
-    let values = one.arguments.iter().zip(&other.arguments);
-    let mut pairs =
-        values.map(|((key, one), (other_key, other))| key == other_key && is_alike(one, other));
-    one.name == other.name
-        && one.arguments.len() == other.arguments.len()
-        && pairs.all(|is_alike| is_alike)
+/// Whether a parameter takes any text, or a list of such.
+fn is_free(parameter: &Parameter) -> bool {
+    match &parameter.kind {
+        Kind::String { .. } => true,
+        Kind::List { values, .. } => values.is_empty(),
+        _ => false,
+    }
 }
 
 fn is_alike(one: &Value, other: &Value) -> bool {
     match (one, other) {
-        (Value::String(one), Value::String(other)) => letters(one).eq(letters(other)),
+        (Value::String(one), Value::String(other)) => words(one).eq(words(other)),
         (Value::Array(one), Value::Array(other)) => {
             one.len() == other.len()
                 && one
@@ -124,10 +134,21 @@ fn is_alike(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// What is heard of a text: neither case nor punctuation.
-fn letters(text: &str) -> impl Iterator<Item = char> {
-    let letters = text.chars().filter(|it| it.is_alphanumeric());
-    letters.flat_map(char::to_lowercase)
+/// What is heard of a text: its words, without case and the punctuation around them. A word with a digit keeps all of its
+/// signs, which make another number of it.
+fn words(text: &str) -> impl Iterator<Item = String> {
+    let word = |word: &str| {
+        let is_number = word.contains(char::is_numeric);
+        let is_around = |it: char| match is_number {
+            true => ".,;:!?\"'()".contains(it),
+            false => !it.is_alphanumeric(),
+        };
+        word.trim_end_matches(is_around)
+            .trim_start_matches(|it: char| !is_number && !it.is_alphanumeric())
+            .to_lowercase()
+    };
+    let words = text.split_whitespace().map(word);
+    words.filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]
@@ -147,6 +168,9 @@ mod tests {
             [commands.call]
             description = "Call someone."
             parameters = { who = { type = "string" } }
+            [commands.grade]
+            description = "Grade something."
+            parameters = { grade = { type = "enum", values = ["C", "C#", "+1", "-1"] } }
         "#;
         Catalogue::parse(Path::new("test.toml"), text).unwrap()
     }
@@ -217,6 +241,22 @@ mod tests {
             &[r#"call{who:<|"|>Sarah<|"|>}"#],
             &[r#"call{who:<|"|>Sara<|"|>}"#]
         ));
+        let who = |it: &str| answer(&[&format!(r#"call{{who:<|"|>{it}<|"|>}}"#)]);
+        for (one, other) in [
+            ("1.5", "15"),
+            ("-5", "5"),
+            ("10:30", "1030"),
+            ("no one", "noone"),
+            ("1.5", "1,5"),
+        ] {
+            assert!(!catalogue.agree(&who(one), &who(other)), "{one} {other}");
+        }
+        assert!(catalogue.agree(&who("at 5."), &who("At 5")));
+        assert!(catalogue.agree(&who("\"Mum\", please!"), &who("mum please")));
+        let grade = |it: &str| answer(&[&format!(r#"grade{{grade:<|"|>{it}<|"|>}}"#)]);
+        assert!(catalogue.agree(&grade("C#"), &grade("C#")));
+        assert!(!catalogue.agree(&grade("C"), &grade("C#")));
+        assert!(!catalogue.agree(&grade("+1"), &grade("-1")));
         assert!(!catalogue.agree("Hello.", "Hello."));
     }
 }

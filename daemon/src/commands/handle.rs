@@ -208,13 +208,18 @@ impl Commands {
         self.executor.take_asked(arrival)
     }
 
-    /// Carries out the command that waits under `id` if `said` is a yes, or drops it if it is a no; `None`: it is
-    /// neither, or the command waits no more or cannot begin.
-    pub async fn consent(&self, id: u64, said: &str, utterance: u64) -> Option<Vec<Invocation>> {
+    /// Carries out the command that waits under `id` if `said`, a transcript with this confidence, is a yes, or drops it if
+    /// it is a no; `None`: it is neither, or the command waits no more or cannot begin.
+    pub async fn consent(
+        &self,
+        id: u64,
+        (said, confidence): (&str, f64),
+        utterance: u64,
+    ) -> Option<Vec<Invocation>> {
         let by = Origin::Voice {
             utterance: Some(utterance),
         };
-        match Consent::of(said, &self.settings.current().commands)? {
+        match Consent::of(said, confidence, &self.settings.current().commands)? {
             Consent::Given => self.confirm(id, &by).await.ok(),
             Consent::Refused => self.executor.refuse(id, &by),
         }

@@ -120,10 +120,15 @@ fn or_raise(most: usize) -> &'static str {
     }
 }
 
-/// A hint about a path that the sandbox of the packaged unit hides; empty for any other.
+/// A hint about a path that the sandbox of the packaged unit hides; empty for any other, and elsewhere.
 fn hidden(path: &Path) -> &'static str {
+    // The service manager sets this variable for the unit.
+    hidden_from(std::env::var_os("STATE_DIRECTORY").is_some(), path)
+}
+
+fn hidden_from(is_unit: bool, path: &Path) -> &'static str {
     let hides = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
-    if hides.iter().any(|folder| path.starts_with(folder)) {
+    if is_unit && hides.iter().any(|folder| path.starts_with(folder)) {
         "; the gemmad service cannot see this folder: put models into /var/lib/gemmad"
     } else {
         ""
@@ -209,15 +214,28 @@ pub enum LoadError {
         /// How long was waited.
         seconds: u64,
     },
-    /// The first run of the files was killed.
+    /// The first run of the files was ended from outside, more than once.
     #[error(
-        "loading {} was killed, probably because memory ran out; choose a smaller model or quantisation, or lower \
-         [engine] context",
+        "loading {} was ended from outside ({signal}), probably because memory ran out; choose a smaller model or \
+         quantisation, or lower [engine] context",
         path.display()
     )]
     Killed {
         /// The text model.
         path: PathBuf,
+        /// The signal that ended the run.
+        signal: Signal,
+    },
+    /// The first run of the files could not be started.
+    #[error(
+        "{} is new, and gemmad --probe, which runs such files first, cannot be started: {source}; start gemmad again",
+        path.display()
+    )]
+    NotTried {
+        /// The text model.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
     },
     /// The projector was made for another text model.
     #[error(
@@ -243,13 +261,10 @@ mod tests {
 
     #[test]
     fn a_model_where_the_sandbox_hides_it_is_told_where_models_belong() {
-        let unreadable = |path: &str| {
-            let source = std::io::ErrorKind::NotFound.into();
-            let path = path.into();
-            LoadError::Unreadable { path, source }.to_string()
-        };
-        assert!(unreadable("/home/anna/gemma.gguf").contains("/var/lib/gemmad"));
-        assert!(!unreadable("/srv/gemma.gguf").contains("/var/lib/gemmad"));
+        let hidden = |is_unit, path: &str| hidden_from(is_unit, Path::new(path));
+        assert!(hidden(true, "/home/anna/gemma.gguf").contains("/var/lib/gemmad"));
+        assert_eq!(hidden(true, "/srv/gemma.gguf"), "");
+        assert_eq!(hidden(false, "/home/anna/gemma.gguf"), "");
     }
 
     #[test]

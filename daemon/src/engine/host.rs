@@ -64,14 +64,23 @@ impl Host {
                 );
                 self.phase.send_replace(Phase::Ready(ready));
                 scheduler.run(work);
+                self.leave();
             }
-            Err(_) if self.stop.is_said() => {}
+            Err(_) if self.stop.is_said() => self.leave(),
             Err(error) => {
+                self.leave();
                 log::error!(event = "degraded"; "{error}");
                 let why = error.to_string();
                 self.phase.send_replace(Phase::Failed(why.clone()));
                 refuse(work, &EngineError::ModelNotLoaded(why));
             }
+        }
+    }
+
+    /// The model, if there was one, did not crash the process.
+    fn leave(&self) {
+        if let Some(probe) = &self.probe {
+            probe.leave(&self.config);
         }
     }
 

@@ -85,7 +85,8 @@ impl Confirmation {
         let before = self.absent;
         self.hear(frame);
         if !is_possible {
-            self.absent = before.saturating_sub(FORGIVEN);
+            // A voice in the same frame takes back all.
+            self.absent = self.absent.min(before.saturating_sub(FORGIVEN));
         }
         self.absent < ABSENT
     }
@@ -172,6 +173,24 @@ mod tests {
         let there = frames.filter(|it| confirmation.goes_on(it, true)).count();
         let steps = there * FRAME / STEP;
         assert!((ABSENT - 1..40).contains(&steps), "{steps} steps");
+    }
+
+    #[test]
+    fn frames_that_do_not_sound_like_speech_make_a_pause_and_no_end() {
+        let mut confirmation = Confirmation::new().unwrap();
+        let hiss = noise(0.01, 3000);
+        let frames = hiss.as_chunks::<FRAME>().0.iter();
+        // Of three frames one does not sound like speech.
+        let mut patterned = frames.enumerate();
+        assert!(patterned.all(|(nth, it)| confirmation.goes_on(it, nth % 3 != 0)));
+        let frames = hiss.as_chunks::<FRAME>().0.iter();
+        let there = frames.filter(|it| confirmation.goes_on(it, true)).count();
+        assert!(there * FRAME / STEP < 40);
+        // A voice brings it back in whatever frame it is heard.
+        let words = spoken("turn on the kitchen light");
+        let words = words.as_chunks::<FRAME>().0.iter();
+        let there = words.filter(|it| confirmation.goes_on(it, false)).count();
+        assert!(there > 30, "{there} frames");
     }
 
     #[test]

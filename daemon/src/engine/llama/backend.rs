@@ -23,6 +23,7 @@ pub(in crate::engine) fn start() -> &'static LlamaBackend {
         unsafe {
             sys::llama_log_set(Some(forward), std::ptr::null_mut());
             sys::mtmd_log_set(Some(forward), std::ptr::null_mut());
+            sys::ggml_set_abort_callback(Some(tell_end));
         }
         #[cfg(feature = "portable")]
         llama_cpp_2::llama_backend::load_backends_from_path(&libraries());
@@ -41,6 +42,17 @@ fn libraries() -> std::path::PathBuf {
     match sys::BACKENDS_DIR {
         Some(built) if !installed.is_dir() => built.into(),
         _ => installed,
+    }
+}
+
+/// Tells why ggml aborts the process. Without this callback it would start a debugger, too.
+unsafe extern "C" fn tell_end(why: *const c_char) {
+    // SAFETY: ggml passes a NUL-terminated string that lives through the call.
+    let why = unsafe { CStr::from_ptr(why) }.to_string_lossy();
+    if log::max_level() == log::LevelFilter::Off {
+        eprintln!("{why}");
+    } else {
+        log::error!(target: "llama.cpp", "{why}");
     }
 }
 
