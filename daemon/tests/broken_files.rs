@@ -129,6 +129,26 @@ async fn a_file_that_crashes_llama_cpp_degrades_the_daemon_which_lives_on() {
 }
 
 #[tokio::test]
+async fn a_model_that_is_mended_is_loaded_without_a_restart() {
+    let bus = Bus::start().await.unwrap();
+    let mut files = Files::new();
+    let whole = std::mem::take(&mut files.text);
+    files.text = whole[..whole.len() / 2].to_vec();
+    let setup = Daemon::setup(&bus).model(&files.written());
+    let mut daemon = setup.until(ManagerState::Degraded).start().await.unwrap();
+    files.text = whole;
+    files.written();
+    daemon.until(ManagerState::Ready).await.unwrap();
+    assert_eq!(daemon.manager().problem().await.unwrap(), "");
+    daemon
+        .manager()
+        .ask("hello", AskOptions::default())
+        .await
+        .unwrap();
+    assert!(daemon.stop().await.unwrap().success());
+}
+
+#[tokio::test]
 async fn whole_files_are_run_first_only_once() {
     let bus = Bus::start().await.unwrap();
     let cache = tempfile::tempdir().unwrap();

@@ -1,12 +1,14 @@
 //! The engine thread: it loads the model, serves, and reports how that ended.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::probe::Probe;
+use super::probe::files::Files;
 use super::stop::Stop;
 use super::{EngineError, LoadError, Phase, Ready, prompt};
 use crate::config::{self, Config};
@@ -14,6 +16,9 @@ use crate::engine::ggml::cpu::Cpu;
 use crate::engine::ggml::threads::Threads;
 use crate::engine::llama::model::Model;
 use crate::engine::schedule::scheduler::{Carried, Scheduler, Work};
+
+/// How often the files of a model that could not be loaded are looked at.
+const GLANCE: Duration = Duration::from_secs(2);
 
 /// The state of the thread before it has a model.
 pub(super) struct Host {
@@ -46,7 +51,7 @@ impl Host {
         self.phase.send_replace(Phase::Failed(why));
         self.carried.send_replace(Carried::default());
         self.crashed.send_replace(was_ready);
-        refuse(work, &EngineError::Crashed);
+        refuse(work, &EngineError::Crashed, None);
     }
 
     fn load_and_serve(&self, work: &mpsc::Receiver<Work>) {
@@ -54,26 +59,55 @@ impl Host {
         if !matches!(work.recv(), Ok(Work::Load)) {
             return;
         }
-        let started = Instant::now();
-        match self.load() {
-            Ok((scheduler, ready)) => {
-                log::info!(
-                    event = "model-loaded", model = ready.name(), hears = ready.hears(),
-                    ms = started.elapsed().as_millis(), cpu = Cpu::get().map(Cpu::features).unwrap_or_default();
-                    "model loaded"
-                );
-                self.phase.send_replace(Phase::Ready(ready));
-                scheduler.run(work);
-                self.leave();
+        loop {
+            let files = Files::of(&self.config.model);
+            let started = Instant::now();
+            match self.load() {
+                Ok((scheduler, ready)) => {
+                    log::info!(
+                        event = "model-loaded", model = ready.name(), hears = ready.hears(),
+                        ms = started.elapsed().as_millis(), cpu = Cpu::get().map(Cpu::features).unwrap_or_default();
+                        "model loaded"
+                    );
+                    self.phase.send_replace(Phase::Ready(ready));
+                    scheduler.run(work);
+                    return self.leave();
+                }
+                Err(_) if self.stop.is_said() => return self.leave(),
+                Err(error) => {
+                    self.leave();
+                    log::error!(event = "degraded"; "{error}");
+                    let why = error.to_string();
+                    self.phase.send_replace(Phase::Failed(why.clone()));
+                    if self.refuse_until_changed(work, &files, why) {
+                        return;
+                    }
+                    log::info!("the files of the model have changed; they are loaded again");
+                }
             }
-            Err(_) if self.stop.is_said() => self.leave(),
-            Err(error) => {
-                self.leave();
-                log::error!(event = "degraded"; "{error}");
-                let why = error.to_string();
-                self.phase.send_replace(Phase::Failed(why.clone()));
-                refuse(work, &EngineError::ModelNotLoaded(why));
+        }
+    }
+
+    /// Serves nothing until the model's files are others than `files`, and whole as far as can be seen: nothing has changed
+    /// them for a while. Returns whether the thread is to end.
+    fn refuse_until_changed(
+        &self,
+        work: &mpsc::Receiver<Work>,
+        files: &Files,
+        why: String,
+    ) -> bool {
+        let error = EngineError::ModelNotLoaded(why);
+        let mut last = files.clone();
+        loop {
+            match refuse(work, &error, Some(GLANCE)) {
+                Refused::ToTheEnd => return true,
+                Refused::ForAWhile => {}
             }
+            let now = Files::of(&self.config.model);
+            if now == last && now != *files {
+                return false;
+            }
+            last = now;
         }
     }
 
@@ -125,12 +159,26 @@ impl Host {
     }
 }
 
-/// Serves nothing, but stays reachable: requests fail with `error`.
-fn refuse(work: &mpsc::Receiver<Work>, error: &EngineError) {
+/// Why requests are no longer refused.
+enum Refused {
+    /// The time is over.
+    ForAWhile,
+    /// The thread is to end.
+    ToTheEnd,
+}
+
+/// Serves nothing, but stays reachable: requests fail with `error`, for this time or to the end.
+fn refuse(work: &mpsc::Receiver<Work>, error: &EngineError, time: Option<Duration>) -> Refused {
+    let end = time.map(|time| Instant::now() + time);
     loop {
-        match work.recv() {
+        let received = match end {
+            Some(end) => work.recv_timeout(end.saturating_duration_since(Instant::now())),
+            None => work.recv().map_err(Into::into),
+        };
+        match received {
             Ok(Work::Beat(beat)) => drop(beat.send(())),
-            Ok(Work::Stop) | Err(_) => return,
+            Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => return Refused::ToTheEnd,
+            Err(RecvTimeoutError::Timeout) => return Refused::ForAWhile,
             Ok(work) => {
                 for job in work.into_jobs() {
                     job.fail(error.clone());

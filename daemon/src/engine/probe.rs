@@ -5,6 +5,7 @@
 //! `gemmad --probe` loads them, answers once and hears once. If that process dies, gemmad lives and says why. Files that
 //! passed are remembered (`passed`), so only the first start with them takes twice the time.
 
+pub(super) mod files;
 mod passed;
 
 use std::ffi::OsString;

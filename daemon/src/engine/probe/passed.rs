@@ -1,7 +1,6 @@
 //! The runs that were passed, remembered from one start to the next.
 //!
-//! A run is known by the identities of its files, by the settings and by the program: device, inode, size and time of the last
-//! change, which no write leaves as it was. Reading gigabytes for a checksum would take as long as the run itself.
+//! A run is known by the identities of its files, by the settings and by the program.
 //!
 //! A model that is in use is marked, and the mark is taken away when gemmad ends in order. After a crash, whatever its
 //! reason, the mark is still there and the model is run first again. A mark from before the machine started tells nothing:
@@ -9,12 +8,12 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::files::{Files, identity};
 use crate::config::Config;
 use crate::platform::file;
 
@@ -26,9 +25,6 @@ const LONGEST_FILE: usize = 64 * 1024;
 
 /// A different text each time that the machine starts.
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
-
-/// Most parts of a split model.
-const MOST_PARTS: u32 = 1000;
 
 /// The file of the runs that were passed.
 #[derive(Debug, Clone)]
@@ -49,47 +45,13 @@ struct Entry {
 impl Run {
     /// The run of the files that `config` names by `program`; `None` if a file is not there.
     pub(super) fn new(program: &Path, config: &Config) -> Option<Self> {
-        let model = &config.model;
-        let parts: Option<Vec<_>> = parts(&model.text).iter().map(|it| identity(it)).collect();
-        let projector = if model.mmproj.as_os_str().is_empty() {
-            Value::Null
-        } else {
-            identity(&model.mmproj)?
-        };
         Some(Self(json!({
             "program": identity(program)?,
-            "text": parts?,
-            "mmproj": projector,
-            "model": model,
+            "files": Files::of(&config.model).all()?,
+            "model": config.model,
             "engine": config.engine,
         })))
     }
-}
-
-/// The files of a text model: `name-00001-of-00003.gguf` has two others beside it (llama.cpp, `llama_split_path`).
-fn parts(path: &Path) -> Vec<PathBuf> {
-    let count = path.file_name().and_then(|name| {
-        let (start, rest) = name.to_str()?.rsplit_once("-00001-of-")?;
-        let count: u32 = rest.strip_suffix(".gguf")?.parse().ok()?;
-        Some((start, rest, count.min(MOST_PARTS)))
-    });
-    match count {
-        None => vec![path.to_owned()],
-        Some((start, rest, count)) => (1..=count)
-            .map(|nth| path.with_file_name(format!("{start}-{nth:05}-of-{rest}")))
-            .collect(),
-    }
-}
-
-fn identity(path: &Path) -> Option<Value> {
-    let found = fs::metadata(path).ok()?;
-    Some(json!([
-        found.dev(),
-        found.ino(),
-        found.size(),
-        found.ctime(),
-        found.ctime_nsec()
-    ]))
 }
 
 impl Passed {
@@ -166,22 +128,6 @@ fn boot() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_split_model_is_all_of_its_parts() {
-        let parts = |path: &str| parts(Path::new(path));
-        assert_eq!(
-            parts("/m/a-00001-of-00003.gguf"),
-            [
-                "/m/a-00001-of-00003.gguf",
-                "/m/a-00002-of-00003.gguf",
-                "/m/a-00003-of-00003.gguf"
-            ]
-            .map(PathBuf::from)
-        );
-        assert_eq!(parts("/m/a.gguf"), [PathBuf::from("/m/a.gguf")]);
-        assert_eq!(parts("/m/a-00001-of-x.gguf").len(), 1);
-    }
 
     #[test]
     fn a_model_is_trusted_after_an_orderly_end_or_a_power_cut_and_not_after_a_crash() {
