@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use gemmad_api::{AskOptions, Error, ManagerState};
 use gemmad_testbed::{Binaries, Bus, Daemon, Model};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 /// Files that are broken at random places. Of each the first bytes are, which say what the rest is.
 const RANDOM: u64 = 300;
@@ -135,10 +137,13 @@ async fn a_model_that_is_mended_is_loaded_without_a_restart() {
     let whole = std::mem::take(&mut files.text);
     files.text = whole[..whole.len() / 2].to_vec();
     let setup = Daemon::setup(&bus).model(&files.written());
-    let mut daemon = setup.until(ManagerState::Degraded).start().await.unwrap();
+    let daemon = setup.until(ManagerState::Degraded).start().await.unwrap();
+    let mut states = daemon.manager().receive_state_changed().await;
     files.text = whole;
     files.written();
-    daemon.until(ManagerState::Ready).await.unwrap();
+    let ready =
+        async { while states.next().await.unwrap().get().await.unwrap() != ManagerState::Ready {} };
+    timeout(Duration::from_secs(30), ready).await.unwrap();
     assert_eq!(daemon.manager().problem().await.unwrap(), "");
     daemon
         .manager()
