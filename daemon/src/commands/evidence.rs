@@ -99,8 +99,9 @@ impl Catalogue {
     }
 
     fn is_same(&self, one: &Call, other: &Call) -> bool {
-        let command = self.commands.get(&one.name);
-        let is_free = |key| command.is_some_and(|it| it.parameters.get(key).is_some_and(is_free));
+        let command = self.commands.get(one.name.as_str());
+        let parameter = |key: &str| command.and_then(|it| it.parameters.get(key));
+        let is_free = |key: &str| parameter(key).is_some_and(is_free);
         let values = one.arguments.iter().zip(&other.arguments);
         let mut pairs = values.map(|((key, one), (other_key, other))| {
             key == other_key && (one == other || is_free(key) && is_alike(one, other))

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use gemmad_api::AskOptions;
 use gemmad_testbed::{Bus, Daemon, Model};
+use tokio::process::Command;
 use xtask::command::{root, target};
 
 use crate::{figure::Figure, setting::Bench};
@@ -67,7 +68,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         load.push(milliseconds(begun.elapsed()));
         let begun = Instant::now();
         // What random weights say is of no interest.
-        let mut command = daemon.gemmactl()?;
+        let mut command = Command::from(daemon.gemmactl()?);
         let command = command.args(["command", "--dry-run", "stop"]);
         command.output().await?;
         first.push(milliseconds(begun.elapsed()));

@@ -110,15 +110,11 @@ impl Markers {
     }
 }
 
-/// Whether a user-defined token is text.
+/// Whether a user-defined token is text: no brackets, or a tag of HTML.
 fn is_text(token: &str) -> bool {
-    // U+2581 stands for a space in vocabularies.
-    let is_space = |it: char| it.is_whitespace() || it == '\u{2581}';
-    let tag = token.strip_prefix('<').and_then(|it| it.strip_suffix('>'));
-    let tag = tag.map(|it| it.strip_prefix('/').unwrap_or(it));
-    // A character cannot be broken up.
-    let is_one = token.chars().nth(1).is_none();
-    is_one || token.chars().all(is_space) || tag.is_some_and(|it| TAGS.contains(&it))
+    let within = |open, close| token.strip_prefix(open)?.strip_suffix(close);
+    let is_tag = |it: &str| TAGS.contains(&it.strip_prefix('/').unwrap_or(it));
+    within('[', ']').is_none() && within('<', '>').is_none_or(is_tag)
 }
 
 #[cfg(test)]
@@ -147,6 +143,8 @@ mod tests {
             "<h1>",
             "</table>",
             "<code>",
+            "the",
+            "[",
         ] {
             assert!(is_text(text), "{text:?}");
         }
