@@ -28,8 +28,7 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     engine.submit(request.clone()).await?.text().await?;
     tell("answers");
     if hears {
-        let heard = engine.submit(request.about(tone()?)).await;
-        match heard {
+        match engine.submit(request.about(tone()?)).await {
             Ok(answer) => drop(answer.text().await?),
             // Its template has no place for sound. It is told again when somebody speaks.
             Err(EngineError::Deaf(_)) => {}

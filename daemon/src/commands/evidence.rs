@@ -140,9 +140,12 @@ fn is_alike(one: &Value, other: &Value) -> bool {
 fn words(text: &str) -> impl Iterator<Item = String> {
     let word = |word: &str| {
         let is_number = word.contains(char::is_numeric);
-        let is_around = |it: char| match is_number {
-            true => ".,;:!?\"'()".contains(it),
-            false => !it.is_alphanumeric(),
+        let is_around = |it: char| {
+            if is_number {
+                ".,;:!?\"'()".contains(it)
+            } else {
+                !it.is_alphanumeric()
+            }
         };
         word.trim_end_matches(is_around)
             .trim_start_matches(|it: char| !is_number && !it.is_alphanumeric())

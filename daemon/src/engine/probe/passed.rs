@@ -62,7 +62,7 @@ impl Passed {
 
     /// Whether `run` was passed, and no crash came after it. It is then in use.
     pub(super) fn is_trusted(&self, run: &Run) -> bool {
-        let boot = boot();
+        let boot = Some(boot());
         let entries = self.entries();
         let entry = entries.iter().find(|it| it.run == run.0);
         let is_trusted = entry.is_some_and(|it| it.in_use.is_none() || it.in_use != boot);
@@ -74,7 +74,7 @@ impl Passed {
 
     /// Remembers `run`, which was passed and is now in use.
     pub(super) fn add(&self, run: &Run) {
-        self.put(run, boot());
+        self.put(run, Some(boot()));
     }
 
     /// Notes that gemmad has ended in order.
@@ -120,9 +120,9 @@ impl Passed {
 }
 
 /// The start of the machine that it runs since; where none is told, always the same.
-fn boot() -> Option<String> {
+fn boot() -> String {
     let told = file::read_text(Path::new(BOOT), 100).unwrap_or_default();
-    Some(told.trim().to_owned())
+    told.trim().to_owned()
 }
 
 #[cfg(test)]
