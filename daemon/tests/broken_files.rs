@@ -15,6 +15,9 @@ const RANDOM: u64 = 300;
 /// Most of the time in which a broken file is found out.
 const MOST: Duration = Duration::from_secs(5);
 
+/// Breaks files.
+type Break = fn(&mut Files);
+
 /// A copy of the nano model to be broken.
 struct Files {
     folder: TempDir,
@@ -102,7 +105,6 @@ async fn survives(bus: &Bus, model: &Model, loads: bool, what: &str) -> String {
 #[tokio::test]
 async fn a_file_that_crashes_llama_cpp_degrades_the_daemon_which_lives_on() {
     let bus = Bus::start().await.unwrap();
-    type Break = fn(&mut Files);
     let cases: [(&str, Break); 6] = [
         ("a bias of another type", |it| {
             // GGML_TYPE_I32: it has as many bytes.
