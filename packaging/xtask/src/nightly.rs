@@ -2,7 +2,10 @@
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
-use xtask::say;
+use xtask::{
+    command::{cargo, execute},
+    say, setup,
+};
 
 use crate::fuzz::Target;
 
@@ -11,6 +14,12 @@ const FED: u32 = 30;
 
 /// Processes that fuzz a reader in parallel.
 const FEEDING: u32 = 1;
+
+/// Tests that take minutes, and what each shows.
+const SLOW: [(&str, &str); 1] = [(
+    "ten_thousand_conversations",
+    "10,000 conversations are rendered by each chat template as transformers does",
+)];
 
 /// One check.
 struct Check {
@@ -47,5 +56,16 @@ fn checks() -> Vec<Check> {
         name: format!("`{}` withstands {FED} s of hostile input", target.name()),
         run: Box::new(move || target.feed(FED, FEEDING)),
     });
-    feeding.collect()
+    let slow = SLOW.iter().map(|(test, name)| Check {
+        name: (*name).into(),
+        run: Box::new(|| run_ignored(test)),
+    });
+    slow.chain(feeding).collect()
+}
+
+/// Runs a test that is ignored otherwise.
+fn run_ignored(test: &str) -> Result<()> {
+    setup::run()?;
+    let run = ["test", "--workspace", "--lib", test, "--", "--ignored"];
+    execute(&mut cargo(run))
 }

@@ -85,7 +85,7 @@ impl Model {
         };
         let vocab = llama.vocab();
         let text = |token| String::from_utf8_lossy(&piece(&llama, token, true)).into_owned();
-        let template = Template::new(source, text(vocab.bos()), text(vocab.eos()))?;
+        let template = Template::new(&source, text(vocab.bos()), text(vocab.eos()))?;
         let find = |text: &str| match vocab.tokenize(text.as_bytes(), false, true).as_slice() {
             [token] => Some(token.0),
             _ => None,
