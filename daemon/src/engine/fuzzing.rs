@@ -93,8 +93,9 @@ impl Nano {
     fn choose(&self, allowed: &Allowed, choice: u8) -> Token {
         let size = Token::try_from(self.model.vocabulary()).unwrap_or(Token::MAX);
         let from = size / 256 * Token::from(choice);
-        let next = (from..size).find(|token| allowed.holds(*token));
-        next.unwrap_or_else(|| allowed.first())
+        let mut around = (from..size).chain(0..from);
+        // One is allowed.
+        around.find(|token| allowed.holds(*token)).unwrap_or(0)
     }
 }
 
