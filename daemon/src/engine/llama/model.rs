@@ -38,6 +38,7 @@ pub(in crate::engine) struct Model {
     name: String,
     shared_kv_layers: u32,
     ends: Vec<Token>,
+    barred: Vec<Token>,
     markup: Vec<Token>,
     thought: Option<(Token, Token)>,
     breakable: Vec<String>,
@@ -97,6 +98,10 @@ impl Model {
         let calls = CALLS.into_iter().filter_map(find).collect();
         let ends = vocab.tokens().filter(|token| vocab.is_eog(*token));
         let ends: Vec<_> = ends.map(|token| token.0).collect();
+        let barred = vocab.suppress_tokens().iter().map(|token| token.0);
+        let mut barred: Vec<_> = barred.collect();
+        barred.sort_unstable();
+        barred.dedup();
         let markup = markup(&llama, &breakable);
         let is_needed = |token: &Token| {
             ends.contains(token)
@@ -110,6 +115,7 @@ impl Model {
             name,
             shared_kv_layers,
             ends,
+            barred,
             markup,
             thought,
             breakable,
@@ -162,6 +168,11 @@ impl Model {
     /// The tokens that end the model's turn: all the end tokens the file names, sorted.
     pub(in crate::engine) fn ends(&self) -> &[Token] {
         &self.ends
+    }
+
+    /// The tokens that are never to be drawn: those the file names in `tokenizer.ggml.suppress_tokens`, sorted.
+    pub(in crate::engine) fn barred(&self) -> &[Token] {
+        &self.barred
     }
 
     /// The other tokens of the protocol that no text holds, sorted: without those around a thought.
