@@ -30,6 +30,7 @@ pub(super) fn engine(error: &EngineError) -> Error {
         EngineError::Template(_)
         | EngineError::Llama { .. }
         | EngineError::NoNumbers
+        | EngineError::Barred
         | EngineError::Crashed
         | EngineError::Panicked(_) => Error::Failed(message),
     }

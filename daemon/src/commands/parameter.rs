@@ -10,10 +10,10 @@ use super::plain::{Plain, is_value, quoted};
 use crate::config::Bounded;
 
 /// Most characters of a string whose parameter gives no `longest`.
-const LONGEST: Bounded<1, 1000> = Bounded::within(200);
+pub(super) const LONGEST: Bounded<1, 1000> = Bounded::within(200);
 
 /// Most items of a list whose parameter gives no `most`.
-const MOST: Bounded<1, 64> = Bounded::within(16);
+pub(super) const MOST: Bounded<1, 64> = Bounded::within(16);
 
 /// Most values of an enum or a list. Each is a branch of the grammar at one place, and the grammar's compiler accepts
 /// 2,000 branches in all.

@@ -6,3 +6,6 @@ pub const LONGEST_SCHEMA: usize = 64 * 1024;
 
 /// Maximum length of a text, in bytes, however large the KV cache is.
 pub const LONGEST_TEXT: usize = 1 << 20;
+
+/// Maximum length of a rendered prompt, in bytes.
+pub(in crate::engine) const LONGEST_PROMPT: usize = 8 * LONGEST_TEXT;

@@ -91,11 +91,17 @@ pub enum EngineError {
     /// Preparing the request panicked.
     #[error(transparent)]
     Panicked(#[from] Panicked),
-    /// The template in the model file could not be rendered.
+    /// The chat template in the model file is no template, or does not do for a conversation.
     #[error(
-        "the chat template in the model file cannot be rendered: {0}; use a file converted by a current llama.cpp"
+        "the chat template in the model file cannot be used: {0}; take another publisher's file of this model"
     )]
     Template(String),
+    /// All tokens that may follow in the form of the answer are barred.
+    #[error(
+        "the answer cannot go on in its form: the model file bars the tokens that it needs \
+         (tokenizer.ggml.suppress_tokens); ask without the form, or take another publisher's file of this model"
+    )]
+    Barred,
     /// No token that may follow has a finite logit.
     #[error(
         "the model computes no numbers, so its file or its projector's is damaged; download both again"

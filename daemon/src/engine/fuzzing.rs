@@ -16,7 +16,9 @@ use crate::engine::ggml::threads::Threads;
 use crate::engine::llama::backend;
 use crate::engine::llama::gguf::{Header, Kind};
 use crate::engine::llama::model::{Model, Token};
-use crate::engine::prompt::template::{Content, Message, Piece, Role, Template};
+use crate::engine::prompt::conversation::{Content, Conversation, Message, Role};
+use crate::engine::prompt::mark::Piece;
+use crate::engine::prompt::template::Template;
 
 /// Soft tokens that [`projector`] computes: the usual piece of speech.
 const ROWS: usize = 12;
@@ -91,8 +93,9 @@ impl Nano {
     fn choose(&self, allowed: &Allowed, choice: u8) -> Token {
         let size = Token::try_from(self.model.vocabulary()).unwrap_or(Token::MAX);
         let from = size / 256 * Token::from(choice);
-        let next = (from..size).find(|token| allowed.holds(*token));
-        next.unwrap_or_else(|| allowed.first())
+        let mut around = (from..size).chain(0..from);
+        // One is allowed.
+        around.find(|token| allowed.holds(*token)).unwrap_or(0)
     }
 }
 
@@ -125,7 +128,7 @@ impl Prompt {
 /// # Errors
 /// [`EngineError::Template`] when it is no template, or refuses one of them.
 pub fn prompts(source: &str, said: &str) -> Result<Vec<Prompt>, EngineError> {
-    let template = Template::new(source.to_owned(), "<bos>".into(), "<eos>".into())?;
+    let template = Template::new(source, "<bos>".into(), "<eos>".into())?;
     let message = |role, content| Message { role, content };
     let typed = [message(Role::User, vec![Content::Text(said)])];
     let spoken = [
@@ -153,8 +156,17 @@ pub fn prompts(source: &str, said: &str) -> Result<Vec<Prompt>, EngineError> {
         .into(),
         result: Ok(said.into()),
     }]];
-    let typed = template.render(&typed, &[], &[], true)?;
-    let spoken = template.render(&spoken, &called, &[tool], false)?;
+    let typed = template.render(&Conversation {
+        messages: &typed,
+        thinking: true,
+        ..Conversation::default()
+    })?;
+    let spoken = template.render(&Conversation {
+        messages: &spoken,
+        called: &called,
+        tools: &[tool],
+        thinking: false,
+    })?;
     Ok([typed, spoken].map(Prompt::of).into())
 }
 
@@ -178,7 +190,7 @@ pub fn text_model(path: &Path) -> Result<Option<String>, LoadError> {
     let header = Header::open(path, Kind::Text)?;
     let source = header.string("tokenizer.chat_template");
     let source = source.ok_or_else(|| EngineError::Template("the file has none".into()))?;
-    Template::new(source.to_owned(), String::new(), String::new())?;
+    Template::new(source, String::new(), String::new())?;
     let _ = header.u32("gemma4.attention.shared_kv_layers");
     Ok(header.string("general.name").map(str::to_owned))
 }

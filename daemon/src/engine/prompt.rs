@@ -1,12 +1,39 @@
 //! From a request to the tokens the model reads.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `template` | the chat template of the model file |
+//! | `probe`, `manner` | how it takes what templates disagree about |
+//! | `conversation` | the messages that it gets |
+//! | `mark`, `escape` | texts that never go through it |
+//! | `writer`, `jinja` | rendering, with Jinja as transformers has it |
+//! | `source`, `generation`, `needs` | its source: what minijinja does not know |
+//! | `json`, `float` | values as Python writes them |
+//! | `stretches` | long texts, tokenised piece by piece |
+//! | `rendering` | the prompt as people are shown it |
 
+pub(super) mod conversation;
+mod escape;
+mod float;
+mod generation;
+mod jinja;
+mod json;
+mod manner;
+pub(super) mod mark;
+mod needs;
+mod probe;
 pub(super) mod rendering;
+mod source;
 pub(super) mod stretches;
 pub(super) mod template;
+mod writer;
+
+use std::borrow::Cow;
 
 use super::{EngineError, Preamble, Request, ToolCall, request};
 use crate::engine::llama::model::{Model, Token};
-use crate::engine::prompt::template::{Content, Message, Piece, Role};
+use crate::engine::prompt::conversation::{Content, Conversation, Message, Role};
+use crate::engine::prompt::mark::Piece;
 
 /// The tokens around the sound of a spoken turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,11 +181,15 @@ fn render_turn(
         content: vec![Content::Text(text)],
     };
     let system = system.iter().map(|text| said(Role::System, text));
-    let history = history.iter().map(|message| match message {
-        request::Message::User(text) => said(Role::User, text),
-        request::Message::Assistant(text) => said(Role::Assistant, text),
+    let history: Vec<_> = history.iter().map(earlier).collect();
+    // Some templates join messages of the model that follow each other, others make a turn of each.
+    let turns = history.chunk_by(|one, next| [one.0, next.0] == [Role::Assistant; 2]);
+    let turns = turns.map(|turn| Message {
+        // A turn is never empty.
+        role: turn[0].0,
+        content: turn.iter().map(|(_, text)| Content::Text(text)).collect(),
     });
-    let mut messages: Vec<_> = system.chain(history).collect();
+    let mut messages: Vec<_> = system.chain(turns).collect();
     let mut content = Vec::new();
     if sound {
         content.push(Content::Audio);
@@ -170,7 +201,30 @@ fn render_turn(
         role: Role::User,
         content,
     });
-    model.template().render(&messages, called, tools, thinking)
+    model.template().render(&Conversation {
+        messages: &messages,
+        called,
+        tools,
+        thinking,
+    })
+}
+
+/// An earlier message: who wrote it, and its text.
+fn earlier(message: &request::Message) -> (Role, Cow<'_, str>) {
+    match message {
+        request::Message::User(text) => (Role::User, text.into()),
+        request::Message::Assistant(text) => (Role::Assistant, without_thoughts(text)),
+    }
+}
+
+/// What the model said without what it thought, which no later prompt repeats.
+fn without_thoughts(text: &str) -> Cow<'_, str> {
+    let [open, close] = ["<|channel>", "<channel|>"];
+    if !text.contains(open) && !text.contains(close) {
+        return text.into();
+    }
+    let parts = text.split(close).map(|part| part.split(open).next());
+    parts.flatten().collect::<String>().into()
 }
 
 /// Whether the template wrote the beginning-of-sequence token itself.
@@ -178,5 +232,25 @@ fn starts_with(model: &Model, pieces: &[Piece], bos: Token) -> bool {
     match pieces.first() {
         Some(Piece::Template(text)) => model.tokenise_template(text).first() == Some(&bos),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_model_thought_is_not_repeated() {
+        for (written, said) in [
+            ("Hello.", "Hello."),
+            ("<|channel>thought\nHm.<channel|>Hello.", "Hello."),
+            (
+                "One.<|channel>thought\n<channel|> Two.<|channel>cut",
+                "One. Two.",
+            ),
+            ("<|channel>thought\nHm.", ""),
+        ] {
+            assert_eq!(without_thoughts(written), said);
+        }
     }
 }

@@ -4,6 +4,7 @@ mod cells;
 mod forms;
 mod requests;
 mod sharing;
+mod tokens;
 mod turns;
 mod vocabulary;
 

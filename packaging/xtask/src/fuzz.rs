@@ -91,7 +91,7 @@ impl Target {
             Self::Sound => &["daemon/fuzz/seeds/sound", "daemon/src/sound/testdata"],
             Self::Speech => &["daemon/fuzz/seeds/speech"],
             Self::Synthesiser => &["daemon/fuzz/seeds/sound"],
-            Self::Template => &["daemon/fuzz/seeds/template"],
+            Self::Template => &["daemon/fuzz/seeds/template", "daemon/tests/templates"],
         }
     }
 

@@ -41,7 +41,8 @@ enum Task {
         #[command(flatten)]
         options: fuzz::Options,
     },
-    /// Run the checks that take too long for `test`: each reader of foreign input is fuzzed for 30 s.
+    /// Run the checks that take too long for `test`: 10,000 conversations for each chat template, and 30 s of fuzzing
+    /// for each reader of foreign input.
     Nightly,
     /// Make the Debian package.
     Package {

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use xtask::{
     command::{cargo, execute, root},
-    say, shape,
+    say, setup, shape,
 };
 
 use crate::fuzz::Target;
@@ -14,6 +14,25 @@ const FED: u32 = 30;
 
 /// Processes that fuzz a reader in parallel.
 const FEEDING: u32 = 1;
+
+/// Tests that take minutes or need files: where they are, how their names begin, and what they show.
+const SLOW: [(&str, &str, &str); 3] = [
+    (
+        "--lib",
+        "ten_thousand_conversations",
+        "10,000 conversations are rendered by each chat template as transformers does",
+    ),
+    (
+        "--test=broken_files",
+        "",
+        "no broken model file ends the daemon",
+    ),
+    (
+        "--test=engine",
+        "vocabulary",
+        "grammars and typed text hold over Gemma's vocabulary",
+    ),
+];
 
 /// One check.
 struct Check {
@@ -50,31 +69,18 @@ fn checks() -> Vec<Check> {
         name: format!("`{}` withstands {FED} s of hostile input", target.name()),
         run: Box::new(move || target.feed(FED, FEEDING)),
     });
-    let broken = Check {
-        name: "no broken model file ends the daemon".into(),
-        run: Box::new(|| ignored("broken_files", "")),
-    };
-    let vocabulary = Check {
-        name: "grammars and typed text hold over Gemma's vocabulary".into(),
-        run: Box::new(|| {
-            let folder = root().join("target/shape");
-            shape::run(true, shape::Vocabulary::Gemma, &folder)?;
-            ignored("engine", "vocabulary")
-        }),
-    };
-    feeding.chain([broken, vocabulary]).collect()
+    let slow = SLOW.iter().map(|(target, names, shows)| Check {
+        name: (*shows).into(),
+        run: Box::new(|| run_ignored(target, names)),
+    });
+    slow.chain(feeding).collect()
 }
 
-/// Runs the tests of a file of tests that are ignored elsewhere, because they take minutes or need files; of these, those
-/// whose names begin with `which`.
-fn ignored(tests: &str, which: &str) -> Result<()> {
-    execute(&mut cargo([
-        "test",
-        "--workspace",
-        "--test",
-        tests,
-        "--",
-        "--ignored",
-        which,
-    ]))
+/// Runs tests that are ignored otherwise.
+fn run_ignored(target: &str, names: &str) -> Result<()> {
+    setup::run()?;
+    let folder = root().join("target/shape");
+    shape::run(true, shape::Vocabulary::Gemma, &folder)?;
+    let run = ["test", "--workspace", target, names, "--", "--ignored"];
+    execute(&mut cargo(run))
 }

@@ -17,7 +17,7 @@ use crate::{
 type Package = (&'static str, &'static str);
 
 /// Packages for building and testing.
-const PACKAGES: [Package; 17] = [
+const PACKAGES: [Package; 18] = [
     ("alsa-utils", "records in the tests"),
     ("ccache", "keeps llama.cpp from being compiled again"),
     ("clang", "reads llama.cpp's headers"),
@@ -37,6 +37,10 @@ const PACKAGES: [Package; 17] = [
     ("pulseaudio", "is the sound server of the tests"),
     ("pulseaudio-utils", "plays to the sound server"),
     ("python3-gi", "hears commands in an example"),
+    (
+        "python3-jinja2",
+        "renders chat templates as transformers does",
+    ),
     ("python3-venv", "writes models to measure with"),
 ];
 

@@ -134,4 +134,10 @@ impl Allowed {
     pub(in crate::engine) fn holds(&self, token: Token) -> bool {
         self.0.is_allowed(token.cast_unsigned())
     }
+
+    /// Whether all of them are among `others`, none of which is there twice.
+    pub(in crate::engine) fn is_within(&self, others: &[Token]) -> bool {
+        let common = others.iter().filter(|it| self.holds(**it)).count();
+        common > 0 && common == self.0.num_set()
+    }
 }

@@ -40,6 +40,7 @@ pub(in crate::engine) struct Model {
     name: String,
     shared_kv_layers: u32,
     ends: Vec<Token>,
+    barred: Vec<Token>,
     markup: Vec<Token>,
     thought: Option<(Token, Token)>,
     /// User-defined tokens that are no text.
@@ -72,7 +73,7 @@ impl Model {
         let encoder = load_encoder(config, &llama, threads)?;
         let vocab = llama.vocab();
         let text = |token| String::from_utf8_lossy(&piece(&llama, token, true)).into_owned();
-        let template = Template::new(source, text(vocab.bos()), text(vocab.eos()))?;
+        let template = Template::new(&source, text(vocab.bos()), text(vocab.eos()))?;
         let find = |text: &str| match vocab.tokenize(text.as_bytes(), false, true).as_slice() {
             [token] => Some(token.0),
             _ => None,
@@ -87,6 +88,10 @@ impl Model {
         let calls = CALLS.into_iter().filter_map(find).collect();
         let ends = vocab.tokens().filter(|token| vocab.is_eog(*token));
         let ends: Vec<_> = ends.map(|token| token.0).collect();
+        let barred = vocab.suppress_tokens().iter().map(|token| token.0);
+        let mut barred: Vec<_> = barred.collect();
+        barred.sort_unstable();
+        barred.dedup();
         let markup = markup(&llama, &markers);
         let is_needed = |token: &Token| {
             ends.contains(token)
@@ -100,6 +105,7 @@ impl Model {
             name,
             shared_kv_layers,
             ends,
+            barred,
             markup,
             thought,
             markers,
@@ -156,6 +162,11 @@ impl Model {
     /// The tokens that end the model's turn: all the end tokens the file names, sorted.
     pub(in crate::engine) fn ends(&self) -> &[Token] {
         &self.ends
+    }
+
+    /// The tokens that are never to be drawn: those the file names in `tokenizer.ggml.suppress_tokens`, sorted.
+    pub(in crate::engine) fn barred(&self) -> &[Token] {
+        &self.barred
     }
 
     /// The other tokens of the protocol that no text holds, sorted: without those around a thought.

@@ -71,16 +71,17 @@ impl Sampler {
 /// Which tokens may be drawn.
 pub(in crate::engine) enum Choice<'a> {
     /// All tokens but these, each list sorted.
-    Except([&'a [Token]; 2]),
-    /// The tokens that a grammar allows; at least one.
-    Among(&'a Allowed),
+    Except([&'a [Token]; 3]),
+    /// The tokens that a grammar allows, at least one, but these, sorted.
+    Among(&'a Allowed, &'a [Token]),
 }
 
 impl Choice<'_> {
     fn holds(&self, token: Token) -> bool {
+        let is_barred = |barred: &[Token]| barred.binary_search(&token).is_ok();
         match self {
-            Self::Except(barred) => barred.iter().all(|it| it.binary_search(&token).is_err()),
-            Self::Among(allowed) => allowed.holds(token),
+            Self::Except(barred) => !barred.iter().any(|it| is_barred(it)),
+            Self::Among(allowed, barred) => allowed.holds(token) && !is_barred(barred),
         }
     }
 }
@@ -123,7 +124,9 @@ mod tests {
     fn draw(sampler: &mut Sampler, logits: &[f32], times: usize) -> Vec<Token> {
         let mut candidates = Candidates::new(Vec::new(), false);
         (0..times)
-            .filter_map(|_| sampler.sample(logits, &Choice::Except([&[9], &[]]), &mut candidates))
+            .filter_map(|_| {
+                sampler.sample(logits, &Choice::Except([&[9], &[], &[]]), &mut candidates)
+            })
             .collect()
     }
 
@@ -161,14 +164,14 @@ mod tests {
         let mut candidates = Candidates::new(Vec::new(), false);
         let greedy = Sampler::new(&sampling(0.0, 1)).sample(
             &logits,
-            &Choice::Except([&[], &[0]]),
+            &Choice::Except([&[], &[0], &[]]),
             &mut candidates,
         );
         assert_eq!(greedy, Some(2));
         let mut drawn = Sampler::new(&sampling(1.0, 1));
         assert!((0..50).all(|_| drawn.sample(
             &logits,
-            &Choice::Except([&[], &[0]]),
+            &Choice::Except([&[], &[0], &[]]),
             &mut candidates
         ) != Some(0)));
     }

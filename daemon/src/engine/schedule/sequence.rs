@@ -278,7 +278,8 @@ impl Sequence {
     /// Returns how the answer ended, if it did.
     ///
     /// # Errors
-    /// When the grammar has become too complex to be followed, or the model computes no numbers.
+    /// When the grammar has become too complex to be followed or leaves only tokens that the model file bars, or the
+    /// model computes no numbers.
     pub(in crate::engine) fn sample(
         &mut self,
         model: &Model,
@@ -287,6 +288,7 @@ impl Sequence {
     ) -> Result<Option<Finish>, EngineError> {
         self.note_first_token();
         let begun = std::mem::take(&mut self.job.begun);
+        check_forced(model, &begun)?;
         if let Some(finish) = self.write(model, &begun, begun.len()) {
             return Ok(Some(finish));
         }
@@ -299,7 +301,9 @@ impl Sequence {
         self.ahead.push(token);
         self.read = 0;
         if let Some(guide) = &mut self.job.guide {
-            self.ahead.extend(guide.follow(token)?);
+            let forced = guide.follow(token)?;
+            check_forced(model, &forced)?;
+            self.ahead.extend(forced);
         }
         let ahead = std::mem::take(&mut self.ahead);
         let finish = self.write(model, &ahead, ahead.len() - 1);
@@ -313,9 +317,13 @@ impl Sequence {
         logits: &[f32],
         candidates: &mut Candidates,
     ) -> Result<Token, EngineError> {
+        let barred = model.barred();
         if let Some(guide) = &mut self.job.guide {
             let allowed = guide.allowed()?;
-            let choice = Choice::Among(&allowed);
+            if allowed.is_within(barred) {
+                return Err(EngineError::Barred);
+            }
+            let choice = Choice::Among(&allowed, barred);
             let drawn = self.sampler.sample(logits, &choice, candidates);
             return drawn.ok_or(EngineError::NoNumbers);
         }
@@ -326,7 +334,7 @@ impl Sequence {
         } else {
             &[]
         };
-        let choice = Choice::Except([ends, protocol]);
+        let choice = Choice::Except([ends, protocol, barred]);
         let drawn = self.sampler.sample(logits, &choice, candidates);
         drawn.ok_or(EngineError::NoNumbers)
     }
@@ -395,6 +403,15 @@ impl Sequence {
             self.stats.speech_to_token = self.job.heard.map(|heard| heard.elapsed());
         }
     }
+}
+
+/// Whether the tokens that a grammar forces may be written.
+fn check_forced(model: &Model, forced: &[Token]) -> Result<(), EngineError> {
+    let is_barred = |token: &Token| model.barred().binary_search(token).is_ok();
+    if forced.iter().any(is_barred) {
+        return Err(EngineError::Barred);
+    }
+    Ok(())
 }
 
 /// In whole milliseconds.
