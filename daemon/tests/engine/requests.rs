@@ -289,6 +289,16 @@ async fn a_model_that_cannot_be_loaded_says_why() {
         std::fs::write(&path, bytes).unwrap();
         path
     };
+    // Other chat templates of the same length.
+    let with = |old: &str, new: &str| {
+        let mut bytes = whole.clone();
+        let mut windows = bytes.windows(old.len());
+        let at = windows.position(|it| it == old.as_bytes()).unwrap();
+        bytes[at..at + old.len()].copy_from_slice(new.as_bytes());
+        bytes
+    };
+    let silent = with("else message['content']", "else message['nothing']");
+    let lacking = with("items | dictsort", "items | quickest");
     // A pipe without a writer.
     let pipe = folder.path().join("pipe.gguf");
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
@@ -307,6 +317,14 @@ async fn a_model_that_cannot_be_loaded_says_why() {
         (
             nano().model.mmproj,
             "[model] text needs a Gemma 4 text model",
+        ),
+        (
+            write("silent.gguf", &silent),
+            "it leaves out what the person says",
+        ),
+        (
+            write("lacking.gguf", &lacking),
+            "it needs the filter `quickest`",
         ),
         (folder.path().to_path_buf(), "is a directory"),
         (pipe, "is a pipe"),
