@@ -11,7 +11,6 @@
 
 #![expect(clippy::cast_precision_loss, reason = "times of some minutes")]
 
-use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -19,7 +18,7 @@ use clap::Parser;
 use gemmad::config::{Keyword, Mode, Word};
 use gemmad::listen::Spotter;
 use gemmad::sound::SAMPLE_RATE;
-use gemmad::sound::decode;
+use gemmad_testbed::speech;
 use serde_json::{Value, json};
 
 /// Samples per push: 10 ms.
@@ -62,8 +61,7 @@ fn main() -> anyhow::Result<()> {
         let line: Value = serde_json::from_str(line)?;
         let audio = line["audio"].as_str().context("a line has no `audio`")?;
         let path = args.manifest.with_file_name(audio);
-        let file = File::open(&path).with_context(|| path.display().to_string())?;
-        let sound = decode(&file)?.samples;
+        let sound = speech::read(&path).with_context(|| path.display().to_string())?;
         spotter.reset();
         let mut times = Vec::new();
         let length = seconds(sound.len());
