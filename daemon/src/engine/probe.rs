@@ -87,7 +87,7 @@ impl Probe {
     ) -> Result<bool, LoadError> {
         let run = Run::new(&self.program, config);
         let known = self.passed.as_ref().zip(run.as_ref());
-        if known.is_some_and(|(passed, run)| passed.is_trusted(run)) {
+        if known.is_some_and(|(passed, run)| passed.enter(run)) {
             return Ok(false);
         }
         let started = Instant::now();
@@ -317,7 +317,7 @@ mod tests {
         // Once is an accident.
         let once = "test -e $0.again || { touch $0.again; kill -TERM $$; }";
         assert_eq!(outcome(once), "true");
-        let odd = "echo '/root/x/llama.cpp/src/a.cpp:1: b' >&2; kill -SEGV $$";
+        let odd = "echo '/build/x/llama.cpp/src/a.cpp:1: b' >&2; kill -SEGV $$";
         assert!(
             outcome(odd).contains("(SIGSEGV: src/a.cpp:1: b)"),
             "{}",
@@ -344,6 +344,18 @@ mod tests {
         // It crashed while it was in use.
         probe.run(&config, &mut |_| true).unwrap();
         assert!(run());
+    }
+
+    #[test]
+    fn files_that_failed_are_run_again_at_every_start() {
+        let (probe, folder) = probe("echo 'gemmad: no' >&2; exit 1");
+        let text = folder.path().join("text.gguf");
+        std::fs::write(&text, "a").unwrap();
+        let config = config(text.to_str().unwrap());
+        for _ in 0..2 {
+            assert!(probe.run(&config, &mut |_| true).is_err());
+            probe.leave(&config);
+        }
     }
 
     #[test]

@@ -60,36 +60,43 @@ impl Passed {
         Self(cache.join("probed.json"))
     }
 
-    /// Whether `run` was passed, and no crash came after it. It is then in use.
-    pub(super) fn is_trusted(&self, run: &Run) -> bool {
-        let boot = Some(boot());
-        let entries = self.entries();
-        let entry = entries.iter().find(|it| it.run == run.0);
-        let is_trusted = entry.is_some_and(|it| it.in_use.is_none() || it.in_use != boot);
-        if is_trusted {
-            self.put(run, boot);
-        }
-        is_trusted
+    /// Whether `run` was passed, and no crash came after it. It is then marked as in use.
+    pub(super) fn enter(&self, run: &Run) -> bool {
+        let (mut entries, boot) = (self.entries(), Some(boot()));
+        let entry = entries.iter_mut().find(|it| it.run == run.0);
+        let Some(entry) = entry.filter(|it| it.in_use.is_none() || it.in_use != boot) else {
+            return false;
+        };
+        entry.in_use = boot;
+        self.put(&entries);
+        true
     }
 
     /// Remembers `run`, which was passed and is now in use.
     pub(super) fn add(&self, run: &Run) {
-        self.put(run, Some(boot()));
-    }
-
-    /// Notes that gemmad has ended in order.
-    pub(super) fn leave(&self, run: &Run) {
-        self.put(run, None);
-    }
-
-    /// Writes a run behind all others. If that fails the model is run first again next time.
-    fn put(&self, run: &Run, in_use: Option<String>) {
         let mut entries = self.entries();
         entries.retain(|it| it.run != run.0);
-        let run = run.0.clone();
-        entries.push(Entry { run, in_use });
+        entries.push(Entry {
+            run: run.0.clone(),
+            in_use: Some(boot()),
+        });
         entries.drain(..entries.len().saturating_sub(MOST));
-        if let Err(error) = self.write(&entries) {
+        self.put(&entries);
+    }
+
+    /// Notes that gemmad has ended in order. A run that was not passed stays unknown: it failed, or its files were replaced
+    /// meanwhile.
+    pub(super) fn leave(&self, run: &Run) {
+        let mut entries = self.entries();
+        if let Some(entry) = entries.iter_mut().find(|it| it.run == run.0) {
+            entry.in_use = None;
+            self.put(&entries);
+        }
+    }
+
+    /// Writes the file. If that fails the model is run first again next time.
+    fn put(&self, entries: &[Entry]) {
+        if let Err(error) = self.write(entries) {
             log::warn!(
                 "the next start will run the model first: {}: {error}",
                 self.0.display()
@@ -134,14 +141,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let passed = Passed::new(folder.path());
         let run = Run(json!("a"));
-        assert!(!passed.is_trusted(&run));
+        assert!(!passed.enter(&run));
         passed.add(&run);
         // Since then nothing has ended in order.
-        assert!(!passed.is_trusted(&run));
+        assert!(!passed.enter(&run));
         passed.leave(&run);
-        assert!(passed.is_trusted(&run));
-        assert!(!passed.is_trusted(&run));
-        passed.put(&run, Some("an earlier start of the machine".into()));
-        assert!(passed.is_trusted(&run));
+        assert!(passed.enter(&run));
+        assert!(!passed.enter(&run));
+        passed.put(&[Entry {
+            run: run.0.clone(),
+            in_use: Some("an earlier start of the machine".into()),
+        }]);
+        assert!(passed.enter(&run));
+    }
+
+    #[test]
+    fn an_orderly_end_makes_no_model_trusted_that_was_not_passed() {
+        let folder = tempfile::tempdir().unwrap();
+        let passed = Passed::new(folder.path());
+        let (failed, replaced) = (Run(json!("failed")), Run(json!("replaced")));
+        passed.leave(&failed);
+        assert!(!passed.enter(&failed));
+        passed.add(&Run(json!("before")));
+        passed.leave(&replaced);
+        assert!(!passed.enter(&replaced));
     }
 }
