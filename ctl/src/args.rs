@@ -92,6 +92,12 @@ pub enum Command {
     Status(Status),
     /// Make the daemon read its configuration again; for root and users whom polkit allows it
     Reload(Reload),
+    /// Load the model, or give back its memory; for root and users whom polkit allows it
+    Models {
+        /// What to do with the model
+        #[command(subcommand)]
+        what: Models,
+    },
     /// Make a word or phrase of your own that is spotted, on a PC
     Keyword {
         /// What to do about keywords
@@ -298,6 +304,15 @@ pub struct Reload {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// `gemmactl models`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Models {
+    /// Load the configured model; ends once it is loaded
+    Load,
+    /// Give back the memory of the model, once what was asked of it is answered; the next request loads it again
+    Unload,
 }
 
 /// `gemmactl keyword`.

@@ -29,6 +29,7 @@ mod input;
 mod interrupt;
 mod keyword;
 mod listen;
+mod models;
 mod notice;
 mod prompt;
 mod question;
@@ -96,6 +97,7 @@ async fn obey(command: Command, way: &Way) -> Result<(), Failure> {
         Command::Devices(options) => until_interrupted(devices::run(&options, way)).await,
         Command::Status(options) => until_interrupted(status::run(&options, way)).await,
         Command::Reload(options) => until_interrupted(reload::run(&options, way)).await,
+        Command::Models { what } => until_interrupted(models::run(what, way)).await,
         Command::Keyword {
             what: Keyword::Train(options),
         } => until_interrupted(keyword::train(&options)).await,

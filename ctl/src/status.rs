@@ -1,6 +1,6 @@
 //! `gemmactl status`: the state of the daemon, also while it loads the model.
 
-use gemmad_api::{Health, ManagerProxy, ManagerState, VoiceProxy, VoiceState, from_dict};
+use gemmad_api::{Health, ManagerProxy, ManagerState, Memory, VoiceProxy, VoiceState, from_dict};
 use serde::Serialize;
 use zbus::{Connection, proxy::CacheProperties};
 
@@ -30,6 +30,7 @@ struct Status {
     model: String,
     problem: String,
     voice: Voice,
+    memory: Memory,
     health: Health,
 }
 
@@ -68,6 +69,7 @@ impl Status {
                 loudspeaker: voice.loudspeaker().await?,
                 speech_problem: voice.speech_problem().await?,
             },
+            memory: from_dict(&manager.memory().await?).unwrap_or_default(),
             // Counts that an older daemon does not send are 0.
             health: from_dict(&manager.health().await?).unwrap_or_default(),
         })
@@ -82,6 +84,7 @@ impl Status {
             cells_used,
             cells_total,
             prefix_cells,
+            long_cells,
             finished,
         } = self.health;
         let muted = if self.voice.muted { ", muted" } else { "" };
@@ -101,6 +104,19 @@ impl Status {
                 format!("{cells_used} of {cells_total} cells, system prompt {prefix_cells}"),
             ),
         ];
+        if long_cells > 0 {
+            let cells = format!("{long_cells} cells for a long question alone");
+            rows.push(("context", cells));
+        }
+        let Memory { planned, available } = self.memory;
+        if planned > 0 {
+            let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
+            let (planned, available) = (megabytes(planned), megabytes(available));
+            rows.push((
+                "memory",
+                format!("{planned} MB for the model, {available} MB left"),
+            ));
+        }
         if turns > 0 {
             let behind = format!("{turns} being spoken, {backlog_ms} ms behind");
             rows.push(("turns", behind));
@@ -151,6 +167,10 @@ mod tests {
                 loudspeaker: String::new(),
                 speech_problem: String::new(),
             },
+            memory: Memory {
+                planned: 2_239_000_000,
+                available: 1_000_000_000,
+            },
             health: Health {
                 active: 1,
                 cells_used: 30,
@@ -172,6 +192,7 @@ microphone  none
 loudspeaker none
 requests    1 active, 0 waiting, 0 finished
 KV cache    30 of 4096 cells, system prompt 12
+memory      2239 MB for the model, 1000 MB left
 problem     there is no microphone; plug one in";
         assert_eq!(status().text(), expected);
     }

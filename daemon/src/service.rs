@@ -3,7 +3,7 @@
 //! Without a service manager (`NOTIFY_SOCKET` is not set) these functions have no effect.
 
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use sd_notify::NotifyState;
@@ -12,17 +12,17 @@ use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::engine::{Engine, Phase, Probe};
 
-/// Time by which each loaded percent extends the service manager's timeout, in microseconds.
-const PATIENCE_US: u32 = 90_000_000;
+/// Time by which each loaded percent extends the service manager's timeout.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 // A model that makes no progress is given up before the service manager gives up on the daemon.
-const _: () = assert!(PATIENCE_US as u128 > Probe::PATIENCE.as_micros());
+const _: () = assert!(PATIENCE.as_secs() > Probe::PATIENCE.as_secs());
 
 /// Longest wait for the notification of the end.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Follows the engine to its end: reports its phase, and feeds the watchdog. The watchdog is fed only if both the
-/// engine's loop and the runtime that serves the bus respond.
+/// engine's loop and the runtime that serves the bus respond. While a model loads, progress stands for the engine's loop.
 ///
 /// It has a thread and a runtime of its own, because clients must not hold it up, and a busy service manager blocks the
 /// thread that notifies it.
@@ -40,6 +40,7 @@ pub fn follow(engine: Engine) -> io::Result<()> {
 
 async fn report(engine: Engine, workers: Handle) {
     let mut phase = engine.phase();
+    let mut progressed = Instant::now();
     // Twice within the watchdog's timeout, as sd_watchdog_enabled(3) recommends.
     let half = sd_notify::watchdog_enabled().map(|limit| (limit / 2).max(Duration::from_millis(1)));
     let mut beats = half.map(|half| {
@@ -55,17 +56,32 @@ async fn report(engine: Engine, workers: Handle) {
                 }
                 // Cloned to release the borrow: notifying may take a while, and must not hold up the engine.
                 let now = phase.borrow_and_update().clone();
+                progressed = Instant::now();
                 tell_phase(&now);
             }
-            // The watchdog begins when the daemon is ready.
-            () = next(beats.as_mut()), if is_up(&phase.borrow()) => {
-                let computes = answer("the engine", half, engine.beat());
+            () = next(beats.as_mut()) => {
+                let is_loading = matches!(*phase.borrow(), Phase::Starting | Phase::Loading(_));
+                let computes = async {
+                    if is_loading {
+                        return progressed.elapsed() < PATIENCE;
+                    }
+                    answer("the engine", half, beat(&engine)).await
+                };
                 let serves = answer("the bus", half, async { workers.spawn(async {}).await.is_ok() });
                 if let (true, true) = tokio::join!(computes, serves) {
                     tell(&[NotifyState::Watchdog]);
                 }
             }
         }
+    }
+}
+
+/// Waits until the engine's loop responds, or begins to load another model.
+async fn beat(engine: &Engine) -> bool {
+    let mut phase = engine.phase();
+    tokio::select! {
+        is_alive = engine.beat() => is_alive,
+        _ = phase.wait_for(|phase| matches!(phase, Phase::Loading(_))) => true,
     }
 }
 
@@ -121,7 +137,7 @@ pub async fn stopping() {
 }
 
 fn is_up(phase: &Phase) -> bool {
-    matches!(phase, Phase::Ready(_) | Phase::Failed(_))
+    !matches!(phase, Phase::Starting | Phase::Loading(_))
 }
 
 async fn next(beats: Option<&mut tokio::time::Interval>) {
@@ -140,7 +156,8 @@ fn tell_phase(phase: &Phase) {
     if is_up(phase) {
         tell(&[NotifyState::Ready, status]);
     } else {
-        tell(&[NotifyState::ExtendTimeoutUsec(PATIENCE_US), status]);
+        let patience = u32::try_from(PATIENCE.as_micros()).unwrap_or(u32::MAX);
+        tell(&[NotifyState::ExtendTimeoutUsec(patience), status]);
     }
 }
 
@@ -151,6 +168,7 @@ fn status(phase: &Phase) -> String {
         Phase::Loading(percent) => format!("loading {percent} %"),
         Phase::Ready(ready) => format!("ready, {}", ready.name()),
         Phase::Failed(why) => format!("degraded: {why}"),
+        Phase::Unloading | Phase::Unloaded => "ready, no model in memory".into(),
     }
 }
 

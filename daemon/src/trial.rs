@@ -45,7 +45,7 @@ async fn loaded(engine: &Engine) -> anyhow::Result<bool> {
     let mut phase = engine.phase();
     loop {
         match &*phase.borrow_and_update() {
-            Phase::Starting => {}
+            Phase::Starting | Phase::Unloading | Phase::Unloaded => {}
             Phase::Loading(percent) => tell(&format!("loading {percent} %")),
             Phase::Ready(ready) => return Ok(ready.hears()),
             Phase::Failed(why) => anyhow::bail!(why.clone()),

@@ -5,6 +5,7 @@ mod commands;
 mod confirming;
 mod finding;
 mod gemmactl;
+mod models;
 mod policy;
 mod prompt;
 mod reading;

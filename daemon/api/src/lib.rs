@@ -29,7 +29,7 @@ pub use error::Error;
 pub use event::{Event, Finish, Stats};
 pub use gemmad_text as text;
 pub use manager::{
-    AskOptions, Health, ManagerProxy, ManagerState, Passage, PassageKind, TranscribeOptions,
+    AskOptions, Health, ManagerProxy, ManagerState, Memory, Passage, PassageKind, TranscribeOptions,
 };
 pub use options::{FromOptions, Given, Options, Unfit};
 pub use voice::{

@@ -160,6 +160,8 @@ pub enum ManagerState {
     Ready,
     /// Running, but something is missing; the property `Problem` says what.
     Degraded,
+    /// Running without a model in memory; the next request loads it.
+    Unloaded,
     /// Shutting down.
     Stopping,
 }
@@ -183,6 +185,8 @@ pub struct Health {
     pub cells_total: u32,
     /// Cells that hold the system prompt, shared by every request.
     pub prefix_cells: u32,
+    /// Cells of the context that a question too long for the KV cache has of its own; 0 if there is none.
+    pub long_cells: u32,
     /// Requests finished since the model was loaded, including cancelled ones.
     pub finished: u64,
 }
@@ -193,6 +197,17 @@ impl Health {
     pub const fn is_idle(&self) -> bool {
         self.active == 0 && self.queued == 0 && self.turns == 0
     }
+}
+
+/// Memory of the model. On the bus an `a{sv}` with these names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// Bytes that the loaded model takes, as predicted before it was loaded, with everything that belongs to it; 0 while
+    /// none is loaded.
+    pub planned: u64,
+    /// Bytes that the system has left for the daemon; 0 if unknown.
+    pub available: u64,
 }
 
 /// The daemon as a whole.
@@ -225,12 +240,22 @@ pub trait Manager {
     /// the text, the tokens of the protocol, and the place of the sound. Nothing is computed.
     fn render(&self, prompt: &str, options: AskOptions) -> Result<Vec<Passage>, Error>;
 
-    /// Reads the configuration file again and puts it into force, except `[model]` and `[engine]`, which
-    /// need a restart. Returns the keys, as `section.key`, that changed, and those that wait for the
-    /// restart. Allowed for root and for users to whom polkit grants `org.gemmad1.manage`; on the
+    /// Reads the configuration file again and puts it into force, except `[engine]`, which needs a restart. A changed
+    /// `[model]` is loaded after this call; what was asked before is answered first, and later requests wait. Returns the
+    /// keys, as `section.key`, that changed, and those that wait for the restart. Allowed for root and for users to whom polkit grants `org.gemmad1.manage`; on the
     /// session bus for every caller.
     #[zbus(allow_interactive_auth)]
     fn reload(&self) -> Result<(Vec<String>, Vec<String>), Error>;
+
+    /// Loads the configured model, unless it is in memory, and returns once it is. After a failure it tries again. Allowed
+    /// for those who may reload.
+    #[zbus(allow_interactive_auth)]
+    fn load_model(&self) -> Result<(), Error>;
+
+    /// Gives back the memory of the model, and returns then: what was asked of it before is answered first. The next
+    /// request loads it again, and waits for that. Allowed for those who may reload.
+    #[zbus(allow_interactive_auth)]
+    fn unload_model(&self) -> Result<(), Error>;
 
     /// Version of the daemon.
     #[zbus(property(emits_changed_signal = "const"))]
@@ -251,4 +276,8 @@ pub trait Manager {
     /// Load of the engine; see [`Health`].
     #[zbus(property(emits_changed_signal = "false"))]
     fn health(&self) -> zbus::Result<Dict>;
+
+    /// Memory of the model; see [`Memory`].
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn memory(&self) -> zbus::Result<Dict>;
 }

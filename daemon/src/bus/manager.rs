@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gemmad_api::{
-    AskOptions, Dict, Error, Health, ManagerState, Options, Passage, Stats, TranscribeOptions,
-    to_dict,
+    AskOptions, Dict, Error, Health, ManagerState, Memory, Options, Passage, Stats,
+    TranscribeOptions, to_dict,
 };
 use tokio::sync::watch;
 use zbus::message::Header;
@@ -17,6 +17,7 @@ use super::sound::Sounds;
 use super::{Which, authority, refusal};
 use crate::config::Settings;
 use crate::engine::{Answer, Engine, Phase, Place};
+use crate::platform::memory;
 use crate::reload::Reloader;
 
 /// The object.
@@ -125,6 +126,39 @@ impl Manager {
         Ok((reloaded.changed, reloaded.pending))
     }
 
+    /// Loads the configured model, unless it is in memory; returns once it is.
+    async fn load_model(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), Error> {
+        let call = self.clients.hold(connection, &header, Kind::Call)?;
+        call.while_there(async {
+            authority::may_manage(self.which, &self.clients, connection, &header).await?;
+            self.engine.load();
+            // After that its phase is not that of a model which is to go.
+            self.engine.beat().await;
+            let loaded = self.engine.loaded().await;
+            loaded.map_err(|error| refusal::engine(&error))
+        })
+        .await
+    }
+
+    /// Gives back the memory of the model, once what was asked of it is answered; returns then.
+    async fn unload_model(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), Error> {
+        let call = self.clients.hold(connection, &header, Kind::Call)?;
+        call.while_there(async {
+            authority::may_manage(self.which, &self.clients, connection, &header).await?;
+            let unloaded = self.engine.unload().await;
+            unloaded.map_err(|error| refusal::engine(&error))
+        })
+        .await
+    }
+
     /// Version of the daemon.
     #[zbus(property(emits_changed_signal = "const"))]
     #[allow(clippy::unused_self)] // A property is read from its object.
@@ -143,6 +177,7 @@ impl Manager {
             Phase::Loading(_) => ManagerState::Loading,
             Phase::Ready(_) => ManagerState::Ready,
             Phase::Failed(_) => ManagerState::Degraded,
+            Phase::Unloading | Phase::Unloaded => ManagerState::Unloaded,
         }
     }
 
@@ -162,6 +197,19 @@ impl Manager {
             Phase::Failed(why) => why.clone(),
             _ => String::new(),
         }
+    }
+
+    /// Memory that the model takes, and that is left.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn memory(&self) -> Dict {
+        let planned = match &*self.engine.phase().borrow() {
+            Phase::Ready(ready) => ready.bytes(),
+            _ => 0,
+        };
+        to_dict(&Memory {
+            planned,
+            available: memory::available().unwrap_or(0),
+        })
     }
 
     /// What the engine is carrying now.

@@ -9,7 +9,7 @@ use super::clients::{Hold, Kind};
 use super::refusal;
 use super::sound::Sounds;
 use crate::config::{Config, Fraction, Temperature};
-use crate::engine::{Engine, EngineError, Form, Limits, Phase, Request};
+use crate::engine::{Engine, EngineError, Form, Limits, Request};
 use crate::platform::work;
 
 /// A measured request, with a schema and a sound that are not processed yet. Until it has a place it is no larger than
@@ -132,7 +132,8 @@ impl Question {
         sounds: &Sounds,
         hold: &Arc<Hold>,
     ) -> Result<Request, Error> {
-        until_loaded(engine).await?;
+        let loaded = engine.loaded().await;
+        loaded.map_err(|error| refusal::engine(&error))?;
         let mut request = self.request;
         if let Some(schema) = self.schema {
             request.form = Some(compiled(engine, schema).await?);
@@ -141,18 +142,6 @@ impl Question {
             request = request.about(sounds.hear(sound, Arc::clone(hold)).await?);
         }
         Ok(request)
-    }
-}
-
-/// Waits until the model is loaded.
-async fn until_loaded(engine: &Engine) -> Result<(), Error> {
-    let mut phase = engine.phase();
-    let is_settled = |it: &Phase| matches!(it, Phase::Ready(_) | Phase::Failed(_));
-    let settled = phase.wait_for(is_settled).await;
-    match settled.as_deref() {
-        Ok(Phase::Failed(why)) => Err(refusal::engine(&EngineError::ModelNotLoaded(why.clone()))),
-        Ok(_) => Ok(()),
-        Err(_) => Err(refusal::engine(&EngineError::Stopping)),
     }
 }
 

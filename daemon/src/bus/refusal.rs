@@ -15,9 +15,9 @@ pub(super) fn engine(error: &EngineError) -> Error {
     match error {
         EngineError::ModelNotLoaded(_) => Error::ModelNotLoaded(message),
         EngineError::EmptyPrompt => Error::InvalidArgument(message),
-        EngineError::PromptTooLong { .. } | EngineError::TextTooLong { .. } => {
-            Error::PromptTooLong(message)
-        }
+        EngineError::PromptTooLong { .. }
+        | EngineError::TooLongForMemory { .. }
+        | EngineError::TextTooLong { .. } => Error::PromptTooLong(message),
         EngineError::Schema(_) | EngineError::Grammar(_) => Error::InvalidSchema(message),
         EngineError::Incomplete { so_far } => Error::Incomplete(match so_far.reveal() {
             "" => message,

@@ -49,6 +49,7 @@ impl From<engine::Health> for gemmad_api::Health {
             cells_used: health.cells_used,
             cells_total: health.cells_total,
             prefix_cells: health.prefix_cells,
+            long_cells: health.long_cells,
             finished: health.finished,
         }
     }

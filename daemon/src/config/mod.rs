@@ -125,6 +125,12 @@ pub struct Engine {
     pub threads: Bounded<0, 256>,
     /// Cells of the KV cache, shared by all requests, in tokens.
     pub context: Bounded<256, 1_048_576>,
+    /// Fewest cells, when there is not enough memory for `context`.
+    pub least_context: Bounded<256, 1_048_576>,
+    /// Longest question, in tokens. One that does not fit into the shared cells gets a context of its own.
+    pub longest_question: Bounded<256, 1_048_576>,
+    /// Load a model even if there is not enough memory for it.
+    pub overcommit: bool,
     /// Questions answered at the same time, each with an equal share of the cells guaranteed. One more place is
     /// reserved for speech.
     pub parallel: Bounded<1, 16>,
@@ -133,6 +139,8 @@ pub struct Engine {
     /// Most prompt tokens in one batch. Cancellation and the priority of speech take effect between two batches, so a
     /// smaller value reacts sooner and a larger one prefills faster.
     pub batch: Bounded<16, 4096>,
+    /// Seconds without a request after which the model's memory is given back; the next request loads it again. 0: never.
+    pub unload_after_s: Bounded<0, 604_800>,
 }
 
 impl Default for Engine {
@@ -140,9 +148,13 @@ impl Default for Engine {
         Self {
             threads: Bounded(0),
             context: Bounded(4096),
+            least_context: Bounded(1024),
+            longest_question: Bounded(131_072),
+            overcommit: false,
             parallel: Bounded(2),
             queue: Bounded(16),
             batch: Bounded(128),
+            unload_after_s: Bounded(0),
         }
     }
 }

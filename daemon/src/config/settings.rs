@@ -56,13 +56,11 @@ impl Settings {
         Config::load(&self.path)
     }
 
-    /// Puts the configuration read from the file into force. The keys of the loaded model (`[model]`,
-    /// `[engine]`) stay as they are.
+    /// Puts the configuration read from the file into force. The keys of `[engine]` stay as they are.
     #[must_use = "it says what changed"]
     pub fn put(&self, file: &Config) -> Reloaded {
         let before = self.current();
         let after = Config {
-            model: before.model.clone(),
             engine: before.engine.clone(),
             ..file.clone()
         };

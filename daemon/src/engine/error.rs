@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 
 use super::SchemaError;
 use super::bounds::LONGEST_TEXT;
+use super::megabytes::Megabytes;
 use crate::platform::withheld::Withheld;
 use crate::platform::work::Panicked;
 
@@ -20,13 +21,26 @@ pub enum EngineError {
     EmptyPrompt,
     /// The prompt leaves no room for an answer.
     #[error(
-        "the prompt has {rows} tokens but a request may have {capacity}; shorten it or raise [engine] context"
+        "the prompt has {rows} tokens but a request may have {capacity}; shorten it or raise [engine] context or longest_question"
     )]
     PromptTooLong {
         /// Length of the prompt: its tokens and soft tokens.
         rows: usize,
         /// Maximum rows of a request, at least one token of answer included.
         capacity: usize,
+    },
+    /// There is not enough memory for a context of its own.
+    #[error(
+        "the prompt has {rows} tokens, which take {needed} of memory, but {free} are free; shorten it or end other \
+         programs"
+    )]
+    TooLongForMemory {
+        /// Length of the prompt.
+        rows: usize,
+        /// What it takes at least, a reserve for the rest of the system included.
+        needed: Megabytes,
+        /// What is free.
+        free: Megabytes,
     },
     /// The model has no audio encoder, or its template no place for sound.
     #[error("the loaded model cannot hear: {0}")]
@@ -159,6 +173,21 @@ pub enum LoadError {
         path: PathBuf,
         /// What it is.
         found: &'static str,
+    },
+    /// There is not enough memory for it.
+    #[error(
+        "{} takes {needed} of memory with a context of {least} tokens, but {free} are free; choose a smaller \
+         quantisation or model, end other programs, or set [engine] overcommit", path.display()
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What it takes at least, a reserve for the rest of the system included.
+        needed: Megabytes,
+        /// What is free.
+        free: Megabytes,
+        /// The smallest context allowed, in tokens.
+        least: u32,
     },
     /// The file does not start like a GGUF file.
     #[error("{} is not a GGUF file; download the model again, or convert it with llama.cpp", path.display())]

@@ -59,7 +59,7 @@ impl Nano {
             mmproj: PathBuf::new(),
             ..config::Model::default()
         };
-        let model = Arc::new(Model::load(&config, threads()?, &mut |_| true)?);
+        let model = Arc::new(Model::open(&config, threads()?)?);
         Ok(Self {
             grammars: Grammars::new(&model)?,
             model,

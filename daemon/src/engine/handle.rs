@@ -11,8 +11,10 @@ use super::audio::Spans;
 use super::error::EngineError;
 use super::grammar::Form;
 use super::host::Host;
+use super::keeping::{self, Keeping};
+use super::lease::Lease;
 use super::limits::Limits;
-use super::phase::{Phase, Ready};
+use super::phase::Phase;
 use super::probe::Probe;
 use super::prompt::rendering::{self, Passage};
 use super::prompt::{self, Wanted};
@@ -25,7 +27,7 @@ use crate::config::{self, Config, Follow};
 use crate::engine::llama::model::{Model, Token};
 use crate::engine::schedule::hearing::{Opening, Recording};
 use crate::engine::schedule::places::{Place, Places};
-use crate::engine::schedule::scheduler::{Carried, Kept, Work};
+use crate::engine::schedule::scheduler::{Carried, Fate, Kept, Work};
 use crate::engine::schedule::sequence::Job;
 use crate::platform::work;
 
@@ -38,6 +40,8 @@ pub struct Engine {
     pub(super) places: Arc<Places>,
     limits: Limits,
     requests: Requests,
+    keeping: Keeping,
+    wanted: keeping::Wanted,
     crashed: watch::Receiver<bool>,
     stop: Stop,
 }
@@ -53,8 +57,14 @@ impl Engine {
         let (work, work_received) = mpsc::channel();
         let (crashed, crashed_seen) = watch::channel(false);
         let stop = Stop::default();
+        let wanted = keeping::Wanted::new(&config.model);
+        let keeping = Keeping::default();
+        let system = config.answer.system.as_str();
+        keeping.put(Kept::Answers, (0, Some(system.into())));
         let host = Host {
             config: config.clone(),
+            keeping: keeping.clone(),
+            wanted: wanted.clone(),
             probe,
             phase,
             carried,
@@ -71,15 +81,48 @@ impl Engine {
             places: Arc::new(Places::new(&config.engine)),
             limits: Limits::new(&config.engine),
             requests: Requests::default(),
+            keeping,
+            wanted,
             crashed: crashed_seen,
             stop,
         })
     }
 
-    /// Has the engine thread load the model its configuration names.
+    /// Has the engine thread load the model its configuration names, unless it is loaded.
     pub fn load(&self) {
+        self.decide(Fate::Load);
+    }
+
+    /// Has the engine thread load `model` instead of the one it has. That one answers what was asked of it before; later
+    /// requests wait.
+    fn replace(&self, model: &config::Model) {
+        self.wanted.put(model);
+        self.decide(Fate::Reload);
+    }
+
+    /// Gives back the model's memory, as soon as what was asked of it is answered. Returns then. The next request loads it
+    /// again.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopping`].
+    pub async fn unload(&self) -> Result<(), EngineError> {
+        self.decide(Fate::Unload);
+        let mut phase = self.phase.clone();
+        let unloaded = phase.wait_for(|phase| matches!(phase, Phase::Unloaded));
+        unloaded.await.map(drop).map_err(|_| EngineError::Stopping)
+    }
+
+    /// Returns once the model is loaded, and has it loaded if it is not.
+    ///
+    /// # Errors
+    /// That there is none, with the reason.
+    pub async fn loaded(&self) -> Result<(), EngineError> {
+        self.ready().await.map(drop)
+    }
+
+    fn decide(&self, fate: Fate) {
         // If the thread is gone, its phase says so.
-        let _ = self.work.send(Work::Load);
+        let _ = self.work.send(Work::Fate(fate));
     }
 
     /// What the engine is doing, now and whenever it changes.
@@ -157,14 +200,15 @@ impl Engine {
         let arrived = Instant::now();
         self.limits.check_request(&request)?;
         let ready = self.ready().await?;
-        let capacity = ready.capacity;
+        let (capacity, longest) = (ready.capacity, ready.longest.max(ready.capacity));
         let id = self.requests.next();
         // Dropping this future drops the answer, which cancels the request.
         let (outlet, answer) = Answer::new(id);
         // Tokenising a long text or computing the mel spectrogram of a long clip takes up to 0.1 s.
+        let leased = ready.clone();
         let prepare = move || {
-            let grammar = ready.grammar(request.form.as_ref())?;
-            let (prompt, spans) = prepare(&ready.model, &request, &|| !outlet.is_closed())?;
+            let grammar = leased.grammar(request.form.as_ref())?;
+            let (prompt, spans) = prepare(&leased.model, &request, &|| !outlet.is_closed())?;
             let outlet = (id, outlet);
             let job = Requests::job(&request, grammar.as_ref(), prompt, priority, place, outlet)?;
             Ok::<_, EngineError>((Job { arrived, ..job }, spans))
@@ -178,6 +222,10 @@ impl Engine {
             }
         };
         let rows = job.prompt.len() + spans.as_ref().map_or(0, Spans::backlog);
+        let capacity = match (&spans, priority) {
+            (None, Priority::Question) => longest,
+            _ => capacity,
+        };
         if rows >= capacity {
             return Err(EngineError::PromptTooLong { rows, capacity });
         }
@@ -186,6 +234,7 @@ impl Engine {
             None => Work::Job(Box::new(job)),
         };
         self.work.send(work).map_err(|_| EngineError::Stopping)?;
+        drop(ready);
         Ok(answer)
     }
 
@@ -283,11 +332,13 @@ impl Engine {
     pub fn keep(&self, kept: Kept, preamble: Option<&Preamble>) {
         let change = self.requests.next();
         let (engine, preamble) = (self.clone(), preamble.cloned());
+        self.keeping.put(kept, (change, preamble.clone()));
         tokio::spawn(async move {
-            // Without a model nothing is kept.
-            let Ok(Ready { model, .. }) = engine.ready().await else {
+            // A model that is loaded later reads it then.
+            let Some(lease) = engine.lease().await else {
                 return;
             };
+            let model = Arc::clone(&lease.model);
             let prefix = work::run(move || {
                 preamble.map_or(Ok(Vec::new()), |it| prompt::prefix(&model, &it))
             });
@@ -323,18 +374,42 @@ impl Engine {
         }
     }
 
-    async fn ready(&self) -> Result<Ready, EngineError> {
+    /// A lease of the model, which is loaded if it is not.
+    async fn ready(&self) -> Result<Lease, EngineError> {
         let mut phase = self.phase.clone();
-        let settled = phase
-            .wait_for(|phase| matches!(phase, Phase::Ready(_) | Phase::Failed(_)))
-            .await
-            .map_err(|_| EngineError::Stopping)?;
-        match &*settled {
-            Phase::Ready(ready) => Ok(ready.clone()),
-            Phase::Failed(why) => Err(EngineError::ModelNotLoaded(why.clone())),
-            Phase::Starting | Phase::Loading(_) => Err(EngineError::Stopping),
+        loop {
+            match settled(&mut phase).await? {
+                Phase::Failed(why) => return Err(EngineError::ModelNotLoaded(why)),
+                Phase::Ready(ready) => {
+                    if let Some(lease) = Lease::of(ready, &self.work) {
+                        return Ok(lease);
+                    }
+                }
+                Phase::Unloaded => self.load(),
+                Phase::Starting | Phase::Loading(_) | Phase::Unloading => {}
+            }
+            let changed = phase.changed().await;
+            changed.map_err(|_| EngineError::Stopping)?;
         }
     }
+
+    /// A lease of the model that is loaded or being loaded, if there is one.
+    async fn lease(&self) -> Option<Lease> {
+        let mut phase = self.phase.clone();
+        match settled(&mut phase).await.ok()? {
+            Phase::Ready(ready) => Lease::of(ready, &self.work),
+            _ => None,
+        }
+    }
+}
+
+/// The next phase that lasts.
+async fn settled(phase: &mut watch::Receiver<Phase>) -> Result<Phase, EngineError> {
+    let passes = |it: &Phase| matches!(it, Phase::Starting | Phase::Loading(_) | Phase::Unloading);
+    let settled = phase.wait_for(|it| !passes(it)).await;
+    settled
+        .map(|it| it.clone())
+        .map_err(|_| EngineError::Stopping)
 }
 
 /// The tokens of a request. If it is about sound: the sound, and the tokens that follow it.
@@ -358,6 +433,9 @@ impl Follow for Engine {
         let system = &after.answer.system;
         if *system != before.answer.system {
             self.keep(Kept::Answers, Some(&system.as_str().into()));
+        }
+        if after.model != before.model {
+            self.replace(&after.model);
         }
     }
 }

@@ -7,22 +7,28 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::keeping::{Keeping, Wanted};
 use super::probe::Probe;
 use super::probe::files::Files;
 use super::stop::Stop;
-use super::{EngineError, LoadError, Phase, Ready, prompt};
+use super::{EngineError, LoadError, Phase, Ready, memory, prompt};
 use crate::config::{self, Config};
 use crate::engine::ggml::cpu::Cpu;
 use crate::engine::ggml::threads::Threads;
-use crate::engine::llama::model::Model;
-use crate::engine::schedule::scheduler::{Carried, Scheduler, Work};
+use crate::engine::llama::model::{Model, Token};
+use crate::engine::llama::placing::Text;
+use crate::engine::schedule::scheduler::{Carried, Fate, Kept, Scheduler, Work};
 
 /// How often the files of a model that could not be loaded are looked at.
 const GLANCE: Duration = Duration::from_secs(2);
 
-/// The state of the thread before it has a model.
+/// The state of the thread beside the model.
 pub(super) struct Host {
     pub config: Config,
+    /// The model that is to be loaded next.
+    pub wanted: Wanted,
+    /// What every model keeps in its cache.
+    pub keeping: Keeping,
     /// Runs the model's files before they are loaded.
     pub probe: Option<Probe>,
     pub phase: watch::Sender<Phase>,
@@ -33,10 +39,9 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Waits for [`Work::Load`], loads, and serves to the end. A panic on the way is caught; waiting requests and
-    /// later ones then fail with the reason.
-    pub(super) fn run(self, work: &mpsc::Receiver<Work>) {
-        let served = catch_unwind(AssertUnwindSafe(|| self.load_and_serve(work)));
+    /// Does what is decided about the model, to the end. A panic on the way is caught; waiting requests and later ones then fail with the reason.
+    pub(super) fn run(mut self, work: &mpsc::Receiver<Work>) {
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve(work)));
         if served.is_ok() {
             return;
         }
@@ -51,61 +56,102 @@ impl Host {
         self.phase.send_replace(Phase::Failed(why));
         self.carried.send_replace(Carried::default());
         self.crashed.send_replace(was_ready);
-        refuse(work, &EngineError::Crashed, None);
+        while let Refused::Told(_) = refuse(work, &EngineError::Crashed, None) {}
     }
 
-    fn load_and_serve(&self, work: &mpsc::Receiver<Work>) {
-        // Requests come only once a model is loaded, so the first message is `Load` or the end.
-        if !matches!(work.recv(), Ok(Work::Load)) {
+    fn serve(&mut self, work: &mpsc::Receiver<Work>) {
+        // Requests come only once a model is loaded, so the first message is a fate or the end.
+        let Ok(Work::Fate(mut fate)) = work.recv() else {
             return;
-        }
+        };
         loop {
-            let files = Files::of(&self.config.model);
-            let started = Instant::now();
-            match self.load() {
-                Ok((scheduler, ready)) => {
-                    log::info!(
-                        event = "model-loaded", model = ready.name(), hears = ready.hears(),
-                        ms = started.elapsed().as_millis(), cpu = Cpu::get().map(Cpu::features).unwrap_or_default();
-                        "model loaded"
-                    );
-                    self.phase.send_replace(Phase::Ready(ready));
-                    scheduler.run(work);
-                    return self.leave();
+            let next = match fate {
+                Fate::Unload => self.wait(work),
+                Fate::Load | Fate::Reload => {
+                    self.config.model = self.wanted.get();
+                    self.load_and_serve(work)
                 }
-                Err(_) if self.stop.is_said() => return self.leave(),
-                Err(error) => {
-                    self.leave();
-                    log::error!(event = "degraded"; "{error}");
-                    let why = error.to_string();
-                    self.phase.send_replace(Phase::Failed(why.clone()));
-                    if self.refuse_until_changed(work, &files, why) {
-                        return;
-                    }
-                    log::info!("the files of the model have changed; they are loaded again");
-                }
+            };
+            match next {
+                Some(next) => fate = next,
+                None => return,
             }
         }
     }
 
-    /// Serves nothing until the model's files are others than `files`, and whole as far as can be seen: nothing has changed
-    /// them for a while. Returns whether the thread is to end.
+    /// Loads the model and serves. Returns the next fate, or `None` at the end.
+    fn load_and_serve(&self, work: &mpsc::Receiver<Work>) -> Option<Fate> {
+        let files = Files::of(&self.config.model);
+        let started = Instant::now();
+        match self.load() {
+            Ok((scheduler, ready)) => {
+                log::info!(
+                    event = "model-loaded", model = ready.name(), hears = ready.hears(),
+                    ms = started.elapsed().as_millis(), cpu = Cpu::get().map(Cpu::features).unwrap_or_default();
+                    "model loaded"
+                );
+                self.phase.send_replace(Phase::Ready(ready));
+                let fate = scheduler.run(work, &|fate| self.announce(fate));
+                self.leave();
+                fate
+            }
+            Err(_) if self.stop.is_said() => {
+                self.leave();
+                None
+            }
+            Err(error) => {
+                self.leave();
+                log::error!(event = "degraded"; "{error}");
+                let why = error.to_string();
+                self.phase.send_replace(Phase::Failed(why.clone()));
+                self.refuse_until_changed(work, &files, why)
+            }
+        }
+    }
+
+    /// Makes known that the model goes, so that requests wait for the next.
+    fn announce(&self, fate: Fate) {
+        self.phase.send_replace(match fate {
+            Fate::Load | Fate::Reload => Phase::Loading(0),
+            Fate::Unload => Phase::Unloading,
+        });
+    }
+
+    /// Waits without a model. Returns the next fate, or `None` at the end.
+    fn wait(&self, work: &mpsc::Receiver<Work>) -> Option<Fate> {
+        log::info!(event = "model-unloaded"; "the model's memory was given back; the next request loads it again");
+        self.carried.send_replace(Carried::default());
+        self.phase.send_replace(Phase::Unloaded);
+        loop {
+            // No request comes without a lease.
+            match refuse(work, &EngineError::Stopping, None) {
+                Refused::Told(Fate::Unload) | Refused::ForAWhile => {}
+                Refused::Told(fate) => return Some(fate),
+                Refused::ToTheEnd => return None,
+            }
+        }
+    }
+
+    /// Serves nothing until it is ordered to, or until the model's files are others than `files`, and whole as far as can be
+    /// seen: nothing has changed them for a while. Returns the next fate, or `None` at the end.
     fn refuse_until_changed(
         &self,
         work: &mpsc::Receiver<Work>,
         files: &Files,
         why: String,
-    ) -> bool {
+    ) -> Option<Fate> {
         let error = EngineError::ModelNotLoaded(why);
         let mut last = files.clone();
         loop {
             match refuse(work, &error, Some(GLANCE)) {
-                Refused::ToTheEnd => return true,
+                Refused::ToTheEnd => return None,
+                Refused::Told(fate) => return Some(fate),
                 Refused::ForAWhile => {}
             }
             let now = Files::of(&self.config.model);
             if now == last && now != *files {
-                return false;
+                log::info!("the files of the model have changed; they are loaded again");
+                return Some(Fate::Load);
             }
             last = now;
         }
@@ -131,18 +177,35 @@ impl Host {
             _ => 0.0,
         };
         let mut progress = |share| self.loading(start + (1.0 - start) * share);
-        let model = Model::load(&config.model, &threads, &mut progress)?;
+        let text = Text::open(&config.model.text, config.model.repack)?;
+        let fit = memory::plan(config, &text)?;
+        let model = Model::load(&config.model, &text, &threads, &mut progress)?;
         let model = Arc::new(model);
-        let prefix = prompt::prefix(&model, &config.answer.system.as_str().into())?;
+        let prefix = self.prefix(&model, Kept::Answers)?;
         let carried = self.carried.clone();
-        let scheduler = Scheduler::new(&model, &threads, prefix, &config.engine, carried)?;
+        let mut scheduler =
+            Scheduler::new(&model, &threads, prefix, (&config.engine, fit), carried)?;
+        match self.prefix(&model, Kept::Commands) {
+            Ok((change, tokens)) => scheduler.keep(Kept::Commands, change, tokens),
+            Err(error) => log::warn!("a system prompt is not kept in the cache: {error}"),
+        }
         let capacity = scheduler.capacity();
         let ready = Ready {
             model,
             grammars: Arc::default(),
             capacity,
+            longest: fit.beside.longest as usize,
+            stay: scheduler.stay(),
+            bytes: fit.bytes,
         };
         Ok((scheduler, ready))
+    }
+
+    /// The tokens that are kept for requests of this kind, and the number of the change that made them so.
+    fn prefix(&self, model: &Model, kept: Kept) -> Result<(u64, Vec<Token>), EngineError> {
+        let (change, preamble) = self.keeping.of(kept);
+        let tokens = preamble.map_or(Ok(Vec::new()), |it| prompt::prefix(model, &it))?;
+        Ok((change, tokens))
     }
 
     /// Publishes how much of the model is loaded, in whole percents. Returns whether to go on loading.
@@ -165,9 +228,11 @@ enum Refused {
     ForAWhile,
     /// The thread is to end.
     ToTheEnd,
+    /// The model is to be loaded, or to go.
+    Told(Fate),
 }
 
-/// Serves nothing, but stays reachable: requests fail with `error`, for this time or to the end.
+/// Serves nothing, but stays reachable: requests fail with `error`, for this time, or until a fate or the end.
 fn refuse(work: &mpsc::Receiver<Work>, error: &EngineError, time: Option<Duration>) -> Refused {
     let end = time.map(|time| Instant::now() + time);
     loop {
@@ -179,6 +244,7 @@ fn refuse(work: &mpsc::Receiver<Work>, error: &EngineError, time: Option<Duratio
             Ok(Work::Beat(beat)) => drop(beat.send(())),
             Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => return Refused::ToTheEnd,
             Err(RecvTimeoutError::Timeout) => return Refused::ForAWhile,
+            Ok(Work::Fate(fate)) => return Refused::Told(fate),
             Ok(work) => {
                 for job in work.into_jobs() {
                     job.fail(error.clone());

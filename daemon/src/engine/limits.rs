@@ -4,11 +4,11 @@ use super::bounds::{LONGEST_SCHEMA, LONGEST_TEXT};
 use super::{EngineError, Request, SchemaError};
 use crate::config;
 
-/// Bytes of text for each cell of the KV cache. A token of English has four or five bytes, and only runs of spaces
+/// Bytes of text for each token that fits. A token of English has four or five bytes, and only runs of spaces
 /// or newlines have as many as 31, so a longer text never fits.
-const BYTES_PER_CELL: usize = 32;
+const BYTES_PER_TOKEN: usize = 32;
 
-/// The limits of texts, which depend on `[engine] context`.
+/// The limits of texts, which depend on `[engine] context` and `longest_question`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     text: usize,
@@ -18,9 +18,9 @@ impl Limits {
     /// The limits of an engine with this configuration.
     #[must_use]
     pub fn new(config: &config::Engine) -> Self {
-        let cells = config.context.get() as usize;
+        let tokens = config.context.get().max(config.longest_question.get()) as usize;
         Self {
-            text: cells.saturating_mul(BYTES_PER_CELL).min(LONGEST_TEXT),
+            text: tokens.saturating_mul(BYTES_PER_TOKEN).min(LONGEST_TEXT),
         }
     }
 
@@ -91,6 +91,7 @@ mod tests {
     fn limits(context: u32) -> Limits {
         Limits::new(&config::Engine {
             context: Bounded::new(context).unwrap(),
+            longest_question: Bounded::new(256).unwrap(),
             ..config::Engine::default()
         })
     }

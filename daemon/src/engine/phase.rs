@@ -1,6 +1,6 @@
 //! What the engine is doing.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use super::error::EngineError;
 use super::grammar::{Form, Grammar, Grammars};
@@ -17,6 +17,10 @@ pub enum Phase {
     Ready(Ready),
     /// Loading failed, for this reason; every request fails with it.
     Failed(String),
+    /// The last requests to a model are being answered; then its memory is given back.
+    Unloading,
+    /// No model is in memory. The next request loads it.
+    Unloaded,
 }
 
 /// A loaded model, ready for requests.
@@ -27,6 +31,12 @@ pub struct Ready {
     pub(super) grammars: Arc<OnceLock<Result<Grammars, EngineError>>>,
     /// Maximum rows of a question, prompt and answer together.
     pub(super) capacity: usize,
+    /// The same of a question without sound, which may have a context of its own.
+    pub(super) longest: usize,
+    /// Bytes of memory that it takes, as predicted.
+    pub(super) bytes: u64,
+    /// Alive until the model is to go and nobody needs it any more.
+    pub(super) stay: Weak<()>,
 }
 
 impl Ready {
@@ -47,6 +57,12 @@ impl Ready {
     #[must_use]
     pub fn name(&self) -> &str {
         self.model.name()
+    }
+
+    /// Bytes of memory that the model takes, as predicted before it was loaded.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Whether the model understands sound.

@@ -118,6 +118,8 @@ pub struct Health {
     pub cells_total: u32,
     /// Cells that hold the system prompt, shared by every request.
     pub prefix_cells: u32,
+    /// Cells of the context of a long question; 0 if there is none.
+    pub long_cells: u32,
     /// Requests finished since the model was loaded, including cancelled ones.
     pub finished: u64,
 }

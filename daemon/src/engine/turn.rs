@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::answer::Outlet;
-use super::phase::Ready;
+use super::lease::Lease;
 use super::requests::Requests;
 use super::{Answer, EngineError, Preamble, Priority, Request, prompt};
 use crate::engine::llama::model::Token;
@@ -22,7 +22,7 @@ pub struct Turn {
     pub(super) id: TurnId,
     pub(super) preamble: Preamble,
     pub(super) before: Vec<Token>,
-    pub(super) ready: Ready,
+    pub(super) ready: Lease,
     pub(super) work: mpsc::Sender<Work>,
     pub(super) requests: Requests,
     pub(super) place: Arc<Place>,
@@ -87,7 +87,7 @@ impl Turn {
 
 /// The parts of a turn that preparing a request about it needs.
 struct Asked {
-    ready: Ready,
+    ready: Lease,
     preamble: Preamble,
     before: Vec<Token>,
     place: Arc<Place>,

@@ -8,6 +8,7 @@ pub mod event;
 pub mod expendable;
 pub mod file;
 pub mod logging;
+pub mod memory;
 pub mod program;
 pub mod signals;
 pub mod thermal;

@@ -176,4 +176,6 @@ async fn speech_that_waits_for_cells_beside_as_many_answers_as_fit_into_a_batch_
         assert!(stats.output_tokens >= 149, "{stats:?}");
     }
     assert!(engine.beat().await);
+    // Else it would still compute while the process ends.
+    engine.stop().await;
 }

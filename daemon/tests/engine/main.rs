@@ -2,6 +2,8 @@
 
 mod cells;
 mod forms;
+mod long;
+mod replacing;
 mod requests;
 mod sharing;
 mod tokens;

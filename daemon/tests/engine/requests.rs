@@ -208,6 +208,7 @@ async fn typed_control_tokens_are_words_not_control() {
 async fn what_cannot_be_answered_is_refused_by_name() {
     let mut config = nano();
     config.engine.context = Bounded::new(512).unwrap();
+    config.engine.longest_question = Bounded::new(256).unwrap();
     let engine = started(&config);
     let refused = |request| async { engine.submit(request).await.map(|_| ()).unwrap_err() };
     assert_eq!(
@@ -237,6 +238,7 @@ async fn what_cannot_be_answered_is_refused_by_name() {
 async fn a_text_that_never_fits_is_refused_before_the_model_is_loaded() {
     let mut config = nano();
     config.engine.context = Bounded::new(512).unwrap();
+    config.engine.longest_question = Bounded::new(512).unwrap();
     // Never told to load its model.
     let engine = Engine::start(&config, None).unwrap();
     let (most, bytes) = (512 * 32, 30 << 20);

@@ -43,6 +43,8 @@ pub enum Benchmark {
     People,
     /// Gemma's own vocabulary, which npm fetches: loading, grammars, long texts. Only if named.
     Vocabulary,
+    /// Memory that a model takes, beside what was predicted, and what swapping models leaves behind.
+    Memory,
     /// Accuracy of the nano model, also written into its card.
     Nano,
 }
@@ -56,7 +58,10 @@ impl Benchmark {
 
     /// Whether it measures the model with the shape of E2B, which takes gigabytes.
     pub fn needs_shape(self) -> bool {
-        matches!(self, Self::Speed | Self::Turn | Self::Voice | Self::Halt)
+        matches!(
+            self,
+            Self::Speed | Self::Turn | Self::Voice | Self::Halt | Self::Memory
+        )
     }
 
     /// Whether it runs only if named.
@@ -87,6 +92,7 @@ impl Benchmark {
                 | Self::People
                 | Self::Replug
                 | Self::LateStarts
+                | Self::Memory
         )
     }
 }

@@ -13,6 +13,7 @@ mod figure;
 mod keyword;
 mod late;
 mod measurement;
+mod memory;
 mod nano;
 mod overhead;
 mod people;

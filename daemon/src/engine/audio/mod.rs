@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub(super) use encoder::{Encoder, Options};
 pub(super) use mel::Floor;
 pub(super) use spans::{Rows, Spans};
-pub(super) use weights::Precision;
+pub(super) use weights::bytes;
 
 use super::EngineError;
 use crate::sound::{LONGEST_SECONDS, SAMPLE_RATE, SHORTEST_MS};

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use llama_cpp_sys_2 as sys;
 
+use crate::config;
 use crate::engine::ggml::tensors::{Arena, Buffer, Device, Tensor};
 use crate::engine::llama::gguf::{Entry, Header};
 use crate::engine::stop::Stop;
@@ -45,6 +46,15 @@ pub(in crate::engine) enum Precision {
     /// In 8 bits, with a scale for each 32 numbers: half the memory of 16 bits, and faster where memory
     /// is the limit.
     Q8,
+}
+
+impl From<config::EncoderWeights> for Precision {
+    fn from(weights: config::EncoderWeights) -> Self {
+        match weights {
+            config::EncoderWeights::Stored => Self::Stored,
+            config::EncoderWeights::Q8 => Self::Q8,
+        }
+    }
 }
 
 /// How a tensor is held in memory, whatever it is in the file.
@@ -266,6 +276,22 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Bytes that the weights of the audio encoder in the file with this header take in memory.
+pub(in crate::engine) fn bytes(header: &Header, precision: Precision) -> u64 {
+    let is_heard = |name: &&str| name.starts_with("a.") || name.starts_with("mm.a.");
+    let entries = header
+        .names()
+        .filter(is_heard)
+        .filter_map(|it| header.tensor(it));
+    let bytes = entries.map(|entry| match precision {
+        Precision::Q8 if can_be_q8(&entry) && entry.shape[1] > 1 => {
+            row_size(entry.shape[0]) * rows(&entry)
+        }
+        _ => entry.bytes,
+    });
+    bytes.sum::<usize>() as u64
+}
+
 /// Whether a matrix is stored in more than 8 bits, and its rows can be cut into blocks of 32.
 fn can_be_q8(entry: &Entry) -> bool {
     let is_float = [sys::GGML_TYPE_F32, sys::GGML_TYPE_F16, sys::GGML_TYPE_BF16];
@@ -309,13 +335,23 @@ fn floats(entry: &Entry, bytes: &[u8]) -> Vec<f32> {
     numbers
 }
 
+/// Bytes of a row of so many numbers in 8 bits.
+fn row_size(width: i64) -> usize {
+    // SAFETY: plain arithmetic.
+    unsafe { sys::ggml_row_size(sys::GGML_TYPE_Q8_0, width) }
+}
+
+/// Number of rows of a matrix.
+fn rows(entry: &Entry) -> usize {
+    let [_, rows @ ..] = entry.shape;
+    usize::try_from(rows.iter().product::<i64>()).unwrap_or(0)
+}
+
 /// A matrix in 8 bits, rounded as ggml does.
 fn quantised(entry: &Entry, numbers: &[f32]) -> Vec<u8> {
-    let [width, rows @ ..] = entry.shape;
-    let rows: i64 = rows.iter().product();
-    // SAFETY: plain arithmetic.
-    let row = unsafe { sys::ggml_row_size(sys::GGML_TYPE_Q8_0, width) };
-    let mut quantised = vec![0; row * usize::try_from(rows).unwrap_or(0)];
+    let [width, ..] = entry.shape;
+    let rows = rows(entry);
+    let mut quantised = vec![0; row_size(width) * rows];
     // SAFETY: `rows` rows of `width` numbers, and room for as many quantised rows.
     unsafe {
         sys::ggml_quantize_chunk(
@@ -323,7 +359,7 @@ fn quantised(entry: &Entry, numbers: &[f32]) -> Vec<u8> {
             numbers.as_ptr(),
             quantised.as_mut_ptr().cast(),
             0,
-            rows,
+            rows.cast_signed() as i64,
             width,
             std::ptr::null(),
         );

@@ -17,6 +17,8 @@ type NewThreads =
 type FreeThreads = unsafe extern "C" fn(*mut sys::ggml_threadpool);
 type SetThreads = unsafe extern "C" fn(sys::ggml_backend_t, *mut sys::ggml_threadpool);
 type SetThreadCount = unsafe extern "C" fn(sys::ggml_backend_t, i32);
+type ExtraBuffers =
+    unsafe extern "C" fn(sys::ggml_backend_dev_t) -> *const sys::ggml_backend_buffer_type_t;
 type Features = unsafe extern "C" fn(sys::ggml_backend_reg_t) -> *mut sys::ggml_backend_feature;
 
 /// Functions of the CPU backend (ggml-cpu.h).
@@ -31,6 +33,8 @@ pub(in crate::engine) struct Cpu {
     pub set_threads: SetThreads,
     /// `ggml_backend_cpu_set_n_threads`; the backend must be the CPU's.
     pub set_thread_count: SetThreadCount,
+    /// `ggml_backend_dev_get_extra_bufts`; the device must be the CPU.
+    pub extra_buffers: ExtraBuffers,
     features: Features,
 }
 
@@ -73,6 +77,7 @@ impl Cpu {
         let free_threads = function(c"ggml_threadpool_free")?;
         let set_threads = function(c"ggml_backend_cpu_set_threadpool")?;
         let set_thread_count = function(c"ggml_backend_set_n_threads")?;
+        let extra_buffers = function(c"ggml_backend_dev_get_extra_bufts")?;
         let features = function(c"ggml_backend_get_features")?;
         // SAFETY: llama.cpp gives these names to functions of these types (ggml-cpu.cpp, in
         // `ggml_backend_cpu_get_proc_address`, with ggml-cpu.h and ggml-backend.h).
@@ -84,6 +89,7 @@ impl Cpu {
                 free_threads: transmute::<NonNull<c_void>, FreeThreads>(free_threads),
                 set_threads: transmute::<NonNull<c_void>, SetThreads>(set_threads),
                 set_thread_count: transmute::<NonNull<c_void>, SetThreadCount>(set_thread_count),
+                extra_buffers: transmute::<NonNull<c_void>, ExtraBuffers>(extra_buffers),
                 features: transmute::<NonNull<c_void>, Features>(features),
             }
         })

@@ -24,6 +24,12 @@ pub(in crate::engine) struct Arena(NonNull<sys::ggml_context>);
 #[derive(Debug)]
 pub(in crate::engine) struct Buffer(NonNull<sys::ggml_backend_buffer>);
 
+/// ggml's kinds of devices that are GPUs.
+const GPUS: [sys::ggml_backend_dev_type; 2] = [
+    sys::GGML_BACKEND_DEVICE_TYPE_GPU,
+    sys::GGML_BACKEND_DEVICE_TYPE_IGPU,
+];
+
 /// A ggml backend, which computes graphs.
 #[derive(Debug)]
 pub(in crate::engine) struct Device {
@@ -80,6 +86,11 @@ impl Tensor {
     pub(in crate::engine) fn bytes(self) -> usize {
         // SAFETY: the handle is valid.
         unsafe { sys::ggml_nbytes(self.0.as_ptr()) }
+    }
+
+    /// ggml's pointer, valid as long as the arena.
+    pub(super) fn raw(self) -> *mut sys::ggml_tensor {
+        self.0.as_ptr()
     }
 
     /// Keeps a result's memory from being reused within its graph, so that it can be read.
@@ -206,6 +217,8 @@ impl Arena {
     operations! {
         /// `weight`ᵀ · `x`: the inner dimension is the first of both.
         mul_mat(weight, x)() = ggml_mul_mat;
+        /// The same with one of several matrices for each row of `x`, chosen by `ids`.
+        mul_mat_id(weights, x, ids)() = ggml_mul_mat_id;
         /// Sum; `b` is repeated where it is smaller.
         add(a, b)() = ggml_add;
         /// Product of elements; `b` is repeated where it is smaller.
@@ -287,14 +300,17 @@ impl Device {
 
     /// The GPU, if gemmad was built for one and the machine has it.
     pub(in crate::engine) fn gpu() -> Option<Self> {
-        let kinds = [
-            sys::GGML_BACKEND_DEVICE_TYPE_GPU,
-            sys::GGML_BACKEND_DEVICE_TYPE_IGPU,
-        ];
-        kinds.into_iter().find_map(|kind| {
+        GPUS.into_iter().find_map(|kind| {
             // SAFETY: no preconditions.
             Self::open(unsafe { sys::ggml_backend_dev_by_type(kind) })
         })
+    }
+
+    /// Whether gemmad was built for a GPU and the machine has it.
+    pub(in crate::engine) fn has_gpu() -> bool {
+        GPUS.into_iter()
+            // SAFETY: no preconditions.
+            .any(|kind| !unsafe { sys::ggml_backend_dev_by_type(kind) }.is_null())
     }
 
     fn open(device: sys::ggml_backend_dev_t) -> Option<Self> {

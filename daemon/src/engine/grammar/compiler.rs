@@ -226,7 +226,7 @@ mod tests {
             mmproj: PathBuf::new(),
             ..config::Model::default()
         };
-        let model = Model::load(&config, &Threads::of(1), &mut |_| true).unwrap();
+        let model = Model::open(&config, &Threads::of(1)).unwrap();
         Grammars::new(&Arc::new(model)).unwrap()
     }
 

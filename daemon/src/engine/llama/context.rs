@@ -2,8 +2,8 @@
 //!
 //! llama-cpp-2's context has no batches of embeddings and no thread pool, so this one is built on
 //! llama-cpp-sys-2. The KV cache is unified: all sequences share its cells, and copying a prefix to
-//! another sequence only marks cells (llama-kv-cache.cpp, `seq_cp`). Sliding-window layers keep all
-//! cells (`swa_full`), because otherwise a prefix longer than the window could not be shared.
+//! another sequence only marks cells (llama-kv-cache.cpp, `seq_cp`). Where anything is shared, sliding-window layers keep all
+//! cells (`swa_full`), because otherwise a prefix longer than the window could not be.
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -70,6 +70,8 @@ pub(in crate::engine) struct Shape {
     pub cells: u32,
     /// Sequences.
     pub sequences: u32,
+    /// Whether layers with a window keep all cells, so that a prefix can be shared and an end taken back.
+    pub keeps_all: bool,
     /// Maximum rows in a batch. A batch of tokens may always have one row for each sequence.
     pub batch: u32,
 }
@@ -112,7 +114,7 @@ impl Context {
         let rows = shape.batch.max(params.n_seq_max);
         params.n_batch = rows;
         params.n_ubatch = rows;
-        params.swa_full = true;
+        params.swa_full = shape.keeps_all;
         params.kv_unified = true;
         params.no_perf = true;
         // In a box, because llama.cpp keeps its address.
@@ -384,11 +386,12 @@ mod tests {
             mmproj: folder.join("nano-f16.mmproj.gguf"),
             ..config::Model::default()
         };
-        Arc::new(Model::load(&config, &Threads::of(1), &mut |_| true).unwrap())
+        Arc::new(Model::open(&config, &Threads::of(1)).unwrap())
     }
 
     fn context(model: &Arc<Model>) -> Context {
         let shape = Shape {
+            keeps_all: true,
             cells: 512,
             sequences: 2,
             batch: 64,
@@ -518,8 +521,9 @@ mod tests {
             ..config::Model::default()
         };
         let threads = Threads::of(2);
-        let model = Arc::new(Model::load(&config, &threads, &mut |_| true).unwrap());
+        let model = Arc::new(Model::open(&config, &threads).unwrap());
         let shape = Shape {
+            keeps_all: true,
             cells: 4096,
             sequences: 1,
             batch: 64,

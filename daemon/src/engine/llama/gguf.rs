@@ -78,13 +78,7 @@ impl Header {
     pub(in crate::engine) fn open(path: &Path, kind: Kind) -> Result<Self, LoadError> {
         let file = open(path)?;
         backend::start();
-        let header = Self::read(file, path).ok_or_else(|| LoadError::Refused {
-            path: path.into(),
-            why: format!(
-                "its header is damaged or cut short ({}); download it again",
-                backend::take_errors()
-            ),
-        })?;
+        let header = Self::read(file, path).ok_or_else(|| damaged(path))?;
         let architecture = header.string("general.architecture").unwrap_or("unknown");
         if architecture != kind.architecture() {
             return Err(LoadError::WrongKind {
@@ -120,6 +114,14 @@ impl Header {
         })
     }
 
+    /// The header of a later part of a split model. llama.cpp checks that it belongs to the first.
+    ///
+    /// # Errors
+    /// When it cannot be read or is no GGUF, naming the file.
+    pub(in crate::engine) fn of_part(path: &Path) -> Result<Self, LoadError> {
+        Self::read(open(path)?, path).ok_or_else(|| damaged(path))
+    }
+
     /// The file.
     pub(in crate::engine) fn file(&self) -> &File {
         &self.file
@@ -140,6 +142,43 @@ impl Header {
         Some(unsafe { sys::gguf_get_val_u32(self.gguf.as_ptr(), index) })
     }
 
+    /// The numbers under `key`, whether one or an array of them, `int32`, `uint32` or `bool`; empty if there are none.
+    pub(in crate::engine) fn numbers(&self, key: &str) -> Vec<u32> {
+        if let Some(number) = self.u32(key) {
+            return vec![number];
+        }
+        let Some(index) = self.index(key, sys::GGUF_TYPE_ARRAY) else {
+            return Vec::new();
+        };
+        let gguf = self.gguf.as_ptr();
+        // SAFETY: the value is an array, whose elements lie one after the other, and the kind of element is checked.
+        unsafe {
+            let length = sys::gguf_get_arr_n(gguf, index);
+            match sys::gguf_get_arr_type(gguf, index) {
+                sys::GGUF_TYPE_INT32 | sys::GGUF_TYPE_UINT32 => {
+                    let data = sys::gguf_get_arr_data(gguf, index).cast::<u32>();
+                    (0..length)
+                        .map(|at| data.add(at).read_unaligned())
+                        .collect()
+                }
+                sys::GGUF_TYPE_BOOL => {
+                    let data = sys::gguf_get_arr_data(gguf, index).cast::<u8>();
+                    (0..length)
+                        .map(|at| u32::from(data.add(at).read()))
+                        .collect()
+                }
+                _ => Vec::new(),
+            }
+        }
+    }
+
+    /// The length of the array under `key`; 0 if there is none.
+    pub(in crate::engine) fn length(&self, key: &str) -> usize {
+        // SAFETY: the value is an array.
+        let length = |index| unsafe { sys::gguf_get_arr_n(self.gguf.as_ptr(), index) };
+        self.index(key, sys::GGUF_TYPE_ARRAY).map_or(0, length)
+    }
+
     /// The index of `key`, if its value is of type `kind`. llama.cpp aborts the process when a value is read
     /// as another type than it has.
     fn index(&self, key: &str, kind: sys::gguf_type) -> Option<i64> {
@@ -155,6 +194,19 @@ impl Header {
         // SAFETY: the header is valid.
         let count = unsafe { sys::gguf_get_n_tensors(self.gguf.as_ptr()) };
         usize::try_from(count).unwrap_or(0)
+    }
+
+    /// The names of all tensors that have one in UTF-8.
+    pub(in crate::engine) fn names(&self) -> impl Iterator<Item = &str> {
+        (0..self.tensors()).filter_map(|index| {
+            // SAFETY: the index is below the number of tensors; names are NUL-terminated and live as long as the header.
+            let name = unsafe {
+                let name =
+                    sys::gguf_get_tensor_name(self.gguf.as_ptr(), index.cast_signed() as i64);
+                CStr::from_ptr(name)
+            };
+            name.to_str().ok()
+        })
     }
 
     /// The tensor of that name, if there is one.
@@ -205,6 +257,16 @@ fn open(path: &Path) -> Result<File, LoadError> {
         Ok(()) if magic == *b"GGUF" => Ok(file),
         Err(source) if source.kind() != ErrorKind::UnexpectedEof => Err(unreadable(source)),
         _ => Err(LoadError::NotGguf { path: path.into() }),
+    }
+}
+
+fn damaged(path: &Path) -> LoadError {
+    LoadError::Refused {
+        path: path.into(),
+        why: format!(
+            "its header is damaged or cut short ({}); download it again",
+            backend::take_errors()
+        ),
     }
 }
 

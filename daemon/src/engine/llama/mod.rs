@@ -17,3 +17,4 @@ pub(super) mod kv_only;
 mod markers;
 pub(super) mod mixed;
 pub(super) mod model;
+pub(super) mod placing;

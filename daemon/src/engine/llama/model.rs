@@ -15,10 +15,11 @@ use llama_cpp_2::token_type::LlamaTokenAttr;
 use llama_cpp_sys_2 as sys;
 
 use super::backend;
-use super::gguf::{Header, Kind};
 use super::markers::Markers;
+use super::placing::Text;
 use crate::config;
-use crate::engine::audio::{Encoder, Floor, Options, Precision};
+use crate::engine::audio::{Encoder, Floor, Options};
+use crate::engine::ggml::tensors::Device;
 use crate::engine::ggml::threads::Threads;
 use crate::engine::prompt::stretches::Special;
 use crate::engine::prompt::template::Template;
@@ -51,29 +52,31 @@ pub(in crate::engine) struct Model {
 }
 
 impl Model {
-    /// Loads the files `config` names, to compute with `threads`. `progress` is called many times with the
-    /// share of the text model that is loaded, 0 to 1; when it returns false, loading ends.
+    /// Loads the files `config` names, of which `text` are the headers of the text model, to compute with `threads`.
+    /// `progress` is called many times with the share of the text model that is loaded, 0 to 1; when it returns false,
+    /// loading ends.
     ///
     /// # Errors
     /// When a file is missing, damaged, of the wrong kind, or the two do not belong together; or
     /// `progress` ended it.
     pub(in crate::engine) fn load(
         config: &config::Model,
+        text: &Text,
         threads: &Arc<Threads>,
         progress: &mut Progress<'_>,
     ) -> Result<Self, LoadError> {
-        let header = Header::open(&config.text, Kind::Text)?;
+        let header = &text.header;
         let name = shown_name(header.string("general.name"), &config.text);
         let source = header
             .string("tokenizer.chat_template")
             .ok_or_else(|| EngineError::Template("the file has none".into()))?
             .to_owned();
         let shared_kv_layers = header.u32("gemma4.attention.shared_kv_layers").unwrap_or(0);
-        let llama = load_weights(config, progress)?;
+        let llama = load_weights(config, text, progress)?;
         let encoder = load_encoder(config, &llama, threads)?;
         let vocab = llama.vocab();
-        let text = |token| String::from_utf8_lossy(&piece(&llama, token, true)).into_owned();
-        let template = Template::new(&source, text(vocab.bos()), text(vocab.eos()))?;
+        let shown = |token| String::from_utf8_lossy(&piece(&llama, token, true)).into_owned();
+        let template = Template::new(&source, shown(vocab.bos()), shown(vocab.eos()))?;
         let find = |text: &str| match vocab.tokenize(text.as_bytes(), false, true).as_slice() {
             [token] => Some(token.0),
             _ => None,
@@ -112,6 +115,16 @@ impl Model {
             special,
             calls,
         })
+    }
+
+    /// Loads the files `config` names, with weights in layouts.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(in crate::engine) fn open(
+        config: &config::Model,
+        threads: &Arc<Threads>,
+    ) -> Result<Self, LoadError> {
+        let text = Text::open(&config.text, true)?;
+        Self::load(config, &text, threads, &mut |_| true)
     }
 
     /// The model's name as its file gives it.
@@ -268,10 +281,7 @@ fn load_encoder(
             config::Mel::Gemma => Floor::Added,
             config::Mel::LlamaCpp => Floor::Least,
         },
-        precision: match config.encoder_weights {
-            config::EncoderWeights::Stored => Precision::Stored,
-            config::EncoderWeights::Q8 => Precision::Q8,
-        },
+        precision: config.encoder_weights.into(),
         gpu: config.gpu_layers > 0,
     };
     match Encoder::load(&config.mmproj, width, threads, options) {
@@ -283,8 +293,14 @@ fn load_encoder(
     }
 }
 
+/// Whether a GPU computes at least some layers.
+pub(in crate::engine) fn is_on_gpu(config: &config::Model) -> bool {
+    config.gpu_layers > 0 && Device::has_gpu()
+}
+
 fn load_weights(
     config: &config::Model,
+    text: &Text,
     mut progress: &mut Progress<'_>,
 ) -> Result<LlamaModel, LoadError> {
     let path = &config.text;
@@ -298,11 +314,18 @@ fn load_weights(
     // SAFETY: plain default values. llama-cpp-2's `LlamaModelParams` cannot set `use_extra_bufts`.
     let mut params = unsafe { sys::llama_model_default_params() };
     params.n_gpu_layers = i32::try_from(config.gpu_layers).unwrap_or(i32::MAX);
+    let overrides = text.overrides();
+    // Beside a GPU, llama.cpp decides what it repacks.
     params.use_extra_bufts = config.repack;
+    if !is_on_gpu(config) {
+        params.use_extra_bufts = false;
+        params.tensor_buft_overrides = overrides.as_ptr();
+        params.lazy_mode = sys::LLAMA_LAZY_MODE_ON;
+    }
     params.progress_callback = Some(on_progress);
     params.progress_callback_user_data = (&raw mut progress).cast();
-    // SAFETY: the name is NUL-terminated; of ours the parameters point only at `progress`, which
-    // outlives the call and is used by nothing else meanwhile.
+    // SAFETY: the name is NUL-terminated; of ours the parameters point only at `overrides` and `progress`, which
+    // outlive the call and are used by nothing else meanwhile.
     let model = unsafe { sys::llama_model_load_from_file(name.as_ptr(), params) };
     let model = NonNull::new(model).ok_or_else(|| {
         refused(format!(
@@ -402,13 +425,14 @@ mod tests {
         backend::start();
         let threads = Threads::of(1);
         let mut told = Vec::new();
-        let loaded = Model::load(&config, &threads, &mut |share| {
+        let text = Text::open(&config.text, true).unwrap();
+        let loaded = Model::load(&config, &text, &threads, &mut |share| {
             told.push(share);
             share < 0.5
         });
         assert!(loaded.is_err());
         assert!(*told.last().unwrap() >= 0.5, "{told:?}");
         assert!(told.is_sorted(), "{told:?}");
-        Model::load(&config, &threads, &mut |_| true).unwrap();
+        Model::load(&config, &text, &threads, &mut |_| true).unwrap();
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn identity(path: &Path) -> Option<Value> {
 }
 
 /// The files of a text model: `name-00001-of-00003.gguf` has two others beside it (llama.cpp, `llama_split_path`).
-fn parts(path: &Path) -> Vec<PathBuf> {
+pub(in crate::engine) fn parts(path: &Path) -> Vec<PathBuf> {
     let count = path.file_name().and_then(|name| {
         let (start, rest) = name.to_str()?.rsplit_once("-00001-of-")?;
         let count: u32 = rest.strip_suffix(".gguf")?.parse().ok()?;

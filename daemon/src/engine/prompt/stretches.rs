@@ -190,7 +190,7 @@ mod tests {
             mmproj: PathBuf::new(),
             ..config::Model::default()
         };
-        Model::load(&config, &Threads::of(1), &mut |_| true).unwrap()
+        Model::open(&config, &Threads::of(1)).unwrap()
     }
 
     /// Tokens that overlap themselves and each other, of equal and of different lengths, with newlines among them.

@@ -1,6 +1,6 @@
 //! The order in which batches are computed.
 //!
-//! Speech goes before questions. Within a class two kinds of batches take turns: one with the next token of every
+//! Speech goes before questions. Questions take turns with the one that has a context of its own. Within a class two kinds of batches take turns: one with the next token of every
 //! generating sequence, the other with rows to be read. Rows with logits and rows without never share a batch, because
 //! one row with logits makes all others expensive (`kv_only`): on two cores of a desktop, 9 rows of E2B take 95 ms
 //! without logits and one row takes 130 ms with; in one batch they take 370 ms.
@@ -20,6 +20,8 @@ pub(in crate::engine) struct Demand {
     pub awaits_prefix: Option<Priority>,
     /// Whether a prefix is still to be read.
     pub has_unread_prefix: bool,
+    /// Whether there is a question with a context of its own.
+    pub has_long: bool,
 }
 
 /// A batch.
@@ -40,6 +42,8 @@ pub(in crate::engine) enum Batch {
     AwaitedPrefix,
     /// Rows of a prefix that nothing waits for.
     Prefix,
+    /// Rows of the question with a context of its own.
+    Long,
 }
 
 /// The order of the batches.
@@ -47,6 +51,8 @@ pub(in crate::engine) enum Batch {
 pub(in crate::engine) struct Order {
     /// Whether rows were read in the last batch.
     has_read: bool,
+    /// Whether the last batch was of the question with a context of its own.
+    was_long: bool,
 }
 
 impl Order {
@@ -55,8 +61,13 @@ impl Order {
         let awaited = demand.awaits_prefix;
         let sequences = demand.generating.iter().chain(&demand.reading).copied();
         let Some(class) = sequences.chain(demand.sound).chain(awaited).min() else {
-            return demand.has_unread_prefix.then_some(Batch::Prefix);
+            let prefix = demand.has_unread_prefix.then_some(Batch::Prefix);
+            return prefix.or(demand.has_long.then_some(Batch::Long));
         };
+        self.was_long = class == Priority::Question && demand.has_long && !self.was_long;
+        if self.was_long {
+            return Some(Batch::Long);
+        }
         let is_generating = demand.generating.contains(&class);
         let is_reading = demand.reading.contains(&class);
         let has_sound = demand.sound == Some(class);
@@ -93,6 +104,7 @@ mod tests {
             reading: vec![Question],
             awaits_prefix: Some(Question),
             has_unread_prefix: true,
+            has_long: true,
         };
         let mut order = Order::default();
         for _ in 0..3 {
@@ -148,14 +160,15 @@ mod tests {
     fn demands() -> impl Strategy<Value = Demand> {
         let class = || select(vec![Speech, Question]);
         let classes = || vec(class(), 0..3);
-        let prefixes = (option::of(class()), any::<bool>());
-        (option::of(class()), classes(), classes(), prefixes).prop_map(
-            |(sound, generating, reading, (awaits_prefix, has_unread_prefix))| Demand {
+        let others = (option::of(class()), any::<bool>(), any::<bool>());
+        (option::of(class()), classes(), classes(), others).prop_map(
+            |(sound, generating, reading, (awaits_prefix, has_unread_prefix, has_long))| Demand {
                 sound,
                 generating,
                 reading,
                 awaits_prefix,
                 has_unread_prefix,
+                has_long,
             },
         )
     }
@@ -168,6 +181,7 @@ mod tests {
             Batch::Prompts { of, .. } => demand.reading.contains(&of),
             Batch::AwaitedPrefix => demand.awaits_prefix.is_some(),
             Batch::Prefix => demand.has_unread_prefix,
+            Batch::Long => demand.has_long,
         }
     }
 
@@ -179,14 +193,15 @@ mod tests {
                 if let Some(batch) = order.next(&demand) {
                     prop_assert!(has(&demand, batch), "{batch:?}");
                 } else {
-                    prop_assert!(demand.sound.is_none() && !demand.has_unread_prefix);
+                    prop_assert!(demand.sound.is_none());
+                    prop_assert!(!demand.has_unread_prefix && !demand.has_long);
                     prop_assert!(demand.generating.is_empty() && demand.reading.is_empty());
                 }
             }
         }
 
         #[test]
-        fn no_kind_of_the_most_urgent_class_waits_for_more_than_one_batch(
+        fn no_kind_of_the_most_urgent_class_waits_for_more_than_one_batch_and_a_long_question(
             before in vec(demands(), 0..5),
             demand in demands(),
         ) {
@@ -194,13 +209,16 @@ mod tests {
             for demand in before {
                 order.next(&demand);
             }
-            let batches: Vec<_> = (0..2).filter_map(|_| order.next(&demand)).collect();
+            // Every other may be of a long question.
+            let batches: Vec<_> = (0..4).filter_map(|_| order.next(&demand)).collect();
+            prop_assert!(batches.iter().filter(|it| **it == Batch::Long).count() <= 2 || batches.iter().all(|it| *it == Batch::Long));
             let urgent = demand.generating.iter().chain(&demand.reading).copied();
             let awaited = demand.awaits_prefix;
             if let Some(class) = urgent.chain(demand.sound).chain(awaited).min() {
                 let reads = demand.reading.contains(&class)
                     || demand.sound == Some(class)
                     || awaited == Some(class);
+                let batches: Vec<_> = batches.into_iter().filter(|it| *it != Batch::Long).collect();
                 let is_token = |it: &Batch| *it == Batch::Tokens(class);
                 if demand.generating.contains(&class) {
                     prop_assert!(batches.iter().any(is_token), "{batches:?}");

@@ -60,7 +60,7 @@ impl Both {
             ..config::Model::default()
         };
         let pool = Threads::of(threads);
-        let model = Model::load(&config, &pool, &mut |_| true).unwrap();
+        let model = Model::open(&config, &pool).unwrap();
         let width = usize::try_from(model.llama().n_embd()).unwrap();
         let whole = Projector::load(mmproj, model.llama(), parameters(threads));
         Self {

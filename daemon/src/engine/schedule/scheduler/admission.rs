@@ -81,10 +81,17 @@ impl Scheduler {
         self.active.is_empty() && nothing_is_heard
     }
 
-    /// Fails the first question in the queue: there is no room for it although nothing else is under way.
+    /// Takes the first request out of the queue: there is no room for it although nothing else is under way.
     fn refuse_first(&mut self) {
         let Some(waiting) = self.queue.pop_front() else {
             return;
+        };
+        let waiting = match waiting {
+            // It may have a context of its own.
+            Waiting::Typed(job) if job.priority == Priority::Question => {
+                return self.longs.enqueue(job);
+            }
+            waiting => waiting,
         };
         self.finished += 1;
         let shared = match self.prefixes.beginning(&waiting.first_tokens()) {

@@ -9,11 +9,14 @@
 //! | `sound` | turns that are spoken, and their rows |
 //! | `admission` | which requests begin, and with how many cells |
 //! | `lending` | which answers get more cells, and which end for that |
+//! | `long`, `longs` | questions that do not fit into the cells, in contexts of their own |
 //! | `prefix`, `prefixes` | prefixes of many requests, in the cache |
 //! | `past` | prompts of answers that have ended, in the cache |
 
 mod admission;
 mod lending;
+mod long;
+mod longs;
 mod past;
 mod prefix;
 mod prefixes;
@@ -21,8 +24,9 @@ mod sound;
 mod waiting;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Weak, mpsc};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
@@ -37,7 +41,9 @@ use crate::engine::ggml::threads::Threads;
 use crate::engine::llama::context::{Context, Shape};
 use crate::engine::llama::mixed::SequenceId;
 use crate::engine::llama::model::{Model, Token};
+use crate::engine::memory::{Fit, Room};
 use crate::engine::{EngineError, Finish, Health, Priority};
+use longs::Longs;
 use past::Pasts;
 use prefixes::{KEPT, Prefixes};
 use waiting::Waiting;
@@ -58,8 +64,10 @@ const BESIDE_SPEECH: usize = 16;
 
 /// Messages to the engine thread.
 pub(in crate::engine) enum Work {
-    /// Load the configured model; the first message on the channel.
-    Load,
+    /// What is to become of the model. The first message on the channel is one.
+    Fate(Fate),
+    /// A lease of the model has ended.
+    Released,
     /// A typed question.
     Job(Box<Job>),
     /// A question about finished sound.
@@ -82,6 +90,17 @@ pub(in crate::engine) enum Work {
     Beat(oneshot::Sender<()>),
     /// End. The stop flag ends the batch being computed.
     Stop,
+}
+
+/// What is to become of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Fate {
+    /// It is loaded, unless it is there.
+    Load,
+    /// It goes, and the one that the configuration names by then is loaded.
+    Reload,
+    /// It goes, and its memory is given back.
+    Unload,
 }
 
 impl Work {
@@ -118,12 +137,24 @@ pub(in crate::engine) struct Scheduler {
     hearings: Vec<Hearing>,
     active: Vec<Sequence>,
     free: Vec<SequenceId>,
+    longs: Longs,
+    /// What there is room for beside the shared cells.
+    room: Room,
+    threads: Arc<Threads>,
     /// The prefix that the first in the queue waits for, and its class.
     wanted: Option<(SequenceId, Priority)>,
     candidates: Candidates,
     order: Order,
     finished: u64,
     carried: watch::Sender<Carried>,
+    /// Shared by the leases of the model, until it goes.
+    stay: Option<Arc<()>>,
+    /// What the model has to go for.
+    fate: Option<Fate>,
+    /// Time without work after which the model goes; `None`: it stays.
+    patience: Option<Duration>,
+    /// When there last was work.
+    used: Instant,
 }
 
 impl Scheduler {
@@ -134,19 +165,14 @@ impl Scheduler {
     pub(in crate::engine) fn new(
         model: &Arc<Model>,
         threads: &Arc<Threads>,
-        prefix: Vec<Token>,
-        config: &config::Engine,
+        (change, prefix): (u64, Vec<Token>),
+        (config, fit): (&config::Engine, Fit),
         carried: watch::Sender<Carried>,
     ) -> Result<Self, EngineError> {
         let sequences = config.parallel.get() + TURNS * TURN_SEQUENCES + PAST_SEQUENCES;
-        let trained = model.llama().n_ctx_train();
-        if config.context.get() > trained {
-            log::warn!(
-                "[engine] context is lowered to {trained}, the length the model was trained with"
-            );
-        }
         let shape = Shape {
-            cells: config.context.get().min(trained),
+            cells: fit.cells,
+            keeps_all: true,
             sequences: KEPT.cast_unsigned() + sequences,
             batch: config.batch.get(),
         };
@@ -157,7 +183,7 @@ impl Scheduler {
         };
         let cells = Cells::new(context.cells(), for_speech);
         let mut scheduler = Self {
-            prefixes: Prefixes::for_answers(prefix, &cells),
+            prefixes: Prefixes::for_answers(change, prefix, &cells),
             cells,
             context,
             model: Arc::clone(model),
@@ -168,12 +194,22 @@ impl Scheduler {
             active: Vec::new(),
             // Sequence numbers are small, so their count fits into any integer.
             free: (KEPT..).take(sequences as usize).collect(),
+            longs: Longs::default(),
+            room: fit.beside,
+            threads: Arc::clone(threads),
             pasts: Pasts::default(),
             wanted: None,
             candidates: Candidates::new(Vec::new(), false),
             order: Order::default(),
             finished: 0,
             carried,
+            stay: Some(Arc::default()),
+            fate: None,
+            patience: match config.unload_after_s.get() {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds.into())),
+            },
+            used: Instant::now(),
         };
         scheduler.read_prefixes()?;
         scheduler.report();
@@ -185,26 +221,76 @@ impl Scheduler {
         self.cells.beside_speech()
     }
 
-    /// Serves until it is told to stop or all handles are gone.
-    pub(in crate::engine) fn run(mut self, work: &mpsc::Receiver<Work>) {
-        while self.receive(work.try_recv().ok(), work) {
+    /// A mark that is alive as long as the model stays.
+    pub(in crate::engine) fn stay(&self) -> Weak<()> {
+        self.stay.as_ref().map(Arc::downgrade).unwrap_or_default()
+    }
+
+    /// Keeps `tokens` as the prefix for requests of this kind.
+    pub(in crate::engine) fn keep(&mut self, kept: Kept, change: u64, tokens: Vec<Token>) {
+        self.prefixes.replace(kept, change, tokens);
+    }
+
+    /// Serves until it is told to stop or all handles are gone, or until the model has to go. Then `announce` is called at
+    /// once with the fate, which is returned when all that was asked of the model is answered.
+    pub(in crate::engine) fn run(
+        mut self,
+        work: &mpsc::Receiver<Work>,
+        announce: &dyn Fn(Fate),
+    ) -> Option<Fate> {
+        while self.receive(work.try_recv().ok(), work, announce) {
             self.drop_orphans();
             self.change_prefixes();
             self.admit();
             self.report();
-            if self.is_idle() {
-                if !self.receive(work.recv().ok().or(Some(Work::Stop)), work) {
-                    break;
-                }
-            } else {
+            if !self.is_idle() {
                 self.step();
                 self.report();
+                self.used = Instant::now();
+                continue;
             }
+            if self.is_vacated() {
+                return self.fate;
+            }
+            let next = self.next(work);
+            if !self.receive(Some(next), work, announce) {
+                break;
+            }
+        }
+        None
+    }
+
+    /// Waits for a message, or for the time when the model goes because nobody uses it.
+    fn next(&self, work: &mpsc::Receiver<Work>) -> Work {
+        let is_unused = self.hearings.is_empty() && self.fate.is_none();
+        match self.patience.filter(|_| is_unused) {
+            None => work.recv().unwrap_or(Work::Stop),
+            Some(patience) => match work.recv_timeout(patience.saturating_sub(self.used.elapsed()))
+            {
+                Ok(work) => work,
+                Err(RecvTimeoutError::Timeout) => Work::Fate(Fate::Unload),
+                Err(RecvTimeoutError::Disconnected) => Work::Stop,
+            },
         }
     }
 
+    /// Whether the model has to go and nobody needs it any more. Then no more leases are given.
+    fn is_vacated(&mut self) -> bool {
+        if self.fate.is_none() || !self.queue.is_empty() || !self.hearings.is_empty() {
+            return false;
+        }
+        // `None`, once no lease has a share of it.
+        self.stay = self.stay.take().and_then(|it| Arc::try_unwrap(it).err());
+        self.stay.is_none()
+    }
+
     /// Takes in all new work, `next` first. Returns false if the loop is to end.
-    fn receive(&mut self, mut next: Option<Work>, work: &mpsc::Receiver<Work>) -> bool {
+    fn receive(
+        &mut self,
+        mut next: Option<Work>,
+        work: &mpsc::Receiver<Work>,
+        announce: &dyn Fn(Fate),
+    ) -> bool {
         while let Some(arrived) = next {
             match arrived {
                 Work::Job(job) => self.enqueue(*job),
@@ -213,12 +299,13 @@ impl Scheduler {
                 Work::Sound { turn, samples } => self.hear(turn, &samples),
                 Work::Ask { turn, jobs } => self.ask(turn, jobs),
                 Work::Close(turn) => self.close(turn),
-                Work::Load => {}
+                Work::Fate(fate) => self.obey(fate, announce),
+                Work::Released => {}
                 Work::Keep {
                     kept,
                     change,
                     tokens,
-                } => self.prefixes.replace(kept, change, tokens),
+                } => self.keep(kept, change, tokens),
                 // The receiver may be gone.
                 Work::Beat(beat) => drop(beat.send(())),
                 Work::Stop => return false,
@@ -228,10 +315,19 @@ impl Scheduler {
         true
     }
 
+    /// Of several fates the last counts. A model that stays is loaded already.
+    fn obey(&mut self, fate: Fate, announce: &dyn Fn(Fate)) {
+        if self.fate.is_some() || fate != Fate::Load {
+            announce(fate);
+            self.fate = Some(fate);
+        }
+    }
+
     /// Whether nothing can be computed until something arrives.
     fn is_idle(&self) -> bool {
         let mut hearings = self.hearings.iter();
         self.active.is_empty()
+            && self.longs.is_empty()
             && !self.prefixes.is_unread()
             && hearings.all(|hearing| hearing.turn().is_some() && hearing.upcoming(self.batch) == 0)
     }
@@ -267,6 +363,9 @@ impl Scheduler {
 
     /// Puts a request into the queue: before questions if a person in the room waits for it.
     fn enqueue(&mut self, job: Job) {
+        if job.priority == Priority::Question && job.prompt.len() >= self.capacity() {
+            return self.longs.enqueue(job);
+        }
         let goes_before = |it: &Waiting| it.job().priority <= job.priority;
         let place = self.queue.iter().take_while(|it| goes_before(it)).count();
         self.queue.insert(place, Waiting::Typed(job));
@@ -275,7 +374,8 @@ impl Scheduler {
     fn drop_orphans(&mut self) {
         let waiting = self.queue.len();
         self.queue.retain(|waiting| !waiting.job().is_orphan());
-        self.finished += (waiting - self.queue.len()) as u64;
+        let gone = waiting - self.queue.len() + self.longs.drop_orphans();
+        self.finished += gone as u64;
         while let Some(index) = self.active.iter().position(|s| s.job.is_orphan()) {
             let sequence = self.release(index);
             log::info!(request = sequence.job.id; "cancelled");
@@ -309,6 +409,7 @@ impl Scheduler {
             reading: classes(reading),
             awaits_prefix: self.wanted.map(|(_, class)| class),
             has_unread_prefix: self.prefixes.is_unread(),
+            has_long: !self.longs.is_empty(),
         };
         match self.order.next(&demand) {
             None => {}
@@ -330,6 +431,7 @@ impl Scheduler {
                     self.step_prefix(id);
                 }
             }
+            Some(Batch::Long) => self.step_long(),
             Some(Batch::Prefix) => {
                 if let Some(id) = self.prefixes.first_unread() {
                     self.step_prefix(id);
@@ -455,18 +557,19 @@ impl Scheduler {
         let closed = self.hearings.len() - turns().count();
         let backlog = turns().map(Hearing::backlog).sum();
         let health = Health {
-            active: number(self.active.len() + closed),
+            active: number(self.active.len() + closed + self.longs.active()),
             queued: 0,
             turns: number(turns().count()),
             backlog,
             cells_used: number(self.cells.taken()),
             cells_total: number(self.cells.total()),
             prefix_cells: number(self.cells.prefixes()),
+            long_cells: number(self.longs.cells()),
             finished: self.finished,
         };
         let carried = Carried {
             health,
-            questions: number(self.questions()),
+            questions: number(self.questions() + self.longs.active()),
         };
         self.carried.send_if_modified(|published| {
             let changed = *published != carried;

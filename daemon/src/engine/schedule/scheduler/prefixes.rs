@@ -74,11 +74,11 @@ pub(super) struct Prefixes([Prefix; KEPT as usize]);
 
 impl Prefixes {
     /// The prefixes with `tokens` for answers, still unread. There are cells for it.
-    pub(super) fn for_answers(tokens: Vec<Token>, cells: &Cells) -> Self {
+    pub(super) fn for_answers(change: u64, tokens: Vec<Token>, cells: &Cells) -> Self {
         let mut prefixes = Self::default();
         let prefix = &mut prefixes.0[Kept::Answers as usize];
         prefix.cells = cells.take(tokens.len(), Purse::Prefixes);
-        prefix.tokens = tokens;
+        (prefix.change, prefix.tokens) = (change, tokens);
         prefixes
     }
 
