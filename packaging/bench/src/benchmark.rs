@@ -45,6 +45,8 @@ pub enum Benchmark {
     Vocabulary,
     /// Memory that a model takes, beside what was predicted, and what swapping models leaves behind.
     Memory,
+    /// A question of 60,000 tokens: ten minutes and more. Only if named.
+    Long,
     /// Accuracy of the nano model, also written into its card.
     Nano,
 }
@@ -60,7 +62,7 @@ impl Benchmark {
     pub fn needs_shape(self) -> bool {
         matches!(
             self,
-            Self::Speed | Self::Turn | Self::Voice | Self::Halt | Self::Memory
+            Self::Speed | Self::Turn | Self::Voice | Self::Halt | Self::Memory | Self::Long
         )
     }
 
@@ -68,7 +70,7 @@ impl Benchmark {
     pub fn is_long(self) -> bool {
         matches!(
             self,
-            Self::Monologue | Self::Siege | Self::People | Self::Vocabulary
+            Self::Monologue | Self::Siege | Self::People | Self::Vocabulary | Self::Long
         )
     }
 

@@ -12,6 +12,7 @@ mod endpoint;
 mod figure;
 mod keyword;
 mod late;
+mod long;
 mod measurement;
 mod memory;
 mod nano;

@@ -10,7 +10,7 @@ use crate::{
     benchmark::Benchmark,
     commands, conversation, double_talk, endpoint,
     figure::{self, Figure, Figures},
-    keyword, late, memory, nano, overhead, people, quiet,
+    keyword, late, long, memory, nano, overhead, people, quiet,
     setting::Bench,
     siege, speed, turn, vocabulary, voice,
 };
@@ -102,6 +102,7 @@ async fn measure(benchmark: Benchmark, bench: &Bench, wanted: &Wanted) -> Result
         Benchmark::People => people::measure(bench, &wanted.split).await,
         Benchmark::Commands => commands::measure(bench, &wanted.commands).await,
         Benchmark::Memory => memory::measure(bench).await,
+        Benchmark::Long => long::measure(bench).await,
         Benchmark::Vocabulary => vocabulary::measure(bench).await,
         Benchmark::Nano => nano::measure(bench).await,
     }

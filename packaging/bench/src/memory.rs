@@ -137,7 +137,7 @@ async fn growth(bench: &Bench) -> Result<f64> {
 }
 
 /// Kilobytes without a file behind them.
-fn anonymous(process: u32) -> Result<f64> {
+pub fn anonymous(process: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status
         .lines()
