@@ -61,7 +61,7 @@ impl Nano {
         };
         let model = Arc::new(Model::load(&config, threads()?, &mut |_| true)?);
         Ok(Self {
-            grammars: Grammars::new(&model)?,
+            grammars: Grammars::new(&model),
             model,
         })
     }
@@ -78,7 +78,7 @@ impl Nano {
             if guide.is_over() {
                 break;
             }
-            let token = self.choose(&guide.allowed()?, *choice);
+            let token = self.choose(guide.allowed()?, *choice);
             tokens.push(token);
             tokens.extend(guide.follow(token)?);
         }

@@ -9,13 +9,14 @@ use tokio::sync::{oneshot, watch};
 use super::answer::Answer;
 use super::audio::Spans;
 use super::error::EngineError;
-use super::grammar::Form;
+use super::grammar::{Ahead, Form, Rehearsal};
 use super::host::Host;
 use super::limits::Limits;
 use super::phase::{Phase, Ready};
 use super::probe::Probe;
+use super::prompt;
 use super::prompt::rendering::{self, Passage};
-use super::prompt::{self, Wanted};
+use super::prompt::stretches::Bounds;
 use super::request::{Preamble, Priority, Question, Request};
 use super::requests::Requests;
 use super::stats::Health;
@@ -38,6 +39,7 @@ pub struct Engine {
     pub(super) places: Arc<Places>,
     limits: Limits,
     requests: Requests,
+    ahead: Ahead,
     crashed: watch::Receiver<bool>,
     stop: Stop,
 }
@@ -53,10 +55,12 @@ impl Engine {
         let (work, work_received) = mpsc::channel();
         let (crashed, crashed_seen) = watch::channel(false);
         let stop = Stop::default();
+        let ahead = Ahead::default();
         let host = Host {
             config: config.clone(),
             probe,
             phase,
+            ahead: ahead.clone(),
             carried,
             crashed,
             stop: stop.clone(),
@@ -71,6 +75,7 @@ impl Engine {
             places: Arc::new(Places::new(&config.engine)),
             limits: Limits::new(&config.engine),
             requests: Requests::default(),
+            ahead,
             crashed: crashed_seen,
             stop,
         })
@@ -164,7 +169,12 @@ impl Engine {
         // Tokenising a long text or computing the mel spectrogram of a long clip takes up to 0.1 s.
         let prepare = move || {
             let grammar = ready.grammar(request.form.as_ref())?;
-            let (prompt, spans) = prepare(&ready.model, &request, &|| !outlet.is_closed())?;
+            let bounds = Bounds {
+                is_wanted: &|| !outlet.is_closed(),
+                capacity,
+                ..Bounds::NONE
+            };
+            let (prompt, spans) = prepare(&ready.model, &request, bounds)?;
             let outlet = (id, outlet);
             let job = Requests::job(&request, grammar.as_ref(), prompt, priority, place, outlet)?;
             Ok::<_, EngineError>((Job { arrived, ..job }, spans))
@@ -203,7 +213,7 @@ impl Engine {
         let ready = self.ready().await?;
         work::run(move || {
             let model = &ready.model;
-            let (after, spans) = prepare(model, &request, &|| true)?;
+            let (after, spans) = prepare(model, &request, Bounds::NONE)?;
             let mut passages = Vec::new();
             if let Some(spans) = spans {
                 let before = spans.first_tokens();
@@ -226,6 +236,23 @@ impl Engine {
         compiled.await?
     }
 
+    /// Has the engine compile `form` for every model that it loads from now on, as soon as the model's vocabulary is known:
+    /// before the model is ready. `None`: nothing. Of several calls the last counts.
+    pub fn compile_ahead(&self, form: Option<&Form>) {
+        self.ahead.put(form);
+    }
+
+    /// Leads a known answer through its form, as if the model wrote it. Nothing is computed by the model.
+    ///
+    /// # Errors
+    /// Those of [`Engine::compile`], or that this is no answer of that form.
+    pub async fn rehearse(&self, form: Form, answer: String) -> Result<Rehearsal, EngineError> {
+        let ready = self.ready().await?;
+        let rehearse =
+            move || Rehearsal::of(&ready.model, &ready.grammars.compile(&form)?, &answer);
+        work::run(rehearse).await?
+    }
+
     /// Opens a spoken turn after this preamble; while the model is loading it waits.
     ///
     /// # Errors
@@ -246,7 +273,7 @@ impl Engine {
             let model = Arc::clone(&ready.model);
             move || {
                 let encoder = model.encoder()?;
-                let before = prompt::around_sound(&model, &request, &|| true)?.before;
+                let before = prompt::around_sound(&model, &request, Bounds::NONE)?.before;
                 let spans = Spans::new(encoder, before.clone(), prompt::between_spans(&model));
                 Ok::<_, EngineError>((before, spans))
             }
@@ -341,13 +368,13 @@ impl Engine {
 fn prepare(
     model: &Model,
     request: &Request,
-    is_wanted: Wanted<'_>,
+    bounds: Bounds<'_>,
 ) -> Result<(Vec<Token>, Option<Spans>), EngineError> {
     let Question::Clip(clip, _) = &request.question else {
-        return Ok((prompt::typed(model, request, is_wanted)?, None));
+        return Ok((prompt::typed(model, request, bounds)?, None));
     };
     let encoder = model.encoder()?;
-    let around = prompt::around_sound(model, request, is_wanted)?;
+    let around = prompt::around_sound(model, request, bounds)?;
     let mut spans = Spans::new(encoder, around.before, prompt::between_spans(model));
     spans.record(clip);
     Ok((around.after, Some(spans)))

@@ -14,6 +14,7 @@ use super::{EngineError, LoadError, Phase, Ready, prompt};
 use crate::config::{self, Config};
 use crate::engine::ggml::cpu::Cpu;
 use crate::engine::ggml::threads::Threads;
+use crate::engine::grammar::{Ahead, Grammars};
 use crate::engine::llama::model::Model;
 use crate::engine::schedule::scheduler::{Carried, Scheduler, Work};
 
@@ -26,6 +27,8 @@ pub(super) struct Host {
     /// Runs the model's files before they are loaded.
     pub probe: Option<Probe>,
     pub phase: watch::Sender<Phase>,
+    /// Compiled for every model.
+    pub ahead: Ahead,
     pub carried: watch::Sender<Carried>,
     /// Set when the thread has panicked while serving.
     pub crashed: watch::Sender<bool>,
@@ -133,13 +136,15 @@ impl Host {
         let mut progress = |share| self.loading(start + (1.0 - start) * share);
         let model = Model::load(&config.model, &threads, &mut progress)?;
         let model = Arc::new(model);
+        let grammars = Arc::new(Grammars::new(&model));
+        self.ahead.begin(&grammars);
         let prefix = prompt::prefix(&model, &config.answer.system.as_str().into())?;
         let carried = self.carried.clone();
         let scheduler = Scheduler::new(&model, &threads, prefix, &config.engine, carried)?;
         let capacity = scheduler.capacity();
         let ready = Ready {
             model,
-            grammars: Arc::default(),
+            grammars,
             capacity,
         };
         Ok((scheduler, ready))

@@ -265,6 +265,32 @@ async fn a_command_is_written_as_without_a_grammar_and_much_of_it_is_not_decoded
 }
 
 #[tokio::test]
+async fn a_rehearsed_answer_costs_what_it_costs_when_the_model_writes_it() {
+    let config = nano();
+    let engine = started(&config);
+    let form = calls(&shipped());
+    let answer = engine.submit(ask(&config, nano::COMMAND, &form));
+    let (text, stats) = answer.await.unwrap().text().await.unwrap();
+    let rehearsal = engine.rehearse(form.clone(), text).await.unwrap();
+    assert_eq!(rehearsal.forced, stats.forced_tokens);
+    assert_eq!(rehearsal.drawn, stats.output_tokens - stats.forced_tokens);
+    assert_eq!(rehearsal.masks.len(), rehearsal.drawn as usize);
+
+    let undeclared = "<|tool_call>call:shutdown{}<tool_call|>".to_owned();
+    let refused = engine.rehearse(form, undeclared).await.unwrap_err();
+    assert!(matches!(refused, EngineError::Grammar(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_form_is_compiled_while_the_model_loads_and_for_the_next_model_too() {
+    let engine = Engine::start(&nano(), None).unwrap();
+    let form = calls(&shipped());
+    engine.compile_ahead(Some(&form));
+    engine.load();
+    assert_eq!(engine.compile(form).await, Ok(()));
+}
+
+#[tokio::test]
 async fn every_example_of_the_shipped_catalogues_can_be_written() {
     let config = nano();
     let engine = started(&config);

@@ -140,6 +140,27 @@ impl Header {
         Some(unsafe { sys::gguf_get_val_u32(self.gguf.as_ptr(), index) })
     }
 
+    /// The texts under `key`; none if there is no list of texts. One that is not UTF-8 is left out.
+    pub(in crate::engine) fn strings(&self, key: &str) -> impl Iterator<Item = &str> {
+        let gguf = self.gguf.as_ptr();
+        let index = self.index(key, sys::GGUF_TYPE_ARRAY);
+        // SAFETY: the value is an array.
+        let is_text =
+            |index: &i64| unsafe { sys::gguf_get_arr_type(gguf, *index) } == sys::GGUF_TYPE_STRING;
+        let index = index.filter(is_text);
+        // SAFETY: the same.
+        let count = index.map_or(0, |index| unsafe { sys::gguf_get_arr_n(gguf, index) });
+        let texts = index
+            .into_iter()
+            .flat_map(move |index| (0..count).map(move |nth| (index, nth)));
+        texts.filter_map(move |(index, nth)| {
+            // SAFETY: the value is an array of more than `nth` strings, which are NUL-terminated and live as long as
+            // the header.
+            let text = unsafe { CStr::from_ptr(sys::gguf_get_arr_str(gguf, index, nth)) };
+            text.to_str().ok()
+        })
+    }
+
     /// The index of `key`, if its value is of type `kind`. llama.cpp aborts the process when a value is read
     /// as another type than it has.
     fn index(&self, key: &str, kind: sys::gguf_type) -> Option<i64> {

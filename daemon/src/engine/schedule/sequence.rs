@@ -323,7 +323,7 @@ impl Sequence {
             if allowed.is_within(barred) {
                 return Err(EngineError::Barred);
             }
-            let choice = Choice::Among(&allowed, barred);
+            let choice = Choice::Among(allowed, barred);
             let drawn = self.sampler.sample(logits, &choice, candidates);
             return drawn.ok_or(EngineError::NoNumbers);
         }
