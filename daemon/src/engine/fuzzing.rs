@@ -61,7 +61,7 @@ impl Nano {
         };
         let model = Arc::new(Model::load(&config, threads()?, &mut |_| true)?);
         Ok(Self {
-            grammars: Grammars::new(&model),
+            grammars: Grammars::new(&model, None),
             model,
         })
     }

@@ -134,10 +134,11 @@ impl Host {
             _ => 0.0,
         };
         let mut progress = |share| self.loading(start + (1.0 - start) * share);
+        let foreseen = self.ahead.sort(&config.model.text);
         let model = Model::load(&config.model, &threads, &mut progress)?;
         let model = Arc::new(model);
-        let grammars = Arc::new(Grammars::new(&model));
-        self.ahead.begin(&grammars);
+        let grammars = Arc::new(Grammars::new(&model, foreseen));
+        self.ahead.compile(&grammars);
         let prefix = prompt::prefix(&model, &config.answer.system.as_str().into())?;
         let carried = self.carried.clone();
         let scheduler = Scheduler::new(&model, &threads, prefix, &config.engine, carried)?;

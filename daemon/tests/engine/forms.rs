@@ -282,12 +282,16 @@ async fn a_rehearsed_answer_costs_what_it_costs_when_the_model_writes_it() {
 }
 
 #[tokio::test]
-async fn a_form_is_compiled_while_the_model_loads_and_for_the_next_model_too() {
-    let engine = Engine::start(&nano(), None).unwrap();
-    let form = calls(&shipped());
-    engine.compile_ahead(Some(&form));
+async fn a_form_that_cannot_be_compiled_ahead_keeps_no_model_from_being_loaded() {
+    let config = nano();
+    let engine = Engine::start(&config, None).unwrap();
+    let wrong = Form::Lark("start: nowhere".into());
+    engine.compile_ahead(Some(&wrong));
     engine.load();
-    assert_eq!(engine.compile(form).await, Ok(()));
+    let question = Request::question(&config.answer, nano::QUESTION.into());
+    assert!(engine.submit(question).await.unwrap().text().await.is_ok());
+    let refused = engine.compile(wrong).await.unwrap_err();
+    assert!(matches!(refused, EngineError::Grammar(_)), "{refused}");
 }
 
 #[tokio::test]

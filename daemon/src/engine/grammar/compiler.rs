@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{InferenceCapabilities, TokEnv};
@@ -14,6 +16,7 @@ use super::form::{Form, Grammar, first_line};
 use super::schema;
 use super::vocabulary::{self, Vocabulary};
 use crate::engine::EngineError;
+use crate::engine::llama::gguf::{Header, Kind};
 use crate::engine::llama::model::Model;
 
 /// Maximum length of a grammar in Lark, in bytes.
@@ -36,14 +39,23 @@ const STACK: usize = 256 << 20;
 
 /// Compiles forms for one vocabulary.
 pub(in crate::engine) struct Grammars {
-    /// Made for the first form: over Gemma's vocabulary that takes most of a second, and memory.
+    /// Made for the first form: over Gemma's vocabulary that takes a second, and memory.
     factory: LazyLock<Result<ParserFactory, EngineError>, Making>,
     lark: Kept,
     json: Kept,
 }
 
-/// Sorts a vocabulary for the compiler.
+/// Makes the compiler of a vocabulary.
 type Making = Box<dyn FnOnce() -> Result<ParserFactory, EngineError> + Send>;
+
+/// A model's vocabulary, sorted, and its compiler.
+pub(in crate::engine) struct Sorted {
+    vocabulary: Arc<Vocabulary>,
+    factory: ParserFactory,
+}
+
+/// A vocabulary that is being sorted while its model is loaded.
+pub(in crate::engine) type Foreseen = JoinHandle<Result<Sorted, EngineError>>;
 
 /// The last few forms, the most recently used last, with their grammars. One that is being compiled is there already:
 /// who asks for it meanwhile waits.
@@ -56,13 +68,44 @@ type Compiled = Arc<OnceLock<Result<Grammar, EngineError>>>;
 /// llguidance's reason for not compiling a form.
 struct Refused(String);
 
+impl Sorted {
+    /// Sorts the vocabulary of the model in the file at `path`, which is not loaded yet.
+    ///
+    /// # Errors
+    /// When its header cannot be read, or its tokens cannot be told apart.
+    pub(super) fn foreseen(path: &Path) -> Result<Self, EngineError> {
+        let header = Header::open(path, Kind::Text);
+        let header = header.map_err(|why| EngineError::ModelNotLoaded(why.to_string()))?;
+        Self::of(Vocabulary::foreseen(&header))
+    }
+
+    fn of(vocabulary: Vocabulary) -> Result<Self, EngineError> {
+        let vocabulary = Arc::new(vocabulary);
+        let shared: TokEnv = Arc::<Vocabulary>::clone(&vocabulary);
+        Ok(Self {
+            factory: factory(&shared)?,
+            vocabulary,
+        })
+    }
+
+    /// The compiler for the vocabulary of `model`, which this is.
+    fn complete(self, model: &Arc<Model>) -> Result<ParserFactory, EngineError> {
+        self.vocabulary.complete(model)?;
+        Ok(self.factory)
+    }
+}
+
 impl Grammars {
-    /// A compiler for the vocabulary of `model`, which is sorted when the first form is compiled.
-    pub(in crate::engine) fn new(model: &Arc<Model>) -> Self {
+    /// A compiler for the vocabulary of `model`, which is sorted when the first form is compiled, unless it was `foreseen`.
+    pub(in crate::engine) fn new(model: &Arc<Model>, foreseen: Option<Foreseen>) -> Self {
         let model = Arc::clone(model);
         Self::made(move || {
-            let vocabulary: TokEnv = Arc::new(Vocabulary::new(&model)?);
-            factory(&vocabulary)
+            // What went wrong there is found again here.
+            let foreseen = foreseen.and_then(|thread| thread.join().ok()?.ok());
+            match foreseen.filter(|sorted| sorted.vocabulary.is_of(&model)) {
+                Some(sorted) => sorted.complete(&model),
+                None => Sorted::of(Vocabulary::of_model(&model))?.complete(&model),
+            }
         })
     }
 
@@ -155,9 +198,8 @@ impl Kept {
 /// When its tokens cannot be told apart.
 fn factory(vocabulary: &TokEnv) -> Result<ParserFactory, EngineError> {
     // Tokens of ordinary text are allowed or not all at once where a grammar allows any text. Else each mask would
-    // look at every token of the vocabulary by itself. Hardly any has more than 30 characters; a slice for those would
-    // take a seventh of the time that it takes to sort the vocabulary.
-    let slices = ["{1,10}", "{1,30}"].map(|times| format!("{ORDINARY}{times}"));
+    // look at every token of the vocabulary by itself.
+    let slices = ["{1,10}", "{1,30}", "+"].map(|times| format!("{ORDINARY}{times}"));
     let mut factory = ParserFactory::new(vocabulary, InferenceCapabilities::default(), &slices)
         .map_err(|why| EngineError::Grammar(first_line(&why)))?;
     factory.quiet();
@@ -253,7 +295,7 @@ fn with_options(schema: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
     use std::sync::Barrier;
 
     use super::*;
@@ -268,7 +310,7 @@ mod tests {
             ..config::Model::default()
         };
         let model = Model::load(&config, &Threads::of(1), &mut |_| true).unwrap();
-        Grammars::new(&Arc::new(model))
+        Grammars::new(&Arc::new(model), None)
     }
 
     #[test]

@@ -231,12 +231,11 @@ impl Model {
             for stretch in self.stretches(part) {
                 bounds.check(tokens.len())?;
                 let start = tokens.len();
-                match known.get(stretch) {
-                    Some(before) => tokens.extend_from_within(Range::clone(before)),
-                    None => {
-                        tokens.extend(tokenise(&self.llama, stretch, false));
-                        known.insert(stretch, start..tokens.len());
-                    }
+                if let Some(before) = known.get(stretch) {
+                    tokens.extend_from_within(Range::clone(before));
+                } else {
+                    tokens.extend(tokenise(&self.llama, stretch, false));
+                    known.insert(stretch, start..tokens.len());
                 }
             }
         }
@@ -383,8 +382,11 @@ fn seams(llama: &LlamaModel, header: &Header) -> Option<Seams> {
             );
         }
     }
-    let tokens = header.strings("tokenizer.ggml.tokens");
-    Seams::new(&texts, tokens, header.strings("tokenizer.ggml.merges"))
+    let [tokens, merges] = ["tokenizer.ggml.tokens", "tokenizer.ggml.merges"].map(|list| {
+        let texts = header.strings(list);
+        texts.filter_map(|text| text.to_str().ok())
+    });
+    Seams::new(&texts, tokens, merges)
         .inspect_err(|why| log::warn!("long texts are tokenised whole, which is slow: {why}"))
         .ok()
 }

@@ -403,7 +403,8 @@ mod tests {
             ..Bounds::NONE
         };
         // Words of which many, few, and none occur again, and a text that cannot be cut.
-        let numbers: String = (0..100_000).map(|nth| format!("{nth} ")).collect();
+        let numbers: Vec<_> = (0..100_000).map(|nth| nth.to_string()).collect();
+        let numbers = numbers.join(" ");
         for text in ["the end ".repeat(50_000), numbers, "e".repeat(500_000)] {
             let started = Instant::now();
             let refused = model.tokenise_within(&text, bounds).unwrap_err();
