@@ -1,9 +1,9 @@
 //! Leads calls of commands through their grammar, over the vocabulary of a model, which writes nothing itself. Prints
 //! the number of tokens that a model has to draw and of those that the grammar forces, and how
-//! long it took each time to know which tokens may be drawn:
+//! long the grammar took for each token that is drawn:
 //!
 //! ```json
-//! {"drawn":7,"forced":11,"mask_ms":[0.01]}
+//! {"drawn":7,"forced":11,"step_ms":[0.01]}
 //! ```
 
 use std::path::PathBuf;
@@ -43,11 +43,11 @@ async fn main() -> anyhow::Result<()> {
     }
     let sum = |of: fn(&Rehearsal) -> u32| rehearsed.iter().map(of).sum::<u32>();
     let (drawn, forced) = (sum(|it| it.drawn), sum(|it| it.forced));
-    let masks = rehearsed.iter().flat_map(|it| &it.masks);
-    let mask_ms: Vec<_> = masks.map(|it| it.as_secs_f64() * 1000.0).collect();
+    let steps = rehearsed.iter().flat_map(|it| &it.steps);
+    let step_ms: Vec<_> = steps.map(|it| it.as_secs_f64() * 1000.0).collect();
     println!(
         "{}",
-        json!({"drawn": drawn, "forced": forced, "mask_ms": mask_ms})
+        json!({"drawn": drawn, "forced": forced, "step_ms": step_ms})
     );
     engine.stop().await;
     Ok(())

@@ -80,7 +80,7 @@ impl Nano {
             }
             let token = self.choose(guide.allowed()?, *choice);
             tokens.push(token);
-            tokens.extend(guide.follow(token)?);
+            tokens.extend(guide.follow(token, self.model.barred())?);
         }
         if !guide.may_end() {
             return Ok(None);

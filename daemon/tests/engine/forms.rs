@@ -274,7 +274,7 @@ async fn a_rehearsed_answer_costs_what_it_costs_when_the_model_writes_it() {
     let rehearsal = engine.rehearse(form.clone(), text).await.unwrap();
     assert_eq!(rehearsal.forced, stats.forced_tokens);
     assert_eq!(rehearsal.drawn, stats.output_tokens - stats.forced_tokens);
-    assert_eq!(rehearsal.masks.len(), rehearsal.drawn as usize);
+    assert_eq!(rehearsal.steps.len(), rehearsal.drawn as usize);
 
     let undeclared = "<|tool_call>call:shutdown{}<tool_call|>".to_owned();
     let refused = engine.rehearse(form, undeclared).await.unwrap_err();

@@ -48,7 +48,7 @@ const FITTING: [&str; 5] = [
 struct Rehearsal {
     drawn: u32,
     forced: u32,
-    mask_ms: Vec<f64>,
+    step_ms: Vec<f64>,
 }
 
 /// The model with this vocabulary.
@@ -97,9 +97,9 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     daemon.stop().await?;
     let rehearsal = rehearsal(bench, &model).await?;
     let tokens = f64::from(rehearsal.drawn + rehearsal.forced);
-    let mut masks = rehearsal.mask_ms;
-    masks.sort_by(f64::total_cmp);
-    let [half, most] = [50, 99].map(|percent| masks[masks.len() * percent / 100]);
+    let mut steps = rehearsal.step_ms;
+    steps.sort_by(f64::total_cmp);
+    let [half, most] = [50, 99].map(|percent| steps[steps.len() * percent / 100]);
     let figure = |name: &str, samples| Figure::new(name, "ms", samples, &model);
     Ok(vec![
         figure("vocabulary_load_ms", load)?
@@ -115,9 +115,9 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         Figure::new("decoded_share_gemma", "", vec![f64::from(rehearsal.drawn) / tokens], &model)?
             .goal("≤ 0.4")
             .meaning("`decoded_share` over Gemma's vocabulary: tokens of the right calls of `voices` that a model has to draw, by all of them"),
-        figure("mask_ms", vec![half])?
-            .meaning("Median time to know which tokens of Gemma's vocabulary may be drawn next in a call"),
-        figure("mask_p99_ms", vec![most])?.meaning("99th percentile of the same"),
+        figure("grammar_step_ms", vec![half])?
+            .meaning("Median time of the grammar for a token of a call over Gemma's vocabulary: to know which may be drawn (the mask), and what has to follow"),
+        figure("grammar_step_p99_ms", vec![most])?.meaning("99th percentile of the same"),
     ])
 }
 

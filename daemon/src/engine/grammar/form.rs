@@ -47,6 +47,7 @@ impl Grammar {
             matcher: (*self.matcher).clone(),
             of_schema: self.of_schema,
             allowed: None,
+            next: None,
         }
     }
 }
@@ -64,6 +65,8 @@ pub(in crate::engine) struct Guide {
     of_schema: bool,
     /// The tokens of which one was drawn last.
     allowed: Option<Allowed>,
+    /// Those of which one must come next, if they are known already.
+    next: Option<SimpleVob>,
 }
 
 impl Guide {
@@ -86,59 +89,83 @@ impl Guide {
     /// # Errors
     /// When the grammar has become too complex.
     pub(in crate::engine) fn allowed(&mut self) -> Result<&Allowed, EngineError> {
-        let mask = self.matcher.compute_mask();
-        let mask = mask.map_err(|why| self.lost(&why))?;
+        let mask = self.mask()?;
         Ok(self.allowed.insert(Allowed(mask)))
     }
 
+    fn mask(&mut self) -> Result<SimpleVob, EngineError> {
+        if let Some(mask) = self.next.take() {
+            return Ok(mask);
+        }
+        let mask = self.matcher.compute_mask();
+        mask.map_err(|why| self.lost(&why))
+    }
+
     /// Moves past `token`, one of those that were allowed last, and the tokens that must come after it; returns the latter.
+    /// None of the tokens in `barred`, sorted, could be drawn or can be.
     ///
     /// # Errors
     /// When `token` was not allowed, or the grammar has become too complex.
-    pub(in crate::engine) fn follow(&mut self, token: Token) -> Result<Vec<Token>, EngineError> {
+    pub(in crate::engine) fn follow(
+        &mut self,
+        token: Token,
+        barred: &[Token],
+    ) -> Result<Vec<Token>, EngineError> {
         let consume = |guide: &mut Self, token| {
             let consumed = guide.matcher.consume_token(token);
             consumed.map_err(|why| guide.lost(&why))
         };
+        self.next = None;
         consume(self, token.cast_unsigned())?;
         let mut forced = self.forced()?;
-        if forced.is_empty()
-            && let Some(left) = self.only_one_left(token.cast_unsigned())?
-        {
+        let Some(allowed) = self
+            .allowed
+            .take()
+            .filter(|_| forced.is_empty() && !self.is_over())
+        else {
+            return Ok(forced);
+        };
+        let next = self.mask()?;
+        if let Some(left) = self.only_one_left(token.cast_unsigned(), &allowed, &next, barred)? {
             consume(self, left)?;
             forced.push(left.cast_signed());
             forced.extend(self.forced()?);
+        } else {
+            self.next = Some(next);
         }
         Ok(forced)
     }
 
-    /// The token that has to come after `last` because the model has decided against all others: it could have drawn
-    /// each of them in one with `last`, as its tokeniser has them. After `{`, where `{}` was allowed, no `}` comes.
-    fn only_one_left(&mut self, last: TokenId) -> Result<Option<TokenId>, EngineError> {
-        let Some(allowed) = self.allowed.take().filter(|_| !self.is_over()) else {
-            return Ok(None);
-        };
-        let mask = self.matcher.compute_mask();
-        let next = mask.map_err(|why| self.lost(&why))?;
+    /// The one of the tokens `next` that has to come after `last`, because the model has decided against all others: it could
+    /// have drawn each of them in one with `last`, as its tokeniser has them, by a token that was `allowed`. Behind `{`,
+    /// where `{}` was allowed, no `}` comes.
+    fn only_one_left(
+        &self,
+        last: TokenId,
+        allowed: &Allowed,
+        next: &SimpleVob,
+        barred: &[Token],
+    ) -> Result<Option<TokenId>, EngineError> {
         if next.num_set() > MOST_LEFT {
             return Ok(None);
         }
         let vocabulary = self.matcher.tok_env().map_err(|why| self.lost(&why))?;
         let trie = vocabulary.tok_trie();
         let behind_last = |next| [trie.token(last), trie.token(next)].concat();
-        let was_allowed = |next: &TokenId| {
+        let may_be = |token: TokenId| barred.binary_search(&token.cast_signed()).is_err();
+        let was_refused = |next: &TokenId| {
             let both = trie.token_id_at_bytes(&behind_last(*next));
-            both.is_some_and(|both| allowed.holds(both.cast_signed()))
+            both.is_some_and(|both| allowed.holds(both.cast_signed()) && may_be(both))
         };
-        let (refused, left): (Vec<_>, Vec<_>) = next.iter().partition(was_allowed);
+        let next = next.iter().filter(|token| may_be(*token));
+        let (refused, left): (Vec<_>, Vec<_>) = next.partition(was_refused);
         let longest = left.iter().copied().max_by_key(|it| trie.token(*it).len());
         let Some(longest) = longest.filter(|_| !refused.is_empty()) else {
             return Ok(None);
         };
+        let text = trie.token(longest);
         // The others are pieces of its text.
-        let is_only = left
-            .iter()
-            .all(|it| trie.token(longest).starts_with(trie.token(*it)));
+        let is_only = left.iter().all(|it| text.starts_with(trie.token(*it)));
         let is_usual = || vocabulary.tokenize_bytes(&behind_last(longest)) == [last, longest];
         Ok((is_only && is_usual()).then_some(longest))
     }
@@ -240,7 +267,7 @@ mod tests {
         let allowed = guide.allowed().unwrap();
         assert!(allowed.holds(token("{")) && allowed.holds(token("{}")));
         // Not `}`, so the word comes; both words begin alike.
-        assert_eq!(guide.follow(token("{")), Ok(vec![token("day:")]));
+        assert_eq!(guide.follow(token("{"), &[]), Ok(vec![token("day:")]));
         let allowed = guide.allowed().unwrap();
         assert!(allowed.holds(token("today")) && allowed.holds(token("to")));
     }
@@ -250,7 +277,7 @@ mod tests {
         let (mut guide, token) = guide(&["call", "{}", "day", "day:"]);
         guide.forced().unwrap();
         guide.allowed().unwrap();
-        assert_eq!(guide.follow(token("{}")), Ok(vec![]));
+        assert_eq!(guide.follow(token("{}"), &[]), Ok(vec![]));
         assert!(guide.is_over());
     }
 
@@ -260,7 +287,17 @@ mod tests {
         assert_eq!(guide.forced(), Ok(vec![token("call{")]));
         let allowed = guide.allowed().unwrap();
         assert!(allowed.holds(token("}")) && allowed.holds(token("day:")));
-        assert_eq!(guide.follow(token("}")), Ok(vec![]));
+        assert_eq!(guide.follow(token("}"), &[]), Ok(vec![]));
         assert!(guide.is_over());
+    }
+
+    #[test]
+    fn a_token_for_both_that_could_not_be_drawn_decides_nothing() {
+        let (mut guide, token) = guide(&["call", "{}", "day", "day:"]);
+        guide.forced().unwrap();
+        guide.allowed().unwrap();
+        let barred = [token("{}")];
+        assert_eq!(guide.follow(token("{"), &barred), Ok(vec![]));
+        assert!(guide.allowed().unwrap().holds(token("}")));
     }
 }

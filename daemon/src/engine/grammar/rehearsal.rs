@@ -13,8 +13,8 @@ pub struct Rehearsal {
     pub drawn: u32,
     /// Tokens that the grammar forces, which the model reads like a prompt.
     pub forced: u32,
-    /// For each token that is drawn, the time to know which are allowed.
-    pub masks: Vec<Duration>,
+    /// For each token that is drawn, the time of the grammar: to know which may be, and what has to follow.
+    pub steps: Vec<Duration>,
 }
 
 impl Rehearsal {
@@ -39,13 +39,14 @@ impl Rehearsal {
             if rest.is_empty() {
                 return Ok(rehearsal);
             }
-            let asked = Instant::now();
-            let allowed = guide.allowed()?;
-            rehearsal.masks.push(asked.elapsed());
-            let token = next(model, answer, rest).filter(|token| allowed.holds(*token));
-            let token = token.ok_or_else(other)?;
+            let token = next(model, answer, rest).ok_or_else(other)?;
+            let begun = Instant::now();
+            if !guide.allowed()?.holds(token) {
+                return Err(other());
+            }
+            forced = guide.follow(token, model.barred())?;
+            rehearsal.steps.push(begun.elapsed());
             rehearsal.drawn += 1;
-            forced = guide.follow(token)?;
             rest = after(model, rest, &[token]).ok_or_else(other)?;
         }
     }

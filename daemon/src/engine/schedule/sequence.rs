@@ -301,7 +301,7 @@ impl Sequence {
         self.ahead.push(token);
         self.read = 0;
         if let Some(guide) = &mut self.job.guide {
-            let forced = guide.follow(token)?;
+            let forced = guide.follow(token, model.barred())?;
             check_forced(model, &forced)?;
             self.ahead.extend(forced);
         }
