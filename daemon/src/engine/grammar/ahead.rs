@@ -1,4 +1,4 @@
-//! The form that is compiled before anybody asks: over Gemma's vocabulary the first command would wait a second for it.
+//! The form that is compiled before anybody asks: over Gemma's vocabulary the first command would wait for it.
 //!
 //! Most of the time goes into sorting the vocabulary, which the header of the model's file describes already. So that is
 //! done while the weights are loaded.

@@ -39,7 +39,7 @@ const STACK: usize = 256 << 20;
 
 /// Compiles forms for one vocabulary.
 pub(in crate::engine) struct Grammars {
-    /// Made for the first form: over Gemma's vocabulary that takes a second, and memory.
+    /// Made for the first form: over Gemma's vocabulary that takes time and memory.
     factory: LazyLock<Result<ParserFactory, EngineError>, Making>,
     lark: Kept,
     json: Kept,

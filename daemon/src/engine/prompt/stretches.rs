@@ -1,10 +1,10 @@
 //! Long texts in stretches, each of which is tokenised by itself.
 //!
 //! llama.cpp cuts a text at its user-defined tokens. What is between them it reads as one word, however many spaces it
-//! has, and merges pairs of pieces in it, each of which it copies several times: prose takes 1.6 s a megabyte.
-//! For every piece it cuts out, it walks through all pieces made before (llama-vocab.cpp, `tokenizer_st_partition`): time
-//! grows with the square of their number, a minute for 80 kB. So a long text is cut here, into words as a rule. Those that
-//! occur again are not tokenised again, and between two of them the work can be given up ([`Bounds`]).
+//! has, and merges pairs of pieces in it, each of which it copies several times. For every piece it cuts out, it walks
+//! through all pieces made before (llama-vocab.cpp, `tokenizer_st_partition`): time grows with the square of their number.
+//! So a long text is cut here, into words as a rule. Those that occur again are not tokenised again, and between two of
+//! them the work can be given up ([`Bounds`]).
 //!
 //! A text may be cut where llama.cpp is certain to cut it, or to merge nothing across: on both sides of a user-defined
 //! token that it is certain to take ([`Seams::certain`]), where newlines begin or end, and between two other characters
