@@ -67,6 +67,8 @@ impl Commands {
     pub fn put(&self, catalogue: Option<Catalogue>) {
         let config = self.settings.current();
         let force = catalogue.map(|it| Arc::new(Force::new(it, &config.commands)));
+        let form = force.as_ref().map(|it| it.form(Scope::All));
+        self.engine.compile_ahead(form);
         self.executor.put(force.clone());
         self.force.send_if_modified(|now| {
             let is_off = now.is_none() && force.is_none();

@@ -21,10 +21,10 @@ pub enum EngineError {
     EmptyPrompt,
     /// The prompt leaves no room for an answer.
     #[error(
-        "the prompt has {rows} tokens but a request may have {capacity}; shorten it or raise [engine] context or longest_question"
+        "the prompt has at least {rows} tokens but a request may have {capacity}; shorten it or raise [engine] context or longest_question"
     )]
     PromptTooLong {
-        /// Length of the prompt: its tokens and soft tokens.
+        /// Least length of the prompt, tokens and soft tokens: it is refused as soon as it is certain to be too long.
         rows: usize,
         /// Maximum rows of a request, at least one token of answer included.
         capacity: usize,

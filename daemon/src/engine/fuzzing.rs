@@ -61,7 +61,7 @@ impl Nano {
         };
         let model = Arc::new(Model::open(&config, threads()?)?);
         Ok(Self {
-            grammars: Grammars::new(&model)?,
+            grammars: Grammars::new(&model, None),
             model,
         })
     }
@@ -78,9 +78,9 @@ impl Nano {
             if guide.is_over() {
                 break;
             }
-            let token = self.choose(&guide.allowed()?, *choice);
+            let token = self.choose(guide.allowed()?, *choice);
             tokens.push(token);
-            tokens.extend(guide.follow(token)?);
+            tokens.extend(guide.follow(token, self.model.barred())?);
         }
         if !guide.may_end() {
             return Ok(None);

@@ -9,15 +9,16 @@ use tokio::sync::{oneshot, watch};
 use super::answer::Answer;
 use super::audio::Spans;
 use super::error::EngineError;
-use super::grammar::Form;
+use super::grammar::{Ahead, Form, Rehearsal};
 use super::host::Host;
 use super::keeping::{self, Keeping};
 use super::lease::Lease;
 use super::limits::Limits;
 use super::phase::Phase;
 use super::probe::Probe;
+use super::prompt;
 use super::prompt::rendering::{self, Passage};
-use super::prompt::{self, Wanted};
+use super::prompt::stretches::Bounds;
 use super::request::{Preamble, Priority, Question, Request};
 use super::requests::Requests;
 use super::stats::Health;
@@ -42,6 +43,7 @@ pub struct Engine {
     requests: Requests,
     keeping: Keeping,
     wanted: keeping::Wanted,
+    ahead: Ahead,
     crashed: watch::Receiver<bool>,
     stop: Stop,
 }
@@ -61,12 +63,14 @@ impl Engine {
         let keeping = Keeping::default();
         let system = config.answer.system.as_str();
         keeping.put(Kept::Answers, (0, Some(system.into())));
+        let ahead = Ahead::default();
         let host = Host {
             config: config.clone(),
             keeping: keeping.clone(),
             wanted: wanted.clone(),
             probe,
             phase,
+            ahead: ahead.clone(),
             carried,
             crashed,
             stop: stop.clone(),
@@ -83,6 +87,7 @@ impl Engine {
             requests: Requests::default(),
             keeping,
             wanted,
+            ahead,
             crashed: crashed_seen,
             stop,
         })
@@ -200,7 +205,12 @@ impl Engine {
         let arrived = Instant::now();
         self.limits.check_request(&request)?;
         let ready = self.ready().await?;
-        let (capacity, longest) = (ready.capacity, ready.longest.max(ready.capacity));
+        let has_sound = matches!(request.question, Question::Clip(..));
+        // Only a typed question may have a context of its own.
+        let capacity = match priority {
+            Priority::Question if !has_sound => ready.longest.max(ready.capacity),
+            _ => ready.capacity,
+        };
         let id = self.requests.next();
         // Dropping this future drops the answer, which cancels the request.
         let (outlet, answer) = Answer::new(id);
@@ -208,7 +218,12 @@ impl Engine {
         let leased = ready.clone();
         let prepare = move || {
             let grammar = leased.grammar(request.form.as_ref())?;
-            let (prompt, spans) = prepare(&leased.model, &request, &|| !outlet.is_closed())?;
+            let bounds = Bounds {
+                is_wanted: &|| !outlet.is_closed(),
+                capacity,
+                ..Bounds::NONE
+            };
+            let (prompt, spans) = prepare(&leased.model, &request, bounds)?;
             let outlet = (id, outlet);
             let job = Requests::job(&request, grammar.as_ref(), prompt, priority, place, outlet)?;
             Ok::<_, EngineError>((Job { arrived, ..job }, spans))
@@ -222,10 +237,6 @@ impl Engine {
             }
         };
         let rows = job.prompt.len() + spans.as_ref().map_or(0, Spans::backlog);
-        let capacity = match (&spans, priority) {
-            (None, Priority::Question) => longest,
-            _ => capacity,
-        };
         if rows >= capacity {
             return Err(EngineError::PromptTooLong { rows, capacity });
         }
@@ -252,7 +263,7 @@ impl Engine {
         let ready = self.ready().await?;
         work::run(move || {
             let model = &ready.model;
-            let (after, spans) = prepare(model, &request, &|| true)?;
+            let (after, spans) = prepare(model, &request, Bounds::NONE)?;
             let mut passages = Vec::new();
             if let Some(spans) = spans {
                 let before = spans.first_tokens();
@@ -275,6 +286,23 @@ impl Engine {
         compiled.await?
     }
 
+    /// Has the engine compile `form` for every model that it loads from now on, as soon as the model's vocabulary is known:
+    /// before the model is ready. `None`: nothing. Of several calls the last counts.
+    pub fn compile_ahead(&self, form: Option<&Form>) {
+        self.ahead.put(form);
+    }
+
+    /// Leads a known answer through its form, as if the model wrote it. Nothing is computed by the model.
+    ///
+    /// # Errors
+    /// Those of [`Engine::compile`], or that this is no answer of that form.
+    pub async fn rehearse(&self, form: Form, answer: String) -> Result<Rehearsal, EngineError> {
+        let ready = self.ready().await?;
+        let rehearse =
+            move || Rehearsal::of(&ready.model, &ready.grammars.compile(&form)?, &answer);
+        work::run(rehearse).await?
+    }
+
     /// Opens a spoken turn after this preamble; while the model is loading it waits.
     ///
     /// # Errors
@@ -295,7 +323,7 @@ impl Engine {
             let model = Arc::clone(&ready.model);
             move || {
                 let encoder = model.encoder()?;
-                let before = prompt::around_sound(&model, &request, &|| true)?.before;
+                let before = prompt::around_sound(&model, &request, Bounds::NONE)?.before;
                 let spans = Spans::new(encoder, before.clone(), prompt::between_spans(&model));
                 Ok::<_, EngineError>((before, spans))
             }
@@ -416,13 +444,13 @@ async fn settled(phase: &mut watch::Receiver<Phase>) -> Result<Phase, EngineErro
 fn prepare(
     model: &Model,
     request: &Request,
-    is_wanted: Wanted<'_>,
+    bounds: Bounds<'_>,
 ) -> Result<(Vec<Token>, Option<Spans>), EngineError> {
     let Question::Clip(clip, _) = &request.question else {
-        return Ok((prompt::typed(model, request, is_wanted)?, None));
+        return Ok((prompt::typed(model, request, bounds)?, None));
     };
     let encoder = model.encoder()?;
-    let around = prompt::around_sound(model, request, is_wanted)?;
+    let around = prompt::around_sound(model, request, bounds)?;
     let mut spans = Spans::new(encoder, around.before, prompt::between_spans(model));
     spans.record(clip);
     Ok((around.after, Some(spans)))

@@ -15,6 +15,7 @@ use super::{EngineError, LoadError, Phase, Ready, memory, prompt};
 use crate::config::{self, Config};
 use crate::engine::ggml::cpu::Cpu;
 use crate::engine::ggml::threads::Threads;
+use crate::engine::grammar::{Ahead, Grammars};
 use crate::engine::llama::model::{Model, Token};
 use crate::engine::llama::placing::Text;
 use crate::engine::schedule::scheduler::{Carried, Fate, Kept, Scheduler, Work};
@@ -32,6 +33,8 @@ pub(super) struct Host {
     /// Runs the model's files before they are loaded.
     pub probe: Option<Probe>,
     pub phase: watch::Sender<Phase>,
+    /// Compiled for every model.
+    pub ahead: Ahead,
     pub carried: watch::Sender<Carried>,
     /// Set when the thread has panicked while serving.
     pub crashed: watch::Sender<bool>,
@@ -179,8 +182,11 @@ impl Host {
         let mut progress = |share| self.loading(start + (1.0 - start) * share);
         let text = Text::open(&config.model.text, config.model.repack)?;
         let fit = memory::plan(config, &text)?;
+        let foreseen = self.ahead.sort(&config.model.text);
         let model = Model::load(&config.model, &text, &threads, &mut progress)?;
         let model = Arc::new(model);
+        let grammars = Arc::new(Grammars::new(&model, foreseen));
+        self.ahead.compile(&grammars);
         let prefix = self.prefix(&model, Kept::Answers)?;
         let carried = self.carried.clone();
         let mut scheduler =
@@ -192,7 +198,7 @@ impl Host {
         let capacity = scheduler.capacity();
         let ready = Ready {
             model,
-            grammars: Arc::default(),
+            grammars,
             capacity,
             longest: fit.beside.longest as usize,
             stay: scheduler.stay(),

@@ -56,7 +56,7 @@ pub use answer::{Answer, Event};
 pub use audio::Clip;
 pub use bounds::LONGEST_SCHEMA;
 pub use error::{EngineError, LoadError};
-pub use grammar::{Form, SchemaError};
+pub use grammar::{Form, Rehearsal, SchemaError};
 pub use handle::Engine;
 pub use limits::Limits;
 pub use megabytes::Megabytes;

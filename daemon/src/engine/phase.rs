@@ -1,6 +1,6 @@
 //! What the engine is doing.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use super::error::EngineError;
 use super::grammar::{Form, Grammar, Grammars};
@@ -27,8 +27,7 @@ pub enum Phase {
 #[derive(Debug, Clone)]
 pub struct Ready {
     pub(super) model: Arc<Model>,
-    /// Made for the first grammar: with Gemma's vocabulary that takes time and memory.
-    pub(super) grammars: Arc<OnceLock<Result<Grammars, EngineError>>>,
+    pub(super) grammars: Arc<Grammars>,
     /// Maximum rows of a question, prompt and answer together.
     pub(super) capacity: usize,
     /// The same of a question without sound, which may have a context of its own.
@@ -45,12 +44,7 @@ impl Ready {
     /// # Errors
     /// [`EngineError::Schema`] or [`EngineError::Grammar`] when it cannot be followed.
     pub(super) fn grammar(&self, form: Option<&Form>) -> Result<Option<Grammar>, EngineError> {
-        let Some(form) = form else {
-            return Ok(None);
-        };
-        let grammars = self.grammars.get_or_init(|| Grammars::new(&self.model));
-        let grammars = grammars.as_ref().map_err(Clone::clone)?;
-        grammars.compile(form).map(Some)
+        form.map(|form| self.grammars.compile(form)).transpose()
     }
 
     /// The model's name as its file gives it.

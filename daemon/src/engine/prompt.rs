@@ -34,6 +34,7 @@ use super::{EngineError, Preamble, Request, ToolCall, request};
 use crate::engine::llama::model::{Model, Token};
 use crate::engine::prompt::conversation::{Content, Conversation, Message, Role};
 use crate::engine::prompt::mark::Piece;
+use crate::engine::prompt::stretches::Bounds;
 
 /// The tokens around the sound of a spoken turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,17 +45,14 @@ pub(super) struct Around {
     pub after: Vec<Token>,
 }
 
-/// Whether the answer is still wanted. Asked while tokenising, because a long text takes a while.
-pub(super) type Wanted<'a> = &'a dyn Fn() -> bool;
-
 /// The tokens of a typed request.
 ///
 /// # Errors
-/// When there is nothing to answer, the template refuses, or the answer is not wanted any more.
+/// When there is nothing to answer, the template refuses, or the bounds are reached.
 pub(super) fn typed(
     model: &Model,
     request: &Request,
-    is_wanted: Wanted<'_>,
+    bounds: Bounds<'_>,
 ) -> Result<Vec<Token>, EngineError> {
     let text = request.question.text().unwrap_or_default();
     if text.trim().is_empty() {
@@ -66,7 +64,7 @@ pub(super) fn typed(
             "it asks for sound nobody gave".into(),
         ));
     }
-    match tokenise(model, &pieces, true, is_wanted)? {
+    match tokenise(model, &pieces, true, bounds)? {
         tokens if tokens.is_empty() => Err(EngineError::Template("it writes nothing".into())),
         tokens => Ok(tokens),
     }
@@ -75,11 +73,11 @@ pub(super) fn typed(
 /// The tokens around the sound of a request.
 ///
 /// # Errors
-/// When the template refuses or has no place for sound, or the answer is not wanted any more.
+/// When the template refuses or has no place for sound, or the bounds are reached.
 pub(super) fn around_sound(
     model: &Model,
     request: &Request,
-    is_wanted: Wanted<'_>,
+    bounds: Bounds<'_>,
 ) -> Result<Around, EngineError> {
     let pieces = render(model, request, true)?;
     let mut parts = pieces.split(|piece| *piece == Piece::Audio);
@@ -88,11 +86,11 @@ pub(super) fn around_sound(
             "its chat template has no place for sound".into(),
         ));
     };
-    let mut before = tokenise(model, before, true, is_wanted)?;
+    let mut before = tokenise(model, before, true, bounds)?;
     let [end, begin] = marks(model);
     before.extend(begin);
     let mut all_after = end;
-    all_after.extend(tokenise(model, after, false, is_wanted)?);
+    all_after.extend(tokenise(model, after, false, bounds)?);
     Ok(Around {
         before,
         after: all_after,
@@ -114,7 +112,7 @@ pub(super) fn prefix(model: &Model, preamble: &Preamble) -> Result<Vec<Token>, E
         .iter()
         .rposition(|piece| matches!(piece, Piece::Said(_)));
     pieces.truncate(words.unwrap_or(0));
-    tokenise(model, &pieces, true, &|| true)
+    tokenise(model, &pieces, true, Bounds::NONE)
 }
 
 /// Length of the common prefix of `tokens` and `prefix`.
@@ -132,7 +130,7 @@ fn tokenise(
     model: &Model,
     pieces: &[Piece],
     is_start: bool,
-    is_wanted: Wanted<'_>,
+    bounds: Bounds<'_>,
 ) -> Result<Vec<Token>, EngineError> {
     let bos = model.bos().filter(|_| is_start);
     let mut tokens: Vec<_> = bos
@@ -143,8 +141,8 @@ fn tokenise(
         match piece {
             Piece::Template(text) => tokens.extend(model.tokenise_template(text)),
             Piece::Said(text) => {
-                let said = model.tokenise_while(text, is_wanted);
-                tokens.extend(said.ok_or(EngineError::Cancelled)?);
+                let bounds = bounds.behind(tokens.len());
+                tokens.extend(model.tokenise_within(text, bounds)?);
             }
             Piece::Audio => {}
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::answer::Outlet;
 use super::lease::Lease;
+use super::prompt::stretches::Bounds;
 use super::requests::Requests;
 use super::{Answer, EngineError, Preamble, Priority, Request, prompt};
 use crate::engine::llama::model::Token;
@@ -99,7 +100,7 @@ impl Asked {
             preamble: self.preamble.clone(),
             ..request
         };
-        let around = prompt::around_sound(&self.ready.model, &request, &|| true)?;
+        let around = prompt::around_sound(&self.ready.model, &request, Bounds::NONE)?;
         if around.before != self.before {
             return Err(EngineError::Deaf(
                 "in its chat template, the start of a turn depends on how the turn ends".into(),

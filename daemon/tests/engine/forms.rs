@@ -265,6 +265,36 @@ async fn a_command_is_written_as_without_a_grammar_and_much_of_it_is_not_decoded
 }
 
 #[tokio::test]
+async fn a_rehearsed_answer_costs_what_it_costs_when_the_model_writes_it() {
+    let config = nano();
+    let engine = started(&config);
+    let form = calls(&shipped());
+    let answer = engine.submit(ask(&config, nano::COMMAND, &form));
+    let (text, stats) = answer.await.unwrap().text().await.unwrap();
+    let rehearsal = engine.rehearse(form.clone(), text).await.unwrap();
+    assert_eq!(rehearsal.forced, stats.forced_tokens);
+    assert_eq!(rehearsal.drawn, stats.output_tokens - stats.forced_tokens);
+    assert_eq!(rehearsal.steps.len(), rehearsal.drawn as usize);
+
+    let undeclared = "<|tool_call>call:shutdown{}<tool_call|>".to_owned();
+    let refused = engine.rehearse(form, undeclared).await.unwrap_err();
+    assert!(matches!(refused, EngineError::Grammar(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_form_that_cannot_be_compiled_ahead_keeps_no_model_from_being_loaded() {
+    let config = nano();
+    let engine = Engine::start(&config, None).unwrap();
+    let wrong = Form::Lark("start: nowhere".into());
+    engine.compile_ahead(Some(&wrong));
+    engine.load();
+    let question = Request::question(&config.answer, nano::QUESTION.into());
+    assert!(engine.submit(question).await.unwrap().text().await.is_ok());
+    let refused = engine.compile(wrong).await.unwrap_err();
+    assert!(matches!(refused, EngineError::Grammar(_)), "{refused}");
+}
+
+#[tokio::test]
 async fn every_example_of_the_shipped_catalogues_can_be_written() {
     let config = nano();
     let engine = started(&config);

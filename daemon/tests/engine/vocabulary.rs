@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gemmad::commands::Catalogue;
+use gemmad::commands::{Call, Catalogue};
 use gemmad::config::{Config, Temperature};
 use gemmad::engine::{EngineError, Form, Passage, PassageKind, Preamble, Request};
 
@@ -88,5 +88,47 @@ async fn no_mark_of_gemmas_vocabulary_can_be_typed() {
         for text in [mark.to_owned(), format!("a{mark}b"), mark.repeat(3)] {
             assert_eq!(controls(&text).await, none, "{text}");
         }
+    }
+}
+
+/// The right calls of the examples of the shipped catalogues.
+fn examples() -> (Form, Vec<String>) {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/commands"));
+    let catalogue = Catalogue::load(&[folder.into()]).unwrap();
+    let calls = catalogue.commands.iter().flat_map(|(name, command)| {
+        let calls = command.examples.iter().filter_map(|it| it.call.clone());
+        calls.map(|arguments| {
+            let name = name.to_string();
+            Call { name, arguments }.to_string()
+        })
+    });
+    let calls = calls.collect();
+    (Form::Lark(catalogue.grammar().into()), calls)
+}
+
+#[tokio::test]
+#[ignore = "needs Gemma's vocabulary"]
+async fn most_of_a_call_over_gemmas_vocabulary_is_not_decoded() {
+    let engine = started(&gemma());
+    let (form, calls) = examples();
+    let (mut drawn, mut forced) = (0, 0);
+    for call in calls {
+        let rehearsal = engine.rehearse(form.clone(), call).await.unwrap();
+        drawn += rehearsal.drawn;
+        forced += rehearsal.forced;
+    }
+    println!("{drawn} of {} tokens are drawn", drawn + forced);
+    assert!(drawn * 10 <= (drawn + forced) * 4, "{drawn} {forced}");
+}
+
+#[tokio::test]
+#[ignore = "needs Gemma's vocabulary"]
+async fn a_call_without_arguments_is_possible_wherever_all_may_be_left_out() {
+    let engine = started(&gemma());
+    let (form, _) = examples();
+    for name in ["set_volume", "set_light", "get_weather", "stop"] {
+        let call = format!("<|tool_call>call:{name}{{}}<tool_call|>");
+        let rehearsed = engine.rehearse(form.clone(), call).await;
+        assert!(rehearsed.is_ok(), "{name}: {rehearsed:?}");
     }
 }

@@ -78,7 +78,7 @@ impl Benchmark {
     pub fn needs_held_out_sets(self) -> bool {
         matches!(
             self,
-            Self::Nano | Self::Turn | Self::Endpoint | Self::Commands
+            Self::Nano | Self::Turn | Self::Endpoint | Self::Commands | Self::Vocabulary
         )
     }
 

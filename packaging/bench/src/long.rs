@@ -28,11 +28,13 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let text = "The sea is wide and deep. ".repeat(SENTENCES);
     let started = Instant::now();
     let (mut most, mut glances) = (before, interval(GLANCE));
-    let mut asking = std::pin::pin!(ask::ask(&daemon, &text, 16));
-    let answer = loop {
-        tokio::select! {
-            answer = &mut asking => break answer?,
-            _ = glances.tick() => most = most.max(anonymous(process)?),
+    let answer = {
+        let mut asking = std::pin::pin!(ask::ask(&daemon, &text, 16));
+        loop {
+            tokio::select! {
+                answer = &mut asking => break answer?,
+                _ = glances.tick() => most = most.max(anonymous(process)?),
+            }
         }
     };
     let seconds = started.elapsed().as_secs_f64();

@@ -50,7 +50,7 @@ impl Bench {
 }
 
 /// The measured programs, as paths in cargo's folder.
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 11] = [
     "gemmad",
     "gemmad-supervise",
     "gemmactl",
@@ -61,6 +61,7 @@ const PROGRAMS: [&str; 10] = [
     "examples/endpoint",
     "examples/keyword",
     "examples/people",
+    "examples/rehearsal",
 ];
 
 /// Builds everything as for the package, so that the best CPU kernels for this machine are loaded, and

@@ -16,7 +16,7 @@ const FED: u32 = 30;
 const FEEDING: u32 = 1;
 
 /// Tests that take minutes or need files: where they are, how their names begin, and what they show.
-const SLOW: [(&str, &str, &str); 3] = [
+const SLOW: [(&str, &str, &str); 4] = [
     (
         "--lib",
         "ten_thousand_conversations",
@@ -31,6 +31,11 @@ const SLOW: [(&str, &str, &str); 3] = [
         "--test=engine",
         "vocabulary",
         "grammars and typed text hold over Gemma's vocabulary",
+    ),
+    (
+        "--lib",
+        "over_gemmas_vocabulary",
+        "over Gemma's vocabulary long texts have llama.cpp's tokens, and all tokens are foreseen",
     ),
 ];
 

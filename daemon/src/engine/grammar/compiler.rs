@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{InferenceCapabilities, TokEnv};
@@ -14,6 +16,7 @@ use super::form::{Form, Grammar, first_line};
 use super::schema;
 use super::vocabulary::{self, Vocabulary};
 use crate::engine::EngineError;
+use crate::engine::llama::gguf::{Header, Kind};
 use crate::engine::llama::model::Model;
 
 /// Maximum length of a grammar in Lark, in bytes.
@@ -36,69 +39,113 @@ const STACK: usize = 256 << 20;
 
 /// Compiles forms for one vocabulary.
 pub(in crate::engine) struct Grammars {
-    factory: ParserFactory,
-    kept_lark: Mutex<VecDeque<(Form, Grammar)>>,
-    kept_json: Mutex<VecDeque<(Form, Grammar)>>,
+    /// Made for the first form: over Gemma's vocabulary that takes time and memory.
+    factory: LazyLock<Result<ParserFactory, EngineError>, Making>,
+    lark: Kept,
+    json: Kept,
 }
+
+/// Makes the compiler of a vocabulary.
+type Making = Box<dyn FnOnce() -> Result<ParserFactory, EngineError> + Send>;
+
+/// A model's vocabulary, sorted, and its compiler.
+pub(in crate::engine) struct Sorted {
+    vocabulary: Arc<Vocabulary>,
+    factory: ParserFactory,
+}
+
+/// A vocabulary that is being sorted while its model is loaded.
+pub(in crate::engine) type Foreseen = JoinHandle<Result<Sorted, EngineError>>;
+
+/// The last few forms, the most recently used last, with their grammars. One that is being compiled is there already:
+/// who asks for it meanwhile waits.
+#[derive(Default)]
+struct Kept(Mutex<VecDeque<(Form, Compiled)>>);
+
+/// What became of a form.
+type Compiled = Arc<OnceLock<Result<Grammar, EngineError>>>;
 
 /// llguidance's reason for not compiling a form.
 struct Refused(String);
 
-impl Grammars {
-    /// A compiler for the vocabulary of `model`, which is sorted first.
+impl Sorted {
+    /// Sorts the vocabulary of the model in the file at `path`, which is not loaded yet.
     ///
     /// # Errors
-    /// When the model has no token that ends a turn.
-    pub(in crate::engine) fn new(model: &Arc<Model>) -> Result<Self, EngineError> {
-        let vocabulary: TokEnv = Arc::new(Vocabulary::new(model)?);
-        Self::over(&vocabulary)
+    /// When its header cannot be read, or its tokens cannot be told apart.
+    pub(super) fn foreseen(path: &Path) -> Result<Self, EngineError> {
+        let header = Header::open(path, Kind::Text);
+        let header = header.map_err(|why| EngineError::ModelNotLoaded(why.to_string()))?;
+        Self::of(Vocabulary::foreseen(&header))
     }
 
-    /// A compiler for `vocabulary`.
-    ///
-    /// # Errors
-    /// When its tokens cannot be told apart.
-    pub(super) fn over(vocabulary: &TokEnv) -> Result<Self, EngineError> {
-        // Tokens of ordinary text are allowed or not all at once where a grammar allows any text. Else each mask would
-        // look at every token of the vocabulary by itself.
-        let slices = ["{1,10}", "{1,30}", "+"].map(|times| format!("{ORDINARY}{times}"));
-        let mut factory = ParserFactory::new(vocabulary, InferenceCapabilities::default(), &slices)
-            .map_err(|why| EngineError::Grammar(first_line(&why)))?;
-        factory.quiet();
-        let limits = factory.limits_mut();
-        limits.verbose_errors = false;
-        limits.max_lexer_states = STATES;
+    fn of(vocabulary: Vocabulary) -> Result<Self, EngineError> {
+        let vocabulary = Arc::new(vocabulary);
+        let shared: TokEnv = Arc::<Vocabulary>::clone(&vocabulary);
         Ok(Self {
-            factory,
-            kept_lark: Mutex::default(),
-            kept_json: Mutex::default(),
+            factory: factory(&shared)?,
+            vocabulary,
         })
     }
 
-    /// Compiles `form`, unless that was done already.
+    /// The compiler for the vocabulary of `model`, which this is.
+    fn complete(self, model: &Arc<Model>) -> Result<ParserFactory, EngineError> {
+        self.vocabulary.complete(model)?;
+        Ok(self.factory)
+    }
+}
+
+impl Grammars {
+    /// A compiler for the vocabulary of `model`, which is sorted when the first form is compiled, unless it was `foreseen`.
+    pub(in crate::engine) fn new(model: &Arc<Model>, foreseen: Option<Foreseen>) -> Self {
+        let model = Arc::clone(model);
+        Self::made(move || {
+            // What went wrong there is found again here.
+            let foreseen = foreseen.and_then(|thread| thread.join().ok()?.ok());
+            match foreseen.filter(|sorted| sorted.vocabulary.is_of(&model)) {
+                Some(sorted) => sorted.complete(&model),
+                None => Sorted::of(Vocabulary::of_model(&model))?.complete(&model),
+            }
+        })
+    }
+
+    /// A compiler for `vocabulary`.
+    pub(super) fn over(vocabulary: TokEnv) -> Self {
+        Self::made(move || factory(&vocabulary))
+    }
+
+    fn made(making: impl FnOnce() -> Result<ParserFactory, EngineError> + Send + 'static) -> Self {
+        Self {
+            factory: LazyLock::new(Box::new(making)),
+            lark: Kept::default(),
+            json: Kept::default(),
+        }
+    }
+
+    /// Compiles `form`, unless that was done already or is being done.
     ///
     /// # Errors
-    /// [`EngineError::Schema`] or [`EngineError::Grammar`] when the form is invalid, no answer fits it, or it is too
-    /// complex.
+    /// [`EngineError::Schema`] or [`EngineError::Grammar`] when the form is invalid, no answer fits it, it is too
+    /// complex, or the tokens of the vocabulary cannot be told apart.
     pub(in crate::engine) fn compile(&self, form: &Form) -> Result<Grammar, EngineError> {
-        if let Some(kept) = self.take_kept(form) {
-            return Ok(kept);
-        }
-        let grammar = match form {
-            Form::Lark(text) => self.compile_lark(text)?,
+        let kept = self.kept(form);
+        let compiled = kept.take(form);
+        let grammar = compiled.get_or_init(|| self.compile_anew(form));
+        kept.settle(&compiled, grammar.is_ok());
+        grammar.clone()
+    }
+
+    fn compile_anew(&self, form: &Form) -> Result<Grammar, EngineError> {
+        match form {
+            Form::Lark(text) => self.compile_lark(text),
             Form::Json(root) => {
                 schema::check(root)?;
+                let factory = self.factory.as_ref().map_err(Clone::clone)?;
                 let grammar = TopLevelGrammar::from_json_schema(with_options(root));
                 let explain = |Refused(why)| EngineError::Schema(schema::explain(root, &why));
-                self.compile_aside(grammar, true).map_err(explain)?
+                compile_aside(factory, grammar, true).map_err(explain)
             }
-        };
-        let mut kept = self.kept(form);
-        kept.push_back((form.clone(), grammar.clone()));
-        if kept.len() > KEPT {
-            kept.pop_front();
         }
-        Ok(grammar)
     }
 
     fn compile_lark(&self, text: &str) -> Result<Grammar, EngineError> {
@@ -108,73 +155,108 @@ impl Grammars {
                 text.len()
             )));
         }
+        let factory = self.factory.as_ref().map_err(Clone::clone)?;
         let grammar = TopLevelGrammar::from_lark(text.to_owned());
-        self.compile_aside(grammar, false).map_err(|Refused(why)| {
+        compile_aside(factory, grammar, false).map_err(|Refused(why)| {
             log::debug!("a grammar was not compiled: {why}");
             EngineError::Grammar("it is too large or too complex".into())
         })
     }
 
-    /// Compiles on a thread with a stack for the deepest form. The compiler gives up on some forms with a panic,
-    /// which ends only that thread.
-    fn compile_aside(&self, grammar: TopLevelGrammar, of_schema: bool) -> Result<Grammar, Refused> {
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new()
-                .name("grammar".into())
-                .stack_size(STACK)
-                .spawn_scoped(scope, || self.compile_here(grammar, of_schema));
-            let refused = |why: &dyn fmt::Display| Refused(first_line(why));
-            match thread.map_err(|why| refused(&why))?.join() {
-                Ok(compiled) => compiled,
-                Err(_) => Err(refused(&"it is too complex")),
-            }
-        })
-    }
-
-    fn compile_here(&self, grammar: TopLevelGrammar, of_schema: bool) -> Result<Grammar, Refused> {
-        let mut matcher = Matcher::new(self.factory.create_parser(grammar));
-        let refused = |why: &dyn fmt::Display| Err(Refused(first_line(why)));
-        if let Some(why) = matcher.get_error() {
-            return refused(&why);
-        }
-        // A grammar that no answer fits fails only at the first token.
-        let mut first = matcher.clone();
-        let forced = first.compute_ff_tokens();
-        if let Err(why) = first.consume_tokens(&forced) {
-            return refused(&why);
-        }
-        if !first.is_stopped()
-            && let Err(why) = first.compute_mask()
-        {
-            return refused(&why);
-        }
-        if let Some(warning) = matcher.grammar_warnings().first() {
-            return refused(warning);
-        }
-        Ok(Grammar {
-            matcher: Arc::new(matcher),
-            of_schema,
-        })
-    }
-
-    /// The grammar of `form` if it is kept, which makes it the most recently used.
-    fn take_kept(&self, form: &Form) -> Option<Grammar> {
-        let mut kept = self.kept(form);
-        let index = kept.iter().position(|(other, _)| other == form)?;
-        let found = kept.remove(index)?;
-        let grammar = found.1.clone();
-        kept.push_back(found);
-        Some(grammar)
-    }
-
     /// The kept grammars of this form's kind.
-    fn kept(&self, form: &Form) -> MutexGuard<'_, VecDeque<(Form, Grammar)>> {
-        let kept = match form {
-            Form::Lark(_) => &self.kept_lark,
-            Form::Json(_) => &self.kept_json,
-        };
-        kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self, form: &Form) -> &Kept {
+        match form {
+            Form::Lark(_) => &self.lark,
+            Form::Json(_) => &self.json,
+        }
     }
+}
+
+impl Kept {
+    /// What becomes of `form`, now the most recently used.
+    fn take(&self, form: &Form) -> Compiled {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = kept.iter().position(|(other, _)| other == form);
+        let found = found.and_then(|index| kept.remove(index));
+        let (form, compiled) = found.unwrap_or_else(|| (form.clone(), Compiled::default()));
+        kept.push_back((form, Arc::clone(&compiled)));
+        compiled
+    }
+
+    /// Keeps what was compiled in place of the least recently used; forgets what was refused.
+    fn settle(&self, compiled: &Compiled, is_good: bool) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(_, other)| is_good || !Arc::ptr_eq(other, compiled));
+        let surplus = kept.len().saturating_sub(KEPT);
+        kept.drain(..surplus);
+    }
+}
+
+/// The compiler for a sorted vocabulary.
+///
+/// # Errors
+/// When its tokens cannot be told apart.
+fn factory(vocabulary: &TokEnv) -> Result<ParserFactory, EngineError> {
+    // Tokens of ordinary text are allowed or not all at once where a grammar allows any text. Else each mask would
+    // look at every token of the vocabulary by itself.
+    let slices = ["{1,10}", "{1,30}", "+"].map(|times| format!("{ORDINARY}{times}"));
+    let mut factory = ParserFactory::new(vocabulary, InferenceCapabilities::default(), &slices)
+        .map_err(|why| EngineError::Grammar(first_line(&why)))?;
+    factory.quiet();
+    let limits = factory.limits_mut();
+    limits.verbose_errors = false;
+    limits.max_lexer_states = STATES;
+    Ok(factory)
+}
+
+/// Compiles on a thread with a stack for the deepest form. The compiler gives up on some forms with a panic,
+/// which ends only that thread.
+fn compile_aside(
+    factory: &ParserFactory,
+    grammar: TopLevelGrammar,
+    of_schema: bool,
+) -> Result<Grammar, Refused> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("grammar".into())
+            .stack_size(STACK)
+            .spawn_scoped(scope, || compile_here(factory, grammar, of_schema));
+        let refused = |why: &dyn fmt::Display| Refused(first_line(why));
+        match thread.map_err(|why| refused(&why))?.join() {
+            Ok(compiled) => compiled,
+            Err(_) => Err(refused(&"it is too complex")),
+        }
+    })
+}
+
+fn compile_here(
+    factory: &ParserFactory,
+    grammar: TopLevelGrammar,
+    of_schema: bool,
+) -> Result<Grammar, Refused> {
+    let mut matcher = Matcher::new(factory.create_parser(grammar));
+    let refused = |why: &dyn fmt::Display| Err(Refused(first_line(why)));
+    if let Some(why) = matcher.get_error() {
+        return refused(&why);
+    }
+    // A grammar that no answer fits fails only at the first token.
+    let mut first = matcher.clone();
+    let forced = first.compute_ff_tokens();
+    if let Err(why) = first.consume_tokens(&forced) {
+        return refused(&why);
+    }
+    if !first.is_stopped()
+        && let Err(why) = first.compute_mask()
+    {
+        return refused(&why);
+    }
+    if let Some(warning) = matcher.grammar_warnings().first() {
+        return refused(warning);
+    }
+    Ok(Grammar {
+        matcher: Arc::new(matcher),
+        of_schema,
+    })
 }
 
 impl Form {
@@ -186,7 +268,7 @@ impl Form {
     /// complex.
     pub fn check(&self, protocol: &[&str]) -> Result<(), EngineError> {
         let vocabulary = vocabulary::of_bytes(protocol);
-        Grammars::over(&vocabulary)?.compile(self).map(drop)
+        Grammars::over(vocabulary).compile(self).map(drop)
     }
 }
 
@@ -213,7 +295,8 @@ fn with_options(schema: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
+    use std::sync::Barrier;
 
     use super::*;
     use crate::config;
@@ -227,7 +310,7 @@ mod tests {
             ..config::Model::default()
         };
         let model = Model::open(&config, &Threads::of(1)).unwrap();
-        Grammars::new(&Arc::new(model)).unwrap()
+        Grammars::new(&Arc::new(model), None)
     }
 
     #[test]
@@ -242,8 +325,37 @@ mod tests {
         assert!(Arc::ptr_eq(&first.matcher, &again.matcher));
         // It was used last, so another one is dropped.
         grammars.compile(&form(KEPT)).unwrap();
-        assert!(grammars.take_kept(&form(0)).is_some());
-        assert!(grammars.take_kept(&form(1)).is_none());
+        assert!(grammars.json.take(&form(0)).get().is_some());
+        assert!(grammars.json.take(&form(1)).get().is_none());
+    }
+
+    #[test]
+    fn a_form_that_many_ask_for_at_once_is_compiled_once() {
+        let grammars = grammars();
+        let form = Form::Json(Arc::new(json!({"type": "string"})));
+        let together = Barrier::new(8);
+        let compiled: Vec<_> = std::thread::scope(|scope| {
+            let ask = || {
+                together.wait();
+                grammars.compile(&form).unwrap().matcher
+            };
+            let asked: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+            asked.into_iter().map(|it| it.join().unwrap()).collect()
+        });
+        assert!(compiled.iter().all(|it| Arc::ptr_eq(it, &compiled[0])));
+    }
+
+    #[test]
+    fn a_form_that_is_refused_takes_no_place_of_others() {
+        let grammars = grammars();
+        let form = |nth| Form::Json(Arc::new(json!({"const": nth})));
+        for nth in 0..KEPT {
+            grammars.compile(&form(nth)).unwrap();
+        }
+        let impossible = Form::Json(Arc::new(json!({"const": 1, "type": "string"})));
+        assert!(grammars.compile(&impossible).is_err());
+        assert!(grammars.compile(&impossible).is_err());
+        assert_eq!(grammars.json.0.lock().unwrap().len(), KEPT);
     }
 
     #[test]

@@ -179,6 +179,43 @@ impl Header {
         self.index(key, sys::GGUF_TYPE_ARRAY).map_or(0, length)
     }
 
+    /// The texts under `key`, not always UTF-8; none if there is no list of texts.
+    pub(in crate::engine) fn strings(&self, key: &str) -> impl Iterator<Item = &CStr> {
+        let gguf = self.gguf.as_ptr();
+        let list = self.list(key, sys::GGUF_TYPE_STRING);
+        let texts = list.map(move |(index, count)| {
+            // SAFETY: the value is an array of `count` strings, which are NUL-terminated and live as long as the header.
+            (0..count)
+                .map(move |nth| unsafe { CStr::from_ptr(sys::gguf_get_arr_str(gguf, index, nth)) })
+        });
+        texts.into_iter().flatten()
+    }
+
+    /// The `int32`s under `key`; none if there is no list of them.
+    pub(in crate::engine) fn i32s(&self, key: &str) -> &[i32] {
+        let Some((index, count)) = self.list(key, sys::GGUF_TYPE_INT32) else {
+            return &[];
+        };
+        // SAFETY: the value is an array of `count` aligned `int32`s, which lives as long as the header.
+        unsafe {
+            let numbers = sys::gguf_get_arr_data(self.gguf.as_ptr(), index);
+            std::slice::from_raw_parts(numbers.cast(), count)
+        }
+    }
+
+    /// The index of `key` and the length of its value, if that is a list of `kind` and not empty.
+    fn list(&self, key: &str, kind: sys::gguf_type) -> Option<(i64, usize)> {
+        let (gguf, index) = (self.gguf.as_ptr(), self.index(key, sys::GGUF_TYPE_ARRAY)?);
+        // SAFETY: the value is an array.
+        let (found, count) = unsafe {
+            (
+                sys::gguf_get_arr_type(gguf, index),
+                sys::gguf_get_arr_n(gguf, index),
+            )
+        };
+        (found == kind && count > 0).then_some((index, count))
+    }
+
     /// The index of `key`, if its value is of type `kind`. llama.cpp aborts the process when a value is read
     /// as another type than it has.
     fn index(&self, key: &str, kind: sys::gguf_type) -> Option<i64> {

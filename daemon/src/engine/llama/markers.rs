@@ -66,7 +66,14 @@ impl Markers {
             attributes.contains(LlamaTokenAttr::UserDefined) && !vocab.is_control(*token)
         });
         // A token's text that is not UTF-8 occurs in no text.
-        let texts = user_defined.filter_map(|token| vocab.text(token)?.to_str().ok());
+        Self::among(user_defined.filter_map(|token| vocab.text(token)?.to_str().ok()))
+    }
+
+    /// Those among the user-defined tokens with these texts.
+    ///
+    /// # Errors
+    /// That there are too many to be found in a text.
+    pub(super) fn among<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Self, String> {
         Self::of(texts.filter(|text| !is_text(text)).map(str::to_owned))
     }
 

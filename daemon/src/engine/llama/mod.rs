@@ -5,6 +5,7 @@
 //! | `backend` | the library of this process, and its log |
 //! | `gguf` | the header of a model file |
 //! | `model` | weights, vocabulary, template, projector |
+//! | `foreseen` | the tokens of a model, before it is loaded |
 //! | `markers` | tokens that are no text although llama.cpp finds them in any |
 //! | `context` | the KV cache and the batches |
 //! | `mixed` | a batch of soft tokens with tokens behind them |
@@ -12,6 +13,7 @@
 
 pub(super) mod backend;
 pub(super) mod context;
+pub(super) mod foreseen;
 pub(super) mod gguf;
 pub(super) mod kv_only;
 mod markers;

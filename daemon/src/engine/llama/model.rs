@@ -3,7 +3,9 @@
 //! A loaded model never changes, so any thread may read it: requests are rendered and tokenised outside
 //! the engine thread, which gets only tokens.
 
+use std::collections::HashMap;
 use std::ffi::{CString, c_void};
+use std::ops::Range;
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -15,13 +17,14 @@ use llama_cpp_2::token_type::LlamaTokenAttr;
 use llama_cpp_sys_2 as sys;
 
 use super::backend;
+use super::gguf::Header;
 use super::markers::Markers;
 use super::placing::Text;
 use crate::config;
 use crate::engine::audio::{Encoder, Floor, Options};
 use crate::engine::ggml::tensors::Device;
 use crate::engine::ggml::threads::Threads;
-use crate::engine::prompt::stretches::Special;
+use crate::engine::prompt::stretches::{Bounds, Seams};
 use crate::engine::prompt::template::Template;
 use crate::engine::{EngineError, LoadError};
 
@@ -47,7 +50,7 @@ pub(in crate::engine) struct Model {
     /// User-defined tokens that are no text.
     markers: Markers,
     /// For cutting long texts, if the vocabulary allows that.
-    special: Option<Special>,
+    seams: Option<Seams>,
     calls: Vec<Token>,
 }
 
@@ -87,7 +90,7 @@ impl Model {
             why,
         })?;
         let is_known = header.string("tokenizer.ggml.model") == Some("gemma4");
-        let special = if is_known { special(&llama) } else { None };
+        let seams = is_known.then(|| seams(&llama, &header)).flatten();
         let calls = CALLS.into_iter().filter_map(find).collect();
         let ends = vocab.tokens().filter(|token| vocab.is_eog(*token));
         let ends: Vec<_> = ends.map(|token| token.0).collect();
@@ -112,7 +115,7 @@ impl Model {
             markup,
             thought,
             markers,
-            special,
+            seams,
             calls,
         })
     }
@@ -201,6 +204,9 @@ impl Model {
         if vocab.is_control(token) {
             return Some(text());
         }
+        if !vocab.attr(token).contains(LlamaTokenAttr::UserDefined) {
+            return None;
+        }
         let text = text();
         let is_mark = str::from_utf8(&text).is_ok_and(|it| self.markers.contains(it));
         is_mark.then_some(text)
@@ -216,31 +222,53 @@ impl Model {
     /// llama.cpp finds "user-defined" tokens (such as `<|tool_call>` in Gemma 4 files) in any text. The text of one that
     /// marks something is cut after its first character and tokenised in two parts.
     pub(in crate::engine) fn tokenise_said(&self, text: &str) -> Vec<Token> {
-        self.tokenise_while(text, &|| true).unwrap_or_default()
+        // Nothing bounds it.
+        let tokens = self.tokenise_within(text, Bounds::NONE);
+        tokens.unwrap_or_default()
     }
 
-    /// Like [`Model::tokenise_said`], or `None` once the answer is not wanted any more. `is_wanted` is asked before
-    /// every stretch of the text.
-    pub(in crate::engine) fn tokenise_while(
+    /// Like [`Model::tokenise_said`], within bounds that are looked at before every stretch of the text.
+    ///
+    /// # Errors
+    /// [`EngineError::PromptTooLong`] or [`EngineError::Cancelled`], as soon as that is certain.
+    pub(in crate::engine) fn tokenise_within(
         &self,
         text: &str,
-        is_wanted: &dyn Fn() -> bool,
-    ) -> Option<Vec<Token>> {
+        bounds: Bounds<'_>,
+    ) -> Result<Vec<Token>, EngineError> {
+        let seams = self.seams.as_ref();
+        bounds.check(seams.map_or(0, |seams| seams.least(text)))?;
         let mut tokens = Vec::new();
+        // Where the tokens of a stretch are that was there before.
+        let mut known = HashMap::new();
         for part in self.markers.parts(text) {
             for stretch in self.stretches(part) {
-                if !is_wanted() {
-                    return None;
+                bounds.check(tokens.len())?;
+                let start = tokens.len();
+                if let Some(before) = known.get(stretch) {
+                    tokens.extend_from_within(Range::clone(before));
+                } else {
+                    tokens.extend(tokenise(&self.llama, stretch, false));
+                    known.insert(stretch, start..tokens.len());
                 }
-                tokens.extend(tokenise(&self.llama, stretch, false));
             }
         }
-        Some(tokens)
+        Ok(tokens)
+    }
+
+    #[cfg(test)]
+    pub(in crate::engine) fn parts<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        self.markers.parts(text)
+    }
+
+    #[cfg(test)]
+    pub(in crate::engine) fn least(&self, text: &str) -> usize {
+        self.seams.as_ref().map_or(0, |seams| seams.least(text))
     }
 
     /// `text` in stretches, or whole if the vocabulary allows no cuts.
     fn stretches<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
-        let stretches = self.special.as_ref().map(|special| special.stretches(text));
+        let stretches = self.seams.as_ref().map(|seams| seams.stretches(text));
         let whole = stretches.is_none().then_some(text);
         stretches.into_iter().flatten().chain(whole)
     }
@@ -357,9 +385,9 @@ fn markup<'a>(llama: &'a LlamaModel, markers: &'a Markers) -> impl Iterator<Item
     markup.map(|token| token.0)
 }
 
-/// The user-defined tokens that llama.cpp finds in any text. `None` if it strips the spaces around any of them,
-/// too.
-fn special(llama: &LlamaModel) -> Option<Special> {
+/// Where texts may be cut. `None` if llama.cpp strips the spaces around any of the user-defined tokens that it finds in
+/// them.
+fn seams(llama: &LlamaModel, header: &Header) -> Option<Seams> {
     let vocab = llama.vocab();
     let mut texts = Vec::new();
     for token in vocab.tokens() {
@@ -378,7 +406,11 @@ fn special(llama: &LlamaModel) -> Option<Special> {
             );
         }
     }
-    Special::new(&texts)
+    let [tokens, merges] = ["tokenizer.ggml.tokens", "tokenizer.ggml.merges"].map(|list| {
+        let texts = header.strings(list);
+        texts.filter_map(|text| text.to_str().ok())
+    });
+    Seams::new(&texts, tokens, merges)
         .inspect_err(|why| log::warn!("long texts are tokenised whole, which is slow: {why}"))
         .ok()
 }

@@ -301,7 +301,7 @@ impl Sequence {
         self.ahead.push(token);
         self.read = 0;
         if let Some(guide) = &mut self.job.guide {
-            let forced = guide.follow(token)?;
+            let forced = guide.follow(token, model.barred())?;
             check_forced(model, &forced)?;
             self.ahead.extend(forced);
         }
@@ -323,7 +323,7 @@ impl Sequence {
             if allowed.is_within(barred) {
                 return Err(EngineError::Barred);
             }
-            let choice = Choice::Among(&allowed, barred);
+            let choice = Choice::Among(allowed, barred);
             let drawn = self.sampler.sample(logits, &choice, candidates);
             return drawn.ok_or(EngineError::NoNumbers);
         }
