@@ -33,11 +33,15 @@ impl Ready {
     /// The grammar of this form, compiled unless that was done already.
     ///
     /// # Errors
-    /// [`EngineError::Schema`] or [`EngineError::Grammar`] when it cannot be followed.
+    /// [`EngineError::Schema`] or [`EngineError::Grammar`] when it cannot be followed, [`EngineError::NoTools`] when the
+    /// vocabulary lacks the tokens of calls, which a grammar that is no schema is for.
     pub(super) fn grammar(&self, form: Option<&Form>) -> Result<Option<Grammar>, EngineError> {
         let Some(form) = form else {
             return Ok(None);
         };
+        if matches!(form, Form::Lark(_)) && !self.model.calls_tools() {
+            return Err(EngineError::NoTools);
+        }
         let grammars = self.grammars.get_or_init(|| Grammars::new(&self.model));
         let grammars = grammars.as_ref().map_err(Clone::clone)?;
         grammars.compile(form).map(Some)
