@@ -5,9 +5,10 @@
 //! of gemmad, on the same build of llama.cpp. Prints one JSON object per run:
 //!
 //! ```json
-//! {"text":"…","tokens":[…],"prompt_rows":50,"prefill_ms":812.0,"decode_ms":1310.0}
+//! {"text":"…","tokens":[…],"gaps":[…],"prompt_rows":50,"prefill_ms":812.0,"decode_ms":1310.0}
 //! ```
 //!
+//! With `--judge`, `gaps` are by how much the logit of each given token is less than the greatest.
 //! `prefill_ms` includes encoding; `decode_ms` is from the first sampled token to the last.
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::mtmd::{MtmdBitmap, MtmdContext, MtmdContextParams, MtmdInputText};
 use llama_cpp_2::sampling::LlamaSampler;
+use llama_cpp_2::token::LlamaToken;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -43,6 +45,9 @@ struct Args {
     /// Generate `max_tokens` tokens even past the end of the turn, to measure speed.
     #[arg(long)]
     ignore_end: bool,
+    /// Tokens of an answer that is to be judged: they are taken instead of the likeliest.
+    #[arg(long, value_delimiter = ',')]
+    judge: Option<Vec<i32>>,
     /// Threads.
     #[arg(long, default_value_t = 2)]
     threads: i32,
@@ -96,9 +101,17 @@ fn run(args: &Args, backend: &LlamaBackend, model: &LlamaModel) -> anyhow::Resul
     let mut sampler = LlamaSampler::greedy();
     let mut batch = LlamaBatch::new(1, 1);
     let (mut tokens, mut bytes) = (Vec::new(), Vec::new());
+    let mut gaps = Vec::new();
     let mut token = sampler.sample(&context, -1);
     let first = Instant::now();
     while tokens.len() < args.max_tokens && (args.ignore_end || !vocab.is_eog(token)) {
+        if let Some(answer) = &args.judge {
+            let Some(given) = answer.get(tokens.len()) else {
+                break;
+            };
+            gaps.push(gap(context.get_logits(), *given));
+            token = LlamaToken(*given);
+        }
         tokens.push(token.0);
         bytes.extend(vocab.token_to_piece(token, false, None));
         batch.clear();
@@ -110,12 +123,22 @@ fn run(args: &Args, backend: &LlamaBackend, model: &LlamaModel) -> anyhow::Resul
     let line = serde_json::json!({
         "text": String::from_utf8_lossy(&bytes),
         "tokens": tokens,
+        "gaps": gaps,
         "prompt_rows": rows,
         "prefill_ms": prefill.as_secs_f64() * 1000.0,
         "decode_ms": first.elapsed().as_secs_f64() * 1000.0,
     });
     println!("{line}");
     Ok(())
+}
+
+/// By how much the logit of `token` is less than the greatest.
+fn gap(logits: &[f32], token: i32) -> f32 {
+    let greatest = logits.iter().copied().fold(f32::MIN, f32::max);
+    usize::try_from(token)
+        .ok()
+        .and_then(|token| logits.get(token))
+        .map_or(f32::INFINITY, |logit| greatest - logit)
 }
 
 fn prefill_text(

@@ -35,6 +35,19 @@ CONTROL = {
     "<audio|>": TokenType.CONTROL,
 }
 
+# Those of Gemma 3 and 3n.
+CONTROL_3 = {
+    "<pad>": TokenType.CONTROL,
+    "<eos>": TokenType.CONTROL,
+    "<bos>": TokenType.CONTROL,
+    "<unk>": TokenType.UNKNOWN,
+    "<mask>": TokenType.USER_DEFINED,
+    "<start_of_turn>": TokenType.CONTROL,
+    "<end_of_turn>": TokenType.CONTROL,
+    "<start_of_image>": TokenType.USER_DEFINED,
+    "<end_of_image>": TokenType.USER_DEFINED,
+}
+
 SPACE = "▁"
 LETTERS = ["\n", "\n\n", SPACE, *map(chr, range(ord("!"), ord("~") + 1))]
 # A tokenizer must have merges; these make single tokens of what begins most words.
@@ -47,9 +60,9 @@ def invented_words():
     return (SPACE + "".join(word) for word in product(syllables, repeat=3))
 
 
-def invented(size):
-    """`size` tokens with their types, and the merges."""
-    tokens = dict(CONTROL)
+def invented(size, control=CONTROL):
+    """`size` tokens with their types, those of `control` first, and the merges."""
+    tokens = dict(control)
     tokens |= dict.fromkeys(LETTERS, TokenType.NORMAL)
     tokens |= dict.fromkeys((f"<0x{byte:02X}>" for byte in range(256)), TokenType.BYTE)
     tokens |= dict.fromkeys((merge.replace(" ", "") for merge in MERGES), TokenType.NORMAL)
@@ -58,17 +71,18 @@ def invented(size):
     return tokens, MERGES
 
 
-def write(writer, tokens, merges):
+def write(writer, family, tokens, merges):
     """Writes a vocabulary: tokens with their types, and merges of two tokens, a space between them."""
     ids = {token: id for id, token in enumerate(tokens)}
-    writer.add_tokenizer_model("gemma4")
+    writer.add_tokenizer_model(family.tokenizer)
     writer.add_token_list(list(tokens))
-    writer.add_token_scores([0.0] * len(tokens))
+    # Where there are no merges, of two tokens side by side those are one whose text has the highest score.
+    writer.add_token_scores([-float(id) for id in ids.values()])
     writer.add_token_types(list(tokens.values()))
     writer.add_token_merges(merges)
     writer.add_bos_token_id(ids["<bos>"])
     writer.add_eos_token_id(ids["<eos>"])
-    writer.add_eot_token_id(ids["<turn|>"])
+    writer.add_eot_token_id(ids[family.turn_end])
     writer.add_unk_token_id(ids["<unk>"])
     writer.add_pad_token_id(ids["<pad>"])
     writer.add_mask_token_id(ids["<mask>"])

@@ -23,7 +23,7 @@ pub(super) fn engine(error: &EngineError) -> Error {
             "" => message,
             text => format!("{message} (so far: {text})"),
         }),
-        EngineError::Deaf(_) => Error::NotSupported(message),
+        EngineError::Deaf(_) | EngineError::NoTools => Error::NotSupported(message),
         EngineError::ClipLength { .. } => Error::InvalidAudio(message),
         EngineError::Busy { .. } | EngineError::Listening { .. } => Error::Busy(message),
         EngineError::Cancelled | EngineError::Stopping => Error::Cancelled(message),

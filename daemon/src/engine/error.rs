@@ -110,6 +110,12 @@ pub enum EngineError {
         "the chat template in the model file cannot be used: {0}; take another publisher's file of this model"
     )]
     Template(String),
+    /// The model is to call tools, and its chat template declares none, or its vocabulary has no tokens for calls.
+    #[error(
+        "the model takes no commands: its chat template or its vocabulary has nothing to call tools with; take a model of \
+         Gemma 4"
+    )]
+    NoTools,
     /// All tokens that may follow in the form of the answer are barred.
     #[error(
         "the answer cannot go on in its form: the model file bars the tokens that it needs \
@@ -207,6 +213,17 @@ pub enum LoadError {
         /// What it should be.
         wanted: &'static str,
     },
+    /// The file is a later part of a model that is cut into several files.
+    #[error(
+        "{} is not the first part of its model; let [model] {key} name the one with -00001-of- in its name, beside the others",
+        path.display()
+    )]
+    LaterPart {
+        /// The file.
+        path: PathBuf,
+        /// The configuration key.
+        key: &'static str,
+    },
     /// llama.cpp refused the file.
     #[error("llama.cpp cannot load {}: {why}", path.display())]
     Refused {
@@ -215,7 +232,7 @@ pub enum LoadError {
         /// llama.cpp's last error lines.
         why: String,
     },
-    /// The projector is for pictures alone, like those of Gemma 4's largest models.
+    /// The projector is for pictures alone, like those of Gemma 3 and of Gemma 4's largest models.
     #[error("{} has no audio encoder; models of Gemma 4 that hear are E2B, E4B and 12B", path.display())]
     NoEncoder {
         /// The projector file.

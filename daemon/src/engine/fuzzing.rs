@@ -15,6 +15,7 @@ use crate::config;
 use crate::engine::ggml::threads::Threads;
 use crate::engine::llama::backend;
 use crate::engine::llama::gguf::{Header, Kind};
+use crate::engine::llama::kv_only;
 use crate::engine::llama::model::{Model, Token};
 use crate::engine::prompt::conversation::{Content, Conversation, Message, Role};
 use crate::engine::prompt::mark::Piece;
@@ -191,7 +192,7 @@ pub fn text_model(path: &Path) -> Result<Option<String>, LoadError> {
     let source = header.string("tokenizer.chat_template");
     let source = source.ok_or_else(|| EngineError::Template("the file has none".into()))?;
     Template::new(source, String::new(), String::new())?;
-    let _ = header.u32("gemma4.attention.shared_kv_layers");
+    let _ = kv_only::shared_layers(&header);
     Ok(header.string("general.name").map(str::to_owned))
 }
 

@@ -240,7 +240,7 @@ struct Shape {
 
 impl Shape {
     fn of(header: &Header) -> Self {
-        let architecture = header.string("general.architecture").unwrap_or_default();
+        let architecture = header.architecture();
         let numbers = |key: &str| header.numbers(&format!("{architecture}.{key}"));
         let number = |key: &str| numbers(key).first().copied().map(u64::from);
         let hidden = number("embedding_length").unwrap_or(0);

@@ -42,9 +42,16 @@ impl Ready {
     /// The grammar of this form, compiled unless that was done already.
     ///
     /// # Errors
-    /// [`EngineError::Schema`] or [`EngineError::Grammar`] when it cannot be followed.
+    /// [`EngineError::Schema`] or [`EngineError::Grammar`] when it cannot be followed, [`EngineError::NoTools`] when the
+    /// vocabulary lacks the tokens of calls, which a grammar that is no schema is for.
     pub(super) fn grammar(&self, form: Option<&Form>) -> Result<Option<Grammar>, EngineError> {
-        form.map(|form| self.grammars.compile(form)).transpose()
+        let Some(form) = form else {
+            return Ok(None);
+        };
+        if matches!(form, Form::Lark(_)) && !self.model.calls_tools() {
+            return Err(EngineError::NoTools);
+        }
+        self.grammars.compile(form).map(Some)
     }
 
     /// The model's name as its file gives it.

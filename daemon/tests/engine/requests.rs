@@ -318,7 +318,7 @@ async fn a_model_that_cannot_be_loaded_says_why() {
         ),
         (
             nano().model.mmproj,
-            "[model] text needs a Gemma 4 text model",
+            "[model] text needs a text model of Gemma",
         ),
         (
             write("silent.gguf", &silent),

@@ -41,8 +41,8 @@ enum Task {
         #[command(flatten)]
         options: fuzz::Options,
     },
-    /// Run the checks that take too long for `test`: 10,000 conversations for each chat template, and 30 s of fuzzing
-    /// for each reader of foreign input.
+    /// Run the checks that take too long for `test`: 10,000 conversations for each chat template, every size and
+    /// quantisation of Gemma, and 30 s of fuzzing for each reader of foreign input.
     Nightly,
     /// Make the Debian package.
     Package {
@@ -57,10 +57,13 @@ enum Task {
         /// Write only a few megabytes with the same kinds of tensors, for tests.
         #[arg(long)]
         tiny: bool,
+        /// Write every size of Gemma in every quantisation instead, a few megabytes each, for tests.
+        #[arg(long, conflicts_with_all = ["tiny", "vocabulary"])]
+        sizes: bool,
         /// The words of the model.
         #[arg(long, value_enum, default_value = "invented")]
         vocabulary: shape::Vocabulary,
-        /// Folder for the two files.
+        /// Folder for the files.
         #[arg(long, default_value = "target/shape")]
         out: PathBuf,
     },
@@ -87,9 +90,13 @@ fn main() -> ExitCode {
         Task::Package { wanted } => package::run(&wanted).map(drop),
         Task::BootTest(arguments) => program::run("gemmad-boot-test", &[], &arguments),
         Task::Shape {
+            sizes: true, out, ..
+        } => shape::sizes(&[], &out),
+        Task::Shape {
             tiny,
             vocabulary,
             out,
+            ..
         } => shape::run(tiny, vocabulary, &out),
         Task::Nano { task } => nano::run(&task),
         Task::Bench(arguments) => program::run("gemmad-bench", &["bench"], &arguments),

@@ -34,3 +34,11 @@ pub fn run(tiny: bool, vocabulary: Vocabulary, folder: &Path) -> Result<()> {
     }
     execute(&mut shape)
 }
+
+/// Writes every size of Gemma in these quantisations, or in all, into `folder/sizes`: tiny each, 1.3 GB in all.
+pub fn sizes(quantisations: &[&str], folder: &Path) -> Result<()> {
+    setup::run()?;
+    say::step(&format!("Writing {}", folder.join("sizes").display()));
+    let mut shape = Python::of("shape", "requirements.txt")?.script("shape.py");
+    execute(shape.arg(folder).arg("--sizes").args(quantisations))
+}

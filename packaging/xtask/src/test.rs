@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use xtask::{
-    command::{cargo, execute, works},
-    say, setup,
+    command::{cargo, execute, root, works},
+    say, setup, shape,
 };
 
 /// Runs every check, the quick ones first.
@@ -43,7 +43,20 @@ pub fn run() -> Result<()> {
     // End-to-end tests run the real programs, and one test runs an example.
     let build = ["build", "--workspace", "--bins", "--examples"];
     timed("Programs", || execute(&mut cargo(build)))?;
-    timed("Tests", || execute(&mut cargo(["test", "--workspace"])))
+    timed("Tests", || execute(&mut cargo(["test", "--workspace"])))?;
+    timed("Sizes of Gemma", sizes)
+}
+
+/// Tries every size of Gemma in one quantisation; `cargo xtask nightly` tries all.
+fn sizes() -> Result<()> {
+    shape::sizes(&["q4_0"], &root().join("target/shape"))?;
+    let test = |arguments: &[&str]| {
+        let mut test = cargo(["test", "--quiet", "--workspace"]);
+        execute(test.args(arguments))
+    };
+    test(&["--lib", "every_size", "--", "--ignored"])?;
+    let not = "every_size_and_quantisation";
+    test(&["--test=sizes", "--", "--ignored", "--skip", not])
 }
 
 fn timed(name: &str, check: impl FnOnce() -> Result<()>) -> Result<()> {

@@ -150,9 +150,11 @@ impl Encoder {
         {
             return Err(mismatch(projector as usize));
         }
-        let kind = header
-            .string("clip.audio.projector_type")
-            .or_else(|| header.string("clip.projector_type"));
+        // A file with one encoder may say its kind without saying what it is for.
+        let kind = header.string("clip.audio.projector_type").or_else(|| {
+            let hears = header.flag("clip.has_audio_encoder");
+            header.string("clip.projector_type").filter(|_| hears)
+        });
         let kind = match kind {
             Some("gemma4a") => Architecture::conformer(&header, options, &mut device, stop),
             Some("gemma4ua") => Architecture::projection(&header, &device, stop),

@@ -452,6 +452,45 @@ mod tests {
         assert_eq!(bits(&logits), bits(&expected));
     }
 
+    /// The logits after a text, of which all but the last token is read without logits.
+    fn logits_after_a_text(context: &mut Context) -> Vec<f32> {
+        let text = context.model.tokenise_said("turn on the kitchen light");
+        let (last, before) = text.split_last().unwrap();
+        let read = |rows: Vec<Row>, context: &mut Context| context.decode_tokens(&rows).unwrap();
+        read(Row::of(before, 0, SEQUENCE, false), context);
+        read(Row::of(&[*last], before.len(), SEQUENCE, true), context);
+        context.logits(0).unwrap().to_vec()
+    }
+
+    #[test]
+    #[ignore = "needs the files of `cargo xtask shape --sizes`"]
+    fn every_size_of_gemma_is_prefilled_kv_only_to_the_same_bits() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/shape/sizes");
+        let files = std::fs::read_dir(folder).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        let is_one_of_each =
+            |path: &std::path::PathBuf| path.to_str().unwrap().ends_with("-q4_0.gguf");
+        let files: Vec<_> = files.filter(is_one_of_each).collect();
+        assert_eq!(files.len(), 7);
+        for text in files {
+            let config = config::Model {
+                text: text.clone(),
+                mmproj: std::path::PathBuf::new(),
+                ..config::Model::default()
+            };
+            let model = Model::open(&config, &Threads::of(1)).unwrap();
+            let model = Arc::new(model);
+            let mut plain = context(&model);
+            plain.kv_only.give_up();
+            let expected = logits_after_a_text(&mut plain);
+            let mut kv_only = context(&model);
+            let logits = logits_after_a_text(&mut kv_only);
+            assert!(kv_only.kv_only.saved_anything(), "{}", text.display());
+            assert!(expected.iter().any(|logit| *logit != 0.0));
+            assert_eq!(bits(&logits), bits(&expected), "{}", text.display());
+        }
+    }
+
     #[test]
     fn what_fills_a_batch_up_leaves_nothing_in_the_cache() {
         let model = nano();

@@ -28,10 +28,10 @@ pub(in crate::engine) enum Kind {
 }
 
 impl Kind {
-    fn architecture(self) -> &'static str {
+    fn architectures(self) -> &'static [&'static str] {
         match self {
-            Self::Text => "gemma4",
-            Self::Projector => "clip",
+            Self::Text => &["gemma4", "gemma3n", "gemma3"],
+            Self::Projector => &["clip"],
         }
     }
 
@@ -44,7 +44,7 @@ impl Kind {
 
     fn wanted(self) -> &'static str {
         match self {
-            Self::Text => "a Gemma 4 text model (architecture gemma4)",
+            Self::Text => "a text model of Gemma (architecture gemma4, gemma3n or gemma3)",
             Self::Projector => "a multimodal projector (architecture clip) with an audio encoder",
         }
     }
@@ -79,8 +79,14 @@ impl Header {
         let file = open(path)?;
         backend::start();
         let header = Self::read(file, path).ok_or_else(|| damaged(path))?;
-        let architecture = header.string("general.architecture").unwrap_or("unknown");
-        if architecture != kind.architecture() {
+        if header.u16("split.no").is_some_and(|part| part > 0) {
+            return Err(LoadError::LaterPart {
+                path: path.into(),
+                key: kind.key(),
+            });
+        }
+        let architecture = header.architecture();
+        if !kind.architectures().contains(&architecture) {
             return Err(LoadError::WrongKind {
                 path: path.into(),
                 key: kind.key(),
@@ -125,6 +131,11 @@ impl Header {
     /// The file.
     pub(in crate::engine) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The architecture of its model.
+    pub(in crate::engine) fn architecture(&self) -> &str {
+        self.string("general.architecture").unwrap_or("unknown")
     }
 
     /// The text under `key`, if there is one.
@@ -214,6 +225,20 @@ impl Header {
             )
         };
         (found == kind && count > 0).then_some((index, count))
+    }
+
+    /// The `uint16` under `key`, if there is one.
+    fn u16(&self, key: &str) -> Option<u16> {
+        let index = self.index(key, sys::GGUF_TYPE_UINT16)?;
+        // SAFETY: the value is a `uint16`.
+        Some(unsafe { sys::gguf_get_val_u16(self.gguf.as_ptr(), index) })
+    }
+
+    /// Whether the value under `key` is true.
+    pub(in crate::engine) fn flag(&self, key: &str) -> bool {
+        let index = self.index(key, sys::GGUF_TYPE_BOOL);
+        // SAFETY: the value is a `bool`.
+        index.is_some_and(|index| unsafe { sys::gguf_get_val_bool(self.gguf.as_ptr(), index) })
     }
 
     /// The index of `key`, if its value is of type `kind`. llama.cpp aborts the process when a value is read

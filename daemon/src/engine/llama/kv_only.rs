@@ -12,6 +12,21 @@ use std::ffi::{CStr, c_void};
 
 use llama_cpp_sys_2 as sys;
 
+use super::gguf::Header;
+
+/// Layers of Gemma 3n that store keys and values, whatever its file says (src/models/gemma3n.cpp).
+const STORING_IN_3N: u32 = 20;
+
+/// Number of layers, the last ones, that only read the KV of earlier layers, in the model with this header.
+pub(in crate::engine) fn shared_layers(header: &Header) -> u32 {
+    let key = |key| header.u32(key).unwrap_or(0);
+    match header.architecture() {
+        "gemma4" => key("gemma4.attention.shared_kv_layers"),
+        "gemma3n" => key("gemma3n.block_count").saturating_sub(STORING_IN_3N),
+        _ => 0,
+    }
+}
+
 /// Ends batches early. A context holds it as long as it lives, as the user data of [`observe`].
 #[derive(Debug)]
 pub(in crate::engine) struct KvOnly {

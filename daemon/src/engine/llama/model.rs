@@ -18,6 +18,7 @@ use llama_cpp_sys_2 as sys;
 
 use super::backend;
 use super::gguf::Header;
+use super::kv_only;
 use super::markers::Markers;
 use super::placing::Text;
 use crate::config;
@@ -74,7 +75,7 @@ impl Model {
             .string("tokenizer.chat_template")
             .ok_or_else(|| EngineError::Template("the file has none".into()))?
             .to_owned();
-        let shared_kv_layers = header.u32("gemma4.attention.shared_kv_layers").unwrap_or(0);
+        let shared_kv_layers = kv_only::shared_layers(header);
         let llama = load_weights(config, text, progress)?;
         let encoder = load_encoder(config, &llama, threads)?;
         let vocab = llama.vocab();
@@ -188,6 +189,11 @@ impl Model {
     /// The other tokens of the protocol that no text holds, sorted: without those around a thought.
     pub(in crate::engine) fn markup(&self) -> &[Token] {
         &self.markup
+    }
+
+    /// Whether the vocabulary has the tokens that tool calls are written with.
+    pub(in crate::engine) fn calls_tools(&self) -> bool {
+        self.calls.len() == CALLS.len()
     }
 
     /// The bytes of `token` as an answer shows them: nothing for control tokens other than those of calls.

@@ -7,6 +7,8 @@ pub(super) struct Manner {
     pub system: System,
     /// Where it takes the results of calls.
     pub results: Results,
+    /// Whether it declares tools to the model.
+    pub tools: bool,
 }
 
 /// Where a template takes the system text.

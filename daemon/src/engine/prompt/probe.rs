@@ -1,5 +1,7 @@
 //! Finds out the manner of a chat template, by trying it once when it is loaded.
 
+use serde_json::json;
+
 use super::conversation::{Content, Conversation, Message, Role};
 use super::manner::{Manner, Results, System};
 use super::mark::{Piece, Pieces};
@@ -54,13 +56,19 @@ pub(super) fn manner(writer: &Writer) -> Result<Manner, EngineError> {
         };
         tells_results(writer, &asked, manner)
     });
-    if results.is_none() {
+    let tools = declares_tools(writer, &asked, manner);
+    if !tools {
+        log::info!(
+            "the chat template in the model file declares no tools: no command can be given to the model"
+        );
+    } else if results.is_none() {
         log::warn!(
             "the chat template in the model file cannot tell the model what a command found; commands that answer will fail"
         );
     }
     Ok(Manner {
         results: results.unwrap_or_default(),
+        tools,
         ..manner
     })
 }
@@ -82,6 +90,22 @@ fn written(
         ..Conversation::default()
     };
     writer.write(&conversation, manner)
+}
+
+/// Whether the template writes the name of a tool that it gets.
+fn declares_tools(writer: &Writer, messages: &[Message<'_>], manner: Manner) -> bool {
+    let parameters = json!({"type": "object", "properties": {}});
+    let function = json!({"name": TOOLS[0], "description": "", "parameters": parameters});
+    let conversation = Conversation {
+        messages,
+        tools: &[json!({"type": "function", "function": function})],
+        ..Conversation::default()
+    };
+    let written = writer.write(&conversation, manner);
+    written.is_ok_and(|written| {
+        let names = |piece: &Piece| matches!(piece, Piece::Template(it) if it.contains(TOOLS[0]));
+        written.pieces.iter().any(names)
+    })
 }
 
 /// Whether the template writes the result of each call, after the name of its tool.

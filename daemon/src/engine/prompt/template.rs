@@ -45,11 +45,14 @@ impl Template {
     /// Renders a conversation up to where the model goes on: the opening of its turn, or the results of its calls.
     ///
     /// # Errors
-    /// When the template refuses the conversation, or leaves out a text of it.
+    /// When the template refuses the conversation, or leaves out a text or the tools of it.
     pub(in crate::engine) fn render(
         &self,
         conversation: &Conversation<'_>,
     ) -> Result<Vec<Piece>, EngineError> {
+        if !conversation.tools.is_empty() && !self.manner.tools {
+            return Err(EngineError::NoTools);
+        }
         let written = self.writer.write(conversation, self.manner)?;
         if !written.is_whole {
             let why = "it leaves out a part of the conversation";

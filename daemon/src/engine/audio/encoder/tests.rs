@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use llama_cpp_sys_2 as sys;
+
 use super::*;
 use crate::engine::audio::stream::Stream;
 use crate::engine::audio::testing::reference::{Both, FLOATS, NANO, compare, nano, sound};
@@ -87,6 +89,33 @@ fn a_text_model_or_another_width_is_refused() {
     assert!(matches!(error, LoadError::WrongKind { .. }), "{error}");
     let error = load(nano("mmproj.gguf"), 1536);
     assert!(matches!(error, LoadError::Mismatch { .. }), "{error}");
+}
+
+/// A GGUF file of no tensors and these texts.
+fn of_texts(texts: &[(&str, &str)]) -> Vec<u8> {
+    let sized = |text: &str| [&text.len().to_le_bytes(), text.as_bytes()].concat();
+    let is_text = sys::GGUF_TYPE_STRING.to_le_bytes();
+    let mut file = [b"GGUF", &3u32.to_le_bytes()[..], &[0; 8]].concat();
+    file.extend(texts.len().to_le_bytes());
+    for (key, value) in texts {
+        file.extend([sized(key), is_text.into(), sized(value)].concat());
+    }
+    file
+}
+
+#[test]
+fn a_projector_for_pictures_alone_has_no_encoder_however_it_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("eyes.gguf");
+    for (key, kind) in [
+        ("clip.vision.projector_type", "gemma4v"),
+        ("clip.projector_type", "gemma3"),
+    ] {
+        let texts = [("general.architecture", "clip"), (key, kind)];
+        std::fs::write(&file, of_texts(&texts)).unwrap();
+        let error = Encoder::load(&file, 160, &Threads::of(1), Options::default()).unwrap_err();
+        assert!(matches!(error, LoadError::NoEncoder { .. }), "{error}");
+    }
 }
 
 #[test]

@@ -12,6 +12,9 @@ const CURRENT: &str = include_str!("../../../../tests/templates/current.jinja");
 const CONVERTER: &str = include_str!("../../../../tests/templates/converter.jinja");
 const NANO: &str = include_str!("../../../../../models/nano/chat_template.jinja");
 
+const SHAPE: &str = include_str!("../../../../../models/shape/chat_template.jinja");
+const GENERATION_3: &str = include_str!("../../../../../models/shape/chat_template_3.jinja");
+
 fn template(source: &str) -> Result<Template, EngineError> {
     Template::new(source, "<bos>".into(), "<eos>".into())
 }
@@ -58,6 +61,32 @@ fn joined(pieces: &[Piece]) -> String {
 
 fn prompt(source: &str, conversation: &Conversation<'_>) -> String {
     joined(&template(source).unwrap().render(conversation).unwrap())
+}
+
+#[test]
+fn tools_that_a_template_would_leave_out_are_refused() {
+    let tools = [json!({"type": "function", "function": {"name": "stop", "parameters": {}}})];
+    let messages = [user(vec![Content::Text("hello")])];
+    let conversation = Conversation {
+        tools: &tools,
+        ..of(&messages)
+    };
+    assert!(prompt(SHAPE, &conversation).contains("stop"));
+    let generation_3 = template(GENERATION_3).unwrap();
+    assert_eq!(
+        generation_3.render(&conversation).unwrap_err(),
+        EngineError::NoTools
+    );
+    generation_3.render(&of(&messages)).unwrap();
+}
+
+#[test]
+fn a_template_of_gemma_3_begins_the_first_question_with_the_system_text() {
+    let messages = [system("Be brief."), user(vec![Content::Text("hello")])];
+    assert_eq!(
+        prompt(GENERATION_3, &of(&messages)),
+        "<bos><start_of_turn>user\nBe brief.\n\nhello<end_of_turn>\n<start_of_turn>model\n"
+    );
 }
 
 #[test]
