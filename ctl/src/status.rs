@@ -28,6 +28,7 @@ struct Status {
     state: ManagerState,
     version: String,
     model: String,
+    deaf: String,
     problem: String,
     voice: Voice,
     health: Health,
@@ -59,6 +60,8 @@ impl Status {
             state: manager.state().await?,
             version: manager.version().await?,
             model: manager.model().await?,
+            // An older daemon does not tell.
+            deaf: manager.deaf().await.unwrap_or_default(),
             problem: manager.problem().await?,
             voice: Voice {
                 state: voice.state().await?,
@@ -101,6 +104,9 @@ impl Status {
                 format!("{cells_used} of {cells_total} cells, system prompt {prefix_cells}"),
             ),
         ];
+        if !self.deaf.is_empty() {
+            rows.push(("hearing", format!("none: {}", self.deaf)));
+        }
         if turns > 0 {
             let behind = format!("{turns} being spoken, {backlog_ms} ms behind");
             rows.push(("turns", behind));
@@ -142,6 +148,7 @@ mod tests {
             state: ManagerState::Degraded,
             version: "0.1.0".into(),
             model: "gemma-4-nano".into(),
+            deaf: "[model] mmproj names no projector".into(),
             problem: String::new(),
             voice: Voice {
                 state: VoiceState::Off,
@@ -172,6 +179,7 @@ microphone  none
 loudspeaker none
 requests    1 active, 0 waiting, 0 finished
 KV cache    30 of 4096 cells, system prompt 12
+hearing     none: [model] mmproj names no projector
 problem     there is no microphone; plug one in";
         assert_eq!(status().text(), expected);
     }

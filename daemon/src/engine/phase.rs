@@ -53,6 +53,15 @@ impl Ready {
         self.model.name()
     }
 
+    /// Why the model hears nothing; `None` if it hears.
+    #[must_use]
+    pub fn deaf(&self) -> Option<String> {
+        match self.model.encoder() {
+            Err(EngineError::Deaf(why)) => Some(why),
+            _ => None,
+        }
+    }
+
     /// Whether the model understands sound.
     #[must_use]
     pub fn hears(&self) -> bool {
