@@ -28,6 +28,7 @@ struct Status {
     state: ManagerState,
     version: String,
     model: String,
+    deaf: String,
     problem: String,
     voice: Voice,
     memory: Memory,
@@ -60,6 +61,8 @@ impl Status {
             state: manager.state().await?,
             version: manager.version().await?,
             model: manager.model().await?,
+            // An older daemon does not tell.
+            deaf: manager.deaf().await.unwrap_or_default(),
             problem: manager.problem().await?,
             voice: Voice {
                 state: voice.state().await?,
@@ -104,6 +107,9 @@ impl Status {
                 format!("{cells_used} of {cells_total} cells, system prompt {prefix_cells}"),
             ),
         ];
+        if !self.deaf.is_empty() {
+            rows.push(("hearing", format!("none: {}", self.deaf)));
+        }
         if long_cells > 0 {
             let cells = format!("{long_cells} cells for a long question alone");
             rows.push(("context", cells));
@@ -158,6 +164,7 @@ mod tests {
             state: ManagerState::Degraded,
             version: "0.1.0".into(),
             model: "gemma-4-nano".into(),
+            deaf: "[model] mmproj names no projector".into(),
             problem: String::new(),
             voice: Voice {
                 state: VoiceState::Off,
@@ -192,6 +199,7 @@ microphone  none
 loudspeaker none
 requests    1 active, 0 waiting, 0 finished
 KV cache    30 of 4096 cells, system prompt 12
+hearing     none: [model] mmproj names no projector
 memory      2239 MB for the model, 1000 MB left
 problem     there is no microphone; plug one in";
         assert_eq!(status().text(), expected);

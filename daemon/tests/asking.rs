@@ -102,6 +102,7 @@ async fn the_state_goes_from_starting_over_loading_to_ready_and_status_is_answer
     let asked = asking.await.unwrap();
     assert!(asked.contains(&ManagerState::Loading), "{asked:?}");
     assert_eq!(daemon.manager().model().await.unwrap(), "Nano");
+    assert_eq!(daemon.manager().deaf().await.unwrap(), "");
 
     let stopping = async {
         loop {

@@ -269,6 +269,10 @@ pub trait Manager {
     #[zbus(property)]
     fn model(&self) -> zbus::Result<String>;
 
+    /// Why the loaded model hears nothing; empty if it hears, and while none is loaded.
+    #[zbus(property)]
+    fn deaf(&self) -> zbus::Result<String>;
+
     /// Why the state is `degraded`, and what to do; empty otherwise.
     #[zbus(property)]
     fn problem(&self) -> zbus::Result<String>;

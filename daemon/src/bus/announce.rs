@@ -118,6 +118,7 @@ async fn phases(manager: InterfaceRef<Manager>, engine: Engine, stopping: watch:
         let manager = manager.get().await;
         let announced = async {
             manager.model_changed(emitter).await?;
+            manager.deaf_changed(emitter).await?;
             manager.problem_changed(emitter).await?;
             manager.state_changed(emitter).await
         };

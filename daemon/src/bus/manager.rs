@@ -190,6 +190,15 @@ impl Manager {
         }
     }
 
+    /// Why the loaded model hears nothing; empty if it hears, and while none is loaded.
+    #[zbus(property)]
+    fn deaf(&self) -> String {
+        match &*self.engine.phase().borrow() {
+            Phase::Ready(ready) => ready.deaf().unwrap_or_default(),
+            _ => String::new(),
+        }
+    }
+
     /// Why the state is `degraded`; empty otherwise.
     #[zbus(property)]
     fn problem(&self) -> String {

@@ -66,6 +66,15 @@ impl Ready {
         self.bytes
     }
 
+    /// Why the model hears nothing; `None` if it hears.
+    #[must_use]
+    pub fn deaf(&self) -> Option<String> {
+        match self.model.encoder() {
+            Err(EngineError::Deaf(why)) => Some(why),
+            _ => None,
+        }
+    }
+
     /// Whether the model understands sound.
     #[must_use]
     pub fn hears(&self) -> bool {
