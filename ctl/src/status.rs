@@ -115,7 +115,7 @@ impl Status {
             rows.push(("context", cells));
         }
         let Memory { planned, available } = self.memory;
-        if planned > 0 {
+        if planned > 0 || available > 0 {
             let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
             let (planned, available) = (megabytes(planned), megabytes(available));
             rows.push((

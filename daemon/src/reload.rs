@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use crate::assistant::Voice;
 use crate::commands::{CatalogueError, Commands};
 use crate::config::{Config, ConfigError, Follow, Reloaded, Settings};
-use crate::engine::Engine;
+use crate::engine::{self, Engine, LoadError};
 use crate::service;
 
 /// Why nothing was reloaded.
@@ -19,6 +19,9 @@ pub enum ReloadError {
     /// The catalogue of commands is not valid.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
+    /// The model that it names cannot be loaded.
+    #[error(transparent)]
+    Model(#[from] LoadError),
     /// The daemon ends before the files were read.
     #[error("the daemon is stopping")]
     Stopping,
@@ -98,6 +101,9 @@ impl Reloader {
         let before = self.settings.current();
         let file = self.settings.read()?;
         let catalogue = Commands::read(&file.commands)?;
+        if file.model != before.model {
+            engine::check_files(&file.model)?;
+        }
         let mut reloaded = self.settings.put(&file);
         // A change of the catalogue's files counts as a change of the key that names their folders.
         let folders = "commands.folders";

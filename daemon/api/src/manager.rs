@@ -160,6 +160,8 @@ pub enum ManagerState {
     Ready,
     /// Running, but something is missing; the property `Problem` says what.
     Degraded,
+    /// The last requests to the model are being answered; then its memory is given back.
+    Unloading,
     /// Running without a model in memory; the next request loads it.
     Unloaded,
     /// Shutting down.

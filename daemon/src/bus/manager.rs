@@ -177,7 +177,8 @@ impl Manager {
             Phase::Loading(_) => ManagerState::Loading,
             Phase::Ready(_) => ManagerState::Ready,
             Phase::Failed(_) => ManagerState::Degraded,
-            Phase::Unloading | Phase::Unloaded => ManagerState::Unloaded,
+            Phase::Unloading => ManagerState::Unloading,
+            Phase::Unloaded => ManagerState::Unloaded,
         }
     }
 

@@ -307,6 +307,7 @@ impl Config {
     /// The first key that contradicts others, and why.
     fn contradiction(&self) -> Option<(&'static str, &'static str)> {
         let Self {
+            model,
             voice,
             keyword,
             speech,
@@ -320,6 +321,11 @@ impl Config {
         let lower = |list: &[String]| list.iter().map(|it| it.to_lowercase()).collect::<Vec<_>>();
         let (yes, no) = (lower(&commands.yes), lower(&commands.no));
         [
+            (
+                model.text.as_os_str().is_empty(),
+                "model.text",
+                "it names no file; name a model, a GGUF file, or leave it out for the one in the package",
+            ),
             (
                 voice.close.get() > voice.open.get(),
                 "voice.close",

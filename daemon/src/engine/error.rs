@@ -21,7 +21,7 @@ pub enum EngineError {
     EmptyPrompt,
     /// The prompt leaves no room for an answer.
     #[error(
-        "the prompt has at least {rows} tokens but a request may have {capacity}; shorten it or raise [engine] context or longest_question"
+        "the prompt has at least {rows} tokens but a request may have {capacity}; shorten it (the model's own length, [engine] context and, for typed questions, longest_question are limits)"
     )]
     PromptTooLong {
         /// Least length of the prompt, tokens and soft tokens: it is refused as soon as it is certain to be too long.

@@ -105,15 +105,17 @@ impl Engine {
         self.decide(Fate::Reload);
     }
 
-    /// Gives back the model's memory, as soon as what was asked of it is answered. Returns then. The next request loads it
-    /// again.
+    /// Gives back the model's memory, as soon as what was asked of it is answered. Returns then, or when something else was
+    /// decided meanwhile. The next request loads it again.
     ///
     /// # Errors
     /// [`EngineError::Stopping`].
     pub async fn unload(&self) -> Result<(), EngineError> {
         self.decide(Fate::Unload);
+        // After that the phase follows from it.
+        self.beat().await;
         let mut phase = self.phase.clone();
-        let unloaded = phase.wait_for(|phase| matches!(phase, Phase::Unloaded));
+        let unloaded = phase.wait_for(|phase| !matches!(phase, Phase::Unloading));
         unloaded.await.map(drop).map_err(|_| EngineError::Stopping)
     }
 

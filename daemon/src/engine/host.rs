@@ -11,7 +11,7 @@ use super::keeping::{Keeping, Wanted};
 use super::probe::Probe;
 use super::probe::files::Files;
 use super::stop::Stop;
-use super::{EngineError, LoadError, Phase, Ready, memory, prompt};
+use super::{EngineError, LoadError, Phase, Ready, heap, memory, prompt};
 use crate::config::{self, Config};
 use crate::engine::ggml::cpu::Cpu;
 use crate::engine::ggml::threads::Threads;
@@ -106,6 +106,7 @@ impl Host {
                 self.leave();
                 log::error!(event = "degraded"; "{error}");
                 let why = error.to_string();
+                self.carried.send_replace(Carried::default());
                 self.phase.send_replace(Phase::Failed(why.clone()));
                 self.refuse_until_changed(work, &files, why)
             }
@@ -124,6 +125,7 @@ impl Host {
     fn wait(&self, work: &mpsc::Receiver<Work>) -> Option<Fate> {
         log::info!(event = "model-unloaded"; "the model's memory was given back; the next request loads it again");
         self.carried.send_replace(Carried::default());
+        heap::trim();
         self.phase.send_replace(Phase::Unloaded);
         loop {
             // No request comes without a lease.
@@ -180,6 +182,7 @@ impl Host {
             _ => 0.0,
         };
         let mut progress = |share| self.loading(start + (1.0 - start) * share);
+        heap::trim();
         let text = Text::open(&config.model.text, config.model.repack)?;
         let fit = memory::plan(config, &text)?;
         let foreseen = self.ahead.sort(&config.model.text);

@@ -11,7 +11,7 @@ use super::llama::gguf::{Header, Kind};
 use super::llama::model;
 use super::llama::placing::Text;
 use super::megabytes::Megabytes;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::platform::memory;
 
 /// What else runs on a board, and what gemmad itself needs beside the model, such as programs that speak: 100 MB.
@@ -27,9 +27,24 @@ const SPOKEN: u64 = 4;
 /// Bytes of the program itself, its threads and its libraries.
 const PROGRAM: u64 = 40_000_000;
 
+/// Most layers of a model that llama.cpp loads (llama-hparams.h, `LLAMA_MAX_LAYERS`).
+const MOST_LAYERS: u64 = 512;
+
 /// Bytes of a number in the KV cache, and of one in between.
 const HALF: u64 = 2;
 const FLOAT: u64 = 4;
+
+/// Checks that the files which `model` names are there, and begin like a model and a projector.
+///
+/// # Errors
+/// The first of these that fails, naming the file.
+pub fn check_files(model: &config::Model) -> Result<(), LoadError> {
+    Text::open(&model.text, false)?;
+    if !model.mmproj.as_os_str().is_empty() {
+        Header::open(&model.mmproj, Kind::Projector)?;
+    }
+    Ok(())
+}
 
 /// How the model that `config` names, with the headers `text`, is loaded: with fewer cells than configured, if there is not
 /// enough memory for all. On a GPU that is not planned.
@@ -153,12 +168,12 @@ impl Room {
                 capacity: self.longest as usize,
             });
         }
-        let room = free.saturating_sub(RESERVE + self.context);
+        let room = free.saturating_sub(self.context.saturating_add(RESERVE));
         let most = room.checked_div(self.cell).unwrap_or(u64::MAX);
         if least > most {
             return Err(EngineError::TooLongForMemory {
                 rows: usize::try_from(prompt).unwrap_or(usize::MAX),
-                needed: Megabytes(RESERVE + self.context + least * self.cell),
+                needed: Megabytes(self.bytes(least).saturating_add(RESERVE)),
                 free: Megabytes(free),
             });
         }
@@ -166,8 +181,12 @@ impl Room {
         Ok(Place {
             // At most `longest`.
             cells: u32::try_from(cells).unwrap_or(self.longest),
-            bytes: self.context + cells * self.cell,
+            bytes: self.bytes(cells),
         })
+    }
+
+    fn bytes(&self, cells: u64) -> u64 {
+        self.context.saturating_add(self.cell.saturating_mul(cells))
     }
 }
 
@@ -190,19 +209,24 @@ impl Needs {
         Ok(Self {
             beside: Room {
                 cell: shape.long_cell(rows),
-                context: shape.long_context(rows) + shape.computing(rows, 1),
+                context: shape
+                    .long_context(rows)
+                    .saturating_add(shape.computing(rows, 1)),
                 longest: config.engine.longest_question.get().min(trained),
                 overcommit: config.engine.overcommit,
             },
-            cell: shape.cell(),
+            cell: shape.cell(rows),
             weights: text.mapped + text.repacked,
-            rest: encoder + shape.computing(rows, answers) + shape.vocabulary * PIECE + PROGRAM,
+            rest: shape
+                .computing(rows, answers)
+                .saturating_add(encoder + shape.vocabulary * PIECE + PROGRAM),
         })
     }
 
     /// The bytes with so many cells.
     fn total(&self, cells: u32) -> u64 {
-        self.weights + self.rest + self.cell * u64::from(cells)
+        let cells = self.cell.saturating_mul(cells.into());
+        self.weights.saturating_add(self.rest).saturating_add(cells)
     }
 
     /// How to load it with `wanted` cells, or at least `least` of them, into `free` bytes.
@@ -216,7 +240,7 @@ impl Needs {
         let most = room.checked_div(self.cell).unwrap_or(u64::MAX);
         let cells = u32::try_from(most).unwrap_or(u32::MAX).min(wanted);
         if cells < least || self.total(cells) > free {
-            return Err(self.total(least) + RESERVE);
+            return Err(self.total(least).saturating_add(RESERVE));
         }
         Ok(Fit {
             cells,
@@ -249,14 +273,17 @@ impl Shape {
         let windows = numbers("attention.sliding_window_pattern");
         let full = |key: &str| number(key).unwrap_or(hidden / heads);
         let window = |key: &str| number(&format!("{key}_swa")).unwrap_or(full(key));
-        let layers = number("block_count").unwrap_or(0);
+        let layers = number("block_count").unwrap_or(0).min(MOST_LAYERS);
         let own = layers.saturating_sub(number("attention.shared_kv_layers").unwrap_or(0));
         let caches = (0..usize::try_from(own).unwrap_or(0)).map(|layer| {
             let of = |all: &[u32]| all.get(layer).or(all.last()).copied().map(u64::from);
             let has_window = of(&windows) == Some(1);
             let length = |key: &str| if has_window { window(key) } else { full(key) };
             let length = length("attention.key_length") + length("attention.value_length");
-            (has_window, of(&kv_heads).unwrap_or(heads) * length)
+            (
+                has_window,
+                of(&kv_heads).unwrap_or(heads).saturating_mul(length),
+            )
         });
         Self {
             vocabulary: header.length("tokenizer.ggml.tokens") as u64,
@@ -271,19 +298,23 @@ impl Shape {
         }
     }
 
-    /// Bytes of a cell of the KV cache.
-    fn cell(&self) -> u64 {
-        self.caches.iter().map(|(_, numbers)| numbers).sum::<u64>() * HALF
+    /// Bytes of a cell of the KV cache, with its column in the mask of a batch of `rows` rows.
+    fn cell(&self, rows: u64) -> u64 {
+        let all = self.numbers(false).saturating_add(self.numbers(true));
+        all.saturating_add(rows).saturating_mul(HALF)
     }
 
     /// Bytes of a cell where layers with a window keep only that, with its column in the mask of a batch of `rows` rows.
     fn long_cell(&self, rows: u64) -> u64 {
-        self.numbers(false) * HALF + rows * FLOAT
+        self.numbers(false)
+            .saturating_add(rows)
+            .saturating_mul(HALF)
     }
 
     /// Bytes of the cells of all windows, which hold a batch beside the window.
     fn long_context(&self, rows: u64) -> u64 {
-        self.numbers(true) * HALF * (self.window + rows)
+        let tokens = HALF.saturating_mul(self.window.saturating_add(rows));
+        self.numbers(true).saturating_mul(tokens)
     }
 
     /// Numbers of a token in all layers with a window, or in all without.
@@ -292,14 +323,16 @@ impl Shape {
             .caches
             .iter()
             .filter(|(window, _)| *window == has_window);
-        caches.map(|(_, numbers)| numbers).sum()
+        caches.fold(0, |sum, (_, numbers)| sum.saturating_add(*numbers))
     }
 
     /// Bytes that batches of so many rows are computed in, in the widest layer, and so many rows of logits, which llama.cpp
     /// holds twice. It reserves logits for all rows, but memory that is never written is none.
     fn computing(&self, rows: u64, answers: u64) -> u64 {
-        let layer = rows * (2 * self.feed_forward + 4 * self.hidden);
-        (layer + 2 * answers * self.vocabulary) * FLOAT
+        // These have at most 32 bits each.
+        let layer = rows.saturating_mul(2 * self.feed_forward + 4 * self.hidden);
+        let logits = (2 * answers).saturating_mul(self.vocabulary);
+        layer.saturating_add(logits).saturating_mul(FLOAT)
     }
 }
 

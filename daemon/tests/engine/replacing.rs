@@ -82,6 +82,9 @@ async fn the_next_request_loads_a_model_that_was_unloaded() {
         assert!(matches!(&*engine.phase().borrow(), Phase::Unloaded));
         assert!(engine.beat().await, "it gives no sign of life");
     }
+    // Who unloads is not left waiting by who loads.
+    let (unloading, ()) = tokio::join!(engine.unload(), async { engine.load() });
+    unloading.unwrap();
     // Nothing changes by doing it twice, and the last word counts.
     engine.unload().await.unwrap();
     engine.load();

@@ -91,7 +91,7 @@ impl Model {
             why,
         })?;
         let is_known = header.string("tokenizer.ggml.model") == Some("gemma4");
-        let seams = is_known.then(|| seams(&llama, &header)).flatten();
+        let seams = is_known.then(|| seams(&llama, header)).flatten();
         let calls = CALLS.into_iter().filter_map(find).collect();
         let ends = vocab.tokens().filter(|token| vocab.is_eog(*token));
         let ends: Vec<_> = ends.map(|token| token.0).collect();

@@ -37,7 +37,7 @@ impl Scheduler {
     }
 
     fn begin_long(&mut self) {
-        let Some(job) = self.longs.waiting.pop_front() else {
+        let Some(job) = self.longs.take_shortest() else {
             return;
         };
         match self.context_for(&job) {

@@ -15,12 +15,19 @@ pub(super) struct Long {
 #[derive(Default)]
 pub(super) struct Longs {
     pub now: Option<Box<Long>>,
-    pub waiting: VecDeque<Job>,
+    waiting: VecDeque<Job>,
 }
 
 impl Longs {
     pub(super) fn enqueue(&mut self, job: Job) {
         self.waiting.push_back(job);
+    }
+
+    /// Takes the shortest of those that wait, so that none waits for one much longer than itself that came first.
+    pub(super) fn take_shortest(&mut self) -> Option<Job> {
+        let lengths = self.waiting.iter().map(|job| job.prompt.len()).enumerate();
+        let (nth, _) = lengths.min_by_key(|(_, length)| *length)?;
+        self.waiting.remove(nth)
     }
 
     pub(super) fn is_empty(&self) -> bool {
