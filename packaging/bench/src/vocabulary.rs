@@ -71,6 +71,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
             .model(&model)
             .commands(&catalogues)
             .set("engine", "context", 32_768)
+            .set("engine", "longest_question", 32_768)
             // Random weights seldom come to an end.
             .set("answer", "max_tokens", 8)
             .env("XDG_CACHE_HOME", cache.path())
