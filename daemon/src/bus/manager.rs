@@ -16,7 +16,7 @@ use super::question::Question;
 use super::sound::Sounds;
 use super::{Which, authority, refusal};
 use crate::config::Settings;
-use crate::engine::{Answer, Engine, Phase, Place};
+use crate::engine::{Answer, Engine, EngineError, Phase, Place};
 use crate::platform::memory;
 use crate::reload::Reloader;
 
@@ -132,14 +132,11 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
-        let call = self.clients.hold(connection, &header, Kind::Call)?;
-        call.while_there(async {
-            authority::may_manage(self.which, &self.clients, connection, &header).await?;
+        self.managing(connection, &header, async {
             self.engine.load();
             // After that its phase is not that of a model which is to go.
             self.engine.beat().await;
-            let loaded = self.engine.loaded().await;
-            loaded.map_err(|error| refusal::engine(&error))
+            self.engine.loaded().await
         })
         .await
     }
@@ -150,13 +147,8 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
-        let call = self.clients.hold(connection, &header, Kind::Call)?;
-        call.while_there(async {
-            authority::may_manage(self.which, &self.clients, connection, &header).await?;
-            let unloaded = self.engine.unload().await;
-            unloaded.map_err(|error| refusal::engine(&error))
-        })
-        .await
+        self.managing(connection, &header, self.engine.unload())
+            .await
     }
 
     /// Version of the daemon.
@@ -242,6 +234,21 @@ impl Manager {
             Ok((text, to_dict(&Stats::from(stats))))
         };
         hold.while_there(answering).await
+    }
+
+    /// Does `work`, if the caller may manage the daemon, as long as the caller is there.
+    async fn managing(
+        &self,
+        connection: &Connection,
+        header: &Header<'_>,
+        work: impl Future<Output = Result<(), EngineError>>,
+    ) -> Result<(), Error> {
+        let call = self.clients.hold(connection, header, Kind::Call)?;
+        call.while_there(async {
+            authority::may_manage(self.which, &self.clients, connection, header).await?;
+            work.await.map_err(|error| refusal::engine(&error))
+        })
+        .await
     }
 
     fn admit(&self) -> Result<Place, Error> {

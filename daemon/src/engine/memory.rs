@@ -8,17 +8,18 @@
 use super::audio;
 use super::error::{EngineError, LoadError};
 use super::llama::gguf::{Header, Kind};
-use super::llama::model;
 use super::llama::placing::Text;
+use super::llama::{kv_only, model};
 use super::megabytes::Megabytes;
+use super::schedule::cells::LEAST_ANSWER;
 use crate::config::{self, Config};
 use crate::platform::memory;
 
 /// What else runs on a board, and what gemmad itself needs beside the model, such as programs that speak: 100 MB.
 const RESERVE: u64 = 100_000_000;
 
-/// Bytes of a piece of the vocabulary, in llama.cpp's tables and in those of the grammars (`cargo xtask bench memory`, with
-/// Gemma's 262,144 pieces).
+/// Bytes of a piece of the vocabulary, in llama.cpp's tables and in those of the grammars: fitted to what
+/// `cargo xtask bench memory` measures with 262,144 invented pieces.
 const PIECE: u64 = 450;
 
 /// Answers that are generated at once beside those to questions: to speech, two each of two turns.
@@ -60,13 +61,8 @@ pub(super) fn plan(config: &Config, text: &Text) -> Result<Fit, LoadError> {
         );
     }
     let least = config.engine.least_context.get().min(wanted);
-    let as_wished = Fit {
-        cells: wanted,
-        bytes: needs.total(wanted),
-        beside: needs.beside,
-    };
     let Some(free) = memory::available().filter(|_| !model::is_on_gpu(&config.model)) else {
-        return Ok(as_wished);
+        return Ok(needs.with(wanted));
     };
     match needs.fit(wanted, least, free) {
         Ok(fit) => {
@@ -85,11 +81,7 @@ pub(super) fn plan(config: &Config, text: &Text) -> Result<Fit, LoadError> {
                 Megabytes(needed),
                 Megabytes(free)
             );
-            Ok(Fit {
-                cells: least,
-                bytes: needs.total(least),
-                beside: needs.beside,
-            })
+            Ok(needs.with(least))
         }
         Err(needed) => Err(LoadError::TooLarge {
             path: config.model.text.clone(),
@@ -146,9 +138,6 @@ pub(super) struct Place {
     pub bytes: u64,
 }
 
-/// Tokens of an answer that are certain of cells.
-const ANSWER: u64 = 64;
-
 impl Room {
     /// The place of a question with a prompt of `prompt` tokens and an answer of at most `answer`.
     ///
@@ -161,7 +150,7 @@ impl Room {
 
     fn within(&self, prompt: u64, answer: u64, free: u64) -> Result<Place, EngineError> {
         let longest = u64::from(self.longest);
-        let least = prompt + answer.min(ANSWER);
+        let least = prompt + answer.min(LEAST_ANSWER as u64);
         if least > longest {
             return Err(EngineError::PromptTooLong {
                 rows: usize::try_from(prompt).unwrap_or(usize::MAX),
@@ -229,6 +218,15 @@ impl Needs {
         self.weights.saturating_add(self.rest).saturating_add(cells)
     }
 
+    /// The same as a decision for so many cells.
+    fn with(&self, cells: u32) -> Fit {
+        Fit {
+            cells,
+            bytes: self.total(cells),
+            beside: self.beside,
+        }
+    }
+
     /// How to load it with `wanted` cells, or at least `least` of them, into `free` bytes.
     ///
     /// # Errors
@@ -242,11 +240,7 @@ impl Needs {
         if cells < least || self.total(cells) > free {
             return Err(self.total(least).saturating_add(RESERVE));
         }
-        Ok(Fit {
-            cells,
-            bytes: self.total(cells),
-            beside: self.beside,
-        })
+        Ok(self.with(cells))
     }
 }
 
@@ -274,7 +268,7 @@ impl Shape {
         let full = |key: &str| number(key).unwrap_or(hidden / heads);
         let window = |key: &str| number(&format!("{key}_swa")).unwrap_or(full(key));
         let layers = number("block_count").unwrap_or(0).min(MOST_LAYERS);
-        let own = layers.saturating_sub(number("attention.shared_kv_layers").unwrap_or(0));
+        let own = layers.saturating_sub(kv_only::shared_layers(header).into());
         let caches = (0..usize::try_from(own).unwrap_or(0)).map(|layer| {
             let of = |all: &[u32]| all.get(layer).or(all.last()).copied().map(u64::from);
             let has_window = of(&windows) == Some(1);
@@ -286,7 +280,7 @@ impl Shape {
             )
         });
         Self {
-            vocabulary: header.length("tokenizer.ggml.tokens") as u64,
+            vocabulary: header.strings("tokenizer.ggml.tokens").count() as u64,
             hidden,
             feed_forward: numbers("feed_forward_length")
                 .into_iter()

@@ -183,13 +183,6 @@ impl Header {
         }
     }
 
-    /// The length of the array under `key`; 0 if there is none.
-    pub(in crate::engine) fn length(&self, key: &str) -> usize {
-        // SAFETY: the value is an array.
-        let length = |index| unsafe { sys::gguf_get_arr_n(self.gguf.as_ptr(), index) };
-        self.index(key, sys::GGUF_TYPE_ARRAY).map_or(0, length)
-    }
-
     /// The texts under `key`, not always UTF-8; none if there is no list of texts.
     pub(in crate::engine) fn strings(&self, key: &str) -> impl Iterator<Item = &CStr> {
         let gguf = self.gguf.as_ptr();

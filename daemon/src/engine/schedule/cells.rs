@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 /// Minimum tokens of answer that a request needs cells for before it begins, unless it may write fewer.
-const LEAST_ANSWER: usize = 64;
+pub(in crate::engine) const LEAST_ANSWER: usize = 64;
 
 /// Groups of holders, whose cells are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

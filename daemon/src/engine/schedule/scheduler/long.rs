@@ -17,11 +17,8 @@ use crate::engine::{EngineError, Finish};
 impl Scheduler {
     /// Begins the next long question, or computes a batch of the one under way.
     pub(super) fn step_long(&mut self) {
-        if self.longs.now.is_none() {
-            return self.begin_long();
-        }
         let Some(mut long) = self.longs.now.take() else {
-            return;
+            return self.begin_long();
         };
         match self.computed(&mut long) {
             Ok(None) => self.longs.now = Some(long),
