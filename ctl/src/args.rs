@@ -234,7 +234,7 @@ pub struct Transcribe {
     /// Sound file (WAV, FLAC, MP3, Ogg, M4A and more), at most 30 s; `-` is standard input
     pub file: PathBuf,
 
-    /// Language of the speech, as an English word such as German
+    /// Language of the speech, as an English word such as German; `auto`: whichever is spoken
     #[arg(long)]
     pub language: Option<String>,
 

@@ -11,8 +11,9 @@ use gemmad::assistant::Voice;
 use gemmad::bus::{Bus, Rooms, Which};
 use gemmad::commands::Commands;
 use gemmad::config::{Config, Settings};
-use gemmad::engine::{Engine, Probe};
+use gemmad::engine::{Engine, Pace, Probe};
 use gemmad::platform::environment::Environment;
+use gemmad::platform::memory::Kernel;
 use gemmad::platform::signals::{Asked, Signals};
 use gemmad::platform::{descriptors, end, expendable, logging};
 use gemmad::reload::Reloader;
@@ -143,6 +144,11 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
     let bus = Bus::serve(which, rooms).await?;
     service::follow(engine.clone()).context("cannot start the thread that reports")?;
     engine.load();
+    tokio::spawn(
+        engine
+            .clone()
+            .watch_memory(Kernel::default(), Pace::default()),
+    );
 
     let ended = loop {
         tokio::select! {

@@ -101,10 +101,15 @@ impl Reloader {
         let before = self.settings.current();
         let file = self.settings.read()?;
         let catalogue = Commands::read(&file.commands)?;
-        if file.model != before.model {
+        let has_new_files = self.engine.has_new_files();
+        if file.model != before.model || has_new_files {
             engine::check_files(&file.model)?;
         }
         let mut reloaded = self.settings.put(&file);
+        // Another file under the same name counts as a change of the key that names it.
+        if has_new_files && file.model == before.model {
+            reloaded.changed.push("model.text".into());
+        }
         // A change of the catalogue's files counts as a change of the key that names their folders.
         let folders = "commands.folders";
         let is_new = !self.commands.has(catalogue.as_ref());

@@ -1,11 +1,13 @@
 //! Model files on which llama.cpp ends its process: the daemon lives on and says why.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use gemmad_api::{AskOptions, Error, ManagerState};
 use gemmad_testbed::{Binaries, Bus, Daemon, Model};
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -157,6 +159,32 @@ async fn a_model_that_is_mended_is_loaded_without_a_restart() {
         .ask("hello", AskOptions::default())
         .await
         .unwrap();
+    assert!(daemon.stop().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_short_while_in_use_ends_the_daemon_with_the_reason_once() {
+    let bus = Bus::start().await.unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    let model = Files::new();
+    let files = model.written();
+    let setup = || {
+        Daemon::setup(&bus)
+            .model(&files)
+            .env("XDG_CACHE_HOME", cache.path())
+    };
+    let mut daemon = setup().start().await.unwrap();
+    let file = std::fs::File::options().write(true).open(&files.text);
+    file.unwrap().set_len(4096).unwrap();
+    let lost = daemon.manager().ask("hello", AskOptions::default()).await;
+    assert!(lost.is_err(), "{lost:?}");
+    let status = daemon.wait().await.unwrap();
+    assert_eq!(status.signal(), Some(Signal::BUS.as_raw()));
+    assert!(daemon.log().contains("cut short"), "{}", daemon.log());
+
+    let daemon = setup().until(ManagerState::Degraded).start().await.unwrap();
+    let problem = daemon.manager().problem().await.unwrap();
+    assert!(problem.contains("text.gguf"), "{problem}");
     assert!(daemon.stop().await.unwrap().success());
 }
 

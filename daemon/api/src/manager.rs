@@ -80,7 +80,7 @@ pub enum PassageKind {
 #[derive(Debug, Default, Serialize, Type)]
 #[zbus(signature = "a{sv}")]
 pub struct TranscribeOptions {
-    /// Language of the speech and of the text, as an English word, such as `German`.
+    /// Language of the speech and of the text, as an English word, such as `German`; `auto`: whichever is spoken.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
 }

@@ -184,7 +184,9 @@ impl SpokenTurn {
     /// Whether an answer may be begun before the end is certain. It is dropped when the person goes on,
     /// so it has to be cheap: not on a machine that is behind or hot.
     fn speculates(&self, turn: &Turn) -> bool {
-        self.config.voice.speculative && turn.backlog() < BEHIND && !thermal::is_hot()
+        let is_scarce = self.engine.scarcity().borrow().is_some();
+        let has_means = !is_scarce && !thermal::is_hot();
+        self.config.voice.speculative && turn.backlog() < BEHIND && has_means
     }
 
     /// What the model is told before it hears anything.

@@ -107,8 +107,16 @@ pub(super) async fn manager_state(connection: &Connection) -> zbus::Result<()> {
 
 async fn phases(manager: InterfaceRef<Manager>, engine: Engine, stopping: watch::Receiver<bool>) {
     let mut phase = engine.phase();
+    let mut scarcity = engine.scarcity();
     let mut was_loading = false;
-    while phase.changed().await.is_ok() && !*stopping.borrow() {
+    loop {
+        let changed = tokio::select! {
+            changed = phase.changed() => changed,
+            changed = scarcity.changed() => changed,
+        };
+        if changed.is_err() || *stopping.borrow() {
+            return;
+        }
         // Only the beginning of loading is a new state.
         let is_loading = matches!(&*phase.borrow_and_update(), Phase::Loading(_));
         if std::mem::replace(&mut was_loading, is_loading) && is_loading {

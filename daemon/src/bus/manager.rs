@@ -133,7 +133,10 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
         self.managing(connection, &header, async {
-            self.engine.load();
+            let engine = self.engine.clone();
+            // Files may be slow.
+            let looked = tokio::task::spawn_blocking(move || engine.load_newest());
+            looked.await.map_err(|_| EngineError::Stopping)?;
             // After that its phase is not that of a model which is to go.
             self.engine.beat().await;
             self.engine.loaded().await
@@ -167,6 +170,7 @@ impl Manager {
         match &*self.engine.phase().borrow() {
             Phase::Starting => ManagerState::Starting,
             Phase::Loading(_) => ManagerState::Loading,
+            Phase::Ready(_) if self.is_scarce() => ManagerState::Degraded,
             Phase::Ready(_) => ManagerState::Ready,
             Phase::Failed(_) => ManagerState::Degraded,
             Phase::Unloading => ManagerState::Unloading,
@@ -197,6 +201,10 @@ impl Manager {
     fn problem(&self) -> String {
         match &*self.engine.phase().borrow() {
             Phase::Failed(why) => why.clone(),
+            Phase::Ready(_) => {
+                let scarcity = *self.engine.scarcity().borrow();
+                scarcity.map(|why| why.to_string()).unwrap_or_default()
+            }
             _ => String::new(),
         }
     }
@@ -222,6 +230,11 @@ impl Manager {
 }
 
 impl Manager {
+    /// Whether memory is scarce.
+    fn is_scarce(&self) -> bool {
+        self.engine.scarcity().borrow().is_some()
+    }
+
     /// The whole answer. Dropped if the caller leaves.
     async fn whole_answer(&self, question: Question, hold: Hold) -> Result<(String, Dict), Error> {
         let hold = Arc::new(hold);

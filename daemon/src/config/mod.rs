@@ -129,6 +129,8 @@ pub struct Engine {
     pub least_context: Bounded<256, 1_048_576>,
     /// Longest question, in tokens. One that does not fit into the shared cells gets a context of its own.
     pub longest_question: Bounded<256, 1_048_576>,
+    /// How such a context holds keys and values.
+    pub long_cache: LongCache,
     /// Load a model even if there is not enough memory for it.
     pub overcommit: bool,
     /// Questions answered at the same time, each with an equal share of the cells guaranteed. One more place is
@@ -150,6 +152,7 @@ impl Default for Engine {
             context: Bounded(4096),
             least_context: Bounded(1024),
             longest_question: Bounded(131_072),
+            long_cache: LongCache::F16,
             overcommit: false,
             parallel: Bounded(2),
             queue: Bounded(16),
@@ -157,6 +160,18 @@ impl Default for Engine {
             unload_after_s: Bounded(0),
         }
     }
+}
+
+/// How the KV cache of a long question holds its numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub enum LongCache {
+    /// In 16 bits.
+    #[default]
+    #[serde(rename = "f16")]
+    F16,
+    /// In 8 bits: about half the memory, and answers that differ slightly.
+    #[serde(rename = "q8_0")]
+    Q8,
 }
 
 /// `[answer]`.
@@ -194,8 +209,28 @@ impl Default for Answer {
 pub struct Transcribe {
     /// The prompt after the sound; `{language}` is replaced.
     pub prompt: String,
-    /// Language of the speech and of the text, as an English word.
+    /// Language of the speech and of the text, as an English word; [`Transcribe::AUTO`]: whichever is spoken.
     pub language: String,
+}
+
+impl Transcribe {
+    /// The language of speech in any language.
+    pub const AUTO: &str = "auto";
+
+    /// The prompt for speech in `language`. For any language it is, like the default for one, a prompt that Gemma 4 was
+    /// trained on (ai.google.dev/gemma/docs/capabilities/audio).
+    #[must_use]
+    pub fn prompt_for(&self, language: &str) -> String {
+        if language.eq_ignore_ascii_case(Self::AUTO) {
+            let prompt = self.prompt.replace(
+                "in {language} into {language} text",
+                "in its original language",
+            );
+            prompt.replace("{language}", "original language")
+        } else {
+            self.prompt.replace("{language}", language)
+        }
+    }
 }
 
 impl Default for Transcribe {
@@ -411,6 +446,26 @@ mod tests {
             "/../configs/gemmad.toml"
         ));
         assert_eq!(Config::load(path).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn speech_is_transcribed_in_one_language_or_in_its_own() {
+        let begins = |language: &str| {
+            let prompt = Transcribe::default().prompt_for(language);
+            assert!(!prompt.contains('{'), "{prompt}");
+            prompt.lines().next().unwrap().to_owned()
+        };
+        assert_eq!(
+            begins("German"),
+            "Transcribe the following speech segment in German into German text."
+        );
+        let any = "Transcribe the following speech segment in its original language.";
+        assert_eq!([begins("auto"), begins("Auto")], [any, any]);
+        let own = Transcribe {
+            prompt: "Write down the {language}.".into(),
+            ..Transcribe::default()
+        };
+        assert_eq!(own.prompt_for("auto"), "Write down the original language.");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use tokio::sync::{oneshot, watch};
+use tokio::time::MissedTickBehavior;
 
 use super::answer::Answer;
 use super::audio::Spans;
@@ -16,11 +17,13 @@ use super::lease::Lease;
 use super::limits::Limits;
 use super::phase::Phase;
 use super::probe::Probe;
+use super::probe::files::Files;
 use super::prompt;
 use super::prompt::rendering::{self, Passage};
 use super::prompt::stretches::Bounds;
 use super::request::{Preamble, Priority, Question, Request};
 use super::requests::Requests;
+use super::scarcity::{Pace, Scarcity, Watch};
 use super::stats::Health;
 use super::stop::Stop;
 use super::turn::Turn;
@@ -30,6 +33,7 @@ use crate::engine::schedule::hearing::{Opening, Recording};
 use crate::engine::schedule::places::{Place, Places};
 use crate::engine::schedule::scheduler::{Carried, Fate, Kept, Work};
 use crate::engine::schedule::sequence::Job;
+use crate::platform::memory::Kernel;
 use crate::platform::work;
 
 /// The handle of the engine. Clones lead to the same engine.
@@ -37,6 +41,7 @@ use crate::platform::work;
 pub struct Engine {
     phase: watch::Receiver<Phase>,
     carried: watch::Receiver<Carried>,
+    scarcity: watch::Sender<Option<Scarcity>>,
     pub(super) work: mpsc::Sender<Work>,
     pub(super) places: Arc<Places>,
     limits: Limits,
@@ -81,6 +86,7 @@ impl Engine {
         Ok(Self {
             phase: phase_seen,
             carried: carried_seen,
+            scarcity: watch::Sender::new(None),
             work,
             places: Arc::new(Places::new(&config.engine)),
             limits: Limits::new(&config.engine),
@@ -96,6 +102,26 @@ impl Engine {
     /// Has the engine thread load the model its configuration names, unless it is loaded.
     pub fn load(&self) {
         self.decide(Fate::Load);
+    }
+
+    /// Whether the files of the model are others than those that were loaded. Looks at them, which may block.
+    #[must_use]
+    pub fn has_new_files(&self) -> bool {
+        let loaded = match &*self.phase.borrow() {
+            Phase::Ready(ready) => ready.files.clone(),
+            _ => return false,
+        };
+        loaded != Files::of(&self.wanted.get())
+    }
+
+    /// The same as [`Engine::load`], but if the model's files are others than those that were loaded, they are loaded. Looks at
+    /// them, which may block.
+    pub fn load_newest(&self) {
+        self.decide(if self.has_new_files() {
+            Fate::Reload
+        } else {
+            Fate::Load
+        });
     }
 
     /// Has the engine thread load `model` instead of the one it has. That one answers what was asked of it before; later
@@ -136,6 +162,33 @@ impl Engine {
     #[must_use]
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.clone()
+    }
+
+    /// Looks at the memory that `kernel` tells of, and has some given back when it is scarce. Ends with the engine thread.
+    pub async fn watch_memory(self, kernel: Kernel, pace: Pace) {
+        let mut watch = Watch::new(pace.calm);
+        let mut looks = tokio::time::interval(pace.look);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let Some(scarcity) = watch.step(Instant::now(), kernel.look()) else {
+                continue;
+            };
+            match scarcity {
+                Some(why) => log::warn!(event = "memory-scarce"; "{why}"),
+                None => log::info!("memory is not scarce any more"),
+            }
+            self.scarcity.send_replace(scarcity);
+            if self.work.send(Work::Scarce(scarcity.is_some())).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Why memory is scarce, now and whenever it changes; `None` if it is not.
+    #[must_use]
+    pub fn scarcity(&self) -> watch::Receiver<Option<Scarcity>> {
+        self.scarcity.subscribe()
     }
 
     /// The limits on the texts of a request.
@@ -464,7 +517,7 @@ impl Follow for Engine {
         if *system != before.answer.system {
             self.keep(Kept::Answers, Some(&system.as_str().into()));
         }
-        if after.model != before.model {
+        if after.model != before.model || self.has_new_files() {
             self.replace(&after.model);
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::keeping::{Keeping, Wanted};
+use super::memory::Fit;
 use super::probe::Probe;
 use super::probe::files::Files;
 use super::stop::Stop;
@@ -41,6 +42,32 @@ pub(super) struct Host {
     pub stop: Stop,
 }
 
+/// A loaded model.
+struct Loaded {
+    model: Arc<Model>,
+    grammars: Arc<Grammars>,
+    threads: Arc<Threads>,
+    /// How it was made to fit into memory.
+    fit: Fit,
+    /// Its files, as they were before.
+    files: Files,
+}
+
+impl Loaded {
+    /// The model as requests see it, with the cells of `scheduler`.
+    fn ready(&self, scheduler: &Scheduler) -> Ready {
+        Ready {
+            model: Arc::clone(&self.model),
+            grammars: Arc::clone(&self.grammars),
+            capacity: scheduler.capacity(),
+            longest: self.fit.beside().longest as usize,
+            files: self.files.clone(),
+            bytes: self.fit.bytes(scheduler.cells()),
+            stay: scheduler.stay(),
+        }
+    }
+}
+
 impl Host {
     /// Does what is decided about the model, to the end. A panic on the way is caught; waiting requests and later ones then fail with the reason.
     pub(super) fn run(mut self, work: &mpsc::Receiver<Work>) {
@@ -70,7 +97,8 @@ impl Host {
         loop {
             let next = match fate {
                 Fate::Unload => self.wait(work),
-                Fate::Load | Fate::Reload => {
+                // Of a model that is not loaded nothing is resized.
+                Fate::Load | Fate::Reload | Fate::Resize(_) => {
                     self.config.model = self.wanted.get();
                     self.load_and_serve(work)
                 }
@@ -86,15 +114,15 @@ impl Host {
     fn load_and_serve(&self, work: &mpsc::Receiver<Work>) -> Option<Fate> {
         let files = Files::of(&self.config.model);
         let started = Instant::now();
-        match self.load() {
-            Ok((scheduler, ready)) => {
+        match self.load(&files) {
+            Ok((loaded, scheduler)) => {
+                let model = &loaded.model;
                 log::info!(
-                    event = "model-loaded", model = ready.name(), hears = ready.hears(),
+                    event = "model-loaded", model = model.name(), hears = model.encoder().is_ok(),
                     ms = started.elapsed().as_millis(), cpu = Cpu::get().map(Cpu::features).unwrap_or_default();
                     "model loaded"
                 );
-                self.phase.send_replace(Phase::Ready(ready));
-                let fate = scheduler.run(work, &|fate| self.announce(fate));
+                let fate = self.serve_with(&loaded, scheduler, work);
                 self.leave();
                 fate
             }
@@ -105,18 +133,45 @@ impl Host {
             Err(error) => {
                 self.leave();
                 log::error!(event = "degraded"; "{error}");
-                let why = error.to_string();
                 self.carried.send_replace(Carried::default());
-                self.phase.send_replace(Phase::Failed(why.clone()));
-                self.refuse_until_changed(work, &files, why)
+                self.phase.send_replace(Phase::Failed(error.to_string()));
+                self.refuse_until_changed(work, &files, &error)
             }
+        }
+    }
+
+    /// Serves with a loaded model until it has to go, with as many cells as there is memory for.
+    fn serve_with(
+        &self,
+        loaded: &Loaded,
+        mut scheduler: Scheduler,
+        work: &mpsc::Receiver<Work>,
+    ) -> Option<Fate> {
+        loop {
+            self.phase
+                .send_replace(Phase::Ready(loaded.ready(&scheduler)));
+            let cells = match scheduler.run(work, &|fate| self.announce(fate)) {
+                Some(Fate::Resize(cells)) => cells,
+                fate => return fate,
+            };
+            heap::trim();
+            scheduler = match self.scheduler(loaded, cells) {
+                Ok(scheduler) => {
+                    log::info!("the context has {cells} tokens from now on");
+                    scheduler
+                }
+                Err(error) => {
+                    log::warn!("the context cannot be resized: {error}; the model is loaded again");
+                    return Some(Fate::Load);
+                }
+            };
         }
     }
 
     /// Makes known that the model goes, so that requests wait for the next.
     fn announce(&self, fate: Fate) {
         self.phase.send_replace(match fate {
-            Fate::Load | Fate::Reload => Phase::Loading(0),
+            Fate::Load | Fate::Reload | Fate::Resize(_) => Phase::Loading(0),
             Fate::Unload => Phase::Unloading,
         });
     }
@@ -137,21 +192,26 @@ impl Host {
         }
     }
 
-    /// Serves nothing until it is ordered to, or until the model's files are others than `files`, and whole as far as can be
-    /// seen: nothing has changed them for a while. Returns the next fate, or `None` at the end.
+    /// Serves nothing until it is ordered to; or until the model's files are others than `files`, and whole as far as can be
+    /// seen: nothing has changed them for a while; or until there is memory, if the want of that is `why` there is no model.
+    /// Returns the next fate, or `None` at the end.
     fn refuse_until_changed(
         &self,
         work: &mpsc::Receiver<Work>,
         files: &Files,
-        why: String,
+        why: &LoadError,
     ) -> Option<Fate> {
-        let error = EngineError::ModelNotLoaded(why);
+        let error = EngineError::ModelNotLoaded(why.to_string());
         let mut last = files.clone();
         loop {
             match refuse(work, &error, Some(GLANCE)) {
                 Refused::ToTheEnd => return None,
                 Refused::Told(fate) => return Some(fate),
                 Refused::ForAWhile => {}
+            }
+            if matches!(why, LoadError::TooLarge { needed, .. } if available() >= needed.0) {
+                log::info!("there is memory for the model now; it is loaded");
+                return Some(Fate::Load);
             }
             let now = Files::of(&self.config.model);
             if now == last && now != *files {
@@ -169,7 +229,7 @@ impl Host {
         }
     }
 
-    fn load(&self) -> Result<(Scheduler, Ready), LoadError> {
+    fn load(&self, files: &Files) -> Result<(Loaded, Scheduler), LoadError> {
         let config = &self.config;
         let threads = Threads::start(threads(&config.engine), self.stop.clone());
         let threads = threads.map_err(|why| EngineError::Llama {
@@ -190,24 +250,33 @@ impl Host {
         let model = Arc::new(model);
         let grammars = Arc::new(Grammars::new(&model, foreseen));
         self.ahead.compile(&grammars);
-        let prefix = self.prefix(&model, Kept::Answers)?;
-        let carried = self.carried.clone();
-        let mut scheduler =
-            Scheduler::new(&model, &threads, prefix, (&config.engine, fit), carried)?;
-        match self.prefix(&model, Kept::Commands) {
+        let loaded = Loaded {
+            model,
+            grammars,
+            threads,
+            fit,
+            files: files.clone(),
+        };
+        let scheduler = self.scheduler(&loaded, fit.cells)?;
+        Ok((loaded, scheduler))
+    }
+
+    /// A scheduler with so many cells.
+    fn scheduler(&self, loaded: &Loaded, cells: u32) -> Result<Scheduler, EngineError> {
+        let Loaded {
+            model,
+            threads,
+            fit,
+            ..
+        } = loaded;
+        let prefix = self.prefix(model, Kept::Answers)?;
+        let config = (&self.config.engine, *fit, cells);
+        let mut scheduler = Scheduler::new(model, threads, prefix, config, self.carried.clone())?;
+        match self.prefix(model, Kept::Commands) {
             Ok((change, tokens)) => scheduler.keep(Kept::Commands, change, tokens),
             Err(error) => log::warn!("a system prompt is not kept in the cache: {error}"),
         }
-        let capacity = scheduler.capacity();
-        let ready = Ready {
-            model,
-            grammars,
-            capacity,
-            longest: fit.beside.longest as usize,
-            stay: scheduler.stay(),
-            bytes: fit.bytes,
-        };
-        Ok((scheduler, ready))
+        Ok(scheduler)
     }
 
     /// The tokens that are kept for requests of this kind, and the number of the change that made them so.
@@ -229,6 +298,11 @@ impl Host {
         });
         !self.stop.is_said()
     }
+}
+
+/// Bytes of memory that are free, if that is known.
+fn available() -> u64 {
+    crate::platform::memory::available().unwrap_or(u64::MAX)
 }
 
 /// Why requests are no longer refused.

@@ -12,7 +12,7 @@ use super::llama::placing::Text;
 use super::llama::{kv_only, model};
 use super::megabytes::Megabytes;
 use super::schedule::cells::LEAST_ANSWER;
-use crate::config::{self, Config};
+use crate::config::{self, Config, LongCache};
 use crate::platform::memory;
 
 /// What else runs on a board, and what gemmad itself needs beside the model, such as programs that speak: 100 MB.
@@ -34,6 +34,10 @@ const MOST_LAYERS: u64 = 512;
 /// Bytes of a number in the KV cache, and of one in between.
 const HALF: u64 = 2;
 const FLOAT: u64 = 4;
+
+/// Numbers and bytes of a block of a KV cache in 8 bits (ggml-common.h, `block_q8_0`).
+const BLOCK: u64 = 32;
+const BLOCK_BYTES: u64 = 34;
 
 /// Checks that the files which `model` names are there, and begin like a model and a projector.
 ///
@@ -62,7 +66,7 @@ pub(super) fn plan(config: &Config, text: &Text) -> Result<Fit, LoadError> {
     }
     let least = config.engine.least_context.get().min(wanted);
     let Some(free) = memory::available().filter(|_| !model::is_on_gpu(&config.model)) else {
-        return Ok(needs.with(wanted));
+        return Ok(needs.with(wanted, wanted));
     };
     match needs.fit(wanted, least, free) {
         Ok(fit) => {
@@ -81,7 +85,7 @@ pub(super) fn plan(config: &Config, text: &Text) -> Result<Fit, LoadError> {
                 Megabytes(needed),
                 Megabytes(free)
             );
-            Ok(needs.with(least))
+            Ok(needs.with(least, least))
         }
         Err(needed) => Err(LoadError::TooLarge {
             path: config.model.text.clone(),
@@ -110,10 +114,21 @@ pub(super) struct Needs {
 pub(super) struct Fit {
     /// Cells of the KV cache.
     pub cells: u32,
-    /// Bytes that it takes.
-    pub bytes: u64,
+    /// Fewest cells that it does with when memory is scarce.
+    pub least: u32,
+    needs: Needs,
+}
+
+impl Fit {
+    /// Bytes that it takes with so many cells.
+    pub(super) fn bytes(&self, cells: u32) -> u64 {
+        self.needs.total(cells)
+    }
+
     /// What there is room for beside that.
-    pub beside: Room,
+    pub(super) fn beside(&self) -> Room {
+        self.needs.beside
+    }
 }
 
 /// The memory that contexts beside the shared one take.
@@ -146,6 +161,15 @@ impl Room {
     pub(super) fn of(&self, prompt: usize, answer: usize) -> Result<Place, EngineError> {
         let free = memory::available().filter(|_| !self.overcommit);
         self.within(prompt as u64, answer as u64, free.unwrap_or(u64::MAX))
+    }
+
+    /// Why a question with a prompt of `rows` tokens has to end when memory is scarce.
+    pub(super) fn lost(&self, rows: usize) -> EngineError {
+        EngineError::TooLongForMemory {
+            rows,
+            needed: Megabytes(self.bytes(rows as u64).saturating_add(RESERVE)),
+            free: Megabytes(memory::available().unwrap_or(0)),
+        }
     }
 
     fn within(&self, prompt: u64, answer: u64, free: u64) -> Result<Place, EngineError> {
@@ -195,11 +219,12 @@ impl Needs {
         let rows = u64::from(config.engine.batch.get());
         let answers = u64::from(config.engine.parallel.get()) + SPOKEN;
         let trained = text.trained();
+        let cache = config.engine.long_cache;
         Ok(Self {
             beside: Room {
-                cell: shape.long_cell(rows),
+                cell: shape.long_cell(rows, cache),
                 context: shape
-                    .long_context(rows)
+                    .long_context(rows, cache)
                     .saturating_add(shape.computing(rows, 1)),
                 longest: config.engine.longest_question.get().min(trained),
                 overcommit: config.engine.overcommit,
@@ -218,12 +243,12 @@ impl Needs {
         self.weights.saturating_add(self.rest).saturating_add(cells)
     }
 
-    /// The same as a decision for so many cells.
-    fn with(&self, cells: u32) -> Fit {
+    /// The same as a decision for so many cells, of which `least` would do.
+    fn with(&self, cells: u32, least: u32) -> Fit {
         Fit {
             cells,
-            bytes: self.total(cells),
-            beside: self.beside,
+            least,
+            needs: *self,
         }
     }
 
@@ -240,7 +265,7 @@ impl Needs {
         if cells < least || self.total(cells) > free {
             return Err(self.total(least).saturating_add(RESERVE));
         }
-        Ok(self.with(cells))
+        Ok(self.with(cells, least))
     }
 }
 
@@ -299,16 +324,15 @@ impl Shape {
     }
 
     /// Bytes of a cell where layers with a window keep only that, with its column in the mask of a batch of `rows` rows.
-    fn long_cell(&self, rows: u64) -> u64 {
-        self.numbers(false)
-            .saturating_add(rows)
-            .saturating_mul(HALF)
+    fn long_cell(&self, rows: u64, cache: LongCache) -> u64 {
+        let mask = rows.saturating_mul(HALF);
+        stored(self.numbers(false), cache).saturating_add(mask)
     }
 
     /// Bytes of the cells of all windows, which hold a batch beside the window.
-    fn long_context(&self, rows: u64) -> u64 {
-        let tokens = HALF.saturating_mul(self.window.saturating_add(rows));
-        self.numbers(true).saturating_mul(tokens)
+    fn long_context(&self, rows: u64, cache: LongCache) -> u64 {
+        let tokens = self.window.saturating_add(rows);
+        stored(self.numbers(true), cache).saturating_mul(tokens)
     }
 
     /// Numbers of a token in all layers with a window, or in all without.
@@ -327,6 +351,14 @@ impl Shape {
         let layer = rows.saturating_mul(2 * self.feed_forward + 4 * self.hidden);
         let logits = (2 * answers).saturating_mul(self.vocabulary);
         layer.saturating_add(logits).saturating_mul(FLOAT)
+    }
+}
+
+/// Bytes of so many numbers in the KV cache of a long question.
+fn stored(numbers: u64, cache: LongCache) -> u64 {
+    match cache {
+        LongCache::F16 => numbers.saturating_mul(HALF),
+        LongCache::Q8 => numbers.div_ceil(BLOCK).saturating_mul(BLOCK_BYTES),
     }
 }
 

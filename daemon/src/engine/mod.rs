@@ -23,6 +23,8 @@
 //! | `llama`, `ggml` | llama.cpp and ggml |
 //! | `probe` | the first run of model files, in a process of its own |
 //! | `host` | the engine thread: it loads the model, serves, and reports how that ended |
+//! | `keeping`, `lease` | which model is loaded next and what it keeps; who needs the one that is loaded |
+//! | `memory`, `scarcity` | how a model is made to fit into memory, and what is given back when that is scarce |
 //! | `stop` | the stop flag |
 
 mod answer;
@@ -47,6 +49,7 @@ mod probe;
 mod prompt;
 mod request;
 mod requests;
+mod scarcity;
 mod schedule;
 mod stats;
 mod stop;
@@ -66,6 +69,7 @@ pub use phase::{Phase, Ready};
 pub use probe::Probe;
 pub use prompt::rendering::{Passage, PassageKind};
 pub use request::{Message, Preamble, Priority, Question, Request, Sampling};
+pub use scarcity::{Pace, Scarcity};
 pub use schedule::places::Place;
 pub use schedule::scheduler::Kept;
 pub use schedule::text::Piece;

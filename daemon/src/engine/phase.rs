@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 
 use super::error::EngineError;
 use super::grammar::{Form, Grammar, Grammars};
+use super::probe::files::Files;
 use crate::engine::llama::model::Model;
 
 /// What the engine is doing.
@@ -32,6 +33,8 @@ pub struct Ready {
     pub(super) capacity: usize,
     /// The same of a question without sound, which may have a context of its own.
     pub(super) longest: usize,
+    /// Its files, as they were when it was loaded.
+    pub(super) files: Files,
     /// Bytes of memory that it takes, as predicted.
     pub(super) bytes: u64,
     /// Alive until the model is to go and nobody needs it any more.

@@ -188,12 +188,11 @@ impl Request {
         Self::new(config, Question::Heard(None))
     }
 
-    /// A transcript of speech. Greedy and without a system prompt, because the model was trained to transcribe
+    /// A transcript of speech in `language`. Greedy and without a system prompt, because the model was trained to transcribe
     /// that way.
     #[must_use]
     pub fn transcript(config: &config::Transcribe, language: &str) -> Self {
-        let text = config.prompt.replace("{language}", language);
-        let question = Question::Heard(Some(text));
+        let question = Question::Heard(Some(config.prompt_for(language)));
         Self {
             preamble: Preamble::default(),
             sampling: Sampling::greedy(),

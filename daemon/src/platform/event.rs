@@ -3,7 +3,7 @@
 //! (`journalctl -x`).
 
 /// Names of events, and their `MESSAGE_ID`s. An ID was made with `systemd-id128 new` and never changes.
-const EVENTS: [(&str, &str); 11] = [
+const EVENTS: [(&str, &str); 12] = [
     ("started", "91c3715b6426461884299b91feb735f7"),
     ("model-loaded", "bbcca804937742749698ea3272276616"),
     ("answered", "7982aff538e5464488cb39dfb08a1d7c"),
@@ -12,6 +12,7 @@ const EVENTS: [(&str, &str); 11] = [
     ("barge-in", "c415c4308e504eacaa5f122cd8bdbbf8"),
     ("command", "11e4560508194b8fb84b55a766a17c4e"),
     ("degraded", "b9ea8157b7bc4572aeb331a151910cc1"),
+    ("memory-scarce", "3150cb72b3b5400eb791c9625566ffa9"),
     ("error", "21e79317ba3d407d835e96667ec4265c"),
     ("reloaded", "cfd8608de59f4b95b1970e71e857f54f"),
     ("stopping", "6e83f6a309274da1acde50680b9596de"),

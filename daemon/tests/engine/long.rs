@@ -1,6 +1,6 @@
 //! Questions that do not fit into the shared cells.
 
-use gemmad::config::{Bounded, Config};
+use gemmad::config::{Bounded, Config, LongCache};
 use gemmad::engine::{EngineError, Event, Finish, Request};
 use gemmad_testbed::nano;
 
@@ -57,6 +57,22 @@ async fn other_questions_take_turns_with_a_long_one_and_its_end_gives_everything
     drop(running);
     drop(waiting);
     health_becomes(&engine, |health| health.is_idle() && health.long_cells == 0).await;
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_question_may_hold_its_context_in_half_the_memory() {
+    let mut config = small();
+    config.engine.long_cache = LongCache::Q8;
+    let engine = started(&config);
+    let mut long = long(&config);
+    (long.min_tokens, long.max_tokens) = (40, 40);
+    let (_, stats) = engine.submit(long).await.unwrap().text().await.unwrap();
+    assert_eq!((stats.output_tokens, stats.finish), (40, Finish::Length));
+    // The shared cells stay as they are, and so do answers from them.
+    let question = Request::question(&config.answer, nano::QUESTION.into());
+    let answer = engine.submit(question).await.unwrap();
+    assert_eq!(answer.text().await.unwrap().0, nano::ANSWER);
     engine.stop().await;
 }
 

@@ -5,6 +5,7 @@ mod forms;
 mod long;
 mod replacing;
 mod requests;
+mod scarcity;
 mod sharing;
 mod tokens;
 mod turns;

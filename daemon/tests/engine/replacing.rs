@@ -137,3 +137,38 @@ async fn system_prompts_are_kept_by_every_model() {
     assert!(stats.cached_tokens + 1 >= kept, "{stats:?}");
     engine.stop().await;
 }
+
+#[tokio::test]
+async fn other_files_under_the_same_names_are_loaded_when_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let original = nano();
+    let mut config = original.clone();
+    config.model.text = folder.path().join("text.gguf");
+    config.model.mmproj = folder.path().join("mmproj.gguf");
+    for (from, to) in [
+        (&original.model.text, &config.model.text),
+        (&original.model.mmproj, &config.model.mmproj),
+    ] {
+        std::fs::copy(from, to).unwrap();
+    }
+    let engine = started(&config);
+    let phase = engine.phase();
+    becomes(&engine, |phase| matches!(phase, Phase::Ready(_))).await;
+    assert!(!engine.has_new_files());
+    engine.follow(&config, &config);
+    engine.load_newest();
+    assert!(engine.beat().await);
+    assert!(!phase.has_changed().unwrap() || matches!(&*phase.borrow(), Phase::Ready(_)));
+
+    let new = folder.path().join("new");
+    std::fs::copy(&original.model.text, &new).unwrap();
+    std::fs::rename(&new, &config.model.text).unwrap();
+    assert!(engine.has_new_files());
+    engine.load_newest();
+    becomes(&engine, |phase| matches!(phase, Phase::Loading(_))).await;
+    becomes(&engine, |phase| matches!(phase, Phase::Ready(_))).await;
+    assert!(!engine.has_new_files());
+    let answer = engine.submit(question(&config)).await.unwrap();
+    assert_eq!(answer.text().await.unwrap().0, nano::ANSWER);
+    engine.stop().await;
+}

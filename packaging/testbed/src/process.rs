@@ -3,6 +3,7 @@
 use std::{
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,9 +11,14 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{ChildStdout, Command},
     sync::mpsc,
+    task::JoinHandle,
+    time::timeout,
 };
 
 use crate::Error;
+
+/// Longest wait for what a program that has ended said last.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A running program.
 #[derive(Debug)]
@@ -20,6 +26,8 @@ pub(crate) struct Process {
     name: String,
     child: tokio::process::Child,
     said: Said,
+    /// Reads its standard error to the end.
+    reader: Option<JoinHandle<()>>,
 }
 
 /// Lines written to standard error so far.
@@ -59,10 +67,15 @@ impl Process {
         })?;
         let said = Said::default();
         let (sender, lines) = mpsc::unbounded_channel();
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(keep(stderr, said.clone(), sender));
-        }
-        Ok((Self { name, child, said }, lines))
+        let stderr = child.stderr.take();
+        let reader = stderr.map(|it| tokio::spawn(keep(it, said.clone(), sender)));
+        let process = Self {
+            name,
+            child,
+            said,
+            reader,
+        };
+        Ok((process, lines))
     }
 
     /// Takes its standard output, if that is piped and was not taken before.
@@ -75,12 +88,17 @@ impl Process {
         self.said.text()
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it ends by itself. All that it said is kept then.
     pub(crate) async fn wait(&mut self) -> Result<ExitStatus, Error> {
-        self.child.wait().await.map_err(|source| Error::Program {
+        let ended = self.child.wait().await.map_err(|source| Error::Program {
             program: self.name.clone(),
             source,
-        })
+        });
+        if let Some(reader) = self.reader.take() {
+            // What it has started may hold its standard error open.
+            let _ = timeout(LAST_WORDS, reader).await;
+        }
+        ended
     }
 
     /// Its process id; `None` once it has ended.

@@ -6,6 +6,7 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use super::bus_error;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_sys_2 as sys;
 
@@ -24,6 +25,9 @@ pub(in crate::engine) fn start() -> &'static LlamaBackend {
             sys::llama_log_set(Some(forward), std::ptr::null_mut());
             sys::mtmd_log_set(Some(forward), std::ptr::null_mut());
             sys::ggml_set_abort_callback(Some(tell_end));
+        }
+        if let Err(error) = bus_error::tell() {
+            log::warn!("a model file that is cut short will end gemmad without a word: {error}");
         }
         #[cfg(feature = "portable")]
         llama_cpp_2::llama_backend::load_backends_from_path(&libraries());

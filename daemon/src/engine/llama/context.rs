@@ -74,6 +74,8 @@ pub(in crate::engine) struct Shape {
     pub keeps_all: bool,
     /// Maximum rows in a batch. A batch of tokens may always have one row for each sequence.
     pub batch: u32,
+    /// Whether keys and values are held in 8 bits instead of 16.
+    pub is_small: bool,
 }
 
 /// A context. It belongs to the engine thread.
@@ -116,6 +118,9 @@ impl Context {
         params.n_ubatch = rows;
         params.swa_full = shape.keeps_all;
         params.kv_unified = true;
+        if shape.is_small {
+            (params.type_k, params.type_v) = (sys::GGML_TYPE_Q8_0, sys::GGML_TYPE_Q8_0);
+        }
         params.no_perf = true;
         // In a box, because llama.cpp keeps its address.
         let kv_only = Box::new(KvOnly::new(
@@ -391,6 +396,7 @@ mod tests {
 
     fn context(model: &Arc<Model>) -> Context {
         let shape = Shape {
+            is_small: false,
             keeps_all: true,
             cells: 512,
             sequences: 2,
@@ -562,6 +568,7 @@ mod tests {
         let threads = Threads::of(2);
         let model = Arc::new(Model::open(&config, &threads).unwrap());
         let shape = Shape {
+            is_small: false,
             keeps_all: true,
             cells: 4096,
             sequences: 1,

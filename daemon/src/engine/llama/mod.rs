@@ -3,6 +3,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `backend` | the library of this process, and its log |
+//! | `bus_error` | a file that is cut short while it is mapped |
 //! | `gguf` | the header of a model file |
 //! | `model` | weights, vocabulary, template, projector |
 //! | `foreseen` | the tokens of a model, before it is loaded |
@@ -12,6 +13,7 @@
 //! | `kv_only` | prefill that stops once the prompt is in the cache |
 
 pub(super) mod backend;
+mod bus_error;
 pub(super) mod context;
 pub(super) mod foreseen;
 pub(super) mod gguf;

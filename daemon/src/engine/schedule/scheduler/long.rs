@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::Scheduler;
 use super::longs::Long;
+use crate::config::LongCache;
 use crate::engine::llama::context::{Context, Shape};
 use crate::engine::schedule::cells::{Block, Cells, Purse};
 use crate::engine::schedule::sequence::{Base, Held, Job, Next, Sequence};
@@ -31,6 +32,20 @@ impl Scheduler {
                 long.sequence.job.fail(error);
             }
         }
+    }
+
+    /// Ends the long question under way, because its memory is needed.
+    pub(super) fn end_long(&mut self) {
+        let Some(long) = self.longs.now.take() else {
+            return;
+        };
+        let Long { context, sequence } = *long;
+        let job = sequence.job;
+        let error = self.fit.beside().lost(job.prompt.len());
+        drop(context);
+        self.finished += 1;
+        log::info!(request = job.id; "a long question was ended, because memory is scarce");
+        job.fail(error);
     }
 
     fn begin_long(&mut self) {
@@ -58,12 +73,13 @@ impl Scheduler {
 
     /// A context for `job` alone, and its cells.
     fn context_for(&self, job: &Job) -> Result<(Context, Rc<Block>), EngineError> {
-        let room = self.room.of(job.prompt.len(), job.max_tokens)?;
+        let room = self.fit.beside().of(job.prompt.len(), job.max_tokens)?;
         let shape = Shape {
             cells: room.cells,
             sequences: 1,
             batch: u32::try_from(self.batch).unwrap_or(u32::MAX),
             keeps_all: false,
+            is_small: self.long_cache == LongCache::Q8,
         };
         let context = Context::new(&self.model, &self.threads, shape)?;
         let cells = context.cells();

@@ -36,12 +36,12 @@ use super::order::{Batch, Demand, Order};
 use super::places::TURNS;
 use super::sampler::Candidates;
 use super::sequence::{Job, Next, Sequence};
-use crate::config;
+use crate::config::{self, LongCache};
 use crate::engine::ggml::threads::Threads;
 use crate::engine::llama::context::{Context, Shape};
 use crate::engine::llama::mixed::SequenceId;
 use crate::engine::llama::model::{Model, Token};
-use crate::engine::memory::{Fit, Room};
+use crate::engine::memory::Fit;
 use crate::engine::{EngineError, Finish, Health, Priority};
 use longs::Longs;
 use past::Pasts;
@@ -68,6 +68,8 @@ pub(in crate::engine) enum Work {
     Fate(Fate),
     /// A lease of the model has ended.
     Released,
+    /// Memory is scarce from now on, or is not any more.
+    Scarce(bool),
     /// A typed question.
     Job(Box<Job>),
     /// A question about finished sound.
@@ -101,6 +103,8 @@ pub(in crate::engine) enum Fate {
     Reload,
     /// It goes, and its memory is given back.
     Unload,
+    /// It stays, but its KV cache is made anew, with so many cells.
+    Resize(u32),
 }
 
 impl Work {
@@ -138,8 +142,9 @@ pub(in crate::engine) struct Scheduler {
     active: Vec<Sequence>,
     free: Vec<SequenceId>,
     longs: Longs,
-    /// What there is room for beside the shared cells.
-    room: Room,
+    /// How the model was made to fit.
+    fit: Fit,
+    long_cache: LongCache,
     threads: Arc<Threads>,
     /// The prefix that the first in the queue waits for, and its class.
     wanted: Option<(SequenceId, Priority)>,
@@ -158,7 +163,7 @@ pub(in crate::engine) struct Scheduler {
 }
 
 impl Scheduler {
-    /// Makes the KV cache and prefills the system prompt.
+    /// Makes the KV cache with so many cells, and prefills the system prompt.
     ///
     /// # Errors
     /// When there is no memory for the cache, or the system prompt fills it.
@@ -166,13 +171,14 @@ impl Scheduler {
         model: &Arc<Model>,
         threads: &Arc<Threads>,
         (change, prefix): (u64, Vec<Token>),
-        (config, fit): (&config::Engine, Fit),
+        (config, fit, cells): (&config::Engine, Fit, u32),
         carried: watch::Sender<Carried>,
     ) -> Result<Self, EngineError> {
         let sequences = config.parallel.get() + TURNS * TURN_SEQUENCES + PAST_SEQUENCES;
         let shape = Shape {
-            cells: fit.cells,
+            cells,
             keeps_all: true,
+            is_small: false,
             sequences: KEPT.cast_unsigned() + sequences,
             batch: config.batch.get(),
         };
@@ -195,7 +201,8 @@ impl Scheduler {
             // Sequence numbers are small, so their count fits into any integer.
             free: (KEPT..).take(sequences as usize).collect(),
             longs: Longs::default(),
-            room: fit.beside,
+            fit,
+            long_cache: config.long_cache,
             threads: Arc::clone(threads),
             pasts: Pasts::default(),
             wanted: None,
@@ -214,6 +221,11 @@ impl Scheduler {
         scheduler.read_prefixes()?;
         scheduler.report();
         Ok(scheduler)
+    }
+
+    /// Cells of the KV cache.
+    pub(in crate::engine) fn cells(&self) -> u32 {
+        u32::try_from(self.context.cells()).unwrap_or(u32::MAX)
     }
 
     /// Maximum cells of a question, prefix included.
@@ -301,6 +313,7 @@ impl Scheduler {
                 Work::Close(turn) => self.close(turn),
                 Work::Fate(fate) => self.obey(fate, announce),
                 Work::Released => {}
+                Work::Scarce(is_scarce) => self.adapt(is_scarce, announce),
                 Work::Keep {
                     kept,
                     change,
@@ -320,6 +333,23 @@ impl Scheduler {
         if self.fate.is_some() || fate != Fate::Load {
             announce(fate);
             self.fate = Some(fate);
+        }
+    }
+
+    /// Gives back what memory it can when that is scarce: a long question at once, cells once the model is not in use.
+    fn adapt(&mut self, is_scarce: bool, announce: &dyn Fn(Fate)) {
+        if is_scarce {
+            self.end_long();
+        }
+        let cells = if is_scarce {
+            self.fit.least
+        } else {
+            self.fit.cells
+        };
+        // A model that goes for another reason gets the cells that there is memory for then.
+        let resizes = matches!(self.fate, None | Some(Fate::Resize(_)));
+        if resizes && cells as usize != self.context.cells() {
+            self.obey(Fate::Resize(cells), announce);
         }
     }
 
