@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -64,6 +65,14 @@ pub enum Bus {
 pub enum Command {
     /// Ask a question; the answer appears as it is generated
     Ask(Ask),
+    /// Talk in a conversation, one question after the other, until Ctrl-D
+    Chat(Chat),
+    /// List, show or forget your conversations
+    Conversations {
+        /// What to do with them
+        #[command(subcommand)]
+        what: Conversations,
+    },
     /// Carry out a command in words: `gemmactl command turn on the kitchen light`
     Command(CommandText),
     /// Show, check and test the catalogue of commands
@@ -88,6 +97,12 @@ pub enum Command {
     Say(Say),
     /// List the microphones and loudspeakers, or show the microphone's level
     Devices(Devices),
+    /// List, set or cancel timers
+    Timers {
+        /// What to do with them
+        #[command(subcommand)]
+        what: Timers,
+    },
     /// Show the state of the daemon
     Status(Status),
     /// Make the daemon read its configuration again; for root and users whom polkit allows it
@@ -115,8 +130,12 @@ pub struct Ask {
     pub text: Vec<String>,
 
     /// Sound file the question is about (WAV, FLAC, MP3, Ogg, M4A and more); `-` is standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["conversation", "goes_on"])]
     pub audio: Option<PathBuf>,
+
+    /// The conversation that the question belongs to
+    #[command(flatten)]
+    pub conversation: InConversation,
 
     /// System prompt instead of the configured one
     #[arg(long, value_name = "TEXT")]
@@ -170,6 +189,94 @@ pub struct Ask {
     /// Show tokens and times on standard error afterwards
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+/// The conversation that a question belongs to.
+#[derive(Debug, Args)]
+pub struct InConversation {
+    /// Go on with your conversation of this name, or begin one
+    #[arg(long, value_name = "NAME", conflicts_with = "goes_on")]
+    pub conversation: Option<String>,
+
+    /// Go on with the conversation that you used last
+    #[arg(short = 'c', long = "continue", conflicts_with = "conversation")]
+    pub goes_on: bool,
+}
+
+/// `gemmactl chat`.
+#[derive(Debug, Args)]
+pub struct Chat {
+    /// The conversation; without one, a new one is begun
+    #[command(flatten)]
+    pub conversation: InConversation,
+
+    /// System prompt instead of the configured one
+    #[arg(long, value_name = "TEXT")]
+    pub system_prompt: Option<String>,
+
+    /// Show tokens and times on standard error after each answer
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// `gemmactl conversations`.
+#[derive(Debug, Subcommand)]
+pub enum Conversations {
+    /// List your conversations, the one used last first
+    List {
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what was said in a conversation
+    Show {
+        /// Its name
+        name: String,
+
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a conversation
+    Forget {
+        /// Its name
+        #[arg(required_unless_present = "all")]
+        name: Option<String>,
+
+        /// Forget all of yours
+        #[arg(long, conflicts_with = "name")]
+        all: bool,
+    },
+}
+
+/// `gemmactl timers`.
+#[derive(Debug, Subcommand)]
+pub enum Timers {
+    /// List the timers and alarms, the first to ring first
+    List {
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set a timer, and print its number
+    Set {
+        /// Time until it rings, such as 90s, 10m or 1h30m
+        #[arg(value_parser = humantime::parse_duration)]
+        time: Duration,
+
+        /// Its name
+        name: Vec<String>,
+    },
+    /// Cancel a timer
+    Cancel {
+        /// Its number
+        #[arg(required_unless_present = "all")]
+        id: Option<u64>,
+
+        /// Cancel all
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
 }
 
 /// `gemmactl command`.

@@ -12,10 +12,11 @@ use zbus::{Connection, Fd};
 use crate::{
     args::Ask,
     bus::Way,
+    conversations,
     failure::Failure,
     input::Source,
     prompt, question,
-    statistics::{missing, summary, whole},
+    statistics::{forgotten, missing, summary, whole},
     terminal::{self, Output},
 };
 
@@ -29,19 +30,24 @@ pub async fn run(ask: Ask, way: &Way) -> Result<(), Failure> {
     } else {
         question::read(&ask.text).await?
     };
-    let options = options(&ask).await?;
+    let mut options = options(&ask).await?;
+    let connection = way.connect().await?;
+    options.conversation = conversations::wanted(&ask.conversation, &connection).await?;
     if ask.show_prompt {
-        let manager = ManagerProxy::new(&way.connect().await?).await?;
+        let manager = ManagerProxy::new(&connection).await?;
         let passages = manager.render(&question, options).await?;
         return prompt::show(&passages, ask.json).await;
     }
-    let answer = stream(&way.connect().await?, &question, options).await?;
+    let answer = stream(&connection, &question, options).await?;
     let mut output = Output::new();
     let outcome = print(answer, ask.json, &mut output).await;
     output.end_line().await?;
     let stats = outcome?;
     if let Some(missing) = missing(&stats) {
         terminal::note(&missing);
+    }
+    if let Some(forgotten) = forgotten(&stats) {
+        terminal::note(&format!("gemmactl: {forgotten}"));
     }
     if ask.verbose {
         terminal::note(&summary(&stats));
@@ -98,11 +104,12 @@ async fn options(ask: &Ask) -> Result<AskOptions, Failure> {
         schema,
         thinking: ask.think.then_some(true),
         protocol: ask.protocol.then_some(true),
+        conversation: None,
     })
 }
 
 /// Sends the question; the answer comes out of the returned pipe.
-async fn stream(
+pub async fn stream(
     connection: &Connection,
     question: &str,
     options: AskOptions,
@@ -115,7 +122,8 @@ async fn stream(
     Ok(receiver)
 }
 
-async fn print(answer: Receiver, json: bool, output: &mut Output) -> Result<Stats, Failure> {
+/// Prints an answer as it comes, as text or as it is.
+pub async fn print(answer: Receiver, json: bool, output: &mut Output) -> Result<Stats, Failure> {
     let mut lines = BufReader::new(answer).lines();
     while let Some(line) = lines.next_line().await.map_err(|_| GARBLED)? {
         if json {

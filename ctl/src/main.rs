@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `args` (the library) | the command line |
 //! | `ask` | a typed question and its streamed answer |
+//! | `chat`, `conversations` | questions that follow from one another |
 //! | `prompt` | the prompt of a question or a command |
 //! | `question`, `input` | text and sound from the command line, files and standard input |
 //! | `command` | commands in words; halting |
@@ -14,6 +15,7 @@
 //! | `devices` | microphones and loudspeakers, and the microphone's level |
 //! | `say` | text for the loudspeaker |
 //! | `status`, `statistics` | the state of the daemon, and the statistics of an answer |
+//! | `timers` | timers and alarms |
 //! | `reload` | reading the configuration again |
 //! | `keyword` | training of keywords |
 //! | `bus`, `interrupt`, `terminal` | connecting to the bus, signals, standard output and error |
@@ -21,8 +23,10 @@
 
 mod ask;
 mod bus;
+mod chat;
 mod command;
 mod commands;
+mod conversations;
 mod devices;
 mod failure;
 mod input;
@@ -39,6 +43,7 @@ mod say;
 mod statistics;
 mod status;
 mod terminal;
+mod timers;
 mod transcribe;
 mod voice;
 
@@ -84,6 +89,9 @@ fn run(command: Command, way: &Way) -> Result<(), Failure> {
 async fn obey(command: Command, way: &Way) -> Result<(), Failure> {
     match command {
         Command::Ask(options) => until_interrupted(ask::run(options, way)).await,
+        // Ctrl-C stops an answer, not the chat.
+        Command::Chat(options) => chat::run(options, way).await,
+        Command::Conversations { what } => until_interrupted(conversations::run(&what, way)).await,
         Command::Command(options) => command::run(&options, way).await,
         Command::Commands { what } => until_interrupted(commands::run(&what, way)).await,
         Command::Transcribe(options) => until_interrupted(transcribe::run(options, way)).await,
@@ -95,6 +103,7 @@ async fn obey(command: Command, way: &Way) -> Result<(), Failure> {
         Command::Halt => until_interrupted(command::halt(way)).await,
         Command::Say(options) => until_interrupted(say::run(options, way)).await,
         Command::Devices(options) => until_interrupted(devices::run(&options, way)).await,
+        Command::Timers { what } => until_interrupted(timers::run(&what, way)).await,
         Command::Status(options) => until_interrupted(status::run(&options, way)).await,
         Command::Reload(options) => until_interrupted(reload::run(&options, way)).await,
         Command::Models { what } => until_interrupted(models::run(what, way)).await,

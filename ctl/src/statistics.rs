@@ -45,6 +45,19 @@ pub fn missing(stats: &Stats) -> Option<String> {
     })
 }
 
+/// Message if the conversation had grown too long for the question.
+pub fn forgotten(stats: &Stats) -> Option<String> {
+    (stats.forgotten > 0).then(|| {
+        format!(
+            "the conversation has grown too long: its oldest {} forgotten",
+            match stats.forgotten {
+                1 => "question is".into(),
+                several => format!("{several} questions are"),
+            }
+        )
+    })
+}
+
 /// Message if the answer was cut off.
 pub fn cut(stats: &Stats) -> Option<String> {
     (stats.finish == Finish::Length).then(|| {

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use gemmad::assistant::Voice;
+use gemmad::assistant::{Conversations, Shelf, Voice};
 use gemmad::bus::{Bus, Rooms, Which};
 use gemmad::commands::Commands;
+use gemmad::commands::timers::Timers;
 use gemmad::config::{Config, Settings};
 use gemmad::engine::{Engine, Pace, Probe};
 use gemmad::platform::environment::Environment;
@@ -118,11 +119,18 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
         Which::System => Environment::of_the_system(),
         Which::Session => Environment::of_the_session(),
     };
-    let commands = Commands::start(settings.clone(), engine.clone(), environment.clone())?;
+    let timers = Timers::new(state(which).map(|it| it.join("timers.json")));
+    let commands = Commands::start(
+        settings.clone(),
+        engine.clone(),
+        environment.clone(),
+        timers.clone(),
+    )?;
     let voice = Voice::start(
         settings.clone(),
         engine.clone(),
         commands.clone(),
+        &timers,
         environment,
     )
     .context("cannot start the voice thread")?;
@@ -132,8 +140,11 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
         voice.clone(),
         commands.clone(),
     );
+    let conversations = conversations(state(which), config.conversation.keep)?;
     let rooms = Rooms {
         settings,
+        conversations: conversations.clone(),
+        timers: timers.clone(),
         engine: engine.clone(),
         voice: voice.clone(),
         commands: commands.clone(),
@@ -142,6 +153,8 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
     // As soon as a client can reach it, it owes each an answer.
     signals.end_in_order();
     let bus = Bus::serve(which, rooms).await?;
+    // Once there are listeners.
+    let mut ringing = tokio::spawn(timers.ring());
     service::follow(engine.clone()).context("cannot start the thread that reports")?;
     engine.load();
     tokio::spawn(
@@ -163,6 +176,9 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
             () = engine.crashed() => {
                 break Err(anyhow::anyhow!("the engine failed through a fault of gemmad; start gemmad again"));
             }
+            Ok(Err(error)) = &mut ringing => {
+                break Err(anyhow::anyhow!("timers cannot ring: {error}; start gemmad again"));
+            }
             () = bus.closed() => {
                 break Err(anyhow::anyhow!("the bus closed the connection; start it and gemmad again"));
             }
@@ -176,8 +192,30 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
     tokio::join!(commands.stop(), service::stopping(), bus.announce_end());
     engine.stop().await;
     bus.answered().await;
+    conversations.stop().await;
     bus.close().await;
     ended
+}
+
+/// The typed conversations: those that were kept, unless they are not to be kept any more.
+fn conversations(state: Option<PathBuf>, keeps: bool) -> anyhow::Result<Conversations> {
+    let Some(folder) = state.map(|it| it.join("conversations")) else {
+        return Ok(Conversations::start(Shelf::none()));
+    };
+    if !keeps {
+        Shelf::clear(&folder);
+    }
+    let shelf = Shelf::in_folder(folder).context("cannot start the thread that writes")?;
+    Ok(Conversations::start(shelf))
+}
+
+/// The folder for what is to outlast a restart.
+fn state(which: Which) -> Option<PathBuf> {
+    match which {
+        // From the service manager, a list.
+        Which::System => std::env::split_paths(&std::env::var_os("STATE_DIRECTORY")?).next(),
+        Which::Session => Some(user_folder("XDG_STATE_HOME", ".local/state")?.join("gemmad")),
+    }
 }
 
 /// The folder for what may be deleted at any time.

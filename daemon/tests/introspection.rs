@@ -5,7 +5,9 @@
 
 use std::path::Path;
 
-use gemmad_api::{COMMANDS_PATH, MANAGER_PATH, SERVICE, VOICE_PATH};
+use gemmad_api::{
+    COMMANDS_PATH, CONVERSATIONS_PATH, MANAGER_PATH, SERVICE, TIMERS_PATH, VOICE_PATH,
+};
 use gemmad_testbed::{Bus, Daemon};
 use zbus::fdo::IntrospectableProxy;
 
@@ -17,6 +19,8 @@ async fn the_contract_on_the_bus_is_the_one_checked_in() {
         (MANAGER_PATH, "org.gemmad1.Manager"),
         (VOICE_PATH, "org.gemmad1.Voice"),
         (COMMANDS_PATH, "org.gemmad1.Commands"),
+        (CONVERSATIONS_PATH, "org.gemmad1.Conversations"),
+        (TIMERS_PATH, "org.gemmad1.Timers"),
     ] {
         let object = IntrospectableProxy::builder(daemon.connection())
             .destination(SERVICE)

@@ -3,6 +3,7 @@
 mod asking;
 mod commands;
 mod confirming;
+mod conversations;
 mod finding;
 mod gemmactl;
 mod models;
@@ -12,6 +13,7 @@ mod reading;
 mod reload;
 mod speaking;
 mod status;
+mod timers;
 mod writing;
 
 use std::sync::LazyLock;

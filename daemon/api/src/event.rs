@@ -50,6 +50,8 @@ pub enum Finish {
 pub struct Stats {
     /// Number of the request, unique while the daemon runs.
     pub request: u64,
+    /// Exchanges of the conversation that were forgotten for this question, because it had grown too long.
+    pub forgotten: u32,
     /// Rows of the prompt in total: text tokens and soft tokens.
     pub prompt_tokens: u32,
     /// Rows of the prompt that were already in the KV cache.

@@ -46,6 +46,10 @@ pub struct AskOptions {
     /// Lets the model write its protocol, such as calls of tools, into the answer. For measurements.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub protocol: Option<bool>,
+    /// Name of one of the caller's conversations, 1 to 64 bytes: the model reads first what was said in it, and question and
+    /// answer become part of it. One that does not exist is begun. It answers one question at a time, and excludes `audio`.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<String>,
 }
 
 /// A passage of a prompt, as `Render` returns it.
@@ -108,6 +112,9 @@ impl AskOptions {
 
     /// Maximum length of a schema, in bytes: 64 KiB, more than people write, and little enough to compile.
     pub const LONGEST_SCHEMA: usize = 1 << 16;
+
+    /// Maximum length of a conversation's name, in bytes.
+    pub const LONGEST_CONVERSATION: usize = 64;
 }
 
 impl FromOptions for AskOptions {
@@ -123,6 +130,7 @@ impl FromOptions for AskOptions {
         "schema",
         "thinking",
         "protocol",
+        "conversation",
     ];
 
     fn set(&mut self, name: &str, value: Given<'_>) -> Result<(), Unfit> {
@@ -138,6 +146,7 @@ impl FromOptions for AskOptions {
             "schema" => self.schema = Some(value.text(Self::LONGEST_SCHEMA)?),
             "thinking" => self.thinking = Some(value.flag()?),
             "protocol" => self.protocol = Some(value.flag()?),
+            "conversation" => self.conversation = Some(value.text(Self::LONGEST_CONVERSATION)?),
             _ => return Err(Unfit::Unknown),
         }
         Ok(())

@@ -376,7 +376,7 @@ mod tests {
                 "audio is an integer (u) but must be a file descriptor (h)",
                 "schema is of type `ay` but must be a boolean, a number, a string or a file descriptor",
                 "there is no option `colour`; there are system, audio, max_tokens, min_tokens, temperature, \
-                 top_k, top_p, seed, schema, thinking, protocol",
+                 top_k, top_p, seed, schema, thinking, protocol, conversation",
                 "colour is of type `as` but must be a boolean, a number, a string or a file descriptor",
             ]
         );
@@ -414,6 +414,7 @@ mod tests {
             schema: Some("{}".into()),
             thinking: Some(true),
             protocol: Some(true),
+            conversation: Some("garden".into()),
         };
         let bytes = to_bytes(Context::new(LE, 0), &all).unwrap();
         let (options, _): (Options<AskOptions>, _) = bytes.deserialize().unwrap();

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
+use gemmad::commands::timers::Timers;
 use gemmad::commands::{Commands, Force, Outcome, Precaution, Readings, Scope, Verdict};
 use gemmad::config::{Config, Settings};
 use gemmad::engine::{Answer, Confidence, Engine, EngineError, Question, Request};
@@ -53,7 +54,12 @@ async fn main() -> anyhow::Result<()> {
     let config = settings.current();
     let engine = Engine::start(&config, None)?;
     engine.load();
-    let commands = Commands::start(settings, engine.clone(), Environment::of_the_system())?;
+    let commands = Commands::start(
+        settings,
+        engine.clone(),
+        Environment::of_the_system(),
+        Timers::new(None),
+    )?;
     let force = commands.force().context("commands are switched off")?;
     let ear = Ear {
         config,

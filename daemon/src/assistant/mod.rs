@@ -8,22 +8,34 @@
 //! | `status` | the state of hearing and speaking |
 //! | `hearing` | when the answer to an utterance is begun while it is heard: pure steps |
 //! | `spoken_turn` | one utterance, from its first sample to its answer |
+//! | `conversation` | whose a conversation is, and what was said in it |
+//! | `conversations`, `shelf` | the typed conversations of all users, in memory and on disk |
+//! | `typed` | a typed question and its answer, which its conversation remembers |
 //! | `words` | whether the words heard so far go on |
 //! | `aloud` | an answer on its way to the loudspeaker |
+//! | `ringing` | a timer that rings |
 //! | `event` | the events of a spoken turn |
 //! | `problem` | what is wrong with hearing and speaking, as the status tells it |
 
 mod aloud;
+mod conversation;
+mod conversations;
 mod event;
 mod hearing;
 mod problem;
+mod ringing;
 mod session;
+mod shelf;
 mod spoken_turn;
 mod status;
 mod turns;
+pub mod typed;
 mod voice;
 mod words;
 
+pub use conversation::{ConversationError, Key};
+pub use conversations::{Conversations, Summary, UnderWay};
 pub use event::Event;
+pub use shelf::Shelf;
 pub use status::{State, Status, VoiceError};
 pub use voice::Voice;

@@ -16,8 +16,8 @@ use super::event::Event;
 use super::hearing::{Conclusion, Effect, Hearing, Input};
 use super::words::may_go_on;
 use crate::commands::{
-    self, Arrival, Commands, Dialogue, Force, Origin, Outcome, Precaution, Reading, Readings,
-    Scope, Verdict,
+    self, Arrival, Commands, Dialogue, Force, Invocation, Origin, Outcome, Precaution, Reading,
+    Readings, Scope, Verdict,
 };
 use crate::config::{self, Certainty, Config};
 use crate::engine::{Answer, Engine, EngineError, Preamble, Question, Request, Stats, Turn};
@@ -428,7 +428,11 @@ impl SpokenTurn {
         match reading {
             Reading::Question(text) | Reading::Words(text) => text,
             Reading::Commands { invocations, words } if words.is_empty() => {
-                let mut lines: Vec<_> = invocations.iter().map(ToString::to_string).collect();
+                let told = |it: &Invocation| match &self.force {
+                    Some(force) => force.catalogue.told(it),
+                    None => it.to_string(),
+                };
+                let mut lines: Vec<_> = invocations.iter().map(told).collect();
                 lines.extend(self.choice());
                 lines.join("\n")
             }

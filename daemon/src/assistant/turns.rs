@@ -10,9 +10,11 @@ use tokio::task::JoinSet;
 
 use super::event::Event;
 use super::problem::{Unheard, Unspeakable, failure, show};
+use super::ringing::ring;
 use super::session::{Effect, Input, Order, Session};
 use super::spoken_turn::SpokenTurn;
 use super::status::Status;
+use crate::commands::timers::Rung;
 use crate::commands::{Commands, Origin};
 use crate::config::{Config, Settings};
 use crate::engine::Engine;
@@ -36,6 +38,8 @@ pub struct Turns {
     pub unspeakable: Unspeakable,
     pub status: watch::Sender<Status>,
     pub events: broadcast::Sender<Event>,
+    /// The timers that ring.
+    pub ringing: JoinSet<()>,
     /// The spoken turns under way; each returns the number of its utterance.
     pub under_way: JoinSet<u64>,
     /// For their events.
@@ -53,6 +57,7 @@ impl Turns {
         mut orders: mpsc::UnboundedReceiver<Order>,
         mut events: mpsc::UnboundedReceiver<Event>,
         mut said: mpsc::UnboundedReceiver<Said>,
+        mut rung: broadcast::Receiver<Rung>,
     ) {
         loop {
             tokio::select! {
@@ -62,6 +67,8 @@ impl Turns {
                 Some(order) = orders.recv() => self.step(Input::Order(order)),
                 Some(event) = events.recv() => self.step(Input::Turn(event)),
                 Some(said) = said.recv() => self.follow_speech(said),
+                Ok(rung) = rung.recv() => self.ring(rung),
+                Some(_) = self.ringing.join_next() => {}
                 Some(ended) = self.under_way.join_next() => self.step(Input::Over(ended.ok())),
                 else => return,
             }
@@ -176,12 +183,17 @@ impl Turns {
             match effect {
                 Effect::Tell(event) => self.tell(event),
                 Effect::Begin(number) => {
+                    // The person hears it, and wants something.
+                    self.ringing.abort_all();
                     if let Some(utterance) = utterance.take_if(|it| it.number == number) {
                         self.begin(utterance);
                     }
                 }
                 Effect::AbortTurns => self.under_way.abort_all(),
-                Effect::Silence => self.speech.stop(),
+                Effect::Silence => {
+                    self.ringing.abort_all();
+                    self.speech.stop();
+                }
                 Effect::Signal(earcon) => self.speech.signal(&self.config.speech, earcon),
                 Effect::BesideSpeech(is_aloud) => self.ears.beside_speech(is_aloud),
                 Effect::Mute(muted) => self.ears.mute(muted),
@@ -220,6 +232,13 @@ impl Turns {
         // A panic ends the turn like its end; the session finds that it has no outcome.
         let turn = AssertUnwindSafe(turn.follow(heard)).catch_unwind();
         self.under_way.spawn(turn.map(move |_| utterance));
+    }
+
+    fn ring(&mut self, rung: Rung) {
+        if !rung.is_missed {
+            let (speech, config) = (self.speech.clone(), self.settings.current());
+            self.ringing.spawn(ring(speech, config, rung));
+        }
     }
 
     fn tell(&self, event: Event) {

@@ -13,6 +13,7 @@ use super::session::{Order, Session};
 use super::status::{Status, VoiceError};
 use super::turns::Turns;
 use crate::commands::Commands;
+use crate::commands::timers::Timers;
 use crate::config::{Config, Follow, Mode, Settings};
 use crate::engine::Engine;
 use crate::listen::ears::Ears;
@@ -48,6 +49,7 @@ impl Voice {
         settings: Settings,
         engine: Engine,
         commands: Commands,
+        timers: &Timers,
         environment: Environment,
     ) -> std::io::Result<Self> {
         let config = settings.current();
@@ -70,12 +72,13 @@ impl Voice {
             unspeakable: Unspeakable::default(),
             status: status.clone(),
             events: events.clone(),
+            ringing: JoinSet::new(),
             under_way: JoinSet::new(),
             told,
             session,
             is_given_up: false,
         };
-        tokio::spawn(turns.follow(heard, received, turn_events, said));
+        tokio::spawn(turns.follow(heard, received, turn_events, said, timers.events()));
         Ok(Self {
             settings,
             speech,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use gemmad_api::{COMMANDS_PATH, KeywordMeaning, MANAGER_PATH, Stats, VOICE_PATH, to_dict};
+use gemmad_api::{
+    COMMANDS_PATH, KeywordMeaning, MANAGER_PATH, Stats, TIMERS_PATH, VOICE_PATH, to_dict,
+};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -12,7 +14,7 @@ use zbus::object_server::{InterfaceRef, SignalEmitter};
 
 use super::bucket::Bucket;
 use super::manager::Manager;
-use super::{Rooms, commands, refusal, voice};
+use super::{Rooms, commands, refusal, timers, voice};
 use crate::assistant::{Event, Status};
 use crate::commands::{Event as Command, Force};
 use crate::config::Meaning;
@@ -73,6 +75,9 @@ pub(super) async fn start(
         end.clone(),
         catalogues(invoked.clone(), commands.changes()),
     ));
+    let ringing = server.interface(TIMERS_PATH).await?;
+    let rung = timers::announce(ringing, rooms.timers.events());
+    tasks.spawn(until(end.clone(), rung));
     tasks.spawn(invocations(invoked, commands.events(), end));
     Ok(Announcers { tasks, over })
 }

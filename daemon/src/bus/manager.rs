@@ -1,10 +1,11 @@
 //! `org.gemmad1.Manager`.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use gemmad_api::{
-    AskOptions, Dict, Error, Health, ManagerState, Memory, Options, Passage, Stats,
-    TranscribeOptions, to_dict,
+    AskOptions, Dict, Error, Health, ManagerState, Memory, Options, Passage, TranscribeOptions,
+    to_dict,
 };
 use tokio::sync::watch;
 use zbus::message::Header;
@@ -14,9 +15,11 @@ use super::clients::{Clients, Hold, Kind};
 use super::pipe::{self, Pipe};
 use super::question::Question;
 use super::sound::Sounds;
-use super::{Which, authority, refusal};
+use super::{Which, authority, refusal, terms};
+use crate::assistant::typed::{self, TypedAnswer};
+use crate::assistant::{Conversations, Key, UnderWay};
 use crate::config::Settings;
-use crate::engine::{Answer, Engine, EngineError, Phase, Place};
+use crate::engine::{Engine, EngineError, Phase, Place};
 use crate::platform::memory;
 use crate::reload::Reloader;
 
@@ -25,6 +28,7 @@ pub(super) struct Manager {
     pub which: Which,
     pub settings: Settings,
     pub engine: Engine,
+    pub conversations: Conversations,
     pub reloader: Reloader,
     pub clients: Clients,
     pub sounds: Sounds,
@@ -45,7 +49,9 @@ impl Manager {
         let question = Question::ask(&self.settings.current(), prompt, options)?;
         let hold = self.clients.hold(connection, &header, question.kind())?;
         let user = self.clients.user_soon(connection, &header).await;
-        self.whole_answer(question.asked_by(user), hold).await
+        let under_way = self.go_on(&question, connection, &header).await?;
+        self.whole_answer(question.asked_by(user), under_way, hold)
+            .await
     }
 
     /// Answers `prompt` as JSON lines on `fd`; returns the number of the request.
@@ -62,11 +68,12 @@ impl Manager {
         let pipe = Pipe::new(fd.into())?;
         let hold = Arc::new(self.clients.hold(connection, &header, Kind::Stream)?);
         let user = self.clients.user_soon(connection, &header).await;
+        let under_way = self.go_on(&question, connection, &header).await?;
         let answer = tokio::select! {
-            answer = self.answer(question.asked_by(user), &hold) => answer?,
+            answer = self.answer(question.asked_by(user), under_way, &hold) => answer?,
             () = pipe.closed() => return Err(Error::Cancelled("the pipe was closed".into())),
         };
-        let id = answer.id;
+        let id = answer.id();
         tokio::spawn(async move {
             pipe.carry(answer, pipe::PATIENCE).await;
             drop(hold);
@@ -85,7 +92,7 @@ impl Manager {
     ) -> Result<(String, Dict), Error> {
         let question = Question::transcribe(&self.settings.current(), fd.into(), options)?;
         let hold = self.clients.hold(connection, &header, question.kind())?;
-        self.whole_answer(question, hold).await
+        self.whole_answer(question, None, hold).await
     }
 
     /// What the model would read of `prompt`.
@@ -99,9 +106,13 @@ impl Manager {
     ) -> Result<Vec<Passage>, Error> {
         let question = Question::ask(&self.settings.current(), prompt, options)?;
         let hold = Arc::new(self.clients.hold(connection, &header, question.kind())?);
+        let under_way = self.go_on(&question, connection, &header).await?;
         hold.while_there(async {
             let place = self.admit()?;
-            let request = question.prepared(&self.engine, &self.sounds, &hold).await?;
+            let mut request = question.prepared(&self.engine, &self.sounds, &hold).await?;
+            if let Some(mut under_way) = under_way {
+                typed::recall(&self.engine, &mut request, &mut under_way);
+            }
             let rendered = self.engine.render_at(place, request).await;
             let passages = rendered.map_err(|error| refusal::engine(&error))?;
             Ok(passages.into_iter().map(Passage::from).collect())
@@ -236,15 +247,21 @@ impl Manager {
     }
 
     /// The whole answer. Dropped if the caller leaves.
-    async fn whole_answer(&self, question: Question, hold: Hold) -> Result<(String, Dict), Error> {
+    async fn whole_answer(
+        &self,
+        question: Question,
+        under_way: Option<UnderWay>,
+        hold: Hold,
+    ) -> Result<(String, Dict), Error> {
         let hold = Arc::new(hold);
         let answering = async {
-            let answer = self.answer(question, &hold).await?;
+            let answer = self.answer(question, under_way, &hold).await?;
+            let forgotten = answer.forgotten;
             let (text, stats) = answer
                 .text()
                 .await
                 .map_err(|error| refusal::engine(&error))?;
-            Ok((text, to_dict(&Stats::from(stats))))
+            Ok((text, to_dict(&terms::stats(stats, forgotten))))
         };
         hold.while_there(answering).await
     }
@@ -270,10 +287,35 @@ impl Manager {
     }
 
     /// Takes a place, and only then prepares and submits `question`.
-    async fn answer(&self, question: Question, hold: &Arc<Hold>) -> Result<Answer, Error> {
+    async fn answer(
+        &self,
+        question: Question,
+        under_way: Option<UnderWay>,
+        hold: &Arc<Hold>,
+    ) -> Result<TypedAnswer, Error> {
         let place = self.admit()?;
         let request = question.prepared(&self.engine, &self.sounds, hold).await?;
-        let answer = self.engine.submit_at(place, request).await;
+        let answer = typed::ask(&self.engine, place, request, under_way).await;
         answer.map_err(|error| refusal::engine(&error))
+    }
+
+    /// Begins an exchange in the conversation that `question` belongs to, if it belongs to one.
+    async fn go_on(
+        &self,
+        question: &Question,
+        connection: &Connection,
+        header: &Header<'_>,
+    ) -> Result<Option<UnderWay>, Error> {
+        let Some(name) = question.conversation() else {
+            return Ok(None);
+        };
+        // A name alone may be that of another user's client.
+        let user = self.clients.user(connection, header).await?.number;
+        let limits = self.settings.current().conversation.clone();
+        let begun = Key::new(user, name)
+            .and_then(|key| self.conversations.begin(key, &limits, SystemTime::now()));
+        begun
+            .map(Some)
+            .map_err(|error| refusal::conversation(&error))
     }
 }

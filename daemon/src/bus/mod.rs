@@ -4,7 +4,9 @@
 //! | file | owns |
 //! |---|---|
 //! | `commands` | `org.gemmad1.Commands` |
+//! | `conversations` | `org.gemmad1.Conversations` |
 //! | `manager` | `org.gemmad1.Manager` |
+//! | `timers` | `org.gemmad1.Timers` |
 //! | `voice` | `org.gemmad1.Voice` |
 //! | `announce` | signals for changes and events in other rooms |
 //! | `bucket` | a limit of the rate of events |
@@ -30,6 +32,7 @@ mod authority;
 mod bucket;
 mod clients;
 mod commands;
+mod conversations;
 mod manager;
 mod outbox;
 mod pipe;
@@ -41,13 +44,16 @@ mod rooms;
 mod socket;
 mod sound;
 mod terms;
+mod timers;
 mod traffic;
 mod voice;
 mod which;
 
 use std::time::Duration;
 
-use gemmad_api::{COMMANDS_PATH, MANAGER_PATH, SERVICE, VOICE_PATH};
+use gemmad_api::{
+    COMMANDS_PATH, CONVERSATIONS_PATH, MANAGER_PATH, SERVICE, TIMERS_PATH, VOICE_PATH,
+};
 use tokio::sync::watch;
 use zbus::connection::Builder;
 use zbus::fdo::RequestNameFlags;
@@ -192,6 +198,7 @@ async fn connect(
         which,
         settings: rooms.settings.clone(),
         engine: rooms.engine.clone(),
+        conversations: rooms.conversations.clone(),
         reloader: rooms.reloader.clone(),
         clients: clients.clone(),
         sounds: Sounds::default(),
@@ -202,10 +209,20 @@ async fn connect(
         commands: rooms.commands.clone(),
         clients: clients.clone(),
     };
+    let conversations = conversations::Conversations {
+        conversations: rooms.conversations.clone(),
+        clients: clients.clone(),
+    };
+    let timers = timers::Timers {
+        timers: rooms.timers.clone(),
+        clients: clients.clone(),
+    };
     let connection = Builder::socket(socket)
         .serve_at(MANAGER_PATH, manager)
         .serve_at(VOICE_PATH, voice)
         .serve_at(COMMANDS_PATH, commands)
+        .serve_at(CONVERSATIONS_PATH, conversations)
+        .serve_at(TIMERS_PATH, timers)
         .build()
         .await?;
     Ok(connection)

@@ -13,8 +13,9 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, pipe_with, splice
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::refusal;
-use crate::engine::{self, Answer};
+use super::{refusal, terms};
+use crate::assistant::typed::TypedAnswer;
+use crate::engine;
 
 /// Longest time in which a reader takes nothing before its answer is dropped. A person who reads page by page may need
 /// minutes; a program that sleeps for ever is not waited for.
@@ -66,10 +67,10 @@ impl Pipe {
     /// Writes the events of `answer` until it ends, the reader is gone, or the reader takes nothing for `patience`.
     /// Each of these drops the answer, which cancels the rest of its generation. Only here does the daemon wait for a
     /// slow reader.
-    pub(super) async fn carry(self, mut answer: Answer, patience: Duration) {
+    pub(super) async fn carry(self, mut answer: TypedAnswer, patience: Duration) {
         loop {
             let event = tokio::select! {
-                event = answer.next() => translate(event),
+                event = answer.next() => translate(event, answer.forgotten),
                 () = self.closed() => return,
             };
             let last = !matches!(event, Event::Text { .. });
@@ -79,7 +80,7 @@ impl Pipe {
                 Err(error) => {
                     if error.kind() == io::ErrorKind::TimedOut {
                         log::warn!(
-                            request = answer.id;
+                            request = answer.id();
                             "the reader took nothing for {} s; its answer was dropped", patience.as_secs()
                         );
                     }
@@ -178,13 +179,13 @@ fn unfit(why: &dyn Display) -> Error {
     ))
 }
 
-fn translate(event: engine::Event) -> Event {
+fn translate(event: engine::Event, forgotten: usize) -> Event {
     match event {
         engine::Event::Text(piece) => Event::Text {
             text: piece.text,
             tokens: piece.tokens,
         },
-        engine::Event::Done(stats) => Event::Done(stats.into()),
+        engine::Event::Done(stats) => Event::Done(terms::stats(stats, forgotten)),
         engine::Event::Failed(error) => {
             let (name, message) = refusal::name_and_message(&refusal::engine(&error));
             Event::Error { name, message }

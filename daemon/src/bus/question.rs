@@ -8,6 +8,7 @@ use gemmad_api::{AskOptions, Error, Options, TranscribeOptions};
 use super::clients::{Hold, Kind};
 use super::refusal;
 use super::sound::Sounds;
+use crate::assistant::Key;
 use crate::config::{Config, Fraction, Temperature};
 use crate::engine::{Engine, EngineError, Form, Limits, Request};
 use crate::platform::work;
@@ -19,6 +20,8 @@ pub(super) struct Question {
     request: Request,
     schema: Option<String>,
     sound: Option<OwnedFd>,
+    /// The name of the conversation that it belongs to.
+    conversation: Option<String>,
 }
 
 impl Question {
@@ -79,10 +82,19 @@ impl Question {
         if let Some(thinking) = options.thinking {
             request.thinking = thinking;
         }
+        if let Some(name) = &options.conversation {
+            Key::new(0, name).map_err(|error| refusal::conversation(&error))?;
+            if options.audio.is_some() {
+                return Err(Error::InvalidArgument(
+                    "conversation does not go with audio; leave one out".into(),
+                ));
+            }
+        }
         Ok(Self {
             request,
             schema: options.schema,
             sound: options.audio.map(OwnedFd::from),
+            conversation: options.conversation,
         })
     }
 
@@ -105,6 +117,7 @@ impl Question {
             request: Request::transcript(config, language),
             schema: None,
             sound: Some(sound),
+            conversation: None,
         })
     }
 
@@ -112,6 +125,11 @@ impl Question {
     pub(super) fn asked_by(mut self, user: String) -> Self {
         self.request.owner = Some(user.into());
         self
+    }
+
+    /// The name of the conversation that it belongs to, if any.
+    pub(super) fn conversation(&self) -> Option<&str> {
+        self.conversation.as_deref()
     }
 
     /// The kind that its caller holds while it waits for a whole answer.

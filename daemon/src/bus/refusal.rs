@@ -3,8 +3,9 @@
 use gemmad_api::Error;
 use zbus::DBusError;
 
-use crate::assistant::VoiceError;
+use crate::assistant::{ConversationError, VoiceError};
 use crate::commands::CommandError;
+use crate::commands::timers::TimerError;
 use crate::engine::EngineError;
 use crate::sound::file::FileError;
 use crate::speak::SpeechError;
@@ -69,6 +70,25 @@ pub(super) fn command(error: &CommandError) -> Error {
         CommandError::Engine(error) => engine(error),
         CommandError::Crowded { .. } => Error::Busy(error.to_string()),
         CommandError::NothingToConfirm(_) => Error::InvalidArgument(error.to_string()),
+    }
+}
+
+/// The contract's error for a conversation's.
+pub(super) fn conversation(error: &ConversationError) -> Error {
+    let message = error.to_string();
+    match error {
+        ConversationError::Off => Error::NotSupported(message),
+        ConversationError::UnderWay(_) => Error::Busy(message),
+        ConversationError::Name | ConversationError::Unknown(_) => Error::InvalidArgument(message),
+    }
+}
+
+/// The contract's error for a timer's.
+pub(super) fn timer(error: &TimerError) -> Error {
+    let message = error.to_string();
+    match error {
+        TimerError::TooMany => Error::Busy(message),
+        TimerError::TooLong | TimerError::Unknown => Error::InvalidArgument(message),
     }
 }
 

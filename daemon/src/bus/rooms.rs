@@ -1,7 +1,8 @@
 //! The rooms of the daemon that the objects lead to.
 
-use crate::assistant::Voice;
+use crate::assistant::{Conversations, Voice};
 use crate::commands::Commands;
+use crate::commands::timers::Timers;
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::reload::Reloader;
@@ -13,6 +14,10 @@ pub struct Rooms {
     pub settings: Settings,
     /// Answers questions.
     pub engine: Engine,
+    /// Remembers typed conversations.
+    pub conversations: Conversations,
+    /// Timers and alarms.
+    pub timers: Timers,
     /// Listens and speaks.
     pub voice: Voice,
     /// Carries out commands.

@@ -7,11 +7,20 @@ use crate::{assistant, commands, engine};
 /// The contract promises what the engine takes.
 const _: () = assert!(engine::LONGEST_SCHEMA == gemmad_api::AskOptions::LONGEST_SCHEMA);
 
+/// The statistics of an answer for which so many exchanges of its conversation were forgotten.
+pub(super) fn stats(stats: engine::Stats, forgotten: usize) -> gemmad_api::Stats {
+    gemmad_api::Stats {
+        forgotten: u32::try_from(forgotten).unwrap_or(u32::MAX),
+        ..stats.into()
+    }
+}
+
 impl From<engine::Stats> for gemmad_api::Stats {
     fn from(stats: engine::Stats) -> Self {
         let sound = stats.sound;
         Self {
             request: stats.request,
+            forgotten: 0,
             prompt_tokens: stats.prompt_tokens,
             cached_tokens: stats.cached_tokens,
             audio_tokens: stats.audio_tokens,

@@ -6,6 +6,8 @@
 //! | `method` | calls a method on D-Bus |
 //! | `socket` | writes a line to a Unix socket |
 //! | `http` | makes a request of a server on this machine |
+//! | `timer` | sets, cancels or reads timers and alarms |
+//! | `clock` | tells the time or the date |
 //!
 //! | file | owns |
 //! |---|---|
@@ -22,6 +24,7 @@
 
 mod absolute;
 mod address;
+mod clock;
 mod error;
 mod http;
 mod job;
@@ -30,6 +33,7 @@ mod program;
 mod shape;
 mod socket;
 mod text;
+mod timer;
 mod token;
 
 use std::collections::BTreeMap;
@@ -40,11 +44,13 @@ use futures_util::FutureExt;
 use serde::Deserialize;
 
 use super::{Name, Parameter};
+use clock::Clock;
 use http::Http;
 use job::Timeout;
 use method::Method;
 use program::Program;
 use socket::Socket;
+use timer::OfTimer;
 
 pub use error::ActionError;
 pub use job::Job;
@@ -61,6 +67,10 @@ pub enum Action {
     Socket(Socket),
     /// Makes a request of a server on this machine.
     Http(Http),
+    /// Sets, cancels or reads timers and alarms.
+    Timer(OfTimer),
+    /// Tells the time or the date.
+    Clock(Clock),
 }
 
 impl Action {
@@ -74,7 +84,14 @@ impl Action {
             Self::Method(method) => method.check(parameters),
             Self::Socket(_) => Ok(()),
             Self::Http(http) => http.check(parameters),
+            Self::Timer(timer) => timer.check(parameters),
+            Self::Clock(_) => Ok(()),
         }
+    }
+
+    /// Whether its output is said to the person as it is.
+    pub(super) fn speaks(&self) -> bool {
+        matches!(self, Self::Timer(_) | Self::Clock(_))
     }
 
     /// Runs the action to its end and returns its output, unless its timeout or `halted` comes first. While `halted`
@@ -97,6 +114,8 @@ impl Action {
             Self::Method(method) => unless(stop, method.run(job)).await,
             Self::Socket(socket) => unless(stop, socket.run(job)).await,
             Self::Http(http) => unless(stop, http.run(job)).await,
+            Self::Timer(timer) => unless(stop, timer.run(job)).await,
+            Self::Clock(clock) => Ok(clock.tell()),
         }
     }
 
@@ -106,6 +125,7 @@ impl Action {
             Self::Method(method) => method.timeout_ms,
             Self::Socket(socket) => socket.timeout_ms,
             Self::Http(http) => http.timeout_ms,
+            Self::Timer(_) | Self::Clock(_) => Timeout::default(),
         }
     }
 }
@@ -137,6 +157,7 @@ mod testing {
     use serde_json::json;
 
     use super::*;
+    use crate::commands::timers::Timers;
     use crate::commands::{Call, Catalogue, Origin};
     use crate::platform::environment::Environment;
 
@@ -189,6 +210,7 @@ mod testing {
                 user: "anna".into(),
             },
             environment: &Environment::of_the_system(),
+            timers: &Timers::new(None),
         };
         action(text).unwrap().run(job, halted).await
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::call::{Arguments, Call};
 use super::unfit::Unfit;
-use super::{Action, Name, Need, Parameter, Plain};
+use super::{Action, Invocation, Name, Need, Parameter, Plain, Status};
 
 /// The commands that may be asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -123,6 +123,19 @@ impl Command {
 }
 
 impl Catalogue {
+    /// A command that was asked for, in words for the person: the output of an action that is meant for people, or else what
+    /// was done.
+    #[must_use]
+    pub fn told(&self, invocation: &Invocation) -> String {
+        let action = self
+            .command(&invocation.call)
+            .and_then(|it| it.action.as_ref());
+        if invocation.status == Status::Done && action.is_some_and(Action::speaks) {
+            return invocation.result.clone();
+        }
+        invocation.to_string()
+    }
+
     /// The command that `call` names, if it exists.
     #[must_use]
     pub fn command(&self, call: &Call) -> Option<&Command> {

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::action::Job;
 use super::ledger::{Effect, Ledger};
+use super::timers::Timers;
 use super::{Arrival, Call, CommandError, Event, Evidence, Force, Invocation, Origin, Status};
 use crate::config::Settings;
 use crate::engine::EngineError;
@@ -42,6 +43,7 @@ pub(super) struct Executor {
     events: broadcast::Sender<Event>,
     /// Environment variables of the programs that actions run.
     environment: Environment,
+    timers: Timers,
     /// Runs the actions, whichever thread a command comes from.
     runtime: Handle,
     /// Notified after each step: the earliest expiry of a question may have changed.
@@ -52,13 +54,14 @@ pub(super) struct Executor {
 
 impl Executor {
     /// Starts the executor. Needs a tokio runtime.
-    pub(super) fn start(settings: Settings, environment: Environment) -> Arc<Self> {
+    pub(super) fn start(settings: Settings, environment: Environment, timers: Timers) -> Arc<Self> {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let executor = Arc::new(Self {
             book: RwLock::default(),
             settings,
             events,
             environment,
+            timers,
             runtime: Handle::current(),
             asked: Notify::new(),
             idle: watch::Sender::new(true),
@@ -267,6 +270,7 @@ impl Executor {
             call,
             origin: &origin,
             environment: &self.environment,
+            timers: &self.timers,
         };
         let command = force.catalogue.command(call);
         let action = command.and_then(|command| command.action.as_ref());

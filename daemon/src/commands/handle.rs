@@ -15,6 +15,7 @@ use super::executor::Executor;
 use super::force::{Force, Scope};
 use super::invocation::{Invocation, Origin};
 use super::reading::Reading;
+use super::timers::Timers;
 use crate::config::{self, Settings};
 use crate::engine::{Engine, EngineError, Kept, Limits, Passage, Question, Request, Stats};
 use crate::platform::environment::Environment;
@@ -42,10 +43,11 @@ impl Commands {
         settings: Settings,
         engine: Engine,
         environment: Environment,
+        timers: Timers,
     ) -> Result<Self, CatalogueError> {
         let catalogue = Self::read(&settings.current().commands)?;
         let commands = Self {
-            executor: Executor::start(settings.clone(), environment),
+            executor: Executor::start(settings.clone(), environment, timers),
             settings,
             engine,
             force: watch::Sender::new(None),

@@ -23,6 +23,7 @@
 //! | `consent` | yes or no to a command that waits |
 //! | `reading`, `event` | the outcome of an utterance, and the events of commands |
 //! | `dialogue` | an utterance or a request, from the model's first answer to the reply |
+//! | `timers` | timers and alarms, and when they ring |
 //! | `action` | what runs for a command besides its signal |
 //! | `trust` | whether only root and the daemon's user can write a file |
 //! | `invocation` | a command that was asked for, its origin and its status |
@@ -52,6 +53,7 @@ mod outcome;
 mod parameter;
 mod plain;
 mod reading;
+pub mod timers;
 mod trust;
 mod unfit;
 mod written;

@@ -10,11 +10,13 @@
 //! | `value` | numbers whose range is part of their type |
 //! | `sound` | the keys of `[voice]` and `[speech]` |
 //! | `commands` | the keys of `[commands]` |
+//! | `conversation` | the keys of `[conversation]` |
 //! | `keyword` | the keys of `[keyword]` |
 //! | `mistake` | what is wrong in a file, and where |
 //! | `settings` | the configuration in force, and what a reload changes |
 
 mod commands;
+mod conversation;
 mod keyword;
 mod mistake;
 mod settings;
@@ -28,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::platform::file::{self, FileProblem, shown};
 
 pub use commands::{Certainty, Commands};
+pub use conversation::Conversation;
 pub use keyword::{Keyword, Meaning, Word};
 pub use mistake::{Mistake, read_toml};
 pub use settings::{Follow, Reloaded, Settings};
@@ -47,6 +50,8 @@ pub struct Config {
     pub engine: Engine,
     /// How answers are generated, unless a request says otherwise.
     pub answer: Answer,
+    /// What is remembered of typed conversations.
+    pub conversation: Conversation,
     /// How sound becomes text.
     pub transcribe: Transcribe,
     /// The microphone and the spoken turn.

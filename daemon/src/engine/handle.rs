@@ -215,6 +215,19 @@ impl Engine {
         Health { queued, ..health }
     }
 
+    /// Tokens that a question leaves free for what was said before it, if it and its answer take `tokens`; 0 without a model.
+    /// A question that needs a context of its own leaves room in that.
+    #[must_use]
+    pub fn room(&self, tokens: usize) -> usize {
+        let phase = self.phase.borrow();
+        let Phase::Ready(ready) = &*phase else {
+            return 0;
+        };
+        let fits = tokens < ready.capacity;
+        let all = if fits { ready.capacity } else { ready.longest };
+        all.saturating_sub(tokens)
+    }
+
     /// Takes a place for a request, before anything of it is parsed, decoded or kept.
     ///
     /// # Errors

@@ -18,6 +18,8 @@ pub enum Earcon {
     Wake,
     /// There is no answer. Two tones that fall.
     Error,
+    /// A timer rings. Two tones, twice.
+    Timer,
 }
 
 impl Earcon {
@@ -26,8 +28,9 @@ impl Earcon {
         // A fifth, e'' and b''.
         let (low, high) = (659.3, 987.8);
         let tones = match self {
-            Self::Wake => [low, high],
-            Self::Error => [high, low],
+            Self::Wake => vec![low, high],
+            Self::Error => vec![high, low],
+            Self::Timer => vec![high, high, low, high, high, low],
         };
         Sound {
             rate: RATE,

@@ -161,6 +161,7 @@ impl Setup<'_> {
             .arg(&config)
             .arg("--session")
             .env("XDG_CACHE_HOME", folder.path().join("cache"))
+            .env("XDG_STATE_HOME", folder.path().join("state"))
             .envs(self.bus.env())
             .envs(self.sound)
             .envs(self.env);

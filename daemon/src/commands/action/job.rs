@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::commands::timers::Timers;
 use crate::commands::{Call, Origin};
 use crate::platform::environment::Environment;
 
@@ -19,6 +20,8 @@ pub struct Job<'a> {
     pub origin: &'a Origin,
     /// Environment variables of programs.
     pub environment: &'a Environment,
+    /// Timers and alarms.
+    pub timers: &'a Timers,
 }
 
 /// Timeout of an action: 1 ms to 1 h, 10 s by default.

@@ -1,0 +1,170 @@
+//! `gemmactl chat`: one question after the other, in one conversation.
+
+use std::path::Path;
+
+use gemmad_api::{AskOptions, ConversationsProxy, Error};
+use rustyline::{Config, DefaultEditor, error::ReadlineError};
+use zbus::Connection;
+
+use crate::{
+    args::Chat,
+    ask,
+    bus::Way,
+    conversations,
+    failure::Failure,
+    interrupt::until_interrupted,
+    statistics::{cut, forgotten, summary},
+    terminal::{self, Output},
+};
+
+const HELP: &str = "\
+A line is a question; several lines that are pasted are one. Ctrl-C stops an answer, Ctrl-D ends the chat.
+/reset      forget what was said so far
+/save FILE  write it into a file
+/help       this";
+
+/// Reads questions and prints their answers, until the end of the input.
+pub async fn run(chat: Chat, way: &Way) -> Result<(), Failure> {
+    let connection = way.connect().await?;
+    let name = match conversations::wanted(&chat.conversation, &connection).await? {
+        Some(name) => name,
+        None => conversations::unused(&connection).await?,
+    };
+    let session = Session {
+        connection,
+        name,
+        chat,
+    };
+    let mut input = Some(Input::new()?);
+    while let Some(reading) = input.take() {
+        let (typed, next) = reading.read().await?;
+        match typed {
+            Typed::Line(line) => {
+                session.follow(line.trim()).await?;
+                input = Some(next);
+            }
+            Typed::Interrupted => {
+                terminal::note("Ctrl-D ends the chat");
+                input = Some(next);
+            }
+            Typed::End => {}
+        }
+    }
+    Ok(())
+}
+
+struct Session {
+    connection: Connection,
+    name: String,
+    chat: Chat,
+}
+
+impl Session {
+    /// Does as the line says. Only a failure that the next question would have too ends the chat.
+    async fn follow(&self, line: &str) -> Result<(), Failure> {
+        let done = match line.split_once(' ').unwrap_or((line, "")) {
+            ("", _) => Ok(()),
+            ("/help", "") => {
+                terminal::note(HELP);
+                Ok(())
+            }
+            ("/reset", "") => self.reset().await,
+            ("/save", path) if !path.trim().is_empty() => self.save(Path::new(path.trim())).await,
+            (command, _) if command.starts_with('/') => {
+                terminal::note(&format!(
+                    "gemmactl: {command} is unknown. /help lists what is known"
+                ));
+                Ok(())
+            }
+            _ => self.ask(line).await,
+        };
+        match done {
+            Err(Failure::Refused(why) | Failure::Failed(why) | Failure::Cancelled(why)) => {
+                terminal::note(&format!("gemmactl: {why}"));
+                Ok(())
+            }
+            Err(Failure::Interrupted) => Ok(()),
+            done => done,
+        }
+    }
+
+    async fn ask(&self, question: &str) -> Result<(), Failure> {
+        let options = AskOptions {
+            conversation: Some(self.name.clone()),
+            system: self.chat.system_prompt.clone(),
+            ..AskOptions::default()
+        };
+        let mut output = Output::new();
+        // Interrupted, the answer is dropped; the daemon remembers what was printed.
+        let answered = until_interrupted(async {
+            let answer = ask::stream(&self.connection, question, options).await?;
+            ask::print(answer, false, &mut output).await
+        });
+        let answered = answered.await;
+        output.end_line().await?;
+        let stats = answered?;
+        for remark in [forgotten(&stats), cut(&stats)].into_iter().flatten() {
+            terminal::note(&format!("gemmactl: {remark}"));
+        }
+        if self.chat.verbose {
+            terminal::note(&summary(&stats));
+        }
+        Ok(())
+    }
+
+    async fn reset(&self) -> Result<(), Failure> {
+        let proxy = ConversationsProxy::new(&self.connection).await?;
+        match proxy.forget(&self.name).await {
+            // Nothing was said yet.
+            Err(Error::InvalidArgument(_)) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
+    async fn save(&self, path: &Path) -> Result<(), Failure> {
+        let proxy = ConversationsProxy::new(&self.connection).await?;
+        let text = conversations::text(&proxy.read(&self.name).await?);
+        let saved = tokio::fs::write(path, text).await;
+        saved.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
+    }
+}
+
+/// What was typed.
+enum Typed {
+    Line(String),
+    Interrupted,
+    End,
+}
+
+/// The editor of lines.
+struct Input(DefaultEditor);
+
+impl Input {
+    fn new() -> Result<Self, Failure> {
+        let config = Config::builder().auto_add_history(true).build();
+        let editor = DefaultEditor::with_config(config);
+        editor.map(Self).map_err(|error| unusable(&error))
+    }
+
+    /// Reads a line on a thread of its own, since the terminal may take its time.
+    async fn read(mut self) -> Result<(Typed, Self), Failure> {
+        let reading = tokio::task::spawn_blocking(move || {
+            let line = self.0.readline("> ");
+            (line, self)
+        });
+        let (line, input) = reading
+            .await
+            .map_err(|error| Failure::Failed(error.to_string()))?;
+        let typed = match line {
+            Ok(line) => Typed::Line(line),
+            Err(ReadlineError::Interrupted) => Typed::Interrupted,
+            Err(ReadlineError::Eof) => Typed::End,
+            Err(error) => return Err(unusable(&error)),
+        };
+        Ok((typed, input))
+    }
+}
+
+fn unusable(error: &ReadlineError) -> Failure {
+    Failure::Usage(format!("standard input cannot be read: {error}"))
+}

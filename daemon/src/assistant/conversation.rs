@@ -1,0 +1,210 @@
+//! A conversation: whose it is, and what was asked and answered so far.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Message;
+
+/// Longest conversation, in bytes of text: half of what a request may have. One that is longer loses its oldest exchanges.
+const LONGEST: usize = 1 << 19;
+
+/// Longest name, in bytes.
+const LONGEST_NAME: usize = 64;
+
+/// Why there is no such conversation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConversationError {
+    /// None is wanted.
+    #[error(
+        "[conversation] most is 0, so nothing is remembered; raise it, or leave the conversation out"
+    )]
+    Off,
+    /// The name is none.
+    #[error(
+        "the name of a conversation is 1 to {LONGEST_NAME} bytes of visible text on one line, without spaces around it"
+    )]
+    Name,
+    /// It is being answered.
+    #[error(
+        "the conversation {0:?} is being answered already; wait for the answer, or take another name"
+    )]
+    UnderWay(String),
+    /// The user has no such conversation.
+    #[error("you have no conversation {0:?}; `gemmactl conversations` lists yours")]
+    Unknown(String),
+}
+
+/// A conversation's user and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The number of the user.
+    pub user: u32,
+    /// The name.
+    pub name: String,
+}
+
+impl Key {
+    /// The key of the conversation `name` of `user`.
+    ///
+    /// # Errors
+    /// [`ConversationError::Name`].
+    pub fn new(user: u32, name: &str) -> Result<Self, ConversationError> {
+        let is_name = (1..=LONGEST_NAME).contains(&name.len())
+            && name.trim() == name
+            && gemmad_text::line(name, LONGEST_NAME) == name;
+        is_name
+            .then(|| Self {
+                user,
+                name: name.into(),
+            })
+            .ok_or(ConversationError::Name)
+    }
+}
+
+/// A question and its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// The question.
+    pub asked: String,
+    /// The answer, as far as it was given.
+    pub answered: String,
+    /// Tokens that both take in a prompt, with everything of the protocol around them.
+    pub tokens: usize,
+}
+
+impl Exchange {
+    fn bytes(&self) -> usize {
+        self.asked.len() + self.answered.len()
+    }
+}
+
+/// A conversation, the oldest exchange first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Conversation(VecDeque<Exchange>);
+
+impl Conversation {
+    /// Its messages, the oldest first.
+    pub fn messages(&self) -> Vec<Message> {
+        let messages = self.0.iter().flat_map(|exchange| {
+            let Exchange {
+                asked, answered, ..
+            } = exchange.clone();
+            [Message::User(asked), Message::Assistant(answered)]
+        });
+        messages.collect()
+    }
+
+    /// Its exchanges, the oldest first.
+    pub fn exchanges(&self) -> impl ExactSizeIterator<Item = &Exchange> {
+        self.0.iter()
+    }
+
+    /// Tokens of all exchanges.
+    pub fn tokens(&self) -> usize {
+        self.0.iter().map(|it| it.tokens).sum()
+    }
+
+    /// Bytes of all texts.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(Exchange::bytes).sum()
+    }
+
+    /// Adds an exchange. The oldest go, if it all gets too long to be kept.
+    pub fn add(&mut self, exchange: Exchange) {
+        self.0.push_back(exchange);
+        while self.bytes() > LONGEST && self.0.len() > 1 {
+            self.0.pop_front();
+        }
+    }
+
+    /// Forgets the oldest exchanges if there are more than `room` tokens. Then half of the room is freed, because all that
+    /// stays has to be read again, at other positions: so that happens seldom. Returns how many were forgotten.
+    pub fn shorten(&mut self, room: usize) -> usize {
+        let before = self.0.len();
+        if self.tokens() > room {
+            while self.tokens() > room / 2 && self.0.pop_front().is_some() {}
+        }
+        before - self.0.len()
+    }
+}
+
+/// A conversation and when it was used.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub conversation: Conversation,
+    pub used: SystemTime,
+    /// Whether an answer is under way. It is told apart from one of the same name that comes later.
+    pub under_way: Option<Arc<()>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exchange(number: usize, tokens: usize) -> Exchange {
+        Exchange {
+            asked: format!("question {number}"),
+            answered: format!("answer {number}"),
+            tokens,
+        }
+    }
+
+    #[test]
+    fn messages_are_those_of_the_exchanges_in_order() {
+        let mut conversation = Conversation::default();
+        (1..=2).for_each(|it| conversation.add(exchange(it, 10)));
+        let messages = conversation.messages();
+        let texts: Vec<_> = messages.iter().map(Message::text).collect();
+        assert_eq!(texts, ["question 1", "answer 1", "question 2", "answer 2"]);
+    }
+
+    #[test]
+    fn the_oldest_exchanges_go_as_a_whole_and_seldom() {
+        let mut conversation = Conversation::default();
+        let mut forgotten = Vec::new();
+        for number in 0..30 {
+            forgotten.push(conversation.shorten(100));
+            assert!(conversation.tokens() <= 100);
+            conversation.add(exchange(number, 10));
+        }
+        let times: Vec<_> = forgotten.iter().filter(|it| **it > 0).collect();
+        assert_eq!(times, [&6; 4], "{forgotten:?}");
+        let last = conversation.exchanges().last().unwrap();
+        assert_eq!(last.asked, "question 29");
+    }
+
+    #[test]
+    fn a_question_that_fills_the_room_alone_is_forgotten_too() {
+        let mut conversation = Conversation::default();
+        conversation.add(exchange(1, 500));
+        assert_eq!(conversation.shorten(100), 1);
+        assert_eq!(conversation.shorten(0), 0);
+    }
+
+    #[test]
+    fn a_conversation_has_a_longest_text() {
+        let mut conversation = Conversation::default();
+        for _ in 0..3 {
+            conversation.add(Exchange {
+                asked: "x".repeat(LONGEST / 2),
+                ..exchange(1, 1)
+            });
+        }
+        assert_eq!(conversation.exchanges().len(), 1);
+        assert!(conversation.bytes() <= LONGEST);
+    }
+
+    #[test]
+    fn a_name_is_visible_text() {
+        for name in ["a", "Über 9000 Dinge", "../../etc"] {
+            assert!(Key::new(1, name).is_ok(), "{name}");
+        }
+        for name in ["", " a", "a\n", "a\u{202e}b", &"x".repeat(65)] {
+            assert_eq!(Key::new(1, name), Err(ConversationError::Name), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A typed question and its answer, which the conversation it belongs to remembers as far as it was given.
+
+use std::time::SystemTime;
+
+use super::conversation::Exchange;
+use super::conversations::UnderWay;
+use crate::engine::{Answer, Engine, EngineError, Event, Place, Request, Stats};
+
+/// Least bytes of a token, as a guess that is seldom too few tokens.
+const TOKEN: usize = 2;
+
+/// The answer to a typed question. Dropping it cancels the request; what was given of it until then is remembered.
+#[derive(Debug)]
+pub struct TypedAnswer {
+    answer: Answer,
+    memory: Option<Memory>,
+    /// Exchanges of the conversation that had to be forgotten for it.
+    pub forgotten: usize,
+}
+
+/// What is to be remembered.
+#[derive(Debug)]
+struct Memory {
+    under_way: UnderWay,
+    asked: String,
+    answered: String,
+}
+
+/// Puts what was said before into `request`; returns how many exchanges had to be forgotten for it.
+pub fn recall(engine: &Engine, request: &mut Request, under_way: &mut UnderWay) -> usize {
+    let asked = request.question.text().map_or(0, str::len) / TOKEN;
+    let room = engine.room(asked.saturating_add(request.max_tokens as usize));
+    let (history, forgotten) = under_way.history(room);
+    request.preamble.history = history;
+    forgotten
+}
+
+/// Hands `request` over, with its place. It belongs to the conversation `under_way`, if there is one.
+///
+/// # Errors
+/// Those of [`Engine::submit_at`].
+pub async fn ask(
+    engine: &Engine,
+    place: Place,
+    mut request: Request,
+    under_way: Option<UnderWay>,
+) -> Result<TypedAnswer, EngineError> {
+    let Some(mut under_way) = under_way else {
+        return Ok(TypedAnswer {
+            answer: engine.submit_at(place, request).await?,
+            memory: None,
+            forgotten: 0,
+        });
+    };
+    let forgotten = recall(engine, &mut request, &mut under_way);
+    let asked = request.question.text().unwrap_or_default().to_owned();
+    Ok(TypedAnswer {
+        answer: engine.submit_at(place, request).await?,
+        memory: Some(Memory {
+            under_way,
+            asked,
+            answered: String::new(),
+        }),
+        forgotten,
+    })
+}
+
+impl TypedAnswer {
+    /// Number of the request.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.answer.id
+    }
+
+    /// The next event. [`Event::Done`] or [`Event::Failed`] is the last one.
+    pub async fn next(&mut self) -> Event {
+        let event = self.answer.next().await;
+        match (&event, &mut self.memory) {
+            (Event::Text(piece), Some(memory)) => memory.answered.push_str(&piece.text),
+            (Event::Done(stats), memory) => {
+                if let Some(memory) = memory.take() {
+                    memory.keep(Some(stats));
+                }
+            }
+            _ => {}
+        }
+        event
+    }
+
+    /// Waits for the end and returns the whole text with its statistics.
+    ///
+    /// # Errors
+    /// When the request fails.
+    pub async fn text(mut self) -> Result<(String, Stats), EngineError> {
+        let mut text = String::new();
+        loop {
+            match self.next().await {
+                Event::Text(piece) => text.push_str(&piece.text),
+                Event::Done(stats) => return Ok((text, stats)),
+                // An incomplete answer's text is returned with the error.
+                Event::Failed(EngineError::Incomplete { .. }) => {
+                    let so_far = text.into();
+                    return Err(EngineError::Incomplete { so_far });
+                }
+                Event::Failed(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for TypedAnswer {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            memory.keep(None);
+        }
+    }
+}
+
+impl Memory {
+    /// Remembers the exchange, if anything was answered.
+    fn keep(self, stats: Option<&Stats>) {
+        let Self {
+            under_way,
+            asked,
+            answered,
+        } = self;
+        if answered.is_empty() {
+            return;
+        }
+        let tokens = match stats {
+            Some(stats) => {
+                let all = stats.prompt_tokens + stats.output_tokens;
+                (all as usize).saturating_sub(under_way.tokens())
+            }
+            None => (asked.len() + answered.len()) / TOKEN,
+        };
+        let exchange = Exchange {
+            asked,
+            answered,
+            tokens,
+        };
+        under_way.end(exchange, SystemTime::now());
+    }
+}

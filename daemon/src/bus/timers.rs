@@ -1,0 +1,114 @@
+//! `org.gemmad1.Timers`.
+
+use std::time::Duration;
+
+use gemmad_api::{Dict, Error, TimerInfo, to_dict};
+use tokio::sync::broadcast;
+use zbus::message::Header;
+use zbus::object_server::{InterfaceRef, SignalEmitter};
+use zbus::{Connection, interface};
+
+use super::clients::{Clients, Kind};
+use super::refusal;
+use crate::commands::timers::{self, Due, Rung, TimerError};
+
+/// Longest name, in bytes.
+const LONGEST_NAME: usize = 64;
+
+/// The object.
+pub(super) struct Timers {
+    pub timers: timers::Timers,
+    pub clients: Clients,
+}
+
+#[interface(name = "org.gemmad1.Timers")]
+impl Timers {
+    /// The timers, the first to ring first.
+    #[zbus(out_args("timers"))]
+    async fn list(&self) -> Result<Vec<Dict>, Error> {
+        let left = self.timers.left().into_iter();
+        let told = left.map(|(timer, left)| {
+            to_dict(&TimerInfo {
+                id: timer.id,
+                name: timer.name,
+                left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+                alarm: matches!(timer.due, Due::At(_)),
+            })
+        });
+        Ok(told.collect())
+    }
+
+    /// Sets a timer; returns its number.
+    #[zbus(out_args("id"))]
+    async fn set(
+        &self,
+        name: &str,
+        seconds: f64,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<u64, Error> {
+        if name.len() > LONGEST_NAME || gemmad_text::line(name, LONGEST_NAME) != name {
+            return Err(Error::InvalidArgument(format!(
+                "name is at most {LONGEST_NAME} bytes of visible text on one line"
+            )));
+        }
+        let time = Duration::try_from_secs_f64(seconds).ok();
+        let time = time.filter(|it| !it.is_zero()).ok_or_else(|| {
+            Error::InvalidArgument(format!("seconds is {seconds} but must be above 0"))
+        })?;
+        let _call = self.clients.hold(connection, &header, Kind::Call)?;
+        let set = self.timers.set(name, time).await;
+        set.map(|it| it.id).map_err(|error| refusal::timer(&error))
+    }
+
+    /// Cancels a timer.
+    async fn cancel(
+        &self,
+        id: u64,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), Error> {
+        let _call = self.clients.hold(connection, &header, Kind::Call)?;
+        let cancelled = self.timers.cancel(id).await.map(drop);
+        cancelled.map_err(|error: TimerError| refusal::timer(&error))
+    }
+
+    /// Cancels all timers; returns their number.
+    #[zbus(out_args("cancelled"))]
+    async fn cancel_all(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<u32, Error> {
+        let _call = self.clients.hold(connection, &header, Kind::Call)?;
+        let cancelled = self.timers.cancel_named("").await.len();
+        Ok(u32::try_from(cancelled).unwrap_or(u32::MAX))
+    }
+
+    /// A timer rings, or should have.
+    #[zbus(signal)]
+    async fn rang(
+        emitter: &SignalEmitter<'_>,
+        id: u64,
+        name: &str,
+        missed: bool,
+    ) -> zbus::Result<()>;
+}
+
+/// Announces the timers that ring.
+pub(super) async fn announce(object: InterfaceRef<Timers>, mut rung: broadcast::Receiver<Rung>) {
+    loop {
+        match rung.recv().await {
+            Ok(Rung { timer, is_missed }) => {
+                let emitter = object.signal_emitter();
+                if let Err(error) = Timers::rang(emitter, timer.id, &timer.name, is_missed).await {
+                    log::warn!("a signal could not be sent: {error}");
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                log::warn!("{missed} timers were not signalled: the bus is too slow");
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
