@@ -82,8 +82,8 @@ async fn timers_outlast_a_restart_and_ring_once() {
     set.set("bread", 1.0).await.unwrap();
     assert!(daemon.stop().await.unwrap().success());
 
-    let watcher = bus.connect(PATIENCE).await.unwrap();
-    let watched = TimersProxy::new(&watcher).await.unwrap();
+    let connection = bus.connect(PATIENCE).await.unwrap();
+    let watched = TimersProxy::new(&connection).await.unwrap();
     let mut rang = watched.receive_rang().await.unwrap();
     let daemon = setup().start().await.unwrap();
     let signal = within(rang.next()).await.unwrap();

@@ -34,6 +34,7 @@ pub struct Conversations {
 
 impl Conversations {
     /// Those that lie on `shelf`.
+    #[must_use]
     pub fn start(shelf: Shelf) -> Self {
         let held = shelf.read();
         Self {
@@ -87,6 +88,7 @@ impl Conversations {
     }
 
     /// The conversations of `user`, the one used last first.
+    #[must_use]
     pub fn list(&self, user: u32) -> Vec<Summary> {
         let held = self.held();
         let mut all: Vec<_> = of(&held, user)
@@ -126,10 +128,13 @@ impl Conversations {
     }
 
     /// Forgets all conversations of `user`, and returns their number.
+    #[allow(clippy::must_use_candidate)] // It forgets.
     pub fn forget_all(&self, user: u32) -> usize {
         let mut held = self.held();
         let all: Vec<_> = of(&held, user).map(|(key, _)| key.clone()).collect();
-        all.iter().for_each(|key| self.drop_one(&mut held, key));
+        for key in &all {
+            self.drop_one(&mut held, key);
+        }
         all.len()
     }
 
@@ -203,6 +208,7 @@ impl UnderWay {
     }
 
     /// Tokens of what was said before.
+    #[must_use]
     pub fn tokens(&self) -> usize {
         self.conversation.tokens()
     }

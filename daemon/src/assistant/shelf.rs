@@ -1,6 +1,7 @@
 //! Conversations on disk, so that they outlast a restart: a file each, in a folder for each user, that only the daemon reads.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -164,7 +165,11 @@ fn obey(folder: &Path, order: Order) {
 
 /// The file of a conversation. Its name is in hexadecimal digits, so it can be any text.
 fn path(folder: &Path, key: &Key) -> PathBuf {
-    let name: String = key.name.bytes().map(|it| format!("{it:02x}")).collect();
+    let name = key.name.bytes().fold(String::new(), |mut name, byte| {
+        // Writing to a string never fails.
+        let _ = write!(name, "{byte:02x}");
+        name
+    });
     folder
         .join(key.user.to_string())
         .join(name)
@@ -188,10 +193,10 @@ fn read(user: u32, path: &Path) -> Result<(Key, Held), String> {
     let damaged = |why: &dyn std::fmt::Display| format!("{}: {why}", shown(path));
     let kept: Kept = serde_json::from_str(&text).map_err(|error| damaged(&error))?;
     let key = Key::new(user, &kept.name).map_err(|error| damaged(&error))?;
-    let used = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(kept.used));
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(kept.used));
     let held = Held {
         conversation: kept.exchanges,
-        used: used.ok_or_else(|| damaged(&"its time is none"))?,
+        used: time.ok_or_else(|| damaged(&"its time is none"))?,
         under_way: None,
     };
     Ok((key, held))

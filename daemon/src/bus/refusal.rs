@@ -84,7 +84,7 @@ pub(super) fn conversation(error: &ConversationError) -> Error {
 }
 
 /// The contract's error for a timer's.
-pub(super) fn timer(error: &TimerError) -> Error {
+pub(super) fn timer(error: TimerError) -> Error {
     let message = error.to_string();
     match error {
         TimerError::TooMany => Error::Busy(message),

@@ -10,7 +10,7 @@ use zbus::{Connection, interface};
 
 use super::clients::{Clients, Kind};
 use super::refusal;
-use crate::commands::timers::{self, Due, Rung, TimerError};
+use crate::commands::timers::{self, Due, Rung};
 
 /// Longest name, in bytes.
 const LONGEST_NAME: usize = 64;
@@ -25,7 +25,7 @@ pub(super) struct Timers {
 impl Timers {
     /// The timers, the first to ring first.
     #[zbus(out_args("timers"))]
-    async fn list(&self) -> Result<Vec<Dict>, Error> {
+    fn list(&self) -> Vec<Dict> {
         let left = self.timers.left().into_iter();
         let told = left.map(|(timer, left)| {
             to_dict(&TimerInfo {
@@ -35,7 +35,7 @@ impl Timers {
                 alarm: matches!(timer.due, Due::At(_)),
             })
         });
-        Ok(told.collect())
+        told.collect()
     }
 
     /// Sets a timer; returns its number.
@@ -58,7 +58,7 @@ impl Timers {
         })?;
         let _call = self.clients.hold(connection, &header, Kind::Call)?;
         let set = self.timers.set(name, time).await;
-        set.map(|it| it.id).map_err(|error| refusal::timer(&error))
+        set.map(|it| it.id).map_err(refusal::timer)
     }
 
     /// Cancels a timer.
@@ -70,7 +70,7 @@ impl Timers {
     ) -> Result<(), Error> {
         let _call = self.clients.hold(connection, &header, Kind::Call)?;
         let cancelled = self.timers.cancel(id).await.map(drop);
-        cancelled.map_err(|error: TimerError| refusal::timer(&error))
+        cancelled.map_err(refusal::timer)
     }
 
     /// Cancels all timers; returns their number.

@@ -82,10 +82,9 @@ impl Action {
         match self {
             Self::Program(program) => program.check(parameters),
             Self::Method(method) => method.check(parameters),
-            Self::Socket(_) => Ok(()),
+            Self::Socket(_) | Self::Clock(_) => Ok(()),
             Self::Http(http) => http.check(parameters),
             Self::Timer(timer) => timer.check(parameters),
-            Self::Clock(_) => Ok(()),
         }
     }
 

@@ -23,7 +23,7 @@ use super::prompt::rendering::{self, Passage};
 use super::prompt::stretches::Bounds;
 use super::request::{Preamble, Priority, Question, Request};
 use super::requests::Requests;
-use super::scarcity::{Pace, Scarcity, Watch};
+use super::scarcity::{Change, Pace, Scarcity, Watch};
 use super::stats::Health;
 use super::stop::Stop;
 use super::turn::Turn;
@@ -171,13 +171,17 @@ impl Engine {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            let Some(scarcity) = watch.step(Instant::now(), kernel.look()) else {
-                continue;
+            let scarcity = match watch.step(Instant::now(), kernel.look()) {
+                None => continue,
+                Some(Change::Scarce(why)) => {
+                    log::warn!(event = "memory-scarce"; "{why}");
+                    Some(why)
+                }
+                Some(Change::Enough) => {
+                    log::info!("memory is not scarce any more");
+                    None
+                }
             };
-            match scarcity {
-                Some(why) => log::warn!(event = "memory-scarce"; "{why}"),
-                None => log::info!("memory is not scarce any more"),
-            }
             self.scarcity.send_replace(scarcity);
             if self.work.send(Work::Scarce(scarcity.is_some())).is_err() {
                 return;

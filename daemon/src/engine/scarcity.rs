@@ -50,6 +50,15 @@ impl Default for Pace {
     }
 }
 
+/// A change of whether memory is scarce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It is from now on, for this reason.
+    Scarce(Scarcity),
+    /// It is not any more.
+    Enough,
+}
+
 /// Decides whether memory is scarce.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -68,14 +77,14 @@ impl Watch {
         }
     }
 
-    /// Takes a look. Returns whether memory is scarce from now on, and why, if that is new.
-    pub(super) fn step(&mut self, now: Instant, look: Look) -> Option<Option<Scarcity>> {
+    /// Takes a look. Returns what it changes.
+    pub(super) fn step(&mut self, now: Instant, look: Look) -> Option<Change> {
         let free = look.free.unwrap_or(u64::MAX);
         let stalled = look.stalled.unwrap_or(0.0);
         if !self.is_scarce {
             let scarcity = scarcity(free, stalled)?;
             (self.is_scarce, self.enough) = (true, None);
-            return Some(Some(scarcity));
+            return Some(Change::Scarce(scarcity));
         }
         if free < ENOUGH || stalled >= FLOWING {
             self.enough = None;
@@ -86,7 +95,7 @@ impl Watch {
             return None;
         }
         self.is_scarce = false;
-        Some(None)
+        Some(Change::Enough)
     }
 }
 
@@ -124,7 +133,7 @@ mod tests {
     }
 
     /// The changes that these looks make, one a second.
-    fn changes(looks: &[Look]) -> Vec<(u64, Option<Scarcity>)> {
+    fn changes(looks: &[Look]) -> Vec<(u64, Change)> {
         let begun = Instant::now();
         let mut watch = Watch::new(Duration::from_secs(3));
         let changes = (0..).zip(looks).filter_map(|(second, look)| {
@@ -142,7 +151,10 @@ mod tests {
             FREE, little, between, FREE, FREE, between, FREE, FREE, FREE, FREE, between,
         ];
         let why = Scarcity::Little(Megabytes(LITTLE - 1));
-        assert_eq!(changes(&looks), [(1, Some(why)), (9, None)]);
+        assert_eq!(
+            changes(&looks),
+            [(1, Change::Scarce(why)), (9, Change::Enough)]
+        );
     }
 
     #[test]
@@ -157,7 +169,10 @@ mod tests {
             FREE,
         ];
         let why = Scarcity::Stalls { percent: 31 };
-        assert_eq!(changes(&looks), [(1, Some(why)), (6, None)]);
+        assert_eq!(
+            changes(&looks),
+            [(1, Change::Scarce(why)), (6, Change::Enough)]
+        );
     }
 
     #[test]

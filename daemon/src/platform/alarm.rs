@@ -87,7 +87,7 @@ impl Alarm {
         });
         if let Err(error) = read.await {
             log::error!("an alarm cannot be awaited ({:?}): {error}", self.clock);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
