@@ -21,9 +21,12 @@ pub enum OfTimer {
     Start,
     /// One is set, that rings at `hour` and `minute`.
     Alarm,
-    /// Those called `name` are cancelled, or all.
+    /// Timers called `name` are cancelled, or all. Alarms stay.
     Cancel,
-    /// The time that is left is told.
+    /// Alarms called `name` are cancelled, or all.
+    #[serde(rename = "cancel-alarm")]
+    CancelAlarm,
+    /// The time that is left is told, of timers and alarms.
     Left,
 }
 
@@ -44,7 +47,7 @@ impl OfTimer {
         let (needed, known): (&[&str], &[&str]) = match self {
             Self::Start => (&["duration", "unit"], &["duration", "unit", "name"]),
             Self::Alarm => (&["hour"], &["hour", "minute", "name"]),
-            Self::Cancel | Self::Left => (&[], &["name"]),
+            Self::Cancel | Self::CancelAlarm | Self::Left => (&[], &["name"]),
         };
         if let Some(missing) = needed.iter().find(|it| !parameters.contains_key(**it)) {
             return Err(format!("this `timer` action needs a parameter `{missing}`"));
@@ -123,11 +126,18 @@ impl OfTimer {
                 let what = if name.is_empty() { "Alarm" } else { name };
                 Ok(format!("{what} set for {}.", timers::clock(time)))
             }
-            Self::Cancel => Ok(match job.timers.cancel_named(name).await.len() {
-                0 => "There is no timer.".into(),
-                1 => format!("{} is cancelled.", called(name)),
-                several => format!("{several} timers are cancelled."),
-            }),
+            Self::Cancel | Self::CancelAlarm => {
+                let (alarms, what) = match self {
+                    Self::Cancel => (false, "timer"),
+                    _ => (true, "alarm"),
+                };
+                let is_meant = |it: &Timer| it.is_alarm() == alarms && it.is_called(name);
+                Ok(match job.timers.cancel_those(is_meant).await.len() {
+                    0 => format!("There is no {what}."),
+                    1 => format!("The {what} is cancelled."),
+                    several => format!("{several} {what}s are cancelled."),
+                })
+            }
             Self::Left => {
                 let is_meant = |timer: &Timer| name.is_empty() || timer.name == name;
                 let left = job.timers.left().into_iter();
