@@ -60,8 +60,10 @@ async fn a_timer_that_is_asked_for_in_words_is_set_told_and_cancelled() {
     };
     assert!((890_000..=900_000).contains(&timer), "{timer}");
     assert!(alarm <= 12 * 3_600_000, "{alarm}");
-    assert_eq!(invoke("cancel the timer").await, "2 timers are cancelled.");
+    assert_eq!(invoke("cancel the timer").await, "The timer is cancelled.");
     assert_eq!(invoke("cancel the timer").await, "There is no timer.");
+    // Nobody oversleeps for that.
+    assert!(list(&timers).await[0].alarm);
     assert!(invoke("what time is it").await.starts_with("It is "));
     assert!(invoke("what day is today").await.starts_with("It is "));
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use tokio::task::AbortHandle;
 
 use crate::engine::Message;
 
@@ -137,6 +138,8 @@ impl Conversation {
 pub struct Held {
     pub conversation: Conversation,
     pub used: SystemTime,
+    /// Reads it ahead of the next question.
+    pub reading: Option<AbortHandle>,
     /// Whether an answer is under way. It is told apart from one of the same name that comes later.
     pub under_way: Option<Arc<()>>,
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use tokio::task::AbortHandle;
+
 use super::conversation::{Conversation, ConversationError, Exchange, Held, Key};
 use super::shelf::Shelf;
 use crate::config;
@@ -71,10 +73,15 @@ impl Conversations {
         let one = held.entry(key.clone()).or_insert_with(|| Held {
             conversation: Conversation::default(),
             used: now,
+            reading: None,
             under_way: None,
         });
         if one.under_way.is_some() {
             return Err(ConversationError::UnderWay(key.name));
+        }
+        // The question reads the same.
+        if let Some(reading) = one.reading.take() {
+            reading.abort();
         }
         let mark = Arc::new(());
         (one.under_way, one.used) = (Some(Arc::clone(&mark)), now);
@@ -213,8 +220,13 @@ impl UnderWay {
         self.conversation.tokens()
     }
 
-    /// Remembers the exchange.
-    pub fn end(mut self, exchange: Exchange, now: SystemTime) {
+    /// Remembers the exchange. `read` begins to read all of it ahead of the next question.
+    pub fn end(
+        mut self,
+        exchange: Exchange,
+        now: SystemTime,
+        read: impl FnOnce(Vec<Message>) -> Option<AbortHandle>,
+    ) {
         self.conversation.add(exchange);
         let mut held = self.conversations.held();
         let Some(one) = held.get_mut(&self.key).filter(|it| self.is(it)) else {
@@ -222,6 +234,7 @@ impl UnderWay {
         };
         one.conversation = self.conversation.clone();
         one.used = now;
+        one.reading = read(self.conversation.messages());
         if self.keeps {
             self.conversations
                 .shelf
@@ -286,7 +299,7 @@ mod tests {
         let conversations = Conversations::start(Shelf::none());
         for (second, (user, name, text)) in (1..).zip(all) {
             let begun = conversations.begin(key(*user, name), &limits(), at(second));
-            begun.unwrap().end(exchange(text), at(second));
+            begun.unwrap().end(exchange(text), at(second), |_| None);
         }
         conversations
     }
@@ -327,7 +340,7 @@ mod tests {
         drop(first);
         assert!(names(&all, 7).is_empty());
         let again = all.begin(key(7, "a"), &limits(), at(2));
-        again.unwrap().end(exchange("one"), at(3));
+        again.unwrap().end(exchange("one"), at(3), |_| None);
         assert_eq!(names(&all, 7), ["a"]);
     }
 
@@ -350,7 +363,7 @@ mod tests {
     fn a_conversation_that_is_not_used_is_forgotten() {
         let all = asked(&[(7, "a", "one"), (7, "b", "two")]);
         let used = all.begin(key(7, "b"), &limits(), at(3000)).unwrap();
-        used.end(exchange("three"), at(3000));
+        used.end(exchange("three"), at(3000), |_| None);
         drop(all.begin(key(8, "x"), &limits(), at(3602)).unwrap());
         assert_eq!(names(&all, 7), ["b"]);
         // The clock is set back.
@@ -364,9 +377,9 @@ mod tests {
         let first = all.begin(key(7, "a"), &limits(), at(5)).unwrap();
         all.forget(&key(7, "a")).unwrap();
         let second = all.begin(key(7, "a"), &limits(), at(6)).unwrap();
-        first.end(exchange("lost"), at(7));
+        first.end(exchange("lost"), at(7), |_| None);
         assert!(all.begin(key(7, "a"), &limits(), at(8)).is_err());
-        second.end(exchange("two"), at(9));
+        second.end(exchange("two"), at(9), |_| None);
         let messages = all.messages(&key(7, "a")).unwrap();
         assert_eq!(messages[0].text(), "two");
         assert_eq!(all.forget_all(7), 1);
@@ -379,7 +392,7 @@ mod tests {
         for user in 0..80 {
             let begun = all.begin(key(user, "a"), &limits(), at(user.into()));
             let long = exchange(&"x".repeat(500_000));
-            begun.unwrap().end(long, at(user.into()));
+            begun.unwrap().end(long, at(user.into()), |_| None);
         }
         assert!(names(&all, 0).is_empty());
         assert_eq!(names(&all, 79), ["a"]);

@@ -197,6 +197,7 @@ fn read(user: u32, path: &Path) -> Result<(Key, Held), String> {
     let held = Held {
         conversation: kept.exchanges,
         used: time.ok_or_else(|| damaged(&"its time is none"))?,
+        reading: None,
         under_way: None,
     };
     Ok((key, held))
@@ -238,7 +239,7 @@ mod tests {
             answered: "yes".into(),
             tokens: 3,
         };
-        begun.unwrap().end(exchange, SystemTime::now());
+        begun.unwrap().end(exchange, SystemTime::now(), |_| None);
         conversations.stop().await;
     }
 
@@ -328,7 +329,7 @@ mod tests {
             answered: "yes".into(),
             tokens: 3,
         };
-        begun.unwrap().end(exchange, SystemTime::now());
+        begun.unwrap().end(exchange, SystemTime::now(), |_| None);
         conversations.stop().await;
         assert!(questions(folder.path(), &key).is_empty());
         ask(&conversations, &key, "two").await;

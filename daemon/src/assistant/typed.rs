@@ -1,10 +1,11 @@
 //! A typed question and its answer, which the conversation it belongs to remembers as far as it was given.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::conversation::Exchange;
 use super::conversations::UnderWay;
-use crate::engine::{Answer, Engine, EngineError, Event, Place, Request, Stats};
+use crate::engine::{Answer, Engine, EngineError, Event, Place, Preamble, Request, Stats};
 
 /// Least bytes of a token, as a guess that is seldom too few tokens.
 const TOKEN: usize = 2;
@@ -21,7 +22,10 @@ pub struct TypedAnswer {
 /// What is to be remembered.
 #[derive(Debug)]
 struct Memory {
+    engine: Engine,
     under_way: UnderWay,
+    preamble: Preamble,
+    owner: Option<Arc<str>>,
     asked: String,
     answered: String,
 }
@@ -53,14 +57,17 @@ pub async fn ask(
         });
     };
     let forgotten = recall(engine, &mut request, &mut under_way);
-    let asked = request.question.text().unwrap_or_default().to_owned();
+    let memory = Memory {
+        engine: engine.clone(),
+        under_way,
+        preamble: request.preamble.clone(),
+        owner: request.owner.clone(),
+        asked: request.question.text().unwrap_or_default().to_owned(),
+        answered: String::new(),
+    };
     Ok(TypedAnswer {
         answer: engine.submit_at(place, request).await?,
-        memory: Some(Memory {
-            under_way,
-            asked,
-            answered: String::new(),
-        }),
+        memory: Some(memory),
         forgotten,
     })
 }
@@ -120,7 +127,10 @@ impl Memory {
     /// Remembers the exchange, if anything was answered.
     fn keep(self, stats: Option<&Stats>) {
         let Self {
+            engine,
             under_way,
+            preamble,
+            owner,
             asked,
             answered,
         } = self;
@@ -139,6 +149,17 @@ impl Memory {
             answered,
             tokens,
         };
-        under_way.end(exchange, SystemTime::now());
+        under_way.end(exchange, SystemTime::now(), |history| {
+            let preamble = Preamble {
+                history,
+                ..preamble
+            };
+            let owner = owner?;
+            let reading = tokio::spawn(async move {
+                // What cannot be read now is read with the next question.
+                let _ = engine.read_ahead(preamble, owner).await;
+            });
+            Some(reading.abort_handle())
+        });
     }
 }

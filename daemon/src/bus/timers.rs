@@ -10,7 +10,7 @@ use zbus::{Connection, interface};
 
 use super::clients::{Clients, Kind};
 use super::refusal;
-use crate::commands::timers::{self, Due, Rung};
+use crate::commands::timers::{self, Rung};
 
 /// Longest name, in bytes.
 const LONGEST_NAME: usize = 64;
@@ -30,9 +30,9 @@ impl Timers {
         let told = left.map(|(timer, left)| {
             to_dict(&TimerInfo {
                 id: timer.id,
-                name: timer.name,
                 left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
-                alarm: matches!(timer.due, Due::At(_)),
+                alarm: timer.is_alarm(),
+                name: timer.name,
             })
         });
         told.collect()
@@ -81,7 +81,7 @@ impl Timers {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<u32, Error> {
         let _call = self.clients.hold(connection, &header, Kind::Call)?;
-        let cancelled = self.timers.cancel_named("").await.len();
+        let cancelled = self.timers.cancel_those(|_| true).await.len();
         Ok(u32::try_from(cancelled).unwrap_or(u32::MAX))
     }
 

@@ -321,6 +321,37 @@ impl Engine {
         Ok(answer)
     }
 
+    /// Reads what a next question after `preamble` begins with, so that its rows are in the cache when `owner` asks it. Returns
+    /// when that is done. Dropped before, what was read until then stays.
+    ///
+    /// # Errors
+    /// When there is no model or no place, or the preamble is too long; then nothing is read.
+    pub async fn read_ahead(&self, preamble: Preamble, owner: Arc<str>) -> Result<(), EngineError> {
+        let place = Arc::new(self.admit()?);
+        // A model that is not there is not loaded for that.
+        let lease = self.lease().await.ok_or(EngineError::Stopping)?;
+        let model = Arc::clone(&lease.model);
+        let prefix = work::run(move || prompt::prefix(&model, &preamble)).await??;
+        let (rows, capacity) = (prefix.len(), lease.capacity);
+        if rows >= capacity {
+            return Err(EngineError::PromptTooLong { rows, capacity });
+        }
+        let request = Request {
+            // It ends with the first token that is drawn.
+            max_tokens: 1,
+            owner: Some(owner),
+            ..Request::question(&config::Answer::default(), String::new())
+        };
+        let id = self.requests.next();
+        let (outlet, answer) = Answer::new(id);
+        let outlet = (id, outlet);
+        let job = Requests::job(&request, None, prefix, Priority::Question, place, outlet)?;
+        let sent = self.work.send(Work::Job(Box::new(job)));
+        sent.map_err(|_| EngineError::Stopping)?;
+        drop(lease);
+        answer.text().await.map(drop)
+    }
+
     /// The prompt of `request` as the model would read it. Nothing is computed. `_place` was taken by
     /// [`Engine::admit`].
     ///

@@ -153,3 +153,28 @@ async fn answers_are_those_of_an_empty_cache_whatever_is_shared_swapped_and_give
     // Much is shared, but not all.
     assert!(shared * 2 > asked && shared < asked, "{shared} of {asked}");
 }
+
+#[tokio::test]
+async fn what_was_read_ahead_is_there_for_its_owner_and_changes_no_answer() {
+    let config = nano();
+    let history = [
+        Message::User(SAID[0].into()),
+        Message::Assistant("It is done, as you said.".into()),
+    ];
+    let preamble = Preamble {
+        history: history.to_vec(),
+        ..config.answer.system.as_str().into()
+    };
+    let engine = started(&config);
+    engine.loaded().await.unwrap();
+    engine.read_ahead(preamble, "ada".into()).await.unwrap();
+    let (said, stats) = answer(&engine, ask(&config, "ada", &history, SAID[1])).await;
+    let asked = stats.prompt_tokens - stats.cached_tokens;
+    let (of_another, stats) = answer(&engine, ask(&config, "bob", &history, SAID[1])).await;
+    assert_eq!(said, of_another);
+    assert!(
+        stats.prompt_tokens - stats.cached_tokens > asked + 10,
+        "{stats:?}"
+    );
+    engine.stop().await;
+}

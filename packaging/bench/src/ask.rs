@@ -6,11 +6,12 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use gemmad_api::{AskOptions, Event, Stats};
+use gemmad_api::{AskOptions, Event, Health, Stats, from_dict};
 use gemmad_testbed::Daemon;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::unix::pipe::Receiver,
+    time::interval,
 };
 
 /// An answer and its times.
@@ -25,7 +26,30 @@ pub struct Answer {
 
 /// Asks `prompt`, with greedy sampling and at most `max_tokens`.
 pub async fn ask(daemon: &Daemon, prompt: &str, max_tokens: u32) -> Result<Answer> {
+    ask_in(daemon, None, prompt, max_tokens).await
+}
+
+/// Waits until the daemon has had nothing to do for a while.
+pub async fn rest(daemon: &Daemon) -> Result<()> {
+    const LOOKS: usize = 10;
+    let (mut looks, mut idle) = (interval(Duration::from_millis(50)), 0);
+    while idle < LOOKS {
+        looks.tick().await;
+        let health: Health = from_dict(&daemon.manager().health().await?)?;
+        idle = if health.is_idle() { idle + 1 } else { 0 };
+    }
+    Ok(())
+}
+
+/// The same in a conversation.
+pub async fn ask_in(
+    daemon: &Daemon,
+    conversation: Option<&str>,
+    prompt: &str,
+    max_tokens: u32,
+) -> Result<Answer> {
     let options = AskOptions {
+        conversation: conversation.map(Into::into),
         max_tokens: Some(max_tokens),
         temperature: Some(0.0),
         ..AskOptions::default()

@@ -9,7 +9,7 @@ pub enum Benchmark {
     Speed,
     /// Time that bus, daemon and client add to the engine's own.
     Overhead,
-    /// Rows of a conversation that are read again.
+    /// Rows of a conversation that are read again, and the first token of a late turn.
     Conversation,
     /// A spoken turn on the engine, by its length, against llama.cpp with the whole clip.
     Turn,
@@ -62,7 +62,13 @@ impl Benchmark {
     pub fn needs_shape(self) -> bool {
         matches!(
             self,
-            Self::Speed | Self::Turn | Self::Voice | Self::Halt | Self::Memory | Self::Long
+            Self::Speed
+                | Self::Conversation
+                | Self::Turn
+                | Self::Voice
+                | Self::Halt
+                | Self::Memory
+                | Self::Long
         )
     }
 

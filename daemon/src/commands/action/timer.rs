@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::error::ActionError;
 use super::job::Job;
-use crate::commands::timers::{self, Timer, TimerError};
-use crate::commands::{Kind, Name, Parameter};
+use crate::commands::timers::{self, Timer, TimerError, Timers};
+use crate::commands::{Kind, Name, Parameter, Plain};
 
 /// What becomes of timers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -21,9 +21,12 @@ pub enum OfTimer {
     Start,
     /// One is set, that rings at `hour` and `minute`.
     Alarm,
-    /// Those called `name` are cancelled, or all.
+    /// Timers called `name` are cancelled, or all. Alarms stay.
     Cancel,
-    /// The time that is left is told.
+    /// Alarms called `name` are cancelled, or all.
+    #[serde(rename = "cancel-alarm")]
+    CancelAlarm,
+    /// The time that is left is told, of timers and alarms.
     Left,
 }
 
@@ -44,7 +47,7 @@ impl OfTimer {
         let (needed, known): (&[&str], &[&str]) = match self {
             Self::Start => (&["duration", "unit"], &["duration", "unit", "name"]),
             Self::Alarm => (&["hour"], &["hour", "minute", "name"]),
-            Self::Cancel | Self::Left => (&[], &["name"]),
+            Self::Cancel | Self::CancelAlarm | Self::Left => (&[], &["name"]),
         };
         if let Some(missing) = needed.iter().find(|it| !parameters.contains_key(**it)) {
             return Err(format!("this `timer` action needs a parameter `{missing}`"));
@@ -56,31 +59,7 @@ impl OfTimer {
                     known.join(", ")
                 ));
             }
-            let is_whole = |least: i64, most: i64| matches!(parameter.kind, Kind::Integer { min, max, .. } if min >= least && max <= most);
-            let (fits, wanted) = match name.as_str() {
-                "duration" => {
-                    let is_number = match parameter.kind {
-                        Kind::Integer { min, .. } => min >= 0,
-                        Kind::Number { min, .. } => min >= 0.0,
-                        _ => false,
-                    };
-                    (is_number, "a number from 0".to_owned())
-                }
-                "unit" => {
-                    let units = UNITS.map(|(unit, _)| unit);
-                    let fits = match &parameter.kind {
-                        Kind::Enum(values) => values.iter().all(|it| units.contains(&it.as_str())),
-                        _ => false,
-                    };
-                    (fits, format!("an enum of {}", units.join(", ")))
-                }
-                "hour" => (is_whole(0, 23), "an integer within 0 and 23".into()),
-                "minute" => (is_whole(0, 59), "an integer within 0 and 59".into()),
-                _ => {
-                    let fits = matches!(parameter.kind, Kind::String { .. } | Kind::Enum(_));
-                    (fits, "a string or an enum".into())
-                }
-            };
+            let (fits, wanted) = fits(name.as_str(), &parameter.kind);
             if !fits {
                 return Err(format!("for a `timer` action `{name}` is {wanted}"));
             }
@@ -93,69 +72,105 @@ impl OfTimer {
     /// # Errors
     /// Why it cannot be done.
     pub(super) async fn run(self, job: Job<'_>) -> Result<String, ActionError> {
-        let arguments = &job.call.arguments;
-        let word = |name: &str| arguments.get(name).and_then(Value::as_str).unwrap_or("");
-        let name = word("name");
-        let refused = |error: TimerError| ActionError::failed(error.to_string());
+        let name = job.call.arguments.get("name").and_then(Value::as_str);
+        let name = name.unwrap_or("");
         match self {
-            Self::Start => {
-                let number = arguments.get("duration").and_then(Value::as_f64);
-                let seconds = UNITS.iter().find(|(unit, _)| *unit == word("unit"));
-                let (Some(number), Some((_, seconds))) = (number, seconds) else {
-                    return Err(ActionError::failed("a duration and a unit are needed"));
-                };
-                let time = Duration::from_secs(*seconds).as_secs_f64() * number;
-                let time =
-                    Duration::try_from_secs_f64(time).map_err(|_| refused(TimerError::TooLong))?;
-                job.timers.set(name, time).await.map_err(refused)?;
-                Ok(format!(
-                    "{} set for {}.",
-                    called(name),
-                    timers::length(time)
-                ))
-            }
-            Self::Alarm => {
-                let number = |name: &str| arguments.get(name).and_then(Value::as_i64);
-                let (hour, minute) = (number("hour").unwrap_or(0), number("minute").unwrap_or(0));
-                let time = next(&Zoned::now(), hour, minute)
-                    .ok_or_else(|| ActionError::failed("there is no such time"))?;
-                job.timers.set_at(name, time).await.map_err(refused)?;
-                let what = if name.is_empty() { "Alarm" } else { name };
-                Ok(format!("{what} set for {}.", timers::clock(time)))
-            }
-            Self::Cancel => Ok(match job.timers.cancel_named(name).await.len() {
-                0 => "There is no timer.".into(),
-                1 => format!("{} is cancelled.", called(name)),
-                several => format!("{several} timers are cancelled."),
-            }),
-            Self::Left => {
-                let is_meant = |timer: &Timer| name.is_empty() || timer.name == name;
-                let left = job.timers.left().into_iter();
-                let told = left
-                    .filter(|(timer, _)| is_meant(timer))
-                    .map(|(timer, left)| {
-                        let left = timers::length(left);
-                        match timer.name.as_str() {
-                            "" => format!("{left} left."),
-                            name => format!("{name}: {left} left."),
-                        }
-                    });
-                let told: Vec<_> = told.collect();
-                if told.is_empty() {
-                    return Ok("There is no timer.".into());
-                }
-                Ok(told.join(" "))
-            }
+            Self::Start => start(job, name).await,
+            Self::Alarm => set_alarm(job, name).await,
+            Self::Cancel => Ok(cancel(job.timers, name, false).await),
+            Self::CancelAlarm => Ok(cancel(job.timers, name, true).await),
+            Self::Left => Ok(left(job.timers, name)),
         }
     }
 }
 
-/// A timer with this name, at the beginning of a sentence.
-fn called(name: &str) -> String {
+/// Whether a parameter of this name may have this type, and the types that it may have.
+fn fits(name: &str, kind: &Kind) -> (bool, &'static str) {
+    let is_whole = |least: i64, most: i64| matches!(kind, Kind::Integer { min, max, .. } if *min >= least && *max <= most);
     match name {
+        "duration" => {
+            let is_number = match kind {
+                Kind::Integer { min, .. } => *min >= 0,
+                Kind::Number { min, .. } => *min >= 0.0,
+                _ => false,
+            };
+            (is_number, "a number from 0")
+        }
+        "unit" => {
+            let is_unit = |it: &Plain| UNITS.iter().any(|(unit, _)| *unit == it.as_str());
+            let are_units = matches!(kind, Kind::Enum(values) if values.iter().all(is_unit));
+            (are_units, "an enum of seconds, minutes, hours and days")
+        }
+        "hour" => (is_whole(0, 23), "an integer within 0 and 23"),
+        "minute" => (is_whole(0, 59), "an integer within 0 and 59"),
+        _ => {
+            let is_text = matches!(kind, Kind::String { .. } | Kind::Enum(_));
+            (is_text, "a string or an enum")
+        }
+    }
+}
+
+async fn start(job: Job<'_>, name: &str) -> Result<String, ActionError> {
+    let argument = |name: &str| job.call.arguments.get(name);
+    let number = argument("duration").and_then(Value::as_f64);
+    let unit = argument("unit").and_then(Value::as_str);
+    let unit = UNITS.iter().find(|(it, _)| Some(*it) == unit);
+    let (Some(number), Some((_, seconds))) = (number, unit) else {
+        return Err(ActionError::failed("a duration and a unit are needed"));
+    };
+    let time = Duration::from_secs(*seconds).as_secs_f64() * number;
+    let time = Duration::try_from_secs_f64(time).map_err(|_| refused(TimerError::TooLong))?;
+    job.timers.set(name, time).await.map_err(refused)?;
+    let what = match name {
         "" => "Timer".into(),
         name => format!("Timer {name}"),
+    };
+    Ok(format!("{what} set for {}.", timers::length(time)))
+}
+
+async fn set_alarm(job: Job<'_>, name: &str) -> Result<String, ActionError> {
+    let number = |name: &str| job.call.arguments.get(name).and_then(Value::as_i64);
+    let (hour, minute) = (number("hour").unwrap_or(0), number("minute").unwrap_or(0));
+    let time = next(&Zoned::now(), hour, minute);
+    let time = time.ok_or_else(|| ActionError::failed("there is no such time"))?;
+    job.timers.set_at(name, time).await.map_err(refused)?;
+    let what = match name {
+        "" => "Alarm".into(),
+        name => format!("Alarm {name}"),
+    };
+    Ok(format!("{what} set for {}.", timers::clock(time)))
+}
+
+/// Cancels the timers of this name, or the alarms.
+async fn cancel(all: &Timers, name: &str, alarms: bool) -> String {
+    let what = if alarms { "alarm" } else { "timer" };
+    let is_meant = |it: &Timer| it.is_alarm() == alarms && it.is_called(name);
+    match all.cancel_those(is_meant).await.len() {
+        0 => format!("There is no {what}."),
+        1 => format!("The {what} is cancelled."),
+        several => format!("{several} {what}s are cancelled."),
     }
+}
+
+fn left(all: &Timers, name: &str) -> String {
+    let meant = all.left().into_iter();
+    let meant = meant.filter(|(timer, _)| timer.is_called(name));
+    let told = meant.map(|(timer, left)| {
+        let left = timers::length(left);
+        match timer.name.as_str() {
+            "" => format!("{left} left."),
+            name => format!("{name}: {left} left."),
+        }
+    });
+    let told: Vec<_> = told.collect();
+    if told.is_empty() {
+        return "There is no timer.".into();
+    }
+    told.join(" ")
+}
+
+fn refused(error: TimerError) -> ActionError {
+    ActionError::failed(error.to_string())
 }
 
 /// The next time after `now` at which a clock shows `hour` and `minute`. An hour up to 12 is that of a clock with twelve, in

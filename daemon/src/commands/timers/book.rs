@@ -69,6 +69,18 @@ pub struct Timer {
     pub due: Due,
 }
 
+impl Timer {
+    /// Whether it follows the clock.
+    pub fn is_alarm(&self) -> bool {
+        matches!(self.due, Due::At(_))
+    }
+
+    /// Whether it is meant by this name; without one, each is.
+    pub fn is_called(&self, name: &str) -> bool {
+        name.is_empty() || self.name.eq_ignore_ascii_case(name)
+    }
+}
+
 /// A timer that rings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rung {
@@ -158,10 +170,9 @@ impl Book {
         Ok(self.timers.remove(place))
     }
 
-    /// Cancels all timers of this name, or all if it is empty; returns them.
-    pub fn cancel_named(&mut self, name: &str) -> Vec<Timer> {
-        let is_meant = |it: &mut Timer| name.is_empty() || it.name.eq_ignore_ascii_case(name);
-        self.timers.extract_if(.., is_meant).collect()
+    /// Cancels the timers that are meant; returns them.
+    pub fn cancel_those(&mut self, is_meant: impl Fn(&Timer) -> bool) -> Vec<Timer> {
+        self.timers.extract_if(.., |it| is_meant(it)).collect()
     }
 
     /// The timers and the time left until each rings, the first to ring first.
@@ -282,10 +293,11 @@ mod tests {
         for name in ["tea", "Tea", "eggs", ""] {
             book.set(name, HOUR, &now).unwrap();
         }
-        assert_eq!(book.cancel_named("tea").len(), 2);
+        let of_name = |name: &'static str| move |it: &Timer| it.is_called(name);
+        assert_eq!(book.cancel_those(of_name("tea")).len(), 2);
         assert_eq!(book.cancel(3).unwrap().name, "eggs");
         assert_eq!(book.cancel(3), Err(TimerError::Unknown));
-        assert_eq!(book.cancel_named("").len(), 1);
+        assert_eq!(book.cancel_those(of_name("")).len(), 1);
         assert_eq!(book.set("x", LONGEST * 2, &now), Err(TimerError::TooLong));
         (0..MOST).for_each(|_| drop(book.set("x", HOUR, &now).unwrap()));
         assert_eq!(book.set("x", HOUR, &now), Err(TimerError::TooMany));

@@ -121,9 +121,9 @@ impl Timers {
         Ok(timer)
     }
 
-    /// Cancels all timers of this name, or all if it is empty; returns them.
-    pub async fn cancel_named(&self, name: &str) -> Vec<Timer> {
-        let cancelled = self.book().cancel_named(name);
+    /// Cancels the timers that are meant; returns them.
+    pub async fn cancel_those(&self, is_meant: impl Fn(&Timer) -> bool) -> Vec<Timer> {
+        let cancelled = self.book().cancel_those(is_meant);
         self.changed().await;
         cancelled
     }
