@@ -44,7 +44,11 @@ pub enum Meaning {
 impl Default for Keyword {
     fn default() -> Self {
         Self {
-            words: vec![Word::default()],
+            // With one score a television wakes it more than twice as often (models/keyword/README.md).
+            words: vec![Word {
+                patience: Bounded(2),
+                ..Word::default()
+            }],
             refractory_ms: Bounded(2000),
         }
     }

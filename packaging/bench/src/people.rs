@@ -182,7 +182,7 @@ async fn of_words(
         let manifest = folder.join("spoken.jsonl");
         std::fs::write(&manifest, lines?.join("\n"))?;
         let model = root().join(format!("models/keyword/{name}.onnx"));
-        let heard = keyword::spot(bench, &model, &manifest).await?;
+        let heard = keyword::spot(bench, name, &manifest).await?;
         let hours = heard.iter().map(|it| it.seconds).sum::<f64>() / 3600.0;
         let spotted: usize = heard.iter().map(|it| it.spotted.len()).sum();
         let accepts = f64::from(u32::try_from(spotted)?) / hours;

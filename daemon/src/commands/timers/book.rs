@@ -71,11 +71,13 @@ pub struct Timer {
 
 impl Timer {
     /// Whether it follows the clock.
+    #[must_use]
     pub fn is_alarm(&self) -> bool {
         matches!(self.due, Due::At(_))
     }
 
     /// Whether it is meant by this name; without one, each is.
+    #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         name.is_empty() || self.name.eq_ignore_ascii_case(name)
     }
