@@ -1,6 +1,11 @@
 //! `gemmactl chat`: one question after the other, in one conversation.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{ErrorKind, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
 
 use gemmad_api::{AskOptions, ConversationsProxy, Error};
 use rustyline::{Config, DefaultEditor, error::ReadlineError};
@@ -20,7 +25,7 @@ use crate::{
 const HELP: &str = "\
 A line is a question; several lines that are pasted are one. Ctrl-C stops an answer, Ctrl-D ends the chat.
 /reset      forget what was said so far
-/save FILE  write it into a file
+/save FILE  write it into a new file, by its whole path
 /help       this";
 
 /// Reads questions and prints their answers, until the end of the input.
@@ -28,7 +33,7 @@ pub async fn run(chat: Chat, way: &Way) -> Result<(), Failure> {
     let connection = way.connect().await?;
     let name = match conversations::wanted(&chat.conversation, &connection).await? {
         Some(name) => name,
-        None => conversations::unused(&connection).await?,
+        None => conversations::new(),
     };
     let session = Session {
         connection,
@@ -45,6 +50,10 @@ pub async fn run(chat: Chat, way: &Way) -> Result<(), Failure> {
             }
             Typed::Interrupted => {
                 terminal::note("Ctrl-D ends the chat");
+                input = Some(next);
+            }
+            Typed::Garbled => {
+                terminal::note("gemmactl: that was no UTF-8, and was not sent");
                 input = Some(next);
             }
             Typed::End => {}
@@ -76,6 +85,10 @@ impl Session {
                 ));
                 Ok(())
             }
+            // D-Bus strings cannot hold it.
+            _ if line.contains('\0') => Err(Failure::Failed(
+                "a line with a NUL byte was not sent".into(),
+            )),
             _ => self.ask(line).await,
         };
         match done {
@@ -124,7 +137,10 @@ impl Session {
     async fn save(&self, path: &Path) -> Result<(), Failure> {
         let proxy = ConversationsProxy::new(&self.connection).await?;
         let text = conversations::text(&proxy.read(&self.name).await?);
-        let saved = tokio::fs::write(path, text).await;
+        // What was said is nobody else's, and nothing is overwritten.
+        let mut file = File::options();
+        let file = file.write(true).create_new(true).mode(0o600).open(path);
+        let saved = file.and_then(|mut file| file.write_all(text.as_bytes()));
         saved.map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))
     }
 }
@@ -133,6 +149,8 @@ impl Session {
 enum Typed {
     Line(String),
     Interrupted,
+    /// It was no UTF-8.
+    Garbled,
     End,
 }
 
@@ -159,6 +177,9 @@ impl Input {
             Ok(line) => Typed::Line(line),
             Err(ReadlineError::Interrupted) => Typed::Interrupted,
             Err(ReadlineError::Eof) => Typed::End,
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                Typed::Garbled
+            }
             Err(error) => return Err(unusable(&error)),
         };
         Ok((typed, input))

@@ -67,13 +67,11 @@ async fn last(connection: &Connection) -> Result<String, Failure> {
     Ok(last.unwrap_or_else(|| FIRST.into()))
 }
 
-/// The first number that no conversation has as its name.
-pub async fn unused(connection: &Connection) -> Result<String, Failure> {
-    let all = list(&ConversationsProxy::new(connection).await?).await?;
-    let is_free = |name: &String| all.iter().all(|it| it.name != *name);
-    let mut names = (1..=all.len() + 1).map(|number| number.to_string());
-    // Of one name more than there are conversations, one is free.
-    Ok(names.find(is_free).unwrap_or_else(|| FIRST.into()))
+/// A name that no conversation has: the time, and the number of this process.
+pub fn new() -> String {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let now = now.replace('T', " ").replace('Z', "");
+    format!("{now} {}", std::process::id())
 }
 
 /// A conversation as text for people.

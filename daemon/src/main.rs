@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use gemmad::assistant::{Conversations, Shelf, Voice};
+use gemmad::assistant::{self, Conversations, Shelf, Voice};
 use gemmad::bus::{Bus, Rooms, Which};
 use gemmad::commands::Commands;
 use gemmad::commands::timers::Timers;
@@ -134,13 +134,15 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
         environment,
     )
     .context("cannot start the voice thread")?;
+    let conversations = conversations(state(which), config.conversation.keep)?;
+    tokio::spawn(conversations.clone().expire(settings.clone()));
     let reloader = Reloader::new(
         settings.clone(),
         engine.clone(),
         voice.clone(),
         commands.clone(),
+        conversations.clone(),
     );
-    let conversations = conversations(state(which), config.conversation.keep)?;
     let rooms = Rooms {
         settings,
         conversations: conversations.clone(),
@@ -176,8 +178,9 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
             () = engine.crashed() => {
                 break Err(anyhow::anyhow!("the engine failed through a fault of gemmad; start gemmad again"));
             }
-            Ok(Err(error)) = &mut ringing => {
-                break Err(anyhow::anyhow!("timers cannot ring: {error}; start gemmad again"));
+            ended = &mut ringing => {
+                let why = ended.map_or_else(|fault| fault.to_string(), |error| error.to_string());
+                break Err(anyhow::anyhow!("timers cannot ring: {why}; start gemmad again"));
             }
             () = bus.closed() => {
                 break Err(anyhow::anyhow!("the bus closed the connection; start it and gemmad again"));
@@ -203,7 +206,7 @@ fn conversations(state: Option<PathBuf>, keeps: bool) -> anyhow::Result<Conversa
         return Ok(Conversations::start(Shelf::none()));
     };
     if !keeps {
-        Shelf::clear(&folder);
+        assistant::clear(&folder);
     }
     let shelf = Shelf::in_folder(folder).context("cannot start the thread that writes")?;
     Ok(Conversations::start(shelf))

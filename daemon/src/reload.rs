@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use crate::assistant::Voice;
+use crate::assistant::{Conversations, Voice};
 use crate::commands::{CatalogueError, Commands};
 use crate::config::{Config, ConfigError, Follow, Reloaded, Settings};
 use crate::engine::{self, Engine, LoadError};
@@ -45,6 +45,7 @@ pub struct Reloader {
     engine: Engine,
     voice: Voice,
     commands: Commands,
+    conversations: Conversations,
     /// Locked from before the files are read until they are in force, so that the newest files win.
     turn: Arc<Mutex<()>>,
 }
@@ -52,12 +53,19 @@ pub struct Reloader {
 impl Reloader {
     /// A reloader of `settings` that informs these parts.
     #[must_use]
-    pub fn new(settings: Settings, engine: Engine, voice: Voice, commands: Commands) -> Self {
+    pub fn new(
+        settings: Settings,
+        engine: Engine,
+        voice: Voice,
+        commands: Commands,
+        conversations: Conversations,
+    ) -> Self {
         Self {
             settings,
             engine,
             voice,
             commands,
+            conversations,
             turn: Arc::default(),
         }
     }
@@ -118,7 +126,7 @@ impl Reloader {
         }
         self.commands.put(catalogue);
         let after = self.settings.current();
-        let parts: [&dyn Follow; 3] = [&LogLevel, &self.engine, &self.voice];
+        let parts: [&dyn Follow; 4] = [&LogLevel, &self.engine, &self.voice, &self.conversations];
         for part in parts {
             part.follow(&before, &after);
         }

@@ -51,16 +51,22 @@ async fn a_chat_reads_a_question_from_each_line_and_remembers() {
     assert!(saved.starts_with(&format!("> {QUESTION}\n")), "{saved}");
     assert!(saved.contains("> what is the name of my dog?\n"), "{saved}");
     let listed = Gemmactl::run(&daemon, &["conversations", "list"]).await;
-    assert_eq!(listed.stdout, "1  1 question, just now\n");
+    assert!(
+        listed.stdout.ends_with("  1 question, just now\n"),
+        "{listed:?}"
+    );
     // Another chat begins another conversation, unless it goes on with the last.
     let input = format!("{QUESTION}\n");
     Gemmactl::run_with(&daemon, &["chat"], input.as_bytes()).await;
     Gemmactl::run_with(&daemon, &["chat", "-c"], input.as_bytes()).await;
     let listed = Gemmactl::run(&daemon, &["conversations", "list"]).await;
-    assert_eq!(
-        listed.stdout,
-        "2  2 questions, just now\n1  1 question, just now\n"
-    );
+    let counts: Vec<_> = listed
+        .stdout
+        .lines()
+        .filter_map(|it| it.split_once("  "))
+        .collect();
+    let counts: Vec<_> = counts.iter().map(|(_, it)| *it).collect();
+    assert_eq!(counts, ["2 questions, just now", "1 question, just now"]);
 }
 
 #[tokio::test]
@@ -68,9 +74,17 @@ async fn a_question_that_fails_does_not_end_the_chat() {
     let bus = Bus::start().await.unwrap();
     let daemon = Daemon::setup(&bus).start().await.unwrap();
     let long = "word ".repeat(100_000);
-    let input = format!("{long}\n{QUESTION}\n");
-    let chat = Gemmactl::run_with(&daemon, &["chat"], input.as_bytes()).await;
+    let input = [
+        long.as_bytes(),
+        b"\nno \xff text\na NUL \0\n",
+        QUESTION.as_bytes(),
+        b"\n",
+    ]
+    .concat();
+    let chat = Gemmactl::run_with(&daemon, &["chat"], &input).await;
     assert_eq!(chat.code, Some(0));
-    assert!(chat.stderr.contains("tokens"), "{}", chat.stderr);
+    for why in ["tokens", "no UTF-8", "NUL"] {
+        assert!(chat.stderr.contains(why), "{why}: {}", chat.stderr);
+    }
     assert!(chat.stdout.contains(ANSWER.as_str()), "{}", chat.stdout);
 }

@@ -1,7 +1,6 @@
 //! A conversation: whose it is, and what was asked and answered so far.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -89,6 +88,7 @@ pub struct Conversation(VecDeque<Exchange>);
 
 impl Conversation {
     /// Its messages, the oldest first.
+    #[must_use]
     pub fn messages(&self) -> Vec<Message> {
         let messages = self.0.iter().flat_map(|exchange| {
             let Exchange {
@@ -100,26 +100,31 @@ impl Conversation {
     }
 
     /// Its exchanges, the oldest first.
+    #[must_use]
     pub fn exchanges(&self) -> impl ExactSizeIterator<Item = &Exchange> {
         self.0.iter()
     }
 
     /// Tokens of all exchanges.
+    #[must_use]
     pub fn tokens(&self) -> usize {
         self.0.iter().map(|it| it.tokens).sum()
     }
 
     /// Bytes of all texts.
+    #[must_use]
     pub fn bytes(&self) -> usize {
         self.0.iter().map(Exchange::bytes).sum()
     }
 
-    /// Adds an exchange. The oldest go, if it all gets too long to be kept.
-    pub fn add(&mut self, exchange: Exchange) {
+    /// The same with another exchange. The oldest go, if it all gets too long to be kept.
+    #[must_use]
+    pub fn with(mut self, exchange: Exchange) -> Self {
         self.0.push_back(exchange);
         while self.bytes() > LONGEST && self.0.len() > 1 {
             self.0.pop_front();
         }
+        self
     }
 
     /// Forgets the oldest exchanges if there are more than `room` tokens. Then half of the room is freed, because all that
@@ -140,8 +145,6 @@ pub struct Held {
     pub used: SystemTime,
     /// Reads it ahead of the next question.
     pub reading: Option<AbortHandle>,
-    /// Whether an answer is under way. It is told apart from one of the same name that comes later.
-    pub under_way: Option<Arc<()>>,
 }
 
 #[cfg(test)]
@@ -159,7 +162,9 @@ mod tests {
     #[test]
     fn messages_are_those_of_the_exchanges_in_order() {
         let mut conversation = Conversation::default();
-        (1..=2).for_each(|it| conversation.add(exchange(it, 10)));
+        for number in 1..=2 {
+            conversation = conversation.with(exchange(number, 10));
+        }
         let messages = conversation.messages();
         let texts: Vec<_> = messages.iter().map(Message::text).collect();
         assert_eq!(texts, ["question 1", "answer 1", "question 2", "answer 2"]);
@@ -172,7 +177,7 @@ mod tests {
         for number in 0..30 {
             forgotten.push(conversation.shorten(100));
             assert!(conversation.tokens() <= 100);
-            conversation.add(exchange(number, 10));
+            conversation = conversation.with(exchange(number, 10));
         }
         let times: Vec<_> = forgotten.iter().filter(|it| **it > 0).collect();
         assert_eq!(times, [&6; 4], "{forgotten:?}");
@@ -183,7 +188,7 @@ mod tests {
     #[test]
     fn a_question_that_fills_the_room_alone_is_forgotten_too() {
         let mut conversation = Conversation::default();
-        conversation.add(exchange(1, 500));
+        conversation = conversation.with(exchange(1, 500));
         assert_eq!(conversation.shorten(100), 1);
         assert_eq!(conversation.shorten(0), 0);
     }
@@ -192,7 +197,7 @@ mod tests {
     fn a_conversation_has_a_longest_text() {
         let mut conversation = Conversation::default();
         for _ in 0..3 {
-            conversation.add(Exchange {
+            conversation = conversation.with(Exchange {
                 asked: "x".repeat(LONGEST / 2),
                 ..exchange(1, 1)
             });

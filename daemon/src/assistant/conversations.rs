@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 
 use super::conversation::{Conversation, ConversationError, Exchange, Held, Key};
 use super::shelf::Shelf;
-use crate::config;
+use crate::config::{self, Config, Follow, Settings};
 use crate::engine::Message;
 
 /// Most text of all conversations together, in bytes. Beyond that, those that were used longest ago are forgotten.
@@ -30,22 +30,32 @@ pub struct Summary {
 /// All conversations. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Conversations {
-    held: Arc<Mutex<BTreeMap<Key, Held>>>,
+    book: Arc<Mutex<Book>>,
     shelf: Shelf,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    held: BTreeMap<Key, Held>,
+    /// Marks of the exchanges under way, which tell them apart from later ones in a conversation of the same name.
+    under_way: BTreeMap<Key, Arc<()>>,
 }
 
 impl Conversations {
     /// Those that lie on `shelf`.
     #[must_use]
     pub fn start(shelf: Shelf) -> Self {
-        let held = shelf.read();
+        let book = Book {
+            held: shelf.read(),
+            under_way: BTreeMap::new(),
+        };
         Self {
-            held: Arc::new(Mutex::new(held)),
+            book: Arc::new(Mutex::new(book)),
             shelf,
         }
     }
 
-    /// Begins an exchange in a conversation, which is begun too if there is none of that name yet.
+    /// Begins an exchange in a conversation. One of a new name begins once the exchange is remembered.
     ///
     /// # Errors
     /// [`ConversationError::Off`] or [`ConversationError::UnderWay`].
@@ -55,50 +65,72 @@ impl Conversations {
         limits: &config::Conversation,
         now: SystemTime,
     ) -> Result<UnderWay, ConversationError> {
-        let most = limits.most.get() as usize;
-        let mut held = self.held();
-        for gone in old(&held, limits, now) {
-            self.drop_one(&mut held, &gone);
-        }
-        if most == 0 {
-            return Err(ConversationError::Off);
-        }
-        if !held.contains_key(&key) {
-            while of(&held, key.user).count() >= most {
-                let oldest = idle(of(&held, key.user));
-                let oldest = oldest.ok_or_else(|| ConversationError::UnderWay(key.name.clone()))?;
-                self.drop_one(&mut held, &oldest);
-            }
-        }
-        let one = held.entry(key.clone()).or_insert_with(|| Held {
-            conversation: Conversation::default(),
-            used: now,
-            reading: None,
-            under_way: None,
-        });
-        if one.under_way.is_some() {
+        let conversation = self.look(&key, limits, now)?;
+        let mut book = self.book();
+        if book.under_way.contains_key(&key) {
             return Err(ConversationError::UnderWay(key.name));
         }
         // The question reads the same.
-        if let Some(reading) = one.reading.take() {
+        if let Some(reading) = book.held.get_mut(&key).and_then(|it| it.reading.take()) {
             reading.abort();
         }
         let mark = Arc::new(());
-        (one.under_way, one.used) = (Some(Arc::clone(&mark)), now);
+        book.under_way.insert(key.clone(), Arc::clone(&mark));
         Ok(UnderWay {
             conversations: self.clone(),
-            conversation: one.conversation.clone(),
-            keeps: limits.keep,
+            conversation,
+            limits: limits.clone(),
             key,
             mark,
         })
     }
 
+    /// A conversation as it is; an empty one if there is none of that name.
+    ///
+    /// # Errors
+    /// [`ConversationError::Off`].
+    pub fn look(
+        &self,
+        key: &Key,
+        limits: &config::Conversation,
+        now: SystemTime,
+    ) -> Result<Conversation, ConversationError> {
+        self.forget_old(limits, now);
+        if limits.most.get() == 0 {
+            return Err(ConversationError::Off);
+        }
+        let book = self.book();
+        let one = book.held.get(key);
+        Ok(one.map(|it| it.conversation.clone()).unwrap_or_default())
+    }
+
+    /// Forgets conversations that were not used for too long.
+    pub fn forget_old(&self, limits: &config::Conversation, now: SystemTime) {
+        let longest = Duration::from_secs(3600 * u64::from(limits.forget_h.get()));
+        // A clock that was set back makes nothing old.
+        let age = |it: &Held| now.duration_since(it.used).unwrap_or_default();
+        let mut book = self.book();
+        let old = book.held.iter().filter(|(_, it)| age(it) > longest);
+        let old: Vec<_> = old.map(|(key, _)| key.clone()).collect();
+        for key in &old {
+            self.drop_one(&mut book, key);
+        }
+    }
+
+    /// Does that every hour, by the limits of the time. Never ends.
+    pub async fn expire(self, settings: Settings) {
+        let mut hours = tokio::time::interval(Duration::from_hours(1));
+        loop {
+            hours.tick().await;
+            self.forget_old(&settings.current().conversation, SystemTime::now());
+        }
+    }
+
     /// The conversations of `user`, the one used last first.
     #[must_use]
     pub fn list(&self, user: u32) -> Vec<Summary> {
-        let held = self.held();
-        let mut all: Vec<_> = of(&held, user)
+        let book = self.book();
+        let mut all: Vec<_> = of(&book.held, user)
             .map(|(key, one)| Summary {
                 name: key.name.clone(),
                 exchanges: one.conversation.exchanges().len(),
@@ -115,8 +147,8 @@ impl Conversations {
     /// # Errors
     /// [`ConversationError::Unknown`].
     pub fn messages(&self, key: &Key) -> Result<Vec<Message>, ConversationError> {
-        let held = self.held();
-        let one = held.get(key);
+        let book = self.book();
+        let one = book.held.get(key);
         one.map(|it| it.conversation.messages())
             .ok_or_else(|| ConversationError::Unknown(key.name.clone()))
     }
@@ -126,10 +158,10 @@ impl Conversations {
     /// # Errors
     /// [`ConversationError::Unknown`].
     pub fn forget(&self, key: &Key) -> Result<(), ConversationError> {
-        let mut held = self.held();
-        let is_there = held.contains_key(key);
-        self.drop_one(&mut held, key);
-        is_there
+        let mut book = self.book();
+        let was_under_way = book.under_way.remove(key).is_some();
+        let was_there = self.drop_one(&mut book, key) || was_under_way;
+        was_there
             .then_some(())
             .ok_or_else(|| ConversationError::Unknown(key.name.clone()))
     }
@@ -137,10 +169,11 @@ impl Conversations {
     /// Forgets all conversations of `user`, and returns their number.
     #[allow(clippy::must_use_candidate)] // It forgets.
     pub fn forget_all(&self, user: u32) -> usize {
-        let mut held = self.held();
-        let all: Vec<_> = of(&held, user).map(|(key, _)| key.clone()).collect();
+        let mut book = self.book();
+        book.under_way.retain(|key, _| key.user != user);
+        let all: Vec<_> = of(&book.held, user).map(|(key, _)| key.clone()).collect();
         for key in &all {
-            self.drop_one(&mut held, key);
+            self.drop_one(&mut book, key);
         }
         all.len()
     }
@@ -150,27 +183,49 @@ impl Conversations {
         self.shelf.written().await;
     }
 
-    fn drop_one(&self, held: &mut BTreeMap<Key, Held>, key: &Key) {
-        if held.remove(key).is_some() {
+    /// Forgets a conversation, if it is there.
+    fn drop_one(&self, book: &mut Book, key: &Key) -> bool {
+        let is_there = book.held.remove(key).is_some();
+        if is_there {
             self.shelf.remove(key.clone());
         }
+        is_there
     }
 
-    /// Forgets what was used longest ago, as long as there is too much text.
-    fn limit(&self, held: &mut BTreeMap<Key, Held>) {
-        let text = |held: &BTreeMap<Key, Held>| -> usize {
-            held.values().map(|it| it.conversation.bytes()).sum()
-        };
-        while text(held) > MOST_TEXT
-            && let Some(oldest) = idle(held.iter())
+    /// Forgets what was used longest ago, as long as `user` has more than `most` conversations, or all have too much text.
+    fn limit(&self, book: &mut Book, user: u32, most: usize) {
+        let text =
+            |book: &Book| -> usize { book.held.values().map(|it| it.conversation.bytes()).sum() };
+        while of(&book.held, user).count() > most
+            && let Some(oldest) = oldest(of(&book.held, user))
         {
-            self.drop_one(held, &oldest);
+            self.drop_one(book, &oldest);
+        }
+        while text(book) > MOST_TEXT
+            && let Some(oldest) = oldest(book.held.iter())
+        {
+            self.drop_one(book, &oldest);
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, BTreeMap<Key, Held>> {
+    fn book(&self) -> MutexGuard<'_, Book> {
         // No code panics while it is locked.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Follow for Conversations {
+    /// What is to be kept from now on is written, and what is not is deleted.
+    fn follow(&self, before: &Config, after: &Config) {
+        match (before.conversation.keep, after.conversation.keep) {
+            (false, true) => {
+                for (key, held) in &self.book().held {
+                    self.shelf.write(key.clone(), held);
+                }
+            }
+            (true, false) => self.shelf.clear(),
+            _ => {}
+        }
     }
 }
 
@@ -179,22 +234,10 @@ fn of(held: &BTreeMap<Key, Held>, user: u32) -> impl Iterator<Item = (&Key, &Hel
     held.iter().filter(move |(key, _)| key.user == user)
 }
 
-/// The one that was used longest ago, and has no answer under way.
-fn idle<'a>(held: impl Iterator<Item = (&'a Key, &'a Held)>) -> Option<Key> {
-    let idle = held.filter(|(_, it)| it.under_way.is_none());
-    idle.min_by_key(|(_, it)| it.used)
-        .map(|(key, _)| key.clone())
-}
-
-/// Those that were not used for too long.
-fn old(held: &BTreeMap<Key, Held>, limits: &config::Conversation, now: SystemTime) -> Vec<Key> {
-    let longest = Duration::from_secs(3600 * u64::from(limits.forget_h.get()));
-    // A clock that was set back makes nothing old.
-    let age = |it: &Held| now.duration_since(it.used).unwrap_or_default();
-    let old = held
-        .iter()
-        .filter(|(_, it)| it.under_way.is_none() && age(it) > longest);
-    old.map(|(key, _)| key.clone()).collect()
+/// The one that was used longest ago.
+fn oldest<'a>(held: impl Iterator<Item = (&'a Key, &'a Held)>) -> Option<Key> {
+    let oldest = held.min_by_key(|(_, it)| it.used);
+    oldest.map(|(key, _)| key.clone())
 }
 
 /// An exchange that is under way. Nothing is remembered if it is dropped.
@@ -202,22 +245,15 @@ fn old(held: &BTreeMap<Key, Held>, limits: &config::Conversation, now: SystemTim
 pub struct UnderWay {
     conversations: Conversations,
     conversation: Conversation,
-    keeps: bool,
+    limits: config::Conversation,
     key: Key,
     mark: Arc<()>,
 }
 
 impl UnderWay {
-    /// What was said before, shortened to `room` tokens, and the number of exchanges that were forgotten for that.
-    pub fn history(&mut self, room: usize) -> (Vec<Message>, usize) {
-        let forgotten = self.conversation.shorten(room);
-        (self.conversation.messages(), forgotten)
-    }
-
-    /// Tokens of what was said before.
-    #[must_use]
-    pub fn tokens(&self) -> usize {
-        self.conversation.tokens()
+    /// What was said before. It may be shortened.
+    pub fn conversation(&mut self) -> &mut Conversation {
+        &mut self.conversation
     }
 
     /// Remembers the exchange. `read` begins to read all of it ahead of the next question.
@@ -227,40 +263,37 @@ impl UnderWay {
         now: SystemTime,
         read: impl FnOnce(Vec<Message>) -> Option<AbortHandle>,
     ) {
-        self.conversation.add(exchange);
-        let mut held = self.conversations.held();
-        let Some(one) = held.get_mut(&self.key).filter(|it| self.is(it)) else {
+        let conversation = std::mem::take(&mut self.conversation).with(exchange);
+        let all = &self.conversations;
+        let mut book = all.book();
+        // It may have been forgotten meanwhile.
+        if !self.is_under_way(&book) {
             return;
-        };
-        one.conversation = self.conversation.clone();
-        one.used = now;
-        one.reading = read(self.conversation.messages());
-        if self.keeps {
-            self.conversations
-                .shelf
-                .write(self.key.clone(), one.clone());
         }
-        self.conversations.limit(&mut held);
+        let held = Held {
+            reading: read(conversation.messages()),
+            conversation,
+            used: now,
+        };
+        if self.limits.keep {
+            all.shelf.write(self.key.clone(), &held);
+        }
+        book.held.insert(self.key.clone(), held);
+        let most = self.limits.most.get() as usize;
+        all.limit(&mut book, self.key.user, most);
     }
 
-    fn is(&self, one: &Held) -> bool {
-        let mark = one.under_way.as_ref();
+    fn is_under_way(&self, book: &Book) -> bool {
+        let mark = book.under_way.get(&self.key);
         mark.is_some_and(|mark| Arc::ptr_eq(mark, &self.mark))
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut held = self.conversations.held();
-        let Some(one) = held.get_mut(&self.key) else {
-            return;
-        };
-        if self.is(one) {
-            one.under_way = None;
-            // One that came to nothing was never begun.
-            if one.conversation.exchanges().len() == 0 {
-                held.remove(&self.key);
-            }
+        let mut book = self.conversations.book();
+        if self.is_under_way(&book) {
+            book.under_way.remove(&self.key);
         }
     }
 }
@@ -318,9 +351,9 @@ mod tests {
             (8, "a", "four"),
         ]);
         let mut next = all.begin(key(7, "a"), &limits(), at(9)).unwrap();
-        let (history, forgotten) = next.history(1000);
+        let history = next.conversation().messages();
         let texts: Vec<_> = history.iter().map(Message::text).collect();
-        assert_eq!((texts, forgotten), (vec!["one", "yes", "three", "yes"], 0));
+        assert_eq!(texts, ["one", "yes", "three", "yes"]);
         assert_eq!(names(&all, 7), ["a", "b"]);
         assert_eq!(names(&all, 8), ["a"]);
         assert!(names(&all, 9).is_empty());
@@ -353,10 +386,10 @@ mod tests {
             (7, "c", "four"),
         ]);
         assert_eq!(names(&all, 7), ["c", "a"]);
-        // Those that are being answered stay.
-        let _a = all.begin(key(7, "a"), &limits(), at(9)).unwrap();
-        let _c = all.begin(key(7, "c"), &limits(), at(9)).unwrap();
-        assert!(all.begin(key(7, "d"), &limits(), at(9)).is_err());
+        // Nothing makes room for a question that is not answered, or only looked at.
+        drop(all.begin(key(7, "d"), &limits(), at(9)).unwrap());
+        all.look(&key(7, "e"), &limits(), at(9)).unwrap();
+        assert_eq!(names(&all, 7), ["c", "a"]);
     }
 
     #[test]
@@ -396,7 +429,12 @@ mod tests {
         }
         assert!(names(&all, 0).is_empty());
         assert_eq!(names(&all, 79), ["a"]);
-        let text: usize = all.held().values().map(|it| it.conversation.bytes()).sum();
+        let text: usize = all
+            .book()
+            .held
+            .values()
+            .map(|it| it.conversation.bytes())
+            .sum();
         assert!(text <= MOST_TEXT, "{text}");
     }
 

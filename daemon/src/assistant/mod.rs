@@ -33,9 +33,9 @@ pub mod typed;
 mod voice;
 mod words;
 
-pub use conversation::{ConversationError, Key};
+pub use conversation::{Conversation, ConversationError, Key};
 pub use conversations::{Conversations, Summary, UnderWay};
 pub use event::Event;
-pub use shelf::Shelf;
+pub use shelf::{Shelf, clear};
 pub use status::{State, Status, VoiceError};
 pub use voice::Voice;

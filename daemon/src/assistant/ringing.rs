@@ -17,6 +17,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 pub async fn ring(speech: Speech, config: Arc<Config>, rung: Rung) {
     let end = Instant::now() + LONGEST;
     let words = words(&rung);
+    let mut is_told = false;
     while Instant::now() < end {
         speech.signal(&config.speech, Earcon::Timer);
         let said = async {
@@ -25,12 +26,13 @@ pub async fn ring(speech: Speech, config: Arc<Config>, rung: Rung) {
             speaking.finish().await
         };
         match said.await {
-            Ok(()) => {}
             Err(SpeechError::Stopped) => return,
-            Err(error) => {
+            // Others may be speaking, or the loudspeaker may come back.
+            Err(error) if !is_told => {
                 log::warn!(timer = rung.timer.id; "a timer rings, but is not heard: {error}");
-                return;
+                is_told = true;
             }
+            Ok(()) | Err(_) => {}
         }
         sleep(PAUSE).await;
     }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::conversation::{Conversation, Held, Key};
 use crate::platform::file::{self, shown};
-use crate::platform::replace::replace;
+use crate::platform::replace::{UNFINISHED, replace};
 
 /// Largest file that is read, in bytes. JSON escapes make a conversation longer.
 const LARGEST: usize = 8 << 20;
@@ -40,6 +40,7 @@ struct Place {
 enum Order {
     Write(Key, Kept),
     Remove(Key),
+    Clear,
     /// Everything before has been done.
     Tell(oneshot::Sender<()>),
 }
@@ -80,18 +81,6 @@ impl Shelf {
         Ok(Self(Some(place)))
     }
 
-    /// Deletes what lies in `folder`.
-    pub fn clear(folder: &Path) {
-        match fs::remove_dir_all(folder) {
-            Ok(()) => log::info!(
-                "kept conversations are deleted, because [conversation] keep is false: {}",
-                shown(folder)
-            ),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => log::warn!("{}: kept conversations stay: {error}", shown(folder)),
-        }
-    }
-
     /// All conversations. A file that cannot be read is left out, and the log says so.
     pub(super) fn read(&self) -> BTreeMap<Key, Held> {
         let Some(place) = &self.0 else {
@@ -105,9 +94,13 @@ impl Shelf {
             let files = entries(&folder).into_iter();
             files.map(move |path| (user, path))
         });
-        let finished = files
-            .filter(|(_, path)| path.extension().is_some_and(|it| it == FINISHED))
-            .take(MOST);
+        let (finished, unfinished): (Vec<_>, Vec<_>) =
+            files.partition(|(_, path)| path.extension().is_some_and(|it| it == FINISHED));
+        for (_, path) in unfinished {
+            // A crash left it.
+            let _ = fs::remove_file(path);
+        }
+        let finished = finished.into_iter().take(MOST);
         let read = finished.filter_map(|(user, path)| match read(user, &path) {
             Ok(one) => Some(one),
             Err(why) => {
@@ -118,12 +111,17 @@ impl Shelf {
         read.collect()
     }
 
-    pub(super) fn write(&self, key: Key, held: Held) {
+    /// Deletes everything, in turn with what is being written.
+    pub(super) fn clear(&self) {
+        self.order(Order::Clear);
+    }
+
+    pub(super) fn write(&self, key: Key, held: &Held) {
         let used = held.used.duration_since(UNIX_EPOCH).unwrap_or_default();
         let kept = Kept {
             name: key.name.clone(),
             used: used.as_secs(),
-            exchanges: held.conversation,
+            exchanges: held.conversation.clone(),
         };
         self.order(Order::Write(key, kept));
     }
@@ -152,6 +150,10 @@ fn obey(folder: &Path, order: Order) {
     let done = match order {
         Order::Write(key, kept) => write(folder, &key, &kept),
         Order::Remove(key) => remove(&path(folder, &key)),
+        Order::Clear => {
+            clear(folder);
+            Ok(())
+        }
         Order::Tell(told) => {
             // Who waited may have left.
             let _ = told.send(());
@@ -160,6 +162,18 @@ fn obey(folder: &Path, order: Order) {
     };
     if let Err(error) = done {
         log::warn!("{}: a conversation is not kept: {error}", shown(folder));
+    }
+}
+
+/// Deletes what lies in `folder`.
+pub fn clear(folder: &Path) {
+    match fs::remove_dir_all(folder) {
+        Ok(()) => log::info!(
+            "kept conversations are deleted, because [conversation] keep is false: {}",
+            shown(folder)
+        ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => log::warn!("{}: kept conversations stay: {error}", shown(folder)),
     }
 }
 
@@ -181,6 +195,8 @@ fn write(folder: &Path, key: &Key, kept: &Kept) -> io::Result<()> {
 }
 
 fn remove(path: &Path) -> io::Result<()> {
+    // What a crash left of writing it.
+    let _ = fs::remove_file(path.with_extension(UNFINISHED));
     match fs::remove_file(path) {
         // It was never written.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -198,7 +214,6 @@ fn read(user: u32, path: &Path) -> Result<(Key, Held), String> {
         conversation: kept.exchanges,
         used: time.ok_or_else(|| damaged(&"its time is none"))?,
         reading: None,
-        under_way: None,
     };
     Ok((key, held))
 }
@@ -219,7 +234,6 @@ mod tests {
     use crate::assistant::conversation::Exchange;
     use crate::assistant::conversations::Conversations;
     use crate::config;
-    use crate::platform::replace::UNFINISHED;
 
     fn kept() -> config::Conversation {
         config::Conversation {
@@ -333,7 +347,7 @@ mod tests {
         conversations.stop().await;
         assert!(questions(folder.path(), &key).is_empty());
         ask(&conversations, &key, "two").await;
-        Shelf::clear(&folder.path().join("conversations"));
+        clear(&folder.path().join("conversations"));
         assert!(questions(folder.path(), &key).is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::conversation::Exchange;
+use super::conversation::{Conversation, Exchange};
 use super::conversations::UnderWay;
 use crate::engine::{Answer, Engine, EngineError, Event, Place, Preamble, Request, Stats};
 
@@ -24,6 +24,10 @@ pub struct TypedAnswer {
 struct Memory {
     engine: Engine,
     under_way: UnderWay,
+    /// Tokens of what was said before.
+    before: usize,
+    /// Tokens of the answer so far.
+    given: usize,
     preamble: Preamble,
     owner: Option<Arc<str>>,
     asked: String,
@@ -31,11 +35,13 @@ struct Memory {
 }
 
 /// Puts what was said before into `request`; returns how many exchanges had to be forgotten for it.
-pub fn recall(engine: &Engine, request: &mut Request, under_way: &mut UnderWay) -> usize {
+pub fn recall(engine: &Engine, request: &mut Request, conversation: &mut Conversation) -> usize {
     let asked = request.question.text().map_or(0, str::len) / TOKEN;
-    let room = engine.room(asked.saturating_add(request.max_tokens as usize));
-    let (history, forgotten) = under_way.history(room);
-    request.preamble.history = history;
+    let needed = asked.saturating_add(request.max_tokens as usize);
+    // Without a model nothing is known of the room.
+    let room = engine.room(needed);
+    let forgotten = room.map_or(0, |room| conversation.shorten(room));
+    request.preamble.history = conversation.messages();
     forgotten
 }
 
@@ -56,10 +62,13 @@ pub async fn ask(
             forgotten: 0,
         });
     };
-    let forgotten = recall(engine, &mut request, &mut under_way);
+    let forgotten = recall(engine, &mut request, under_way.conversation());
+    let before = under_way.conversation().tokens();
     let memory = Memory {
         engine: engine.clone(),
         under_way,
+        before,
+        given: 0,
         preamble: request.preamble.clone(),
         owner: request.owner.clone(),
         asked: request.question.text().unwrap_or_default().to_owned(),
@@ -83,7 +92,10 @@ impl TypedAnswer {
     pub async fn next(&mut self) -> Event {
         let event = self.answer.next().await;
         match (&event, &mut self.memory) {
-            (Event::Text(piece), Some(memory)) => memory.answered.push_str(&piece.text),
+            (Event::Text(piece), Some(memory)) => {
+                memory.answered.push_str(&piece.text);
+                memory.given += piece.tokens.len();
+            }
             (Event::Done(stats), memory) => {
                 if let Some(memory) = memory.take() {
                     memory.keep(Some(stats));
@@ -129,6 +141,8 @@ impl Memory {
         let Self {
             engine,
             under_way,
+            before,
+            given,
             preamble,
             owner,
             asked,
@@ -140,9 +154,9 @@ impl Memory {
         let tokens = match stats {
             Some(stats) => {
                 let all = stats.prompt_tokens + stats.output_tokens;
-                (all as usize).saturating_sub(under_way.tokens())
+                (all as usize).saturating_sub(before)
             }
-            None => (asked.len() + answered.len()) / TOKEN,
+            None => asked.len() / TOKEN + given,
         };
         let exchange = Exchange {
             asked,

@@ -17,7 +17,7 @@ use super::question::Question;
 use super::sound::Sounds;
 use super::{Which, authority, refusal, terms};
 use crate::assistant::typed::{self, TypedAnswer};
-use crate::assistant::{Conversations, Key, UnderWay};
+use crate::assistant::{Conversation, Conversations, Key, UnderWay};
 use crate::config::Settings;
 use crate::engine::{Engine, EngineError, Phase, Place};
 use crate::platform::memory;
@@ -106,12 +106,12 @@ impl Manager {
     ) -> Result<Vec<Passage>, Error> {
         let question = Question::ask(&self.settings.current(), prompt, options)?;
         let hold = Arc::new(self.clients.hold(connection, &header, question.kind())?);
-        let under_way = self.go_on(&question, connection, &header).await?;
+        let conversation = self.conversation(&question, connection, &header).await?;
         hold.while_there(async {
             let place = self.admit()?;
             let mut request = question.prepared(&self.engine, &self.sounds, &hold).await?;
-            if let Some(mut under_way) = under_way {
-                typed::recall(&self.engine, &mut request, &mut under_way);
+            if let Some(mut conversation) = conversation {
+                typed::recall(&self.engine, &mut request, &mut conversation);
             }
             let rendered = self.engine.render_at(place, request).await;
             let passages = rendered.map_err(|error| refusal::engine(&error))?;
@@ -306,16 +306,46 @@ impl Manager {
         connection: &Connection,
         header: &Header<'_>,
     ) -> Result<Option<UnderWay>, Error> {
+        let Some(key) = self.key(question, connection, header).await? else {
+            return Ok(None);
+        };
+        let limits = &self.settings.current().conversation;
+        let begun = self.conversations.begin(key, limits, SystemTime::now());
+        begun
+            .map(Some)
+            .map_err(|error| refusal::conversation(&error))
+    }
+
+    /// The conversation that `question` belongs to, as it is.
+    async fn conversation(
+        &self,
+        question: &Question,
+        connection: &Connection,
+        header: &Header<'_>,
+    ) -> Result<Option<Conversation>, Error> {
+        let Some(key) = self.key(question, connection, header).await? else {
+            return Ok(None);
+        };
+        let limits = &self.settings.current().conversation;
+        let found = self.conversations.look(&key, limits, SystemTime::now());
+        found
+            .map(Some)
+            .map_err(|error| refusal::conversation(&error))
+    }
+
+    /// The key of the conversation that `question` belongs to.
+    async fn key(
+        &self,
+        question: &Question,
+        connection: &Connection,
+        header: &Header<'_>,
+    ) -> Result<Option<Key>, Error> {
         let Some(name) = question.conversation() else {
             return Ok(None);
         };
         // A name alone may be that of another user's client.
         let user = self.clients.user(connection, header).await?.number;
-        let limits = self.settings.current().conversation.clone();
-        let begun = Key::new(user, name)
-            .and_then(|key| self.conversations.begin(key, &limits, SystemTime::now()));
-        begun
-            .map(Some)
-            .map_err(|error| refusal::conversation(&error))
+        let key = Key::new(user, name);
+        key.map(Some).map_err(|error| refusal::conversation(&error))
     }
 }

@@ -88,7 +88,9 @@ pub(super) fn timer(error: TimerError) -> Error {
     let message = error.to_string();
     match error {
         TimerError::TooMany => Error::Busy(message),
-        TimerError::TooLong | TimerError::Unknown => Error::InvalidArgument(message),
+        TimerError::TooLong | TimerError::Unknown | TimerError::Name => {
+            Error::InvalidArgument(message)
+        }
     }
 }
 

@@ -12,9 +12,6 @@ use super::clients::{Clients, Kind};
 use super::refusal;
 use crate::commands::timers::{self, Rung};
 
-/// Longest name, in bytes.
-const LONGEST_NAME: usize = 64;
-
 /// The object.
 pub(super) struct Timers {
     pub timers: timers::Timers,
@@ -47,14 +44,11 @@ impl Timers {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<u64, Error> {
-        if name.len() > LONGEST_NAME || gemmad_text::line(name, LONGEST_NAME) != name {
-            return Err(Error::InvalidArgument(format!(
-                "name is at most {LONGEST_NAME} bytes of visible text on one line"
-            )));
-        }
         let time = Duration::try_from_secs_f64(seconds).ok();
         let time = time.filter(|it| !it.is_zero()).ok_or_else(|| {
-            Error::InvalidArgument(format!("seconds is {seconds} but must be above 0"))
+            Error::InvalidArgument(format!(
+                "seconds is {seconds} but must be above 0, and within 31 days"
+            ))
         })?;
         let _call = self.clients.hold(connection, &header, Kind::Call)?;
         let set = self.timers.set(name, time).await;

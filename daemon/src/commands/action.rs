@@ -82,7 +82,9 @@ impl Action {
         match self {
             Self::Program(program) => program.check(parameters),
             Self::Method(method) => method.check(parameters),
-            Self::Socket(_) | Self::Clock(_) => Ok(()),
+            Self::Socket(_) => Ok(()),
+            Self::Clock(_) if parameters.is_empty() => Ok(()),
+            Self::Clock(_) => Err("a `clock` action uses no parameters".into()),
             Self::Http(http) => http.check(parameters),
             Self::Timer(timer) => timer.check(parameters),
         }

@@ -69,6 +69,7 @@ impl Engine {
         let system = config.answer.system.as_str();
         keeping.put(Kept::Answers, (0, Some(system.into())));
         let ahead = Ahead::default();
+        let scarcity = watch::Sender::new(None);
         let host = Host {
             config: config.clone(),
             keeping: keeping.clone(),
@@ -77,6 +78,7 @@ impl Engine {
             phase,
             ahead: ahead.clone(),
             carried,
+            scarcity: scarcity.subscribe(),
             crashed,
             stop: stop.clone(),
         };
@@ -86,7 +88,7 @@ impl Engine {
         Ok(Self {
             phase: phase_seen,
             carried: carried_seen,
-            scarcity: watch::Sender::new(None),
+            scarcity,
             work,
             places: Arc::new(Places::new(&config.engine)),
             limits: Limits::new(&config.engine),
@@ -219,17 +221,17 @@ impl Engine {
         Health { queued, ..health }
     }
 
-    /// Tokens that a question leaves free for what was said before it, if it and its answer take `tokens`; 0 without a model.
-    /// A question that needs a context of its own leaves room in that.
+    /// Tokens that a question leaves free for what was said before it, if it and its answer take `tokens`; `None` while there
+    /// is no model. A question that needs a context of its own leaves room in that.
     #[must_use]
-    pub fn room(&self, tokens: usize) -> usize {
+    pub fn room(&self, tokens: usize) -> Option<usize> {
         let phase = self.phase.borrow();
         let Phase::Ready(ready) = &*phase else {
-            return 0;
+            return None;
         };
         let fits = tokens < ready.capacity;
         let all = if fits { ready.capacity } else { ready.longest };
-        all.saturating_sub(tokens)
+        Some(all.saturating_sub(tokens))
     }
 
     /// Takes a place for a request, before anything of it is parsed, decoded or kept.
@@ -327,7 +329,8 @@ impl Engine {
     /// # Errors
     /// When there is no model or no place, or the preamble is too long; then nothing is read.
     pub async fn read_ahead(&self, preamble: Preamble, owner: Arc<str>) -> Result<(), EngineError> {
-        let place = Arc::new(self.admit()?);
+        // Nobody waits for it, so it takes nobody's place.
+        let place = Arc::new(Places::beside(&self.places));
         // A model that is not there is not loaded for that.
         let lease = self.lease().await.ok_or(EngineError::Stopping)?;
         let model = Arc::clone(&lease.model);

@@ -11,6 +11,7 @@ use super::keeping::{Keeping, Wanted};
 use super::memory::Fit;
 use super::probe::Probe;
 use super::probe::files::Files;
+use super::scarcity::Scarcity;
 use super::stop::Stop;
 use super::{EngineError, LoadError, Phase, Ready, heap, memory, prompt};
 use crate::config::{self, Config};
@@ -37,6 +38,8 @@ pub(super) struct Host {
     /// Compiled for every model.
     pub ahead: Ahead,
     pub carried: watch::Sender<Carried>,
+    /// Why memory is scarce, if it is.
+    pub scarcity: watch::Receiver<Option<Scarcity>>,
     /// Set when the thread has panicked while serving.
     pub crashed: watch::Sender<bool>,
     pub stop: Stop,
@@ -257,7 +260,9 @@ impl Host {
             fit,
             files: files.clone(),
         };
-        let scheduler = self.scheduler(&loaded, fit.cells)?;
+        let is_scarce = self.scarcity.borrow().is_some();
+        let cells = if is_scarce { fit.least } else { fit.cells };
+        let scheduler = self.scheduler(&loaded, cells)?;
         Ok((loaded, scheduler))
     }
 

@@ -71,8 +71,11 @@ impl Alarm {
             it_interval: zero,
             it_value: value.unwrap_or(zero),
         };
-        timerfd_settime(self.timer.get_ref(), self.flags, &setting)?;
-        Ok(())
+        match timerfd_settime(self.timer.get_ref(), self.flags, &setting) {
+            // It is set. The clock was set too, since it rang last, so it rings at once.
+            Ok(_) | Err(Errno::CANCELED) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Waits until it rings, or until the clock that it follows is set. Cancel safe.

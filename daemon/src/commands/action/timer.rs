@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::error::ActionError;
 use super::job::Job;
 use crate::commands::timers::{self, Timer, TimerError, Timers};
-use crate::commands::{Kind, Name, Parameter, Plain};
+use crate::commands::{Kind, Name, Need, Parameter, Plain};
 
 /// What becomes of timers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -49,8 +49,14 @@ impl OfTimer {
             Self::Alarm => (&["hour"], &["hour", "minute", "name"]),
             Self::Cancel | Self::CancelAlarm | Self::Left => (&[], &["name"]),
         };
-        if let Some(missing) = needed.iter().find(|it| !parameters.contains_key(**it)) {
-            return Err(format!("this `timer` action needs a parameter `{missing}`"));
+        let is_there = |name: &str| {
+            let parameter = parameters.get(name);
+            parameter.is_some_and(|it| it.need != Need::Optional)
+        };
+        if let Some(missing) = needed.iter().find(|it| !is_there(it)) {
+            return Err(format!(
+                "this `timer` action needs a parameter `{missing}`, required or with a default"
+            ));
         }
         for (name, parameter) in parameters {
             if !known.contains(&name.as_str()) {
@@ -90,11 +96,11 @@ fn fits(name: &str, kind: &Kind) -> (bool, &'static str) {
     match name {
         "duration" => {
             let is_number = match kind {
-                Kind::Integer { min, .. } => *min >= 0,
-                Kind::Number { min, .. } => *min >= 0.0,
+                Kind::Integer { min, .. } => *min > 0,
+                Kind::Number { min, .. } => *min > 0.0,
                 _ => false,
             };
-            (is_number, "a number from 0")
+            (is_number, "a number above 0")
         }
         "unit" => {
             let is_unit = |it: &Plain| UNITS.iter().any(|(unit, _)| *unit == it.as_str());
@@ -104,8 +110,12 @@ fn fits(name: &str, kind: &Kind) -> (bool, &'static str) {
         "hour" => (is_whole(0, 23), "an integer within 0 and 23"),
         "minute" => (is_whole(0, 59), "an integer within 0 and 59"),
         _ => {
-            let is_text = matches!(kind, Kind::String { .. } | Kind::Enum(_));
-            (is_text, "a string or an enum")
+            let is_text = match kind {
+                Kind::String { longest } => *longest <= 16,
+                Kind::Enum(values) => values.iter().all(|it| timers::is_name(it.as_str())),
+                _ => false,
+            };
+            (is_text, "an enum, or a string with `longest = 16` or less")
         }
     }
 }

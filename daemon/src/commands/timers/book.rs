@@ -92,6 +92,15 @@ pub struct Rung {
     pub is_missed: bool,
 }
 
+/// Longest name, in bytes.
+const LONGEST_NAME: usize = 64;
+
+/// Whether this may be a timer's name: none, or a line of visible text.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    name.len() <= LONGEST_NAME && gemmad_text::line(name, LONGEST_NAME) == name
+}
+
 /// Why there is no such timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TimerError {
@@ -104,6 +113,9 @@ pub enum TimerError {
     /// None is meant.
     #[error("there is no such timer")]
     Unknown,
+    /// The name is none.
+    #[error("the name of a timer is at most {LONGEST_NAME} bytes of visible text on one line")]
+    Name,
 }
 
 /// All timers.
@@ -114,6 +126,19 @@ pub struct Book {
 }
 
 impl Book {
+    /// The same without the timers that could not have been set, as a file may hold: too many, too far away, or with names
+    /// that are no visible text. Their numbers are given anew.
+    pub fn checked(self, now: &Moment) -> Self {
+        let is_sound = |it: &Timer| it.due.left(now) <= LONGEST && is_name(&it.name);
+        let sound = self.timers.into_iter().filter(is_sound).take(MOST);
+        let timers: Vec<_> = (1..)
+            .zip(sound)
+            .map(|(id, timer)| Timer { id, ..timer })
+            .collect();
+        let last = timers.len() as u64;
+        Self { timers, last }
+    }
+
     /// Sets a timer that rings after `time`.
     ///
     /// # Errors
@@ -149,10 +174,14 @@ impl Book {
     }
 
     fn add(&mut self, name: &str, due: Due) -> Result<Timer, TimerError> {
+        if !is_name(name) {
+            return Err(TimerError::Name);
+        }
         if self.timers.len() >= MOST {
             return Err(TimerError::TooMany);
         }
-        self.last += 1;
+        // A number is used again after as many timers as nobody sets.
+        self.last = self.last.wrapping_add(1);
         let timer = Timer {
             id: self.last,
             name: name.into(),
@@ -303,6 +332,31 @@ mod tests {
         assert_eq!(book.set("x", LONGEST * 2, &now), Err(TimerError::TooLong));
         (0..MOST).for_each(|_| drop(book.set("x", HOUR, &now).unwrap()));
         assert_eq!(book.set("x", HOUR, &now), Err(TimerError::TooMany));
+    }
+
+    #[test]
+    fn timers_of_a_strange_file_are_left_out() {
+        let machine = Machine::new();
+        let mut book = Book::default();
+        book.set("tea", HOUR, &machine.0).unwrap();
+        book.set("eggs", HOUR, &machine.0).unwrap();
+        book.last = u64::MAX;
+        book.timers[1].id = 1;
+        for name in ["\u{1b}[2J", &"x".repeat(65)] {
+            book.timers.push(Timer {
+                name: name.into(),
+                ..book.timers[0].clone()
+            });
+        }
+        book.timers.push(Timer {
+            due: Due::At(machine.0.wall + LONGEST * 1000),
+            ..book.timers[0].clone()
+        });
+        let mut checked = book.checked(&machine.0);
+        let ids = |it: &Book| it.timers.iter().map(|it| it.id).collect::<Vec<_>>();
+        assert_eq!(ids(&checked), [1, 2]);
+        checked.set("bread", HOUR, &machine.0).unwrap();
+        assert_eq!(ids(&checked), [1, 2, 3]);
     }
 
     #[derive(Debug, Clone)]

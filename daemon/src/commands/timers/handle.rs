@@ -60,12 +60,13 @@ impl Timers {
         self.0.rung.subscribe()
     }
 
-    /// Lets timers ring, for ever.
-    ///
-    /// # Errors
-    /// When the system has no timer to give.
-    pub async fn ring(self) -> io::Result<()> {
-        let (uptime, wall) = (Alarm::new(Clock::Uptime)?, Alarm::new(Clock::Wall)?);
+    /// Lets timers ring, for ever, unless the system has no timer to give: then it returns why.
+    pub async fn ring(self) -> io::Error {
+        let alarms = Alarm::new(Clock::Uptime).and_then(|it| Ok((it, Alarm::new(Clock::Wall)?)));
+        let (uptime, wall) = match alarms {
+            Ok(alarms) => alarms,
+            Err(error) => return error,
+        };
         loop {
             let now = Moment::now();
             let (rung, next) = {
@@ -81,8 +82,11 @@ impl Timers {
                 let _ = self.0.rung.send(rung);
             }
             let since_1970 = now.wall.duration_since(UNIX_EPOCH).unwrap_or_default();
-            uptime.set(next.0.map(|it| now.uptime + it))?;
-            wall.set(next.1.map(|it| since_1970 + it))?;
+            let set = uptime.set(next.0.map(|it| now.uptime + it));
+            let set = set.and_then(|()| wall.set(next.1.map(|it| since_1970 + it)));
+            if let Err(error) = set {
+                return error;
+            }
             tokio::select! {
                 () = uptime.rings() => {}
                 () = wall.rings() => {}
@@ -165,8 +169,8 @@ impl Timers {
 /// The timers in `file`, if there is one.
 fn read(file: &std::path::Path) -> Result<Option<Book>, String> {
     match file::read_text(file, LARGEST) {
-        Ok(text) => serde_json::from_str(&text)
-            .map(Some)
+        Ok(text) => serde_json::from_str::<Book>(&text)
+            .map(|book| Some(book.checked(&Moment::now())))
             .map_err(|error| format!("{}: {error}", shown(file))),
         Err(FileProblem::Unreadable { .. }) if !file.exists() => Ok(None),
         Err(problem) => Err(problem.to_string()),

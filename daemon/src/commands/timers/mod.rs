@@ -12,7 +12,7 @@ mod handle;
 mod moment;
 mod words;
 
-pub use book::{Due, MOST, Rung, Timer, TimerError};
+pub use book::{Due, MOST, Rung, Timer, TimerError, is_name};
 pub use handle::Timers;
 pub use moment::Moment;
 pub use words::{clock, length};

@@ -27,6 +27,14 @@ struct Room {
 pub struct Place {
     places: Arc<Places>,
     priority: Priority,
+    counts: bool,
+}
+
+impl Place {
+    /// Whether somebody took it.
+    pub(in crate::engine) fn counts(&self) -> bool {
+        self.counts
+    }
 }
 
 impl Places {
@@ -58,11 +66,21 @@ impl Places {
             Ok(_) => Ok(Place {
                 places: Arc::clone(places),
                 priority,
+                counts: true,
             }),
             Err(taken) => Err(match priority {
                 Priority::Speech => EngineError::Listening { turns: taken },
                 Priority::Question => EngineError::Busy { requests: taken },
             }),
+        }
+    }
+
+    /// A place that counts as none, for what the engine does of its own accord.
+    pub(in crate::engine) fn beside(places: &Arc<Self>) -> Place {
+        Place {
+            places: Arc::clone(places),
+            priority: Priority::Question,
+            counts: false,
         }
     }
 
@@ -81,6 +99,9 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if !self.counts {
+            return;
+        }
         let room = self.places.room(self.priority);
         room.taken.fetch_sub(1, Ordering::AcqRel);
     }

@@ -381,6 +381,10 @@ impl Sequence {
         self.stats.total = self.job.arrived.elapsed();
         self.stats.decode = self.first_token.map_or(Duration::ZERO, |it| it.elapsed());
         let stats = &self.stats;
+        if !self.job.place.counts() {
+            // Nobody asked.
+            return self.job.end(Event::Done(self.stats));
+        }
         log::info!(
             event = "answered",
             request = stats.request,
