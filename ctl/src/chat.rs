@@ -40,26 +40,17 @@ pub async fn run(chat: Chat, way: &Way) -> Result<(), Failure> {
         name,
         chat,
     };
-    let mut input = Some(Input::new()?);
-    while let Some(reading) = input.take() {
-        let (typed, next) = reading.read().await?;
+    let mut input = Input::new()?;
+    loop {
+        let typed;
+        (typed, input) = input.read().await?;
         match typed {
-            Typed::Line(line) => {
-                session.follow(line.trim()).await?;
-                input = Some(next);
-            }
-            Typed::Interrupted => {
-                terminal::note("Ctrl-D ends the chat");
-                input = Some(next);
-            }
-            Typed::Garbled => {
-                terminal::note("gemmactl: that was no UTF-8, and was not sent");
-                input = Some(next);
-            }
-            Typed::End => {}
+            Typed::Line(line) => session.follow(line.trim()).await?,
+            Typed::Interrupted => terminal::note("Ctrl-D ends the chat"),
+            Typed::Garbled => terminal::note("gemmactl: that was no UTF-8, and was not sent"),
+            Typed::End => return Ok(()),
         }
     }
-    Ok(())
 }
 
 struct Session {

@@ -54,7 +54,7 @@ impl Key {
     pub fn new(user: u32, name: &str) -> Result<Self, ConversationError> {
         let is_name = (1..=LONGEST_NAME).contains(&name.len())
             && name.trim() == name
-            && gemmad_text::line(name, LONGEST_NAME) == name;
+            && gemmad_text::check(name).is_ok();
         is_name
             .then(|| Self {
                 user,

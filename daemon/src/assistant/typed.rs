@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::conversation::{Conversation, Exchange};
 use super::conversations::UnderWay;
-use crate::engine::{Answer, Engine, EngineError, Event, Place, Preamble, Request, Stats};
+use crate::engine::{Answer, Engine, EngineError, Event, Place, Preamble, Request, Stats, Whole};
 
 /// Least bytes of a token, as a guess that is seldom too few tokens.
 const TOKEN: usize = 2;
@@ -111,17 +111,10 @@ impl TypedAnswer {
     /// # Errors
     /// When the request fails.
     pub async fn text(mut self) -> Result<(String, Stats), EngineError> {
-        let mut text = String::new();
+        let mut whole = Whole::default();
         loop {
-            match self.next().await {
-                Event::Text(piece) => text.push_str(&piece.text),
-                Event::Done(stats) => return Ok((text, stats)),
-                // An incomplete answer's text is returned with the error.
-                Event::Failed(EngineError::Incomplete { .. }) => {
-                    let so_far = text.into();
-                    return Err(EngineError::Incomplete { so_far });
-                }
-                Event::Failed(error) => return Err(error),
+            if let Some(end) = whole.take(self.next().await) {
+                return end;
             }
         }
     }

@@ -16,6 +16,7 @@ use super::bucket::Bucket;
 use super::manager::Manager;
 use super::{Rooms, commands, refusal, timers, voice};
 use crate::assistant::{Event, Status};
+use crate::commands::timers::Rung;
 use crate::commands::{Event as Command, Force};
 use crate::config::Meaning;
 use crate::engine::{Engine, Phase};
@@ -76,8 +77,7 @@ pub(super) async fn start(
         catalogues(invoked.clone(), commands.changes()),
     ));
     let ringing = server.interface(TIMERS_PATH).await?;
-    let rung = timers::announce(ringing, rooms.timers.events());
-    tasks.spawn(until(end.clone(), rung));
+    tasks.spawn(until(end.clone(), rings(ringing, rooms.timers.events())));
     tasks.spawn(invocations(invoked, commands.events(), end));
     Ok(Announcers { tasks, over })
 }
@@ -244,6 +244,21 @@ async fn catalogues(
     while changes.changed().await.is_ok() {
         let emitter = object.signal_emitter();
         log_failure(object.get().await.enabled_changed(emitter).await);
+    }
+}
+
+async fn rings(object: InterfaceRef<timers::Timers>, mut rung: broadcast::Receiver<Rung>) {
+    loop {
+        match rung.recv().await {
+            Ok(Rung { timer, is_missed }) => {
+                let emitter = object.signal_emitter();
+                log_failure(timers::Timers::rang(emitter, timer.id, &timer.name, is_missed).await);
+            }
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                log::warn!("{missed} timers were not signalled: the bus is too slow");
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
     }
 }
 

@@ -17,8 +17,8 @@ use super::question::Question;
 use super::sound::Sounds;
 use super::{Which, authority, refusal, terms};
 use crate::assistant::typed::{self, TypedAnswer};
-use crate::assistant::{Conversation, Conversations, Key, UnderWay};
-use crate::config::Settings;
+use crate::assistant::{ConversationError, Conversations, Key, UnderWay};
+use crate::config::{self, Settings};
 use crate::engine::{Engine, EngineError, Phase, Place};
 use crate::platform::memory;
 use crate::reload::Reloader;
@@ -106,7 +106,9 @@ impl Manager {
     ) -> Result<Vec<Passage>, Error> {
         let question = Question::ask(&self.settings.current(), prompt, options)?;
         let hold = Arc::new(self.clients.hold(connection, &header, question.kind())?);
-        let conversation = self.conversation(&question, connection, &header).await?;
+        let look = |key, limits: &_| self.conversations.look(&key, limits, SystemTime::now());
+        let conversation = self.of_conversation(&question, connection, &header, look);
+        let conversation = conversation.await?;
         hold.while_there(async {
             let place = self.admit()?;
             let mut request = question.prepared(&self.engine, &self.sounds, &hold).await?;
@@ -306,46 +308,27 @@ impl Manager {
         connection: &Connection,
         header: &Header<'_>,
     ) -> Result<Option<UnderWay>, Error> {
-        let Some(key) = self.key(question, connection, header).await? else {
-            return Ok(None);
-        };
-        let limits = &self.settings.current().conversation;
-        let begun = self.conversations.begin(key, limits, SystemTime::now());
-        begun
-            .map(Some)
-            .map_err(|error| refusal::conversation(&error))
+        let begin = |key, limits: &_| self.conversations.begin(key, limits, SystemTime::now());
+        self.of_conversation(question, connection, header, begin)
+            .await
     }
 
-    /// The conversation that `question` belongs to, as it is.
-    async fn conversation(
+    /// Does this with the conversation that `question` belongs to, if it belongs to one.
+    async fn of_conversation<T>(
         &self,
         question: &Question,
         connection: &Connection,
         header: &Header<'_>,
-    ) -> Result<Option<Conversation>, Error> {
-        let Some(key) = self.key(question, connection, header).await? else {
-            return Ok(None);
-        };
-        let limits = &self.settings.current().conversation;
-        let found = self.conversations.look(&key, limits, SystemTime::now());
-        found
-            .map(Some)
-            .map_err(|error| refusal::conversation(&error))
-    }
-
-    /// The key of the conversation that `question` belongs to.
-    async fn key(
-        &self,
-        question: &Question,
-        connection: &Connection,
-        header: &Header<'_>,
-    ) -> Result<Option<Key>, Error> {
+        work: impl FnOnce(Key, &config::Conversation) -> Result<T, ConversationError>,
+    ) -> Result<Option<T>, Error> {
         let Some(name) = question.conversation() else {
             return Ok(None);
         };
         // A name alone may be that of another user's client.
         let user = self.clients.user(connection, header).await?.number;
-        let key = Key::new(user, name);
-        key.map(Some).map_err(|error| refusal::conversation(&error))
+        let limits = &self.settings.current().conversation;
+        let done = Key::new(user, name).and_then(|key| work(key, limits));
+        done.map(Some)
+            .map_err(|error| refusal::conversation(&error))
     }
 }

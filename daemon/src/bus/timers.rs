@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use gemmad_api::{Dict, Error, TimerInfo, to_dict};
-use tokio::sync::broadcast;
 use zbus::message::Header;
-use zbus::object_server::{InterfaceRef, SignalEmitter};
+use zbus::object_server::SignalEmitter;
 use zbus::{Connection, interface};
 
 use super::clients::{Clients, Kind};
 use super::refusal;
-use crate::commands::timers::{self, Rung};
+use crate::commands::timers;
 
 /// The object.
 pub(super) struct Timers {
@@ -81,28 +80,10 @@ impl Timers {
 
     /// A timer rings, or should have.
     #[zbus(signal)]
-    async fn rang(
+    pub(super) async fn rang(
         emitter: &SignalEmitter<'_>,
         id: u64,
         name: &str,
         missed: bool,
     ) -> zbus::Result<()>;
-}
-
-/// Announces the timers that ring.
-pub(super) async fn announce(object: InterfaceRef<Timers>, mut rung: broadcast::Receiver<Rung>) {
-    loop {
-        match rung.recv().await {
-            Ok(Rung { timer, is_missed }) => {
-                let emitter = object.signal_emitter();
-                if let Err(error) = Timers::rang(emitter, timer.id, &timer.name, is_missed).await {
-                    log::warn!("a signal could not be sent: {error}");
-                }
-            }
-            Err(broadcast::error::RecvError::Lagged(missed)) => {
-                log::warn!("{missed} timers were not signalled: the bus is too slow");
-            }
-            Err(broadcast::error::RecvError::Closed) => return,
-        }
-    }
 }

@@ -89,21 +89,36 @@ impl Answer {
         mut self,
         mut watch: impl FnMut(&str),
     ) -> Result<(String, Stats), EngineError> {
-        let mut text = String::new();
+        let mut whole = Whole::default();
         loop {
-            match self.next().await {
-                Event::Text(piece) => {
-                    text.push_str(&piece.text);
-                    watch(&text);
-                }
-                Event::Done(stats) => return Ok((text, stats)),
-                // An incomplete answer's text is returned with the error.
-                Event::Failed(EngineError::Incomplete { .. }) => {
-                    let so_far = text.into();
-                    return Err(EngineError::Incomplete { so_far });
-                }
-                Event::Failed(error) => return Err(error),
+            if let Some(end) = whole.take(self.next().await) {
+                return end;
             }
+            watch(&whole.0);
+        }
+    }
+}
+
+/// The text of an answer, from its events.
+#[derive(Debug, Default)]
+pub struct Whole(String);
+
+impl Whole {
+    /// Takes the next event. Returns the whole text with its statistics, or the failure, after the last.
+    pub fn take(&mut self, event: Event) -> Option<Result<(String, Stats), EngineError>> {
+        let text = &mut self.0;
+        match event {
+            Event::Text(piece) => {
+                text.push_str(&piece.text);
+                None
+            }
+            Event::Done(stats) => Some(Ok((std::mem::take(text), stats))),
+            // An incomplete answer's text is returned with the error.
+            Event::Failed(EngineError::Incomplete { .. }) => {
+                let so_far = std::mem::take(text).into();
+                Some(Err(EngineError::Incomplete { so_far }))
+            }
+            Event::Failed(error) => Some(Err(error)),
         }
     }
 }

@@ -56,7 +56,7 @@ mod stop;
 mod tool_call;
 mod turn;
 
-pub use answer::{Answer, Event};
+pub use answer::{Answer, Event, Whole};
 pub use audio::Clip;
 pub use bounds::LONGEST_SCHEMA;
 pub use error::{EngineError, LoadError};

@@ -18,7 +18,7 @@ pub enum Earcon {
     Wake,
     /// There is no answer. Two tones that fall.
     Error,
-    /// A timer rings. Two tones, twice.
+    /// A timer rings. Three tones, twice.
     Timer,
 }
 

@@ -73,8 +73,8 @@ impl Speech {
         self.voice.mouth.stop(None);
     }
 
-    /// Plays a short sound, if the configuration wants any; that of a timer always. It goes before texts of clients, and behind the sentence
-    /// under way.
+    /// Plays a short sound, if the configuration wants any; that of a timer always. It goes before texts of clients, and
+    /// behind the sentence under way.
     pub fn signal(&self, config: &config::Speech, earcon: Earcon) {
         let Ok(place) = self.places.take(Kind::Earcon) else {
             return;

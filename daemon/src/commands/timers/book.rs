@@ -98,7 +98,7 @@ const LONGEST_NAME: usize = 64;
 /// Whether this may be a timer's name: none, or a line of visible text.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
-    name.len() <= LONGEST_NAME && gemmad_text::line(name, LONGEST_NAME) == name
+    name.len() <= LONGEST_NAME && gemmad_text::check(name).is_ok()
 }
 
 /// Why there is no such timer.

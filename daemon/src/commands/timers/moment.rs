@@ -1,6 +1,7 @@
 //! A moment, by the clock and by the time since the machine was started.
 
 use std::fs;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -26,11 +27,14 @@ impl Moment {
         let nanoseconds = u32::try_from(uptime.tv_nsec).unwrap_or(0);
         Self {
             uptime: Duration::new(seconds, nanoseconds),
-            boot: boot(),
+            boot: *BOOT,
             wall: SystemTime::now(),
         }
     }
 }
+
+/// The number of the start under which this process runs.
+static BOOT: LazyLock<u64> = LazyLock::new(boot);
 
 /// The kernel's random number of this start; 0 where it has none, so that all starts are one.
 fn boot() -> u64 {
