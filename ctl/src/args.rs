@@ -177,6 +177,18 @@ pub struct Ask {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["think", "min_tokens"])]
     pub schema: Option<PathBuf>,
 
+    /// Carry out commands that the question asks for, if commands are switched on. Without this option that is done for one
+    /// line that was typed at a terminal: other text may hold the words of a stranger
+    #[arg(long, conflicts_with_all = [
+        "no_commands", "audio", "system_prompt", "min_tokens", "temperature", "top_k", "top_p", "seed", "think", "protocol",
+        "schema",
+    ])]
+    pub commands: bool,
+
+    /// Carry out no commands; answer in words
+    #[arg(long)]
+    pub no_commands: bool,
+
     /// Print the prompt that the model would read, and ask nothing. Tokens of the protocol stand in ⟦ ⟧;
     /// typed brackets of that kind have a \ before them
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! `gemmactl ask`: a question, and its answer as it is generated.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use gemmad_api::{AskOptions, Error, Event, ManagerProxy, Stats};
@@ -20,6 +21,9 @@ use crate::{
     terminal::{self, Output},
 };
 
+/// Longest line, in bytes, that is taken for a command without an option that says so. What is longer was hardly typed.
+const LONGEST_COMMAND: usize = 200;
+
 const GARBLED: Failure = Failure::Garbled("answer");
 
 /// Asks, and prints the answer.
@@ -31,6 +35,7 @@ pub async fn run(ask: Ask, way: &Way) -> Result<(), Failure> {
         question::read(&ask.text).await?
     };
     let mut options = options(&ask).await?;
+    options.commands = gives_commands(&ask, &question).then_some(true);
     let connection = way.connect().await?;
     options.conversation = conversations::wanted(&ask.conversation, &connection).await?;
     if ask.show_prompt {
@@ -56,6 +61,27 @@ pub async fn run(ask: Ask, way: &Way) -> Result<(), Failure> {
         question::tell_unread();
     }
     whole(&stats)
+}
+
+/// Whether commands that the question asks for are carried out: as the options say, or else if a person has typed it here.
+fn gives_commands(ask: &Ask, question: &str) -> bool {
+    if ask.commands || ask.no_commands {
+        return ask.commands;
+    }
+    let is_typed = std::io::stdin().is_terminal() && !question::is_piped(&ask.text);
+    let is_line = question.len() <= LONGEST_COMMAND && !question.contains('\n');
+    is_typed && is_line && is_plain(ask)
+}
+
+/// Whether the question has no option that commands do not go with.
+fn is_plain(ask: &Ask) -> bool {
+    let of_sampling = ask.temperature.is_some()
+        || ask.top_k.is_some()
+        || ask.top_p.is_some()
+        || ask.seed.is_some();
+    let of_form = ask.schema.is_some() || ask.think || ask.protocol;
+    let of_prompt = ask.system_prompt.is_some() || ask.audio.is_some();
+    !(of_sampling || of_form || of_prompt || ask.min_tokens.is_some())
 }
 
 /// Whether the question is sound only.
@@ -105,6 +131,7 @@ async fn options(ask: &Ask) -> Result<AskOptions, Failure> {
         thinking: ask.think.then_some(true),
         protocol: ask.protocol.then_some(true),
         conversation: None,
+        commands: None,
     })
 }
 

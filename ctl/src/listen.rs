@@ -13,8 +13,11 @@ use crate::{
     interrupt::until_interrupted,
     notice::{Notice, notices},
     statistics::{cut, summary, whole},
-    terminal::{self, Output, labelled},
+    terminal::{self, Output, indented_by, labelled},
 };
+
+/// The label of an answer.
+const ANSWER: &str = "answer: ";
 
 /// Longest wait of an interrupted `listen --once` for the daemon's reply to `Stop`.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -24,8 +27,9 @@ pub async fn live(options: &Listen, way: &Way) -> Result<(), Failure> {
     let voice = VoiceProxy::new(&way.connect().await?).await?;
     let mut notices = notices(&voice).await?;
     let mut output = Output::new();
+    let mut growing = None;
     while let Some(notice) = notices.next().await {
-        show(&notice, options, &mut output).await?;
+        show(&notice, options, &mut output, &mut growing).await?;
         if notice == Notice::Gone {
             break;
         }
@@ -33,23 +37,59 @@ pub async fn live(options: &Listen, way: &Way) -> Result<(), Failure> {
     Err(Failure::WentAway)
 }
 
-async fn show(notice: &Notice, options: &Listen, output: &mut Output) -> Result<(), Failure> {
+/// Shows a notice. `growing` is the utterance whose answer is on the line that is not ended.
+async fn show(
+    notice: &Notice,
+    options: &Listen,
+    output: &mut Output,
+    growing: &mut Option<u64>,
+) -> Result<(), Failure> {
     if options.json {
         return output.json(notice).await;
     }
+    let is_begun = |utterance: &u64| *growing == Some(*utterance);
     match notice {
-        Notice::Transcript { text, .. } => output.line(&labelled("heard: ", text)).await?,
-        Notice::Reply { text, stats, .. } => {
-            output.line(&labelled("answer: ", text)).await?;
+        Notice::ReplyPiece { utterance, text } if is_begun(utterance) => {
+            output.write(&indented_by(ANSWER, text)).await?;
+            return Ok(());
+        }
+        Notice::Reply { utterance, .. } if is_begun(utterance) => {}
+        Notice::ReplyPiece { text, .. } => {
+            output.end_line().await?;
+            output
+                .write(&(ANSWER.to_owned() + &indented_by(ANSWER, text)))
+                .await?;
+        }
+        // What comes between the pieces of an answer has a line of its own.
+        Notice::Reply { text, .. } => {
+            output.end_line().await?;
+            output.write(&labelled(ANSWER, text)).await?;
+        }
+        Notice::Transcript { text, .. } => {
+            output.end_line().await?;
+            output.line(&labelled("heard: ", text)).await?;
+        }
+        Notice::State { .. } if growing.is_some() => {}
+        other => {
+            output.end_line().await?;
+            remark(other);
+        }
+    }
+    *growing = match notice {
+        Notice::ReplyPiece { utterance, .. } => Some(*utterance),
+        Notice::Reply { stats, .. } => {
+            output.end_line().await?;
             if options.verbose {
                 terminal::note(&summary(stats));
             }
             if let Some(message) = cut(stats) {
                 terminal::note(&message);
             }
+            None
         }
-        other => remark(other),
-    }
+        Notice::Transcript { .. } => None,
+        _ => *growing,
+    };
     Ok(())
 }
 
@@ -57,6 +97,9 @@ async fn show(notice: &Notice, options: &Listen, output: &mut Output) -> Result<
 fn remark(notice: &Notice) {
     match notice {
         Notice::SpeechStarted { .. } => terminal::note("listening ..."),
+        Notice::PartialTranscript { text, .. } => {
+            terminal::note(&labelled("hearing: ", text));
+        }
         Notice::Keyword { word, .. } => terminal::note(&format!("keyword: {word}")),
         Notice::SpeechEnded { milliseconds, .. } => {
             terminal::note(&format!("thinking about {milliseconds} ms of speech ..."));

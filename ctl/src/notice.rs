@@ -2,8 +2,8 @@
 
 use futures_util::{Stream, StreamExt, stream};
 use gemmad_api::{
-    Dict, Failed, Keyword, KeywordMeaning, Reply, SpeechEnded, SpeechStarted, Stats, Transcript,
-    VoiceProxy, VoiceState, from_dict,
+    Dict, Failed, Keyword, KeywordMeaning, PartialTranscript, Reply, ReplyPiece, SpeechEnded,
+    SpeechStarted, Stats, Transcript, VoiceProxy, VoiceState, from_dict,
 };
 use serde::Serialize;
 use zbus::Message;
@@ -18,8 +18,12 @@ pub enum Notice {
     SpeechStarted { utterance: u64 },
     /// The utterance ended.
     SpeechEnded { utterance: u64, milliseconds: u32 },
+    /// Transcript of the utterance so far, while it goes on.
+    PartialTranscript { utterance: u64, text: String },
     /// Transcript of the utterance.
     Transcript { utterance: u64, text: String },
+    /// More of the answer to the utterance.
+    ReplyPiece { utterance: u64, text: String },
     /// Answer to the utterance.
     Reply {
         utterance: u64,
@@ -95,7 +99,25 @@ pub async fn notices(
 
 impl Notice {
     fn from_signal(message: &Message) -> Option<Self> {
-        Self::from_speech(message).or_else(|| Self::from_answer(message))
+        Self::from_speech(message)
+            .or_else(|| Self::from_growth(message))
+            .or_else(|| Self::from_answer(message))
+    }
+
+    fn from_growth(message: &Message) -> Option<Self> {
+        if let Some(signal) = PartialTranscript::from_message(message.clone()) {
+            let args = signal.args().ok()?;
+            return Some(Self::PartialTranscript {
+                utterance: args.utterance,
+                text: args.text,
+            });
+        }
+        let signal = ReplyPiece::from_message(message.clone())?;
+        let args = signal.args().ok()?;
+        Some(Self::ReplyPiece {
+            utterance: args.utterance,
+            text: args.text,
+        })
     }
 
     fn from_speech(message: &Message) -> Option<Self> {

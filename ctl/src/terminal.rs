@@ -146,8 +146,13 @@ pub fn indented(text: &str) -> String {
 
 /// `text` after `label`, with its further lines indented by the label's width, so that one text cannot look like two.
 pub fn labelled(label: &str, text: &str) -> String {
+    label.to_owned() + &indented_by(label, text.trim_end())
+}
+
+/// `text` with its further lines indented by the width of `label`.
+pub fn indented_by(label: &str, text: &str) -> String {
     let indent = format!("\n{}", " ".repeat(label.len()));
-    label.to_owned() + &text.trim_end().replace('\n', &indent)
+    text.replace('\n', &indent)
 }
 
 /// `1 command`, `2 commands`: `count` with a `noun` whose plural ends in `s`.

@@ -54,7 +54,7 @@ async fn converse(engine: &Engine, config: &Config, max_tokens: u32) -> anyhow::
         request.max_tokens = max_tokens;
         let (text, stats) = engine.submit(request).await?.text().await?;
         history.push(Message::User(said.into()));
-        history.push(Message::Assistant(text));
+        history.push(Message::assistant(text));
         all.push(stats);
     }
     let rows = |of: fn(&Stats) -> u32| f64::from(all.iter().map(of).sum::<u32>());

@@ -4,10 +4,11 @@ mod trial;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use gemmad::assistant::{self, Conversations, Shelf, Voice};
+use gemmad::assistant::{self, Conversations, Shelf, Talk, Voice};
 use gemmad::bus::{Bus, Rooms, Which};
 use gemmad::commands::Commands;
 use gemmad::commands::timers::Timers;
@@ -120,17 +121,20 @@ async fn run(args: Args, mut signals: Signals) -> anyhow::Result<()> {
         Which::Session => Environment::of_the_session(),
     };
     let timers = Timers::new(state(which).map(|it| it.join("timers.json")));
+    let talk = Talk::new(settings.clone());
     let commands = Commands::start(
         settings.clone(),
         engine.clone(),
         environment.clone(),
         timers.clone(),
+        Arc::new(talk.clone()),
     )?;
     let voice = Voice::start(
         settings.clone(),
         engine.clone(),
         commands.clone(),
         &timers,
+        talk,
         environment,
     )
     .context("cannot start the voice thread")?;

@@ -288,10 +288,7 @@ async fn a_spoken_command_is_invoked_and_its_reply_says_which() {
         "voice"
     );
     let reply = replies.next().await.unwrap();
-    assert_eq!(
-        reply.args().unwrap().text,
-        "set_light room=kitchen state=on"
-    );
+    assert_eq!(reply.args().unwrap().text, "Lights on, kitchen.");
 }
 
 /// With this prompt nano transcribes nothing, so the second reading gives no command.
@@ -313,7 +310,7 @@ async fn a_clear_command_whose_transcript_gives_another_is_asked_about_and_one_t
     let reply = replies.next().await.unwrap();
     assert_eq!(
         reply.args().unwrap().text,
-        "set_light room=kitchen state=on (unconfirmed)\nSay “yes” or “no”."
+        "Did you mean: set light, room kitchen, state on?\nSay “yes” or “no”."
     );
     microphone.play(&spoken("stop", 1200)).await.unwrap();
     let signal = invoked.next().await.unwrap();
@@ -335,7 +332,7 @@ async fn a_spoken_command_that_is_not_certain_waits_for_a_yes_if_it_is_to_ask() 
     let reply = replies.next().await.unwrap();
     assert_eq!(
         reply.args().unwrap().text,
-        "set_light room=kitchen state=on (unconfirmed)\nSay “yes” or “no”."
+        "Did you mean: set light, room kitchen, state on?\nSay “yes” or “no”."
     );
 }
 
@@ -351,15 +348,15 @@ async fn a_yes_or_no_said_next_decides_about_what_was_said_and_has_to_be_confirm
     let commands = commands(&daemon).await;
     let mut invoked = commands.receive_invoked().await.unwrap();
     let mut replies = daemon.voice().receive_reply().await.unwrap();
-    let asked = "set_lock door=front state=locked (unconfirmed)\nSay “yes” or “no”.";
+    let asked = "Did you mean: set lock, door front, state locked?\nSay “yes” or “no”.";
     for (said, reply) in [
         ("lock the front door", asked),
-        ("go ahead", "set_lock door=front state=locked"),
+        ("go ahead", "The front door is locked."),
         ("lock the front door", asked),
-        ("cancel", "set_lock door=front state=locked (refused)"),
+        ("cancel", "Not done: set lock, door front, state locked."),
         // After any other utterance, a yes or no decides nothing.
         ("lock the front door", asked),
-        (nano::COMMAND, "set_light room=kitchen state=on"),
+        (nano::COMMAND, "Lights on, kitchen."),
     ] {
         microphone.play(&spoken(said, 1200)).await.unwrap();
         let signal = replies.next().await.unwrap();

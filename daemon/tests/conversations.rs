@@ -1,6 +1,7 @@
 //! Typed conversations, over a real bus.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::time::Duration;
 
 use gemmad_api::{
@@ -156,6 +157,43 @@ async fn conversations_outlast_a_restart_only_if_they_are_to_be_kept() {
         assert_eq!(proxy.read("a").await.unwrap().len(), expected);
         assert!(daemon.stop().await.unwrap().success());
     }
+}
+
+#[tokio::test]
+async fn a_command_in_a_conversation_is_carried_out_and_remembered_with_the_words_about_it() {
+    let bus = Bus::start().await.unwrap();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/commands");
+    let daemon = Daemon::setup(&bus).commands(Path::new(folder));
+    let daemon = daemon.start().await.unwrap();
+    let manager = daemon.manager();
+    let acting = || AskOptions {
+        commands: Some(true),
+        ..in_conversation("home")
+    };
+    let (text, _) = manager.ask(nano::COMMAND, acting()).await.unwrap();
+    assert_eq!(text, "Lights on, kitchen.");
+    let proxy = ConversationsProxy::new(daemon.connection()).await.unwrap();
+    let messages = proxy.read("home").await.unwrap();
+    assert_eq!(
+        texts(&messages),
+        [
+            (Role::User, nano::COMMAND),
+            (Role::Assistant, "Lights on, kitchen.")
+        ]
+    );
+    // The model reads its call, what became of it, and the words.
+    let read = rendered(manager, acting()).await;
+    let exchange = format!(
+        "{}<|tool_response>response:set_light{{value:<|\"|>ok<|\"|>}}<tool_response|>Lights on, kitchen.<turn|>",
+        nano::CALL
+    );
+    assert!(read.contains(&exchange), "{read}");
+    let thinking = AskOptions {
+        thinking: Some(true),
+        ..acting()
+    };
+    let refused = manager.ask(nano::COMMAND, thinking).await.unwrap_err();
+    assert!(matches!(refused, Error::InvalidArgument(_)), "{refused:?}");
 }
 
 #[tokio::test]

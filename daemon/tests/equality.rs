@@ -47,8 +47,16 @@ async fn gemmad(daemon: &Daemon, prompt: &str, sound: Option<&Path>) -> Vec<i32>
     let audio = sound.map(|path| std::os::fd::OwnedFd::from(File::open(path).unwrap()).into());
     let options = AskOptions {
         audio,
-        protocol: Some(true),
         ..AskOptions::default()
+    };
+    answer(daemon, prompt, options).await.0
+}
+
+/// The tokens and the text of the daemon's answer.
+async fn answer(daemon: &Daemon, prompt: &str, options: AskOptions) -> (Vec<i32>, String) {
+    let options = AskOptions {
+        protocol: Some(true),
+        ..options
     };
     let (reader, writer) = std::io::pipe().unwrap();
     daemon
@@ -57,14 +65,19 @@ async fn gemmad(daemon: &Daemon, prompt: &str, sound: Option<&Path>) -> Vec<i32>
         .await
         .unwrap();
     drop(writer);
-    let text = std::io::read_to_string(reader).unwrap();
-    text.lines()
-        .flat_map(|line| match serde_json::from_str(line).unwrap() {
-            Event::Text { tokens, .. } => tokens,
-            Event::Done(_) => Vec::new(),
+    let lines = std::io::read_to_string(reader).unwrap();
+    let mut answer = (Vec::new(), String::new());
+    for line in lines.lines() {
+        match serde_json::from_str(line).unwrap() {
+            Event::Text { text, tokens } => {
+                answer.0.extend(tokens);
+                answer.1 += &text;
+            }
+            Event::Done(_) => {}
             Event::Error { message, .. } => panic!("{message}"),
-        })
-        .collect()
+        }
+    }
+    answer
 }
 
 #[tokio::test]
@@ -129,4 +142,39 @@ async fn a_clip_of_more_rows_than_a_batch_is_answered_as_llama_cpp_does() {
     let raw = "<bos><|turn>user\n<__media__>Transcribe.<turn|>\n<|turn>model\n<|channel>thought\n<channel|>";
     let expected = llama_cpp(raw, Some(&sound));
     assert_eq!(gemmad(&daemon, "Transcribe.", Some(&sound)).await, expected);
+}
+
+#[tokio::test]
+async fn ten_turns_of_a_conversation_are_answered_as_llama_cpp_answers_the_whole_text_each_time() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
+    let mut turns = "<bos>".to_owned();
+    for asked in [
+        "how are you",
+        "who are you",
+        "what can you do",
+        "thank you",
+        "tell me a joke",
+        "good morning",
+        "do you like music",
+        "how old are you",
+        "good night",
+        "see you tomorrow",
+    ] {
+        turns += &format!("<|turn>user\n{asked}<turn|>\n<|turn>model\n");
+        let expected = llama_cpp(&format!("{turns}<|channel>thought\n<channel|>"), None);
+        let options = AskOptions {
+            conversation: Some("ten".into()),
+            max_tokens: Some(64),
+            ..AskOptions::default()
+        };
+        let (tokens, text) = answer(&daemon, asked, options).await;
+        assert!(!tokens.is_empty());
+        // The reference has a longest answer of its own.
+        let both = tokens.len().min(expected.len());
+        assert_eq!(tokens[..both], expected[..both], "{asked}: {text}");
+        // A call would be text in what was said, which the reference could not tell from one.
+        assert!(!text.contains("<|"), "{asked}: {text}");
+        turns += &format!("{}<turn|>\n", text.trim());
+    }
 }

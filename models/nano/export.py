@@ -116,6 +116,8 @@ def text(model, vocabulary, path, quantised=None):
     w.add_add_bos_token(True)
     w.add_add_space_prefix(False)
     w.add_chat_template(tokens.TEMPLATE)
+    # It was trained on single questions: gemmad tells it neither what was said before nor the time.
+    w.add_bool("gemmad.bare_questions", True)
 
     for name, weight in text_tensors(model):
         add(w, name, weight, quantised)

@@ -54,6 +54,40 @@ async fn a_command_is_shown_with_what_became_of_it_and_its_exit_code() {
 }
 
 #[tokio::test]
+async fn a_question_that_asks_for_a_command_has_it_carried_out_if_commands_are_wanted() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = daemon(&bus).await;
+    for (arguments, said) in [
+        (
+            &["ask", "--commands", "turn on the kitchen light"][..],
+            "Lights on, kitchen.\n",
+        ),
+        (
+            &["ask", "--commands", "how are you"],
+            "I am fine, thank you.\n",
+        ),
+        (
+            &["ask", "--commands", "turn on the light"],
+            "In which room?\n",
+        ),
+        (
+            &["ask", "--commands", "lock the front door"],
+            "Did you mean: set lock, door front, state locked?\n",
+        ),
+    ] {
+        let ended = Gemmactl::run(&daemon, arguments).await;
+        let outcome = (ended.code, ended.stdout.as_str());
+        assert_eq!(outcome, (Some(0), said), "{arguments:?} {}", ended.stderr);
+    }
+    // Nobody has typed it at a terminal, so it may be the words of a stranger.
+    let ended = Gemmactl::run(&daemon, &["ask", "turn on the kitchen light"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(!ended.stdout.contains("Lights on"), "{}", ended.stdout);
+    let ended = Gemmactl::run(&daemon, &["ask", "--commands", "--think", "go"]).await;
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+}
+
+#[tokio::test]
 async fn a_catalogue_is_listed_checked_and_tested() {
     let bus = Bus::start().await.unwrap();
     let daemon = daemon(&bus).await;

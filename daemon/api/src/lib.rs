@@ -39,9 +39,10 @@ pub use manager::{
 pub use options::{FromOptions, Given, Options, Unfit};
 pub use timers::{Rang, RangStream, TimerInfo, TimersProxy};
 pub use voice::{
-    DeviceInfo, DeviceKind, Failed, FailedStream, Keyword, KeywordMeaning, KeywordStream, Reply,
-    ReplyStream, SayOptions, SpeechEnded, SpeechEndedStream, SpeechStarted, SpeechStartedStream,
-    Transcript, TranscriptStream, VoiceProxy, VoiceState,
+    DeviceInfo, DeviceKind, Failed, FailedStream, Keyword, KeywordMeaning, KeywordStream,
+    PartialTranscript, PartialTranscriptStream, Reply, ReplyPiece, ReplyPieceStream, ReplyStream,
+    SayOptions, SpeechEnded, SpeechEndedStream, SpeechStarted, SpeechStartedStream, Transcript,
+    TranscriptStream, VoiceProxy, VoiceState,
 };
 
 /// The well-known bus name of the daemon.

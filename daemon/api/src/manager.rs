@@ -50,6 +50,11 @@ pub struct AskOptions {
     /// answer become part of it. One that does not exist is begun. It answers one question at a time, and excludes `audio`.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub conversation: Option<String>,
+    /// Carries out commands that the prompt asks for, as `Commands.Invoke` does, and tells in words what became of them;
+    /// while commands are switched off it changes nothing. Set it for words of a person alone: whoever wrote the prompt
+    /// gives commands. Excludes all options but `conversation` and `max_tokens`.
+    #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
+    pub commands: Option<bool>,
 }
 
 /// A passage of a prompt, as `Render` returns it.
@@ -131,6 +136,7 @@ impl FromOptions for AskOptions {
         "thinking",
         "protocol",
         "conversation",
+        "commands",
     ];
 
     fn set(&mut self, name: &str, value: Given<'_>) -> Result<(), Unfit> {
@@ -147,6 +153,7 @@ impl FromOptions for AskOptions {
             "thinking" => self.thinking = Some(value.flag()?),
             "protocol" => self.protocol = Some(value.flag()?),
             "conversation" => self.conversation = Some(value.text(Self::LONGEST_CONVERSATION)?),
+            "commands" => self.commands = Some(value.flag()?),
             _ => return Err(Unfit::Unknown),
         }
         Ok(())

@@ -165,9 +165,19 @@ pub trait Voice {
     #[zbus(signal)]
     fn speech_ended(&self, utterance: u64, milliseconds: u32) -> zbus::Result<()>;
 
+    /// Transcript of the utterance so far, while it goes on. Each takes the place of the one before. Only with `[voice]
+    /// partial_ms`.
+    #[zbus(signal)]
+    fn partial_transcript(&self, utterance: u64, text: String) -> zbus::Result<()>;
+
     /// Transcript of the utterance.
     #[zbus(signal)]
     fn transcript(&self, utterance: u64, text: String) -> zbus::Result<()>;
+
+    /// More of the answer to the utterance, as it is written, before [`Self::reply`] has the whole. Answers that may be
+    /// commands come whole.
+    #[zbus(signal)]
+    fn reply_piece(&self, utterance: u64, text: String) -> zbus::Result<()>;
 
     /// Answer to the utterance, with its statistics ([`crate::Stats`]).
     #[zbus(signal)]

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
+use gemmad::assistant::Talk;
 use gemmad::commands::timers::Timers;
 use gemmad::commands::{Commands, Force, Outcome, Precaution, Readings, Scope, Verdict};
 use gemmad::config::{Config, Settings};
@@ -54,11 +55,13 @@ async fn main() -> anyhow::Result<()> {
     let config = settings.current();
     let engine = Engine::start(&config, None)?;
     engine.load();
+    let talk = Arc::new(Talk::new(settings.clone()));
     let commands = Commands::start(
         settings,
         engine.clone(),
         Environment::of_the_system(),
         Timers::new(None),
+        talk,
     )?;
     let force = commands.force().context("commands are switched off")?;
     let ear = Ear {

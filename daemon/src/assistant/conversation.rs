@@ -6,10 +6,13 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use tokio::task::AbortHandle;
 
-use crate::engine::Message;
+use crate::engine::{Message, ToolCall};
 
 /// Longest conversation, in bytes of text: half of what a request may have. One that is longer loses its oldest exchanges.
 const LONGEST: usize = 1 << 19;
+
+/// Stands for words of an unknown author.
+const FOUND: &str = "I said what I found.";
 
 /// Longest name, in bytes.
 const LONGEST_NAME: usize = 64;
@@ -69,6 +72,12 @@ impl Key {
 pub struct Exchange {
     /// The question.
     pub asked: String,
+    /// The tools that the model called for the answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub called: Vec<ToolCall>,
+    /// Whether the answer has words of an unknown author: those that a tool found.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_foreign: bool,
     /// The answer, as far as it was given.
     pub answered: String,
     /// Tokens that both take in a prompt, with everything of the protocol around them.
@@ -76,8 +85,43 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    fn bytes(&self) -> usize {
-        self.asked.len() + self.answered.len()
+    /// A question and its answer in words.
+    pub fn in_words(asked: String, answered: String, tokens: usize) -> Self {
+        Self {
+            asked,
+            called: Vec::new(),
+            is_foreign: false,
+            answered,
+            tokens,
+        }
+    }
+
+    /// Bytes of its texts.
+    pub fn bytes(&self) -> usize {
+        let called: usize = self.called.iter().map(ToolCall::bytes).sum();
+        self.asked.len() + called + self.answered.len()
+    }
+
+    /// Its messages; `foreign` stands for words of an unknown author, if they are to be left out.
+    fn messages(&self, foreign: Option<&str>) -> [Message; 2] {
+        let Self {
+            asked,
+            called,
+            is_foreign,
+            answered,
+            ..
+        } = self;
+        let text = foreign.filter(|_| *is_foreign).unwrap_or(answered);
+        let called = if called.is_empty() {
+            Vec::new()
+        } else {
+            vec![called.clone()]
+        };
+        let text = text.to_owned();
+        [
+            Message::User(asked.clone()),
+            Message::Assistant { called, text },
+        ]
     }
 }
 
@@ -90,13 +134,14 @@ impl Conversation {
     /// Its messages, the oldest first.
     #[must_use]
     pub fn messages(&self) -> Vec<Message> {
-        let messages = self.0.iter().flat_map(|exchange| {
-            let Exchange {
-                asked, answered, ..
-            } = exchange.clone();
-            [Message::User(asked), Message::Assistant(answered)]
-        });
-        messages.collect()
+        self.0.iter().flat_map(|it| it.messages(None)).collect()
+    }
+
+    /// The same without words of an unknown author.
+    #[must_use]
+    pub fn trusted_messages(&self) -> Vec<Message> {
+        let all = self.0.iter();
+        all.flat_map(|it| it.messages(Some(FOUND))).collect()
     }
 
     /// Its exchanges, the oldest first.
@@ -152,11 +197,8 @@ mod tests {
     use super::*;
 
     fn exchange(number: usize, tokens: usize) -> Exchange {
-        Exchange {
-            asked: format!("question {number}"),
-            answered: format!("answer {number}"),
-            tokens,
-        }
+        let asked = format!("question {number}");
+        Exchange::in_words(asked, format!("answer {number}"), tokens)
     }
 
     #[test]
@@ -197,8 +239,9 @@ mod tests {
     fn a_conversation_has_a_longest_text() {
         let mut conversation = Conversation::default();
         for _ in 0..3 {
+            let asked = "x".repeat(LONGEST / 2);
             conversation = conversation.with(Exchange {
-                asked: "x".repeat(LONGEST / 2),
+                asked,
                 ..exchange(1, 1)
             });
         }

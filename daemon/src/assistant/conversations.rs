@@ -312,17 +312,14 @@ mod tests {
     }
 
     fn exchange(asked: &str) -> Exchange {
-        Exchange {
-            asked: asked.into(),
-            answered: "yes".into(),
-            tokens: 10,
-        }
+        Exchange::in_words(asked.into(), "yes".into(), 10)
     }
 
     fn limits() -> config::Conversation {
         config::Conversation {
             most: Bounded::new(2).unwrap(),
             forget_h: Bounded::new(1).unwrap(),
+            quiet_ms: Bounded::new(0).unwrap(),
             keep: false,
         }
     }

@@ -18,12 +18,26 @@ pub enum Event {
         /// Its length, pre-roll included.
         milliseconds: u32,
     },
+    /// What was said so far.
+    Hearing {
+        /// The utterance.
+        utterance: u64,
+        /// The text.
+        text: String,
+    },
     /// What was said.
     Transcript {
         /// The utterance.
         utterance: u64,
         /// The text.
         text: String,
+    },
+    /// More of the answer.
+    Replying {
+        /// The utterance.
+        utterance: u64,
+        /// The piece, which follows those before.
+        piece: String,
     },
     /// The answer.
     Reply {

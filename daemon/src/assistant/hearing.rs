@@ -99,6 +99,11 @@ impl Hearing {
         self.pause.is_some() && self.engine == Progress::Ready
     }
 
+    /// Whether a person speaks, and the engine does nothing for the turn but hear.
+    pub fn only_hears(&self) -> bool {
+        self.engine == Progress::Ready && !self.has_answers && !self.is_over
+    }
+
     /// Whether the whole utterance has come.
     pub fn is_over(&self) -> bool {
         self.is_over

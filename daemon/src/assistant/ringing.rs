@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::commands::timers::{self, Due, Rung};
 use crate::config::Config;
-use crate::speak::{Earcon, Speech, SpeechError};
+use crate::speak::{Earcon, Speech, SpeechError, Spoken};
 
 /// How long a timer rings, and the pause between two times.
 const LONGEST: Duration = Duration::from_mins(1);
@@ -21,7 +21,7 @@ pub async fn ring(speech: Speech, config: Arc<Config>, rung: Rung) {
     while Instant::now() < end {
         speech.signal(&config.speech, Earcon::Timer);
         let said = async {
-            let speaking = speech.answer(&config.speech)?;
+            let speaking = speech.answer(&config.speech, Spoken::default())?;
             speaking.push(&words);
             speaking.finish().await
         };

@@ -241,6 +241,9 @@ impl Session {
                 }
                 is_open
             }
+            Event::Hearing { utterance, .. } | Event::Replying { utterance, .. } => {
+                self.open.contains_key(utterance)
+            }
             // A transcript may come after the reply, but not after the utterance was dropped.
             Event::Transcript { utterance, .. } => *utterance > self.dropped,
             Event::Started { .. } | Event::Spotted(_) => true,

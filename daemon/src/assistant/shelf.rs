@@ -248,11 +248,7 @@ mod tests {
 
     async fn ask(conversations: &Conversations, key: &Key, asked: &str) {
         let begun = conversations.begin(key.clone(), &kept(), SystemTime::now());
-        let exchange = Exchange {
-            asked: asked.into(),
-            answered: "yes".into(),
-            tokens: 3,
-        };
+        let exchange = Exchange::in_words(asked.into(), "yes".into(), 3);
         begun.unwrap().end(exchange, SystemTime::now(), |_| None);
         conversations.stop().await;
     }
@@ -338,11 +334,7 @@ mod tests {
         let conversations = Conversations::start(shelf(folder.path()));
         let limits = config::Conversation::default();
         let begun = conversations.begin(key.clone(), &limits, SystemTime::now());
-        let exchange = Exchange {
-            asked: "one".into(),
-            answered: "yes".into(),
-            tokens: 3,
-        };
+        let exchange = Exchange::in_words("one".into(), "yes".into(), 3);
         begun.unwrap().end(exchange, SystemTime::now(), |_| None);
         conversations.stop().await;
         assert!(questions(folder.path(), &key).is_empty());

@@ -14,13 +14,17 @@ use tokio::sync::mpsc;
 use super::aloud::Aloud;
 use super::event::Event;
 use super::hearing::{Conclusion, Effect, Hearing, Input};
+use super::partial::Partial;
+use super::room::Part;
 use super::words::may_go_on;
 use crate::commands::{
-    self, Arrival, Commands, Dialogue, Force, Invocation, Origin, Outcome, Precaution, Reading,
-    Readings, Scope, Verdict,
+    self, Arrival, Commands, Dialogue, Force, Origin, Outcome, Precaution, Reading, Readings,
+    Scope, Told, Verdict,
 };
 use crate::config::{self, Certainty, Config};
-use crate::engine::{Answer, Engine, EngineError, Preamble, Question, Request, Stats, Turn};
+use crate::engine::{
+    Answer, Engine, EngineError, Message, Preamble, Question, Request, Stats, Turn,
+};
 use crate::listen::Sense;
 use crate::listen::utterance::Utterance;
 use crate::platform::thermal;
@@ -30,6 +34,9 @@ use crate::speak;
 
 /// Backlog of the engine from which no answer is begun before the end is certain.
 const BEHIND: Duration = Duration::from_secs(1);
+
+/// Shortest time between two pieces of an answer on the bus.
+const PIECE: Duration = Duration::from_millis(200);
 
 /// The reply when the second reading of the speech gave other commands than the first.
 const NOT_CERTAIN: &str = "I am not sure that I understood.";
@@ -45,7 +52,25 @@ pub struct SpokenTurn {
     pub utterance: u64,
     /// When it began.
     pub arrival: Arrival,
+    /// What is told of the question before it is heard.
+    pub recalled: Recalled,
+    /// Its part in the conversation of the room.
+    pub part: Part,
     pub events: mpsc::UnboundedSender<Event>,
+}
+
+/// What the model is told beside a question.
+#[derive(Debug, Default)]
+pub struct Recalled {
+    /// Whether turns are remembered at all.
+    pub remembers: bool,
+    /// What was said before.
+    pub history: Vec<Message>,
+    /// The same, for the second reading of commands: without words of an unknown author, so that these alone never give a
+    /// command.
+    pub trusted: Vec<Message>,
+    /// The date and the time.
+    pub now: Option<String>,
 }
 
 /// What the engine does for a turn; answers come of it if they were asked for.
@@ -94,6 +119,7 @@ impl SpokenTurn {
         let mut answers = None;
         let mut recording = Recording::begin(&self.config.voice.record, self.utterance);
         let mut work: Option<Work<'_>> = Some(Box::pin(self.open(&turn)));
+        let mut partial = Partial::new(&self.config);
         let conclusion = 'hearing: loop {
             let input = tokio::select! {
                 biased;
@@ -108,6 +134,11 @@ impl SpokenTurn {
                     speech.map_or(Input::Dropped, Input::Speech)
                 }
                 sense = self.sense(&mut answers), if hearing.awaits_sense() => Input::Sensed(sense),
+                text = self.next_words(&mut partial, &turn), if hearing.only_hears() => {
+                    let utterance = self.utterance;
+                    self.tell(Event::Hearing { utterance, text });
+                    continue;
+                }
             };
             let speculates = || turn.get().is_some_and(|turn| self.speculates(turn));
             for effect in hearing.step(input, speculates) {
@@ -119,7 +150,10 @@ impl SpokenTurn {
                         }
                         turn.get().inspect(|turn| turn.push(sound));
                     }
-                    Effect::Ask(at) => work = Some(Box::pin(self.begin(&turn, at))),
+                    Effect::Ask(at) => {
+                        partial.stop();
+                        work = Some(Box::pin(self.begin(&turn, at)));
+                    }
                     Effect::Drop => answers = None,
                     Effect::Understand(pause, sense) => pause.understand(sense),
                     Effect::Heard => {
@@ -131,7 +165,7 @@ impl SpokenTurn {
                 }
             }
         };
-        drop(work);
+        drop((work, partial));
         match conclusion {
             Conclusion::Cancelled => Err(EngineError::Cancelled),
             Conclusion::Failed(error) => Err(error),
@@ -181,6 +215,18 @@ impl SpokenTurn {
         std::future::pending().await
     }
 
+    /// The words so far, once there are new ones.
+    async fn next_words<'a>(
+        &'a self,
+        partial: &mut Partial<'a>,
+        turn: &'a OnceLock<Turn>,
+    ) -> String {
+        match turn.get() {
+            Some(turn) => partial.next(turn, || self.speculates(turn)).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Whether an answer may be begun before the end is certain. It is dropped when the person goes on,
     /// so it has to be cheap: not on a machine that is behind or hot.
     fn speculates(&self, turn: &Turn) -> bool {
@@ -191,9 +237,14 @@ impl SpokenTurn {
 
     /// What the model is told before it hears anything.
     fn preamble(&self) -> Preamble {
-        match &self.force {
+        let base = match &self.force {
             Some(force) => force.preamble.clone(),
             None => self.config.answer.system.as_str().into(),
+        };
+        Preamble {
+            history: self.recalled.history.clone(),
+            now: self.recalled.now.clone(),
+            ..base
         }
     }
 
@@ -209,7 +260,9 @@ impl SpokenTurn {
             None => Request::reply(answer),
         };
         let mut requests = vec![reply.heard(at)];
-        if voice.transcript || self.commands.awaits_consent() || self.reads_twice() {
+        let is_needed =
+            self.recalled.remembers || self.commands.awaits_consent() || self.reads_twice();
+        if voice.transcript || is_needed {
             requests.push(Request::transcript(transcribe, &transcribe.language).heard(at));
         }
         let mut answers = turn.ask(requests).await?.into_iter();
@@ -257,7 +310,7 @@ impl SpokenTurn {
             let mut aloud = self.aloud();
             aloud.push(&said);
             self.conclude(Ok((said, stats)), aloud).await;
-        } else if self.config.voice.transcript {
+        } else if self.config.voice.transcript || self.recalled.remembers {
             tokio::join!(replied, heard.clone());
         } else {
             replied.await;
@@ -276,11 +329,16 @@ impl SpokenTurn {
     /// Tells the answer, and waits until it was said.
     async fn conclude(&self, outcome: Result<(String, Stats), EngineError>, aloud: Aloud) {
         let utterance = self.utterance;
+        if let Ok((text, _)) = &outcome {
+            self.part.answers(text, aloud.spoken());
+        }
         self.tell(match outcome {
             Ok((text, stats)) => reply_event(utterance, text, stats),
             Err(error) => Event::Failed { utterance, error },
         });
-        aloud.finish().await;
+        if aloud.finish().await {
+            self.part.over();
+        }
     }
 
     /// Tells the transcript, and returns it.
@@ -293,6 +351,7 @@ impl SpokenTurn {
         if self.config.log.content {
             log::info!(utterance = utterance; "heard: {text}");
         }
+        self.part.asked(&text);
         if self.config.voice.transcript {
             let text = text.clone();
             self.tell(Event::Transcript { utterance, text });
@@ -326,13 +385,19 @@ impl SpokenTurn {
         aloud: &mut Aloud,
     ) -> Result<(String, Stats), EngineError> {
         let mut spoken = 0;
+        let mut pieces = Pieces::new(self);
         let growing = |text: &str| {
             if self.force.is_none() || !commands::may_be_call(text) {
                 aloud.push(&text[spoken..]);
                 spoken = text.len();
+                self.part.answers(text, aloud.spoken());
+                pieces.grow(text);
             }
         };
         let (text, stats) = reply.follow(growing).await?;
+        if spoken > 0 {
+            pieces.end(&text);
+        }
         let confidence = stats.confidence.mean();
         let said = self.understand(&turn, text, confidence, heard).await;
         if spoken == 0 {
@@ -362,6 +427,7 @@ impl SpokenTurn {
             Verdict::Ask => dialogue.doubt(),
             Verdict::Nothing => {
                 log::info!(utterance = self.utterance; "it is not certain that commands were meant");
+                self.part.forget();
                 return NOT_CERTAIN.into();
             }
         }
@@ -372,6 +438,7 @@ impl SpokenTurn {
                 Ok(Some(reading)) => return self.told(reading),
                 Err(error) => {
                     log::warn!(utterance = self.utterance; "{error}");
+                    self.part.forget();
                     return error.to_string();
                 }
             }
@@ -412,7 +479,10 @@ impl SpokenTurn {
 
     /// Whether the transcript, read as text, gives the same commands as this answer.
     async fn reads_alike(&self, turn: &Turn, force: &Force, answer: &str, text: String) -> bool {
-        let request = force.request(&self.config.answer, Question::Text(text), Scope::All);
+        let mut request = force.request(&self.config.answer, Question::Text(text), Scope::All);
+        let Recalled { trusted, now, .. } = &self.recalled;
+        request.preamble.history.clone_from(trusted);
+        request.preamble.now.clone_from(now);
         let read = async { self.engine.submit_for(turn, request).await?.text().await };
         match read.await {
             Ok((second, _)) => force.catalogue.agree(answer, &second),
@@ -423,20 +493,22 @@ impl SpokenTurn {
         }
     }
 
-    /// The text for the person about the outcome of an utterance.
+    /// The text for the person about the outcome of an utterance. Its commands are remembered.
     fn told(&self, reading: Reading) -> String {
-        match reading {
-            Reading::Question(text) | Reading::Words(text) => text,
-            Reading::Commands { invocations, words } if words.is_empty() => {
-                let told = |it: &Invocation| match &self.force {
-                    Some(force) => force.catalogue.told(it),
-                    None => it.to_string(),
-                };
-                let mut lines: Vec<_> = invocations.iter().map(told).collect();
-                lines.extend(self.choice());
-                lines.join("\n")
-            }
-            Reading::Commands { words, .. } => words,
+        let told = match (&self.force, reading) {
+            (_, Reading::Question(text) | Reading::Words(text)) => return text,
+            (None, Reading::Commands { words, .. }) => return words,
+            (Some(force), commands) => force.catalogue.tell(commands),
+        };
+        let Told {
+            text,
+            called,
+            is_foreign,
+        } = told;
+        self.part.called(called, is_foreign);
+        match self.choice() {
+            Some(choice) => format!("{text}\n{choice}"),
+            None => text,
         }
     }
 
@@ -469,6 +541,41 @@ impl SpokenTurn {
     fn tell(&self, event: Event) {
         // The receiver is gone when the daemon ends.
         let _ = self.events.send(event);
+    }
+}
+
+/// The pieces in which an answer is told as it grows.
+struct Pieces<'a> {
+    turn: &'a SpokenTurn,
+    /// Bytes that were told.
+    told: usize,
+    /// When.
+    at: Instant,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(turn: &'a SpokenTurn) -> Self {
+        Self {
+            turn,
+            told: 0,
+            at: Instant::now(),
+        }
+    }
+
+    /// Tells what is new in `text`, not too often.
+    fn grow(&mut self, text: &str) {
+        if self.told == 0 || self.at.elapsed() >= PIECE {
+            self.end(text);
+        }
+    }
+
+    /// Tells what is new in `text`.
+    fn end(&mut self, text: &str) {
+        if text.len() > self.told {
+            let (utterance, piece) = (self.turn.utterance, text[self.told..].to_owned());
+            (self.told, self.at) = (text.len(), Instant::now());
+            self.turn.tell(Event::Replying { utterance, piece });
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -11,13 +12,14 @@ use tokio::task::JoinSet;
 use super::event::Event;
 use super::problem::{Unheard, Unspeakable, failure, show};
 use super::ringing::ring;
+use super::room::Shared;
 use super::session::{Effect, Input, Order, Session};
-use super::spoken_turn::SpokenTurn;
+use super::spoken_turn::{Recalled, SpokenTurn};
 use super::status::Status;
 use crate::commands::timers::Rung;
 use crate::commands::{Commands, Origin};
-use crate::config::{Config, Settings};
-use crate::engine::Engine;
+use crate::config::{Certainty, Config, Settings};
+use crate::engine::{self, Engine, Kept, Message, Preamble};
 use crate::listen::Spotted;
 use crate::listen::ears::Ears;
 use crate::listen::messages::Heard;
@@ -38,6 +40,10 @@ pub struct Turns {
     pub unspeakable: Unspeakable,
     pub status: watch::Sender<Status>,
     pub events: broadcast::Sender<Event>,
+    /// What was said.
+    pub room: Shared,
+    /// The messages that are kept in the cache.
+    pub kept: Vec<Message>,
     /// The timers that ring.
     pub ringing: JoinSet<()>,
     /// The spoken turns under way; each returns the number of its utterance.
@@ -69,7 +75,14 @@ impl Turns {
                 Some(said) = said.recv() => self.follow_speech(said),
                 Ok(rung) = rung.recv() => self.ring(rung),
                 Some(_) = self.ringing.join_next() => {}
-                Some(ended) = self.under_way.join_next() => self.step(Input::Over(ended.ok())),
+                Some(ended) = self.under_way.join_next() => {
+                    self.step(Input::Over(ended.ok()));
+                    self.keep_what_was_said();
+                }
+                () = quiet(&self.settings, &self.room) => {
+                    self.room.lock().forget();
+                    self.keep_what_was_said();
+                }
                 else => return,
             }
             self.update_state();
@@ -213,14 +226,71 @@ impl Turns {
         }
     }
 
+    /// Tokens that what was said before may take; `None` if the model is not known.
+    fn memory(&self, config: &Config) -> Option<usize> {
+        if config.conversation.quiet_ms.get() == 0 {
+            return Some(0);
+        }
+        self.engine.recalls()
+    }
+
+    /// What the model is told beside a question that begins now.
+    fn recall(&self, config: &Config) -> Recalled {
+        let now = engine::now(&config.answer);
+        let memory = self.memory(config);
+        if memory == Some(0) {
+            return Recalled {
+                now,
+                ..Recalled::default()
+            };
+        }
+        let mut room = self.room.lock();
+        if let Some(memory) = memory {
+            room.shorten(memory);
+        }
+        let trusted = room.trusted_messages();
+        Recalled {
+            remembers: true,
+            // Where nothing is read twice, words of an unknown author must not give a command.
+            history: if config.commands.certainty == Certainty::One {
+                trusted.clone()
+            } else {
+                room.messages()
+            },
+            trusted,
+            now,
+        }
+    }
+
+    /// Has what was said read ahead of the next utterance.
+    fn keep_what_was_said(&mut self) {
+        let config = self.settings.current();
+        if self.memory(&config) == Some(0) {
+            self.room.lock().shorten(0);
+        }
+        let Recalled { history, .. } = self.recall(&config);
+        if history == self.kept {
+            return;
+        }
+        self.kept.clone_from(&history);
+        let (kept, base) = match self.commands.force() {
+            Some(force) => (Kept::Commands, force.preamble.clone()),
+            None => (Kept::Answers, config.answer.system.as_str().into()),
+        };
+        self.engine.keep(kept, Some(&Preamble { history, ..base }));
+    }
+
     /// Begins the turn of an utterance.
     fn begin(&mut self, heard: Utterance) {
         let (utterance, arrival) = (heard.number, self.commands.arrival(heard.began));
         if self.config.speech.enabled {
             self.speech.prepare();
         }
+        let config = self.settings.current();
         let turn = SpokenTurn {
-            config: self.settings.current(),
+            recalled: self.recall(&config),
+            part: self.room.begin(utterance),
+            config,
             engine: self.engine.clone(),
             commands: self.commands.clone(),
             speech: self.speech.clone(),
@@ -257,5 +327,15 @@ impl Turns {
             status.state = state;
             changed
         });
+    }
+}
+
+/// Returns when nobody has spoken for so long that what was said is forgotten.
+async fn quiet(settings: &Settings, room: &Shared) {
+    let quiet = settings.current().conversation.quiet_ms.get();
+    let at = room.lock().forgets_at(Duration::from_millis(quiet.into()));
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }

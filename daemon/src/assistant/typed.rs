@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::acting::Acting;
 use super::conversation::{Conversation, Exchange};
 use super::conversations::UnderWay;
-use crate::engine::{Answer, Engine, EngineError, Event, Place, Preamble, Request, Stats, Whole};
+use crate::commands::Dialogue;
+use crate::engine::{
+    Answer, Engine, EngineError, Event, Piece, Place, Preamble, Request, Stats, ToolCall, Whole,
+};
 
 /// Least bytes of a token, as a guess that is seldom too few tokens.
 const TOKEN: usize = 2;
@@ -14,6 +18,9 @@ const TOKEN: usize = 2;
 #[derive(Debug)]
 pub struct TypedAnswer {
     answer: Answer,
+    acting: Option<Acting>,
+    /// The end, where it was received before the words that come first.
+    end: Option<Event>,
     memory: Option<Memory>,
     /// Exchanges of the conversation that had to be forgotten for it.
     pub forgotten: usize,
@@ -31,21 +38,34 @@ struct Memory {
     preamble: Preamble,
     owner: Option<Arc<str>>,
     asked: String,
+    called: Vec<ToolCall>,
+    is_foreign: bool,
     answered: String,
 }
 
-/// Puts what was said before into `request`; returns how many exchanges had to be forgotten for it.
-pub fn recall(engine: &Engine, request: &mut Request, conversation: &mut Conversation) -> usize {
+/// Puts what was said before into `request`; returns how many exchanges had to be forgotten for it. Where commands may be
+/// given, words of an unknown author are left out.
+pub fn recall(
+    engine: &Engine,
+    request: &mut Request,
+    conversation: &mut Conversation,
+    acts: bool,
+) -> usize {
     let asked = request.question.text().map_or(0, str::len) / TOKEN;
     let needed = asked.saturating_add(request.max_tokens as usize);
     // Without a model nothing is known of the room.
     let room = engine.room(needed);
     let forgotten = room.map_or(0, |room| conversation.shorten(room));
-    request.preamble.history = conversation.messages();
+    request.preamble.history = if acts {
+        conversation.trusted_messages()
+    } else {
+        conversation.messages()
+    };
     forgotten
 }
 
-/// Hands `request` over, with its place. It belongs to the conversation `under_way`, if there is one.
+/// Hands `request` over, with its place. It belongs to the conversation `under_way`, if there is one. Commands that the
+/// answer consists of are carried out by `dialogue`, if there is one.
 ///
 /// # Errors
 /// Those of [`Engine::submit_at`].
@@ -54,29 +74,32 @@ pub async fn ask(
     place: Place,
     mut request: Request,
     under_way: Option<UnderWay>,
+    dialogue: Option<Dialogue>,
 ) -> Result<TypedAnswer, EngineError> {
-    let Some(mut under_way) = under_way else {
-        return Ok(TypedAnswer {
-            answer: engine.submit_at(place, request).await?,
-            memory: None,
-            forgotten: 0,
-        });
-    };
-    let forgotten = recall(engine, &mut request, under_way.conversation());
-    let before = under_way.conversation().tokens();
-    let memory = Memory {
-        engine: engine.clone(),
-        under_way,
-        before,
-        given: 0,
-        preamble: request.preamble.clone(),
-        owner: request.owner.clone(),
-        asked: request.question.text().unwrap_or_default().to_owned(),
-        answered: String::new(),
-    };
+    let asked = request.question.text().unwrap_or_default().to_owned();
+    let acting = dialogue.map(|it| Acting::new(engine.clone(), it, asked.clone()));
+    let mut forgotten = 0;
+    let memory = under_way.map(|mut under_way| {
+        let conversation = under_way.conversation();
+        forgotten = recall(engine, &mut request, conversation, acting.is_some());
+        Memory {
+            engine: engine.clone(),
+            before: under_way.conversation().tokens(),
+            under_way,
+            given: 0,
+            preamble: request.preamble.clone(),
+            owner: request.owner.clone(),
+            asked,
+            called: Vec::new(),
+            is_foreign: false,
+            answered: String::new(),
+        }
+    });
     Ok(TypedAnswer {
         answer: engine.submit_at(place, request).await?,
-        memory: Some(memory),
+        acting,
+        end: None,
+        memory,
         forgotten,
     })
 }
@@ -90,7 +113,38 @@ impl TypedAnswer {
 
     /// The next event. [`Event::Done`] or [`Event::Failed`] is the last one.
     pub async fn next(&mut self) -> Event {
-        let event = self.answer.next().await;
+        loop {
+            let event = match self.end.take() {
+                Some(end) => end,
+                None => self.answer.next().await,
+            };
+            let Some(acting) = &mut self.acting else {
+                return self.remember(event);
+            };
+            match event {
+                Event::Text(piece) => {
+                    if let Some(piece) = acting.take(piece) {
+                        return self.remember(Event::Text(piece));
+                    }
+                }
+                Event::Done(stats) if acting.holds() => {
+                    self.end = Some(Event::Done(stats));
+                    let told = acting.carry_out().await;
+                    let text = told.text.clone();
+                    if let Some(memory) = &mut self.memory {
+                        (memory.called, memory.is_foreign) = (told.called, told.is_foreign);
+                    }
+                    if !text.is_empty() {
+                        let tokens = Vec::new();
+                        return self.remember(Event::Text(Piece { text, tokens }));
+                    }
+                }
+                event => return self.remember(event),
+            }
+        }
+    }
+
+    fn remember(&mut self, event: Event) -> Event {
         match (&event, &mut self.memory) {
             (Event::Text(piece), Some(memory)) => {
                 memory.answered.push_str(&piece.text);
@@ -139,6 +193,8 @@ impl Memory {
             preamble,
             owner,
             asked,
+            called,
+            is_foreign,
             answered,
         } = self;
         if answered.is_empty() {
@@ -152,9 +208,9 @@ impl Memory {
             None => asked.len() / TOKEN + given,
         };
         let exchange = Exchange {
-            asked,
-            answered,
-            tokens,
+            called,
+            is_foreign,
+            ..Exchange::in_words(asked, answered, tokens)
         };
         under_way.end(exchange, SystemTime::now(), |history| {
             let preamble = Preamble {

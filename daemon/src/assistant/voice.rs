@@ -11,6 +11,7 @@ use super::event::Event;
 use super::problem::{Unheard, Unspeakable};
 use super::session::{Order, Session};
 use super::status::{Status, VoiceError};
+use super::talk::Talk;
 use super::turns::Turns;
 use crate::commands::Commands;
 use crate::commands::timers::Timers;
@@ -50,11 +51,12 @@ impl Voice {
         engine: Engine,
         commands: Commands,
         timers: &Timers,
+        talk: Talk,
         environment: Environment,
     ) -> std::io::Result<Self> {
         let config = settings.current();
         let (ears, heard) = Ears::spawn(Arc::clone(&config))?;
-        let (speech, said) = speak::Speech::start(&config.speech, environment)?;
+        let (speech, said) = speak::Speech::start(&config.speech, environment, talk.volume)?;
         let (orders, received) = mpsc::unbounded_channel();
         let (told, turn_events) = mpsc::unbounded_channel();
         let status = watch::Sender::new(Status::default());
@@ -72,6 +74,8 @@ impl Voice {
             unspeakable: Unspeakable::default(),
             status: status.clone(),
             events: events.clone(),
+            room: talk.room,
+            kept: Vec::new(),
             ringing: JoinSet::new(),
             under_way: JoinSet::new(),
             told,

@@ -211,8 +211,14 @@ async fn signal(emitter: &SignalEmitter<'_>, event: Event) -> zbus::Result<()> {
             utterance,
             milliseconds,
         } => voice::Voice::speech_ended(emitter, utterance, milliseconds).await,
+        Event::Hearing { utterance, text } => {
+            voice::Voice::partial_transcript(emitter, utterance, &text).await
+        }
         Event::Transcript { utterance, text } => {
             voice::Voice::transcript(emitter, utterance, &text).await
+        }
+        Event::Replying { utterance, piece } => {
+            voice::Voice::reply_piece(emitter, utterance, &piece).await
         }
         Event::Reply {
             utterance,

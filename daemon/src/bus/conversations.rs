@@ -105,7 +105,7 @@ fn info(summary: Summary) -> ConversationInfo {
 fn message(message: engine::Message) -> Message {
     let (role, text) = match message {
         engine::Message::User(text) => (Role::User, text),
-        engine::Message::Assistant(text) => (Role::Assistant, text),
+        engine::Message::Assistant { text, .. } => (Role::Assistant, text),
     };
     Message { role, text }
 }

@@ -1,7 +1,7 @@
 //! `org.gemmad1.Manager`.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use gemmad_api::{
     AskOptions, Dict, Error, Health, ManagerState, Memory, Options, Passage, TranscribeOptions,
@@ -18,6 +18,7 @@ use super::sound::Sounds;
 use super::{Which, authority, refusal, terms};
 use crate::assistant::typed::{self, TypedAnswer};
 use crate::assistant::{ConversationError, Conversations, Key, UnderWay};
+use crate::commands::{Arrival, Commands, Dialogue, Origin};
 use crate::config::{self, Settings};
 use crate::engine::{Engine, EngineError, Phase, Place};
 use crate::platform::memory;
@@ -29,6 +30,7 @@ pub(super) struct Manager {
     pub settings: Settings,
     pub engine: Engine,
     pub conversations: Conversations,
+    pub commands: Commands,
     pub reloader: Reloader,
     pub clients: Clients,
     pub sounds: Sounds,
@@ -46,11 +48,14 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(String, Dict), Error> {
+        // Taken before the first await: a halt that comes meanwhile applies to this question too.
+        let arrival = self.commands.arrival(Instant::now());
         let question = Question::ask(&self.settings.current(), prompt, options)?;
         let hold = self.clients.hold(connection, &header, question.kind())?;
         let user = self.clients.user_soon(connection, &header).await;
+        let dialogue = self.acting(&question, arrival, connection, &header).await?;
         let under_way = self.go_on(&question, connection, &header).await?;
-        self.whole_answer(question.asked_by(user), under_way, hold)
+        self.whole_answer(question.asked_by(user), under_way, dialogue, hold)
             .await
     }
 
@@ -64,13 +69,15 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<u64, Error> {
+        let arrival = self.commands.arrival(Instant::now());
         let question = Question::ask(&self.settings.current(), prompt, options)?;
         let pipe = Pipe::new(fd.into())?;
         let hold = Arc::new(self.clients.hold(connection, &header, Kind::Stream)?);
         let user = self.clients.user_soon(connection, &header).await;
+        let dialogue = self.acting(&question, arrival, connection, &header).await?;
         let under_way = self.go_on(&question, connection, &header).await?;
         let answer = tokio::select! {
-            answer = self.answer(question.asked_by(user), under_way, &hold) => answer?,
+            answer = self.answer(question.asked_by(user), under_way, dialogue, &hold) => answer?,
             () = pipe.closed() => return Err(Error::Cancelled("the pipe was closed".into())),
         };
         let id = answer.id();
@@ -92,7 +99,7 @@ impl Manager {
     ) -> Result<(String, Dict), Error> {
         let question = Question::transcribe(&self.settings.current(), fd.into(), options)?;
         let hold = self.clients.hold(connection, &header, question.kind())?;
-        self.whole_answer(question, None, hold).await
+        self.whole_answer(question, None, None, hold).await
     }
 
     /// What the model would read of `prompt`.
@@ -111,9 +118,14 @@ impl Manager {
         let conversation = conversation.await?;
         hold.while_there(async {
             let place = self.admit()?;
+            let force = self.commands.force().filter(|_| question.acts());
             let mut request = question.prepared(&self.engine, &self.sounds, &hold).await?;
+            if let Some(force) = &force {
+                request = force.asking(request);
+            }
             if let Some(mut conversation) = conversation {
-                typed::recall(&self.engine, &mut request, &mut conversation);
+                let acts = force.is_some();
+                typed::recall(&self.engine, &mut request, &mut conversation, acts);
             }
             let rendered = self.engine.render_at(place, request).await;
             let passages = rendered.map_err(|error| refusal::engine(&error))?;
@@ -253,11 +265,12 @@ impl Manager {
         &self,
         question: Question,
         under_way: Option<UnderWay>,
+        dialogue: Option<Dialogue>,
         hold: Hold,
     ) -> Result<(String, Dict), Error> {
         let hold = Arc::new(hold);
         let answering = async {
-            let answer = self.answer(question, under_way, &hold).await?;
+            let answer = self.answer(question, under_way, dialogue, &hold).await?;
             let forgotten = answer.forgotten;
             let (text, stats) = answer
                 .text()
@@ -293,12 +306,32 @@ impl Manager {
         &self,
         question: Question,
         under_way: Option<UnderWay>,
+        dialogue: Option<Dialogue>,
         hold: &Arc<Hold>,
     ) -> Result<TypedAnswer, Error> {
         let place = self.admit()?;
-        let request = question.prepared(&self.engine, &self.sounds, hold).await?;
-        let answer = typed::ask(&self.engine, place, request, under_way).await;
+        let mut request = question.prepared(&self.engine, &self.sounds, hold).await?;
+        if let Some(dialogue) = &dialogue {
+            request = dialogue.force().asking(request);
+        }
+        let answer = typed::ask(&self.engine, place, request, under_way, dialogue).await;
         answer.map_err(|error| refusal::engine(&error))
+    }
+
+    /// The dialogue that carries out commands which `question` asks for, if it may ask for any and there are any.
+    async fn acting(
+        &self,
+        question: &Question,
+        arrival: Arrival,
+        connection: &Connection,
+        header: &Header<'_>,
+    ) -> Result<Option<Dialogue>, Error> {
+        let Some(force) = self.commands.force().filter(|_| question.acts()) else {
+            return Ok(None);
+        };
+        let user = self.clients.user(connection, header).await?.name;
+        let origin = Origin::Text { user };
+        Ok(Some(self.commands.begin(&force, &origin, arrival, false)))
     }
 
     /// Begins an exchange in the conversation that `question` belongs to, if it belongs to one.

@@ -199,6 +199,7 @@ async fn connect(
         settings: rooms.settings.clone(),
         engine: rooms.engine.clone(),
         conversations: rooms.conversations.clone(),
+        commands: rooms.commands.clone(),
         reloader: rooms.reloader.clone(),
         clients: clients.clone(),
         sounds: Sounds::default(),

@@ -10,7 +10,7 @@ use super::refusal;
 use super::sound::Sounds;
 use crate::assistant::Key;
 use crate::config::{Config, Fraction, Temperature};
-use crate::engine::{Engine, EngineError, Form, Limits, Request};
+use crate::engine::{self, Engine, EngineError, Form, Limits, Request};
 use crate::platform::work;
 
 /// A measured request, with a schema and a sound that are not processed yet. Until it has a place it is no larger than
@@ -22,6 +22,8 @@ pub(super) struct Question {
     sound: Option<OwnedFd>,
     /// The name of the conversation that it belongs to.
     conversation: Option<String>,
+    /// Whether commands that it asks for are carried out.
+    acts: bool,
 }
 
 impl Question {
@@ -46,10 +48,17 @@ impl Question {
         if config.log.content {
             log::info!("asked: {prompt}");
         }
+        let acts = options.commands == Some(true);
+        if acts && !is_plain(&options) {
+            return Err(Error::InvalidArgument(
+                "commands goes with no other option but conversation and max_tokens; leave the others out".into(),
+            ));
+        }
         let mut request = Request::question(&config.answer, prompt.into());
         if let Some(system) = options.system {
             request.preamble = system.as_str().into();
         }
+        request.preamble.now = engine::now(&config.answer);
         if let Some(tokens) = options.max_tokens {
             request.max_tokens = at_least_one("max_tokens", tokens)?;
         }
@@ -95,6 +104,7 @@ impl Question {
             schema: options.schema,
             sound: options.audio.map(OwnedFd::from),
             conversation: options.conversation,
+            acts,
         })
     }
 
@@ -118,7 +128,13 @@ impl Question {
             schema: None,
             sound: Some(sound),
             conversation: None,
+            acts: false,
         })
+    }
+
+    /// Whether commands that it asks for are carried out.
+    pub(super) fn acts(&self) -> bool {
+        self.acts
     }
 
     /// The same question, asked by this user.
@@ -173,6 +189,30 @@ async fn compiled(engine: &Engine, schema: String) -> Result<Form, Error> {
     compiled
         .await
         .map_err(|error: EngineError| refusal::engine(&error))
+}
+
+/// Whether the options are those that a question may have whose answer may be commands: these are given under a form, with
+/// a preamble and a sampling of their own.
+fn is_plain(options: &AskOptions) -> bool {
+    let AskOptions {
+        system,
+        audio,
+        min_tokens,
+        temperature,
+        top_k,
+        top_p,
+        seed,
+        schema,
+        thinking,
+        protocol,
+        max_tokens: _,
+        conversation: _,
+        commands: _,
+    } = options;
+    let of_sampling = temperature.is_some() || top_k.is_some() || top_p.is_some() || seed.is_some();
+    let of_form = schema.is_some() || thinking.is_some() || protocol.is_some();
+    let of_prompt = system.is_some() || audio.is_some();
+    !(of_sampling || of_form || of_prompt || min_tokens.is_some())
 }
 
 fn at_least_one(option: &str, value: u32) -> Result<u32, Error> {

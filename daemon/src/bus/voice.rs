@@ -172,9 +172,25 @@ impl Voice {
         milliseconds: u32,
     ) -> zbus::Result<()>;
 
+    /// What was said so far.
+    #[zbus(signal)]
+    pub(super) async fn partial_transcript(
+        emitter: &SignalEmitter<'_>,
+        utterance: u64,
+        text: &str,
+    ) -> zbus::Result<()>;
+
     /// What was said.
     #[zbus(signal)]
     pub(super) async fn transcript(
+        emitter: &SignalEmitter<'_>,
+        utterance: u64,
+        text: &str,
+    ) -> zbus::Result<()>;
+
+    /// More of the answer.
+    #[zbus(signal)]
+    pub(super) async fn reply_piece(
         emitter: &SignalEmitter<'_>,
         utterance: u64,
         text: &str,

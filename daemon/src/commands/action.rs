@@ -8,6 +8,7 @@
 //! | `http` | makes a request of a server on this machine |
 //! | `timer` | sets, cancels or reads timers and alarms |
 //! | `clock` | tells the time or the date |
+//! | `conversing` | repeats or forgets what was said, or changes the volume of the assistant's voice |
 //!
 //! | file | owns |
 //! |---|---|
@@ -25,6 +26,7 @@
 mod absolute;
 mod address;
 mod clock;
+mod conversing;
 mod error;
 mod http;
 mod job;
@@ -45,6 +47,7 @@ use serde::Deserialize;
 
 use super::{Name, Parameter};
 use clock::Clock;
+use conversing::Conversing;
 use http::Http;
 use job::Timeout;
 use method::Method;
@@ -54,6 +57,7 @@ use timer::OfTimer;
 
 pub use error::ActionError;
 pub use job::Job;
+pub(super) use text::Text;
 
 /// The action of a command.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -71,6 +75,8 @@ pub enum Action {
     Timer(OfTimer),
     /// Tells the time or the date.
     Clock(Clock),
+    /// Repeats or forgets what was said, or changes the volume of the assistant's voice.
+    Talk(Conversing),
 }
 
 impl Action {
@@ -87,12 +93,13 @@ impl Action {
             Self::Clock(_) => Err("a `clock` action uses no parameters".into()),
             Self::Http(http) => http.check(parameters),
             Self::Timer(timer) => timer.check(parameters),
+            Self::Talk(talk) => talk.check(parameters),
         }
     }
 
     /// Whether its output is said to the person as it is.
     pub(super) fn speaks(&self) -> bool {
-        matches!(self, Self::Timer(_) | Self::Clock(_))
+        matches!(self, Self::Timer(_) | Self::Clock(_) | Self::Talk(_))
     }
 
     /// Runs the action to its end and returns its output, unless its timeout or `halted` comes first. While `halted`
@@ -117,6 +124,7 @@ impl Action {
             Self::Http(http) => unless(stop, http.run(job)).await,
             Self::Timer(timer) => unless(stop, timer.run(job)).await,
             Self::Clock(clock) => Ok(clock.tell()),
+            Self::Talk(talk) => Ok(talk.run(&job)),
         }
     }
 
@@ -126,7 +134,7 @@ impl Action {
             Self::Method(method) => method.timeout_ms,
             Self::Socket(socket) => socket.timeout_ms,
             Self::Http(http) => http.timeout_ms,
-            Self::Timer(_) | Self::Clock(_) => Timeout::default(),
+            Self::Timer(_) | Self::Clock(_) | Self::Talk(_) => Timeout::default(),
         }
     }
 }
@@ -158,6 +166,7 @@ mod testing {
     use serde_json::json;
 
     use super::*;
+    use crate::commands::talk::testing::Said;
     use crate::commands::timers::Timers;
     use crate::commands::{Call, Catalogue, Origin};
     use crate::platform::environment::Environment;
@@ -212,6 +221,7 @@ mod testing {
             },
             environment: &Environment::of_the_system(),
             timers: &Timers::new(None),
+            talk: &Said::nothing(),
         };
         action(text).unwrap().run(job, halted).await
     }

@@ -7,9 +7,13 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::action::Text;
 use super::call::{Arguments, Call};
 use super::unfit::Unfit;
-use super::{Action, Invocation, Name, Need, Parameter, Plain, Status};
+use super::{Action, Name, Need, Parameter, Plain};
+
+/// The result of a command that was done, where its output is not told.
+pub(super) const DONE: &str = "ok";
 
 /// The commands that may be asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,6 +42,8 @@ pub struct Command {
     pub users: Option<Vec<String>>,
     /// What runs besides the signal; `None`: the listeners of the signal act.
     pub action: Option<Action>,
+    /// What the person is told once it was done; `None`: the output of its action, or that it was done.
+    pub(super) reply: Option<Text>,
 }
 
 /// The role of a command.
@@ -123,19 +129,6 @@ impl Command {
 }
 
 impl Catalogue {
-    /// A command that was asked for, in words for the person: the output of an action that is meant for people, or else what
-    /// was done.
-    #[must_use]
-    pub fn told(&self, invocation: &Invocation) -> String {
-        let action = self
-            .command(&invocation.call)
-            .and_then(|it| it.action.as_ref());
-        if invocation.status == Status::Done && action.is_some_and(Action::speaks) {
-            return invocation.result.clone();
-        }
-        invocation.to_string()
-    }
-
     /// The command that `call` names, if it exists.
     #[must_use]
     pub fn command(&self, call: &Call) -> Option<&Command> {

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::catalogue::DONE;
 use super::evidence::Evidence;
 use super::executor::Executor;
 use super::force::Scope;
@@ -17,9 +18,6 @@ use crate::engine::{EngineError, Question, Request, ToolCall};
 
 /// Most characters of a command's result that the model reads.
 const MOST_READ: usize = 1000;
-
-/// The result that the model reads of a command that does not answer.
-const DONE: &str = "ok";
 
 /// An utterance that is being answered.
 #[derive(Debug)]
@@ -60,6 +58,12 @@ impl Dialogue {
             called: Vec::new(),
             invocations: Vec::new(),
         }
+    }
+
+    /// The catalogue that it follows.
+    #[must_use]
+    pub fn force(&self) -> &Force {
+        &self.force
     }
 
     /// The commands of the next answer may have been misheard: they wait to be confirmed.

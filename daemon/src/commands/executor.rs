@@ -17,7 +17,9 @@ use tokio::time::timeout;
 use super::action::Job;
 use super::ledger::{Effect, Ledger};
 use super::timers::Timers;
-use super::{Arrival, Call, CommandError, Event, Evidence, Force, Invocation, Origin, Status};
+use super::{
+    Arrival, Call, CommandError, Event, Evidence, Force, Invocation, Origin, Status, Talk,
+};
 use crate::config::Settings;
 use crate::engine::EngineError;
 use crate::platform::environment::Environment;
@@ -44,6 +46,7 @@ pub(super) struct Executor {
     /// Environment variables of the programs that actions run.
     environment: Environment,
     timers: Timers,
+    talk: Arc<dyn Talk>,
     /// Runs the actions, whichever thread a command comes from.
     runtime: Handle,
     /// Notified after each step: the earliest expiry of a question may have changed.
@@ -54,7 +57,12 @@ pub(super) struct Executor {
 
 impl Executor {
     /// Starts the executor. Needs a tokio runtime.
-    pub(super) fn start(settings: Settings, environment: Environment, timers: Timers) -> Arc<Self> {
+    pub(super) fn start(
+        settings: Settings,
+        environment: Environment,
+        timers: Timers,
+        talk: Arc<dyn Talk>,
+    ) -> Arc<Self> {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let executor = Arc::new(Self {
             book: RwLock::default(),
@@ -62,6 +70,7 @@ impl Executor {
             events,
             environment,
             timers,
+            talk,
             runtime: Handle::current(),
             asked: Notify::new(),
             idle: watch::Sender::new(true),
@@ -271,6 +280,7 @@ impl Executor {
             origin: &origin,
             environment: &self.environment,
             timers: &self.timers,
+            talk: &*self.talk,
         };
         let command = force.catalogue.command(call);
         let action = command.and_then(|command| command.action.as_ref());

@@ -2,7 +2,7 @@
 
 use super::Catalogue;
 use crate::config;
-use crate::engine::{Form, Preamble, Question, Request, Sampling};
+use crate::engine::{self, Form, Preamble, Question, Request, Sampling};
 
 /// The commands that the model may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,11 +65,31 @@ impl Force {
         &self.forms[scope as usize]
     }
 
+    /// The same request, whose answer may now call every command, with greedy sampling.
+    #[must_use]
+    pub fn asking(&self, request: Request) -> Request {
+        let Preamble { history, now, .. } = request.preamble;
+        Request {
+            preamble: Preamble {
+                history,
+                now,
+                ..self.preamble.clone()
+            },
+            sampling: Sampling::greedy(),
+            form: Some(self.form(Scope::All).clone()),
+            ..request
+        }
+    }
+
     /// A request to interpret a question, with greedy sampling, whose answer may call the commands of this scope.
     #[must_use]
     pub fn request(&self, config: &config::Answer, question: Question, scope: Scope) -> Request {
+        let preamble = Preamble {
+            now: engine::now(config),
+            ..self.preamble.clone()
+        };
         Request {
-            preamble: self.preamble.clone(),
+            preamble,
             sampling: Sampling::greedy(),
             form: Some(self.form(scope).clone()),
             ..Request::new(config, question)

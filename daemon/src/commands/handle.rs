@@ -15,6 +15,7 @@ use super::executor::Executor;
 use super::force::{Force, Scope};
 use super::invocation::{Invocation, Origin};
 use super::reading::Reading;
+use super::talk::Talk;
 use super::timers::Timers;
 use crate::config::{self, Settings};
 use crate::engine::{Engine, EngineError, Kept, Limits, Passage, Question, Request, Stats};
@@ -44,10 +45,11 @@ impl Commands {
         engine: Engine,
         environment: Environment,
         timers: Timers,
+        talk: Arc<dyn Talk>,
     ) -> Result<Self, CatalogueError> {
         let catalogue = Self::read(&settings.current().commands)?;
         let commands = Self {
-            executor: Executor::start(settings.clone(), environment, timers),
+            executor: Executor::start(settings.clone(), environment, timers, talk),
             settings,
             engine,
             force: watch::Sender::new(None),

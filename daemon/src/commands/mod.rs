@@ -28,6 +28,8 @@
 //! | `trust` | whether only root and the daemon's user can write a file |
 //! | `invocation` | a command that was asked for, its origin and its status |
 //! | `arrival` | when a request or an utterance arrived |
+//! | `told` | the outcome of a command, in words |
+//! | `talk` | what actions can do with the conversation itself |
 //! | `ledger` | which commands begin, which wait to be confirmed, and what a halt cancels |
 //! | `executor` | carries out what the ledger decides |
 
@@ -53,7 +55,9 @@ mod outcome;
 mod parameter;
 mod plain;
 mod reading;
+mod talk;
 pub mod timers;
+mod told;
 mod trust;
 mod unfit;
 mod written;
@@ -73,5 +77,7 @@ pub use outcome::Outcome;
 pub use parameter::{Kind, Need, Parameter};
 pub use plain::{Name, Plain};
 pub use reading::Reading;
+pub use talk::Talk;
+pub use told::Told;
 pub use unfit::Unfit;
 pub use written::Source;

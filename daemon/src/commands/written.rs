@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
+use super::action::Text;
 use super::call::Arguments;
 use super::error::{CatalogueError, LONGEST_FILE};
 use super::parameter::Spoken;
@@ -228,6 +229,7 @@ struct Written {
     #[serde(default)]
     halts: bool,
     action: Option<Action>,
+    reply: Option<Text>,
     #[serde(default)]
     answers: bool,
     /// For training a model; unused here.
@@ -282,6 +284,11 @@ impl TryFrom<Written> for Given {
                 .check(&parameters)
                 .map_err(|why| format!("its action: {why}"))?;
         }
+        if let Some(reply) = &written.reply {
+            reply
+                .check(&parameters)
+                .map_err(|why| format!("its reply: {why}"))?;
+        }
         let users = written.users.map(|Few(users)| users);
         let mut command = Command {
             description: written.description,
@@ -292,6 +299,7 @@ impl TryFrom<Written> for Given {
             at_most: written.at_most_per_minute,
             users: users.map(|users| users.iter().map(Plain::to_string).collect()),
             action: written.action,
+            reply: written.reply,
         };
         command.examples = examples(&command, written.examples.0)?;
         Ok(Self(command))

@@ -50,7 +50,7 @@ pub struct Config {
     pub engine: Engine,
     /// How answers are generated, unless a request says otherwise.
     pub answer: Answer,
-    /// What is remembered of typed conversations.
+    /// What is remembered of conversations.
     pub conversation: Conversation,
     /// How sound becomes text.
     pub transcribe: Transcribe,
@@ -193,6 +193,8 @@ pub struct Answer {
     pub top_k: Bounded<1, 1_048_576>,
     /// Keep the likeliest tokens of this total probability.
     pub top_p: Fraction,
+    /// Tell the model the date and the time with each question.
+    pub clock: bool,
 }
 
 impl Default for Answer {
@@ -204,6 +206,7 @@ impl Default for Answer {
             temperature: Temperature(1.0),
             top_k: Bounded(64),
             top_p: Fraction(0.95),
+            clock: true,
         }
     }
 }

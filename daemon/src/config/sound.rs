@@ -52,6 +52,8 @@ pub struct Voice {
     pub channel: Bounded<0, 64>,
     /// Also transcribe each utterance, besides answering it.
     pub transcript: bool,
+    /// Shortest time between two transcripts of an utterance that goes on; 0: there are none.
+    pub partial_ms: Bounded<0, 60_000>,
     /// Probability of speech that opens an utterance. A 440 Hz tone scores up to 0.8.
     pub open: Fraction,
     /// Probability below which a frame counts as silence once an utterance is open.
@@ -92,6 +94,7 @@ impl Default for Voice {
             device: String::new(),
             channel: Bounded(0),
             transcript: true,
+            partial_ms: Bounded(0),
             open: Fraction(0.8),
             close: Fraction(0.55),
             onset_ms: Bounded(96),

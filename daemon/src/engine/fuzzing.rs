@@ -130,12 +130,7 @@ impl Prompt {
 /// [`EngineError::Template`] when it is no template, or refuses one of them.
 pub fn prompts(source: &str, said: &str) -> Result<Vec<Prompt>, EngineError> {
     let template = Template::new(source, "<bos>".into(), "<eos>".into())?;
-    let message = |role, content| Message { role, content };
-    let typed = [message(Role::User, vec![Content::Text(said)])];
-    let spoken = [
-        message(Role::System, vec![Content::Text(said)]),
-        message(Role::User, vec![Content::Audio, Content::Text(said)]),
-    ];
+    let typed = [Message::new(Role::User, vec![Content::Text(said)])];
     let tool = json!({
         "type": "function",
         "function": {
@@ -157,6 +152,17 @@ pub fn prompts(source: &str, said: &str) -> Result<Vec<Prompt>, EngineError> {
         .into(),
         result: Ok(said.into()),
     }]];
+    let earlier = Message {
+        content: vec![Content::Text(said)],
+        ..Message::calling(&called)
+    };
+    let spoken = [
+        Message::new(Role::System, vec![Content::Text(said)]),
+        Message::new(Role::User, vec![Content::Text(said)]),
+        earlier,
+        Message::new(Role::User, vec![Content::Audio, Content::Text(said)]),
+        Message::calling(&called),
+    ];
     let typed = template.render(&Conversation {
         messages: &typed,
         thinking: true,
@@ -164,7 +170,6 @@ pub fn prompts(source: &str, said: &str) -> Result<Vec<Prompt>, EngineError> {
     })?;
     let spoken = template.render(&Conversation {
         messages: &spoken,
-        called: &called,
         tools: &[tool],
         thinking: false,
     })?;

@@ -234,6 +234,17 @@ impl Engine {
         Some(all.saturating_sub(tokens))
     }
 
+    /// Tokens that spoken turns may spend on what was said before: a quarter of a question's, because they stay in the cache
+    /// between turns. 0: the model takes bare questions alone. `None` while there is no model.
+    #[must_use]
+    pub fn recalls(&self) -> Option<usize> {
+        match &*self.phase.borrow() {
+            Phase::Ready(ready) if ready.is_bare() => Some(0),
+            Phase::Ready(ready) => Some(ready.capacity / 4),
+            _ => None,
+        }
+    }
+
     /// Takes a place for a request, before anything of it is parsed, decoded or kept.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Limits on the texts a client may hand over, checked before anything else and without the model.
 
 use super::bounds::{LONGEST_SCHEMA, LONGEST_TEXT};
-use super::{EngineError, Request, SchemaError};
+use super::{EngineError, Request, SchemaError, request};
 use crate::config;
 
 /// Bytes of text for each token that fits. A token of English has four or five bytes, and only runs of spaces
@@ -63,7 +63,7 @@ impl Limits {
         self.check_prompt(prompt)?;
         self.check_system(system)?;
         let history = request.preamble.history.iter();
-        let history = history.map(|it| it.text().len());
+        let history = history.map(request::Message::bytes);
         let results = request.called.iter().flatten().map(|call| {
             let (Ok(said) | Err(said)) = &call.result;
             said.len()

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `handle`, `phase` | the async handle, and what the engine is doing |
 //! | `request`, `tool_call`, `answer` | requests, tool calls and answers |
+//! | `now` | the date and the time, as the model is told |
 //! | `stats` | statistics of an answer, and the engine's load |
 //! | `requests` | numbers requests and makes jobs of them |
 //! | `turn` | the handle of a turn that is being spoken |
@@ -44,6 +45,7 @@ mod limits;
 mod llama;
 mod megabytes;
 mod memory;
+mod now;
 mod phase;
 mod probe;
 mod prompt;
@@ -65,6 +67,7 @@ pub use handle::Engine;
 pub use limits::Limits;
 pub use megabytes::Megabytes;
 pub use memory::check_files;
+pub use now::now;
 pub use phase::{Phase, Ready};
 pub use probe::Probe;
 pub use prompt::rendering::{Passage, PassageKind};

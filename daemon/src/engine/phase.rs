@@ -78,6 +78,12 @@ impl Ready {
         }
     }
 
+    /// Whether the model understands single questions alone, without what was said before.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.model.is_bare()
+    }
+
     /// Whether the model understands sound.
     #[must_use]
     pub fn hears(&self) -> bool {

@@ -107,7 +107,7 @@ pub(super) fn between_spans(model: &Model) -> Vec<Token> {
 /// # Errors
 /// When the template refuses.
 pub(super) fn prefix(model: &Model, preamble: &Preamble) -> Result<Vec<Token>, EngineError> {
-    let mut pieces = render_turn(model, preamble, false, Some("?"), &[], false)?;
+    let mut pieces = render_turn(model, preamble, vec![Content::Text("?")], &[], false)?;
     let words = pieces
         .iter()
         .rposition(|piece| matches!(piece, Piece::Said(_)));
@@ -158,14 +158,23 @@ fn render(model: &Model, request: &Request, sound: bool) -> Result<Vec<Piece>, E
         thinking,
         ..
     } = request;
-    render_turn(model, preamble, sound, question.text(), called, *thinking)
+    let now = preamble.now.as_deref().filter(|_| !model.is_bare());
+    let text = question.text().filter(|it| !it.trim().is_empty());
+    let content = if sound {
+        let text = text.map(Content::Text);
+        let before = now.map(Content::Text).into_iter();
+        before.chain([Content::Audio]).chain(text).collect()
+    } else {
+        let texts = text.into_iter().chain(now);
+        texts.map(Content::Text).collect()
+    };
+    render_turn(model, preamble, content, called, *thinking)
 }
 
 fn render_turn(
     model: &Model,
     preamble: &Preamble,
-    sound: bool,
-    text: Option<&str>,
+    asked: Vec<Content<'_>>,
     called: &[Vec<ToolCall>],
     thinking: bool,
 ) -> Result<Vec<Piece>, EngineError> {
@@ -173,45 +182,52 @@ fn render_turn(
         system,
         tools,
         history,
+        ..
     } = preamble;
-    let said = |role, text| Message {
-        role,
-        content: vec![Content::Text(text)],
-    };
-    let system = system.iter().map(|text| said(Role::System, text));
-    let history: Vec<_> = history.iter().map(earlier).collect();
+    let system = system.iter();
+    let system = system.map(|text| Message::new(Role::System, vec![Content::Text(text)]));
+    let history: Vec<_> = history.iter().map(Earlier::of).collect();
     // Some templates join messages of the model that follow each other, others make a turn of each.
-    let turns = history.chunk_by(|one, next| [one.0, next.0] == [Role::Assistant; 2]);
+    let turns = history.chunk_by(|one, next| one.goes_on_in(next));
     let turns = turns.map(|turn| Message {
         // A turn is never empty.
-        role: turn[0].0,
-        content: turn.iter().map(|(_, text)| Content::Text(text)).collect(),
+        role: turn[0].role,
+        called: turn[0].called,
+        content: turn.iter().map(|it| Content::Text(&it.text)).collect(),
     });
     let mut messages: Vec<_> = system.chain(turns).collect();
-    let mut content = Vec::new();
-    if sound {
-        content.push(Content::Audio);
+    messages.push(Message::new(Role::User, asked));
+    if !called.is_empty() {
+        messages.push(Message::calling(called));
     }
-    if let Some(text) = text.filter(|it| !it.trim().is_empty()) {
-        content.push(Content::Text(text));
-    }
-    messages.push(Message {
-        role: Role::User,
-        content,
-    });
     model.template().render(&Conversation {
         messages: &messages,
-        called,
         tools,
         thinking,
     })
 }
 
-/// An earlier message: who wrote it, and its text.
-fn earlier(message: &request::Message) -> (Role, Cow<'_, str>) {
-    match message {
-        request::Message::User(text) => (Role::User, text.into()),
-        request::Message::Assistant(text) => (Role::Assistant, without_thoughts(text)),
+/// An earlier message.
+struct Earlier<'a> {
+    role: Role,
+    called: &'a [Vec<ToolCall>],
+    text: Cow<'a, str>,
+}
+
+impl<'a> Earlier<'a> {
+    fn of(message: &'a request::Message) -> Self {
+        let (role, called, text) = match message {
+            request::Message::User(text) => (Role::User, [].as_slice(), text.into()),
+            request::Message::Assistant { called, text } => {
+                (Role::Assistant, called.as_slice(), without_thoughts(text))
+            }
+        };
+        Self { role, called, text }
+    }
+
+    /// Whether both are one turn of the model. What it calls comes before its words.
+    fn goes_on_in(&self, next: &Self) -> bool {
+        [self.role, next.role] == [Role::Assistant; 2] && next.called.is_empty()
     }
 }
 

@@ -68,6 +68,9 @@ pub struct Preamble {
     pub tools: Arc<[serde_json::Value]>,
     /// Earlier messages, the oldest first.
     pub history: Vec<Message>,
+    /// The date and the time, beside the question: before its sound, because nothing that is read after the last sample may
+    /// be long, and after its text. A model that takes bare questions alone is not told.
+    pub now: Option<String>,
 }
 
 /// An earlier message.
@@ -76,16 +79,40 @@ pub enum Message {
     /// A person's.
     User(String),
     /// The model's.
-    Assistant(String),
+    Assistant {
+        /// The tools that it called first, round by round.
+        called: Vec<Vec<ToolCall>>,
+        /// Its words.
+        text: String,
+    },
 }
 
 impl Message {
-    /// Its text.
+    /// The model's words.
+    #[must_use]
+    pub fn assistant(text: String) -> Self {
+        Self::Assistant {
+            called: Vec::new(),
+            text,
+        }
+    }
+
+    /// Its words.
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
-            Self::User(text) | Self::Assistant(text) => text,
+            Self::User(text) | Self::Assistant { text, .. } => text,
         }
+    }
+
+    /// Bytes of all of its texts.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let called = match self {
+            Self::User(_) => 0,
+            Self::Assistant { called, .. } => called.iter().flatten().map(ToolCall::bytes).sum(),
+        };
+        self.text().len() + called
     }
 }
 

@@ -32,11 +32,15 @@ mod sentence;
 mod sentences;
 mod speakable;
 mod speech;
+mod spoken;
 mod synthesiser;
 mod tongue;
+mod volume;
 
 pub use earcon::Earcon;
 pub use error::SpeechError;
 pub use manner::Manner;
 pub use said::Said;
 pub use speech::{Speaking, Speech};
+pub use spoken::Spoken;
+pub use volume::Volume;

@@ -13,6 +13,7 @@ use super::error::SpeechError;
 use super::player::Player;
 use super::queue::{Kind, Piece, Sound, Speech};
 use super::said::Said;
+use super::spoken::Spoken;
 use crate::config;
 use crate::platform::worker::{self, Worker};
 use crate::sound::playback::Playback;
@@ -33,14 +34,14 @@ pub struct Sounds {
 }
 
 impl Sounds {
-    /// Begins a sentence, as soon as the speech has its turn to be synthesised.
+    /// Begins a sentence of these words, as soon as the speech has its turn to be synthesised.
     ///
     /// # Errors
     /// When the speech was stopped, or there is no loudspeaker for it.
-    pub async fn begin_sentence(&mut self) -> Result<(), SpeechError> {
+    pub async fn begin_sentence(&mut self, words: &str) -> Result<(), SpeechError> {
         let turn = self.turn.wait_for(|has_turn| *has_turn).await.map(drop);
         turn.map_err(|_| SpeechError::Stopped)?;
-        self.hand_over(Piece::Sentence).await
+        self.hand_over(Piece::Sentence(words.into())).await
     }
 
     /// Hands over more sound of the sentence. Waits while [`WAITING`] pieces are not played yet.
@@ -116,13 +117,14 @@ impl Mouth {
         self.worker.order(Order::Prepare);
     }
 
-    /// Begins speech number `id`, behind those that go before it. The receiver gets `Ok` when its last sample was
+    /// Begins speech number `id`, behind those that go before it. `spoken` gets its sentences as they are played. The receiver gets `Ok` when its last sample was
     /// heard, or the reason why it was not.
     pub fn say(
         self: &Arc<Self>,
         id: u64,
         kind: Kind,
         volume: f32,
+        spoken: Spoken,
     ) -> (Sounds, oneshot::Receiver<Result<(), SpeechError>>) {
         let (pieces, received) = channel::channel(WAITING);
         let (turn, has_turn) = watch::channel(false);
@@ -132,6 +134,7 @@ impl Mouth {
             kind,
             volume,
             pieces: received,
+            spoken,
             turn,
             done,
             is_written: false,

@@ -156,7 +156,10 @@ impl Player {
             let volume = speech.volume;
             match speech.pieces.try_recv() {
                 Ok(Piece::Sound(sound)) => self.resample(&sound, output.rate()),
-                Ok(Piece::Sentence) => self.give_way(output.written()),
+                Ok(Piece::Sentence(words)) => {
+                    speech.spoken.begin(&words);
+                    self.give_way(output.written());
+                }
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => {
                     speech.is_written = true;

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::error::SpeechError;
+use super::spoken::Spoken;
 
 /// The kind of a speech, and on whose behalf it is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +24,8 @@ pub enum Kind {
 /// A part of a speech.
 #[derive(Debug)]
 pub enum Piece {
-    /// A sentence begins.
-    Sentence,
+    /// A sentence of these words begins.
+    Sentence(String),
     /// More of its sound.
     Sound(Sound),
 }
@@ -50,6 +51,8 @@ pub struct Speech {
     pub volume: f32,
     /// Its parts, as they come.
     pub pieces: mpsc::Receiver<Piece>,
+    /// Gets its sentences as they begin to be played.
+    pub spoken: Spoken,
     /// Whether it may be synthesised now.
     pub turn: watch::Sender<bool>,
     /// Gets `Ok` when its last sample was heard, or the reason why it was not.
@@ -160,6 +163,7 @@ mod tests {
             kind,
             volume: 1.0,
             pieces: mpsc::channel(1).1,
+            spoken: Spoken::default(),
             turn: watch::Sender::new(false),
             done: oneshot::channel().0,
             is_written: false,

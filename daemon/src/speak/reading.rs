@@ -15,7 +15,9 @@ use super::queue::Kind;
 use super::said::Said;
 use super::sentences::{Sentences, Step};
 use super::speakable::speakable;
+use super::spoken::Spoken;
 use super::tongue::Tongues;
+use super::volume::Volume;
 use crate::config;
 use crate::platform::environment::Environment;
 
@@ -28,6 +30,8 @@ pub struct Voice {
     pub said: UnboundedSender<Said>,
     /// Variables of the synthesiser.
     pub environment: Environment,
+    /// The volume, if another than the configured one was asked for.
+    pub volume: Volume,
 }
 
 /// One text on its way to the mouth.
@@ -36,6 +40,7 @@ pub struct Reading {
     volume: f32,
     id: u64,
     kind: Kind,
+    spoken: Spoken,
     mouth: Arc<Mouth>,
     said: UnboundedSender<Said>,
 }
@@ -47,19 +52,24 @@ struct Begun {
 }
 
 impl Reading {
-    /// Speech number `id`, in this manner.
+    /// Speech number `id`, in this manner. `spoken` gets its sentences as they are played.
     pub fn new(
         voice: &Voice,
         config: &config::Speech,
         manner: &Manner,
         id: u64,
         kind: Kind,
+        spoken: Spoken,
     ) -> Self {
         Self {
             tongues: Tongues::new(config, manner, &voice.environment),
-            volume: manner.volume.unwrap_or(config.volume).get(),
+            volume: manner.volume.map_or_else(
+                || voice.volume.instead_of(config.volume),
+                config::Fraction::get,
+            ),
             id,
             kind,
+            spoken,
             mouth: Arc::clone(&voice.mouth),
             said: voice.said.clone(),
         }
@@ -111,10 +121,16 @@ impl Reading {
             return Ok(());
         }
         let Begun { sounds, .. } = begun.get_or_insert_with(|| {
-            let (sounds, done) = self.mouth.say(self.id, self.kind, self.volume);
+            let (sounds, done) =
+                self.mouth
+                    .say(self.id, self.kind, self.volume, self.spoken.clone());
             Begun { sounds, done }
         });
-        sounds.begin_sentence().await?;
+        let words = match passage {
+            Passage::Text(text) => text.trim(),
+            Passage::Code => "",
+        };
+        sounds.begin_sentence(words).await?;
         let spoken = match &tongue.synthesiser {
             Ok(synthesiser) => synthesiser.speak(&sentence, sounds).await,
             Err(error) => Err(error.clone()),

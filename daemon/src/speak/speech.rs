@@ -16,6 +16,8 @@ use super::mouth::Mouth;
 use super::queue::Kind;
 use super::reading::{Reading, Voice};
 use super::said::Said;
+use super::spoken::Spoken;
+use super::volume::Volume;
 use crate::config;
 use crate::platform::environment::Environment;
 
@@ -37,13 +39,14 @@ pub struct Speech {
 }
 
 impl Speech {
-    /// Starts the mouth's thread. Synthesisers get the variables of `environment`.
+    /// Starts the mouth's thread. Synthesisers get the variables of `environment`; `volume` is that of the assistant.
     ///
     /// # Errors
     /// When the system has no thread to give.
     pub fn start(
         config: &config::Speech,
         environment: Environment,
+        volume: Volume,
     ) -> io::Result<(Self, UnboundedReceiver<Said>)> {
         let (said, reports) = unbounded_channel();
         let speech = Self {
@@ -51,6 +54,7 @@ impl Speech {
                 mouth: Arc::new(Mouth::spawn(config, said.clone())?),
                 said,
                 environment,
+                volume,
             },
             count: Arc::default(),
             places: Places::default(),
@@ -58,8 +62,9 @@ impl Speech {
         Ok((speech, reports))
     }
 
-    /// Applies this configuration from now on; current speeches are said to their end.
+    /// Applies this configuration from now on, its volume too; current speeches are said to their end.
     pub fn configure(&self, config: &config::Speech) {
+        self.voice.volume.reset();
         self.voice.mouth.configure(config);
     }
 
@@ -80,10 +85,13 @@ impl Speech {
             return;
         };
         if config.earcons || earcon == Earcon::Timer {
-            let (sounds, done) =
-                self.voice
-                    .mouth
-                    .say(self.number(), Kind::Earcon, config.volume.get());
+            // A timer is heard even if the assistant was asked to be quiet.
+            let volume = match earcon {
+                Earcon::Timer => config.volume.get(),
+                Earcon::Wake | Earcon::Error => self.voice.volume.instead_of(config.volume),
+            };
+            let mouth = &self.voice.mouth;
+            let (sounds, done) = mouth.say(self.number(), Kind::Earcon, volume, Spoken::default());
             tokio::spawn(async move {
                 // An earcon that could not be played is not missed.
                 let _ = sounds.send(earcon.sound()).await;
@@ -94,12 +102,12 @@ impl Speech {
         }
     }
 
-    /// Begins to say an answer, which goes before texts of clients.
+    /// Begins to say an answer, which goes before texts of clients. `spoken` gets its sentences as they are played.
     ///
     /// # Errors
     /// When too many answers wait to be said.
-    pub fn answer(&self, config: &config::Speech) -> Result<Speaking, SpeechError> {
-        self.begin(config, &Manner::default(), Kind::Answer)
+    pub fn answer(&self, config: &config::Speech, spoken: Spoken) -> Result<Speaking, SpeechError> {
+        self.begin(config, &Manner::default(), Kind::Answer, spoken)
     }
 
     /// Begins to say a text of a client, behind all that was begun before.
@@ -107,7 +115,7 @@ impl Speech {
     /// # Errors
     /// When too many texts wait to be said.
     pub fn wish(&self, config: &config::Speech, manner: &Manner) -> Result<Speaking, SpeechError> {
-        self.begin(config, manner, Kind::Wish)
+        self.begin(config, manner, Kind::Wish, Spoken::default())
     }
 
     fn begin(
@@ -115,11 +123,12 @@ impl Speech {
         config: &config::Speech,
         manner: &Manner,
         kind: Kind,
+        spoken: Spoken,
     ) -> Result<Speaking, SpeechError> {
         let place = self.places.take(kind)?;
         let id = self.number();
         let (pieces, text) = unbounded_channel();
-        let reading = Reading::new(&self.voice, config, manner, id, kind);
+        let reading = Reading::new(&self.voice, config, manner, id, kind, spoken);
         Ok(Speaking {
             pieces: Some(pieces),
             task: tokio::spawn(async move {
@@ -219,7 +228,8 @@ mod tests {
             device: "no such loudspeaker".into(),
             ..config::Speech::default()
         };
-        let (speech, reports) = Speech::start(&config, Environment::of_the_system()).unwrap();
+        let (speech, reports) =
+            Speech::start(&config, Environment::of_the_system(), Volume::default()).unwrap();
         (speech, reports, config)
     }
 
@@ -231,9 +241,9 @@ mod tests {
         let mut wishes: Vec<_> = (0..WISHES).map(|_| wish().unwrap()).collect();
         assert_eq!(wish().err(), Some(SpeechError::Busy { places: WISHES }));
         let answers: Vec<_> = (0..ANSWERS)
-            .map(|_| speech.answer(&config).unwrap())
+            .map(|_| speech.answer(&config, Spoken::default()).unwrap())
             .collect();
-        assert!(speech.answer(&config).is_err());
+        assert!(speech.answer(&config, Spoken::default()).is_err());
         // One that has ended leaves its place; it had nothing to say.
         let last = wishes.pop().unwrap();
         assert_eq!(last.finish().await, Ok(()));
@@ -244,7 +254,10 @@ mod tests {
     #[tokio::test]
     async fn a_mouth_that_panics_says_so_fails_what_was_to_be_said_and_goes_on() {
         let (speech, mut reports, _) = speech();
-        let (sounds, done) = speech.voice.mouth.say(1, Kind::Wish, 1.0);
+        let (sounds, done) = speech
+            .voice
+            .mouth
+            .say(1, Kind::Wish, 1.0, Spoken::default());
         speech.voice.mouth.panic();
         assert!(done.await.is_err(), "nobody knows what became of it");
         drop(sounds);
@@ -257,7 +270,10 @@ mod tests {
             None
         };
         assert_eq!(crash.await, Some(Crash::Restarted));
-        let (_sounds, done) = speech.voice.mouth.say(2, Kind::Wish, 1.0);
+        let (_sounds, done) = speech
+            .voice
+            .mouth
+            .say(2, Kind::Wish, 1.0, Spoken::default());
         let outcome = tokio::time::timeout(Duration::from_secs(30), done).await;
         let Ok(Ok(Err(SpeechError::NoLoudspeaker(why)))) = outcome else {
             panic!("{outcome:?}")

@@ -173,6 +173,7 @@ mod tests {
 
     use super::super::mouth::Mouth;
     use super::super::queue::Kind;
+    use super::super::spoken::Spoken;
     use super::*;
 
     /// Lets this script speak a sentence.
@@ -187,7 +188,7 @@ mod tests {
         };
         let (said, _reports) = tokio::sync::mpsc::unbounded_channel();
         let mouth = Arc::new(Mouth::spawn(&config, said).unwrap());
-        let (sounds, _) = mouth.say(1, Kind::Wish, 1.0);
+        let (sounds, _) = mouth.say(1, Kind::Wish, 1.0, Spoken::default());
         let environment = Environment::of_the_system();
         let synthesiser = Synthesiser::new(&config, "en", &environment).unwrap();
         synthesiser.speak("some words", &sounds).await

@@ -29,7 +29,7 @@ async fn converse(engine: &Engine, config: &Config, owner: &str) -> (Vec<String>
     for text in SAID {
         let (said, stats) = answer(engine, ask(config, owner, &history, text)).await;
         history.push(Message::User(text.into()));
-        history.push(Message::Assistant(said.clone()));
+        history.push(Message::assistant(said.clone()));
         answers.push(said);
         all.push(stats);
     }
@@ -125,7 +125,7 @@ async fn answers_are_those_of_an_empty_cache_whatever_is_shared_swapped_and_give
                 if nth % 2 == 0 {
                     Message::User(text)
                 } else {
-                    Message::Assistant(text)
+                    Message::assistant(text)
                 }
             });
             let history: Vec<_> = history.collect();
@@ -159,7 +159,7 @@ async fn what_was_read_ahead_is_there_for_its_owner_and_changes_no_answer() {
     let config = nano();
     let history = [
         Message::User(SAID[0].into()),
-        Message::Assistant("It is done, as you said.".into()),
+        Message::assistant("It is done, as you said.".into()),
     ];
     let preamble = Preamble {
         history: history.to_vec(),

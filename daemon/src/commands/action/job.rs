@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::commands::timers::Timers;
-use crate::commands::{Call, Origin};
+use crate::commands::{Call, Origin, Talk};
 use crate::platform::environment::Environment;
 
 /// A command whose action is to be run.
@@ -22,6 +22,8 @@ pub struct Job<'a> {
     pub environment: &'a Environment,
     /// Timers and alarms.
     pub timers: &'a Timers,
+    /// The conversation of the spoken turns.
+    pub talk: &'a dyn Talk,
 }
 
 /// Timeout of an action: 1 ms to 1 h, 10 s by default.

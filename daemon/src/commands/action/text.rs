@@ -15,7 +15,7 @@ use crate::commands::{Arguments, Kind, Name, Need, Parameter};
 /// The text. `{{` and `}}` stand for the braces themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Text(Vec<Part>);
+pub(in crate::commands) struct Text(Vec<Part>);
 
 /// A text that cannot have parameters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -31,7 +31,7 @@ enum Part {
 /// The parameter of a text that has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no value for {{{0}}}")]
-pub(super) struct Unfilled(Name);
+pub(in crate::commands) struct Unfilled(Name);
 
 impl From<Unfilled> for ActionError {
     fn from(unfilled: Unfilled) -> Self {
@@ -69,7 +69,10 @@ impl Text {
     ///
     /// # Errors
     /// The first problem found.
-    pub(super) fn check(&self, parameters: &BTreeMap<Name, Parameter>) -> Result<(), String> {
+    pub(in crate::commands) fn check(
+        &self,
+        parameters: &BTreeMap<Name, Parameter>,
+    ) -> Result<(), String> {
         for part in &self.0 {
             let Part::Value(name) = part else { continue };
             if matches!(always(name, parameters)?.kind, Kind::List { .. }) {
@@ -91,7 +94,7 @@ impl Text {
     ///
     /// # Errors
     /// As above.
-    pub(super) fn fill_with(
+    pub(in crate::commands) fn fill_with(
         &self,
         arguments: &Arguments,
         fixed: impl Fn(&str) -> String,

@@ -29,6 +29,9 @@ use crate::engine::prompt::stretches::{Bounds, Seams};
 use crate::engine::prompt::template::Template;
 use crate::engine::{EngineError, LoadError};
 
+/// The key of a model that was trained on single questions, with nothing beside them: `models/nano/export.py` writes it.
+const BARE: &str = "gemmad.bare_questions";
+
 /// Maximum length of a model's name, in characters.
 const LONGEST_NAME: usize = 80;
 
@@ -43,6 +46,7 @@ pub(in crate::engine) struct Model {
     llama: LlamaModel,
     template: Template,
     name: String,
+    is_bare: bool,
     shared_kv_layers: u32,
     ends: Vec<Token>,
     barred: Vec<Token>,
@@ -110,6 +114,7 @@ impl Model {
             llama,
             template,
             name,
+            is_bare: header.flag(BARE),
             shared_kv_layers,
             ends,
             barred,
@@ -134,6 +139,11 @@ impl Model {
     /// The model's name as its file gives it.
     pub(in crate::engine) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it understands single questions alone, with nothing beside them.
+    pub(in crate::engine) fn is_bare(&self) -> bool {
+        self.is_bare
     }
 
     /// Number of layers, the last ones, that only read the KV of earlier layers.

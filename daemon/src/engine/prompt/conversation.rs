@@ -35,17 +35,37 @@ pub(in crate::engine) enum Role {
 pub(in crate::engine) struct Message<'a> {
     /// Who has the turn.
     pub role: Role,
-    /// What it holds; media come before the text.
+    /// The tools that the model called in it before its words, round by round.
+    pub called: &'a [Vec<ToolCall>],
+    /// Its media and texts, in order.
     pub content: Vec<Content<'a>>,
+}
+
+impl<'a> Message<'a> {
+    /// A turn without calls.
+    pub(in crate::engine) fn new(role: Role, content: Vec<Content<'a>>) -> Self {
+        Self {
+            role,
+            called: &[],
+            content,
+        }
+    }
+
+    /// The model's turn, up to the results of these calls.
+    pub(in crate::engine) fn calling(called: &'a [Vec<ToolCall>]) -> Self {
+        Self {
+            role: Role::Assistant,
+            called,
+            content: Vec::new(),
+        }
+    }
 }
 
 /// A conversation up to where the model goes on.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::engine) struct Conversation<'a> {
-    /// The turns, a system text first, if there is one.
+    /// The turns, a system text first, if there is one. A last one of the model goes on.
     pub messages: &'a [Message<'a>],
-    /// The model's turn so far: its tool calls, round by round.
-    pub called: &'a [Vec<ToolCall>],
     /// Declarations of tools.
     pub tools: &'a [serde_json::Value],
     /// Whether the model may think.
@@ -60,9 +80,19 @@ impl<'a> Conversation<'a> {
             System::Message => self.messages.to_vec(),
             System::Question => without_system(self.messages),
         };
-        let mut values: Vec<_> = messages.iter().map(|it| texts.message(it)).collect();
-        for (round, calls) in self.called.iter().enumerate() {
-            values.extend(texts.calls(round, calls, manner.results));
+        let mut values = Vec::new();
+        let mut rounds = 0;
+        for message in &messages {
+            let Some((last, earlier)) = message.called.split_last() else {
+                values.push(texts.message(message));
+                continue;
+            };
+            for calls in earlier {
+                values.extend(texts.calls(rounds, calls, manner.results, &[]));
+                rounds += 1;
+            }
+            values.extend(texts.calls(rounds, last, manner.results, &message.content));
+            rounds += 1;
         }
         (values, texts)
     }
@@ -107,8 +137,14 @@ impl<'a> Texts<'a> {
         context! { role, content => content.collect::<Vec<_>>() }
     }
 
-    /// The calls of a round and their results.
-    fn calls(&mut self, round: usize, calls: &'a [ToolCall], results: Results) -> Vec<Value> {
+    /// The calls of a round and their results, and the words after them.
+    fn calls(
+        &mut self,
+        round: usize,
+        calls: &'a [ToolCall],
+        results: Results,
+        words: &[Content<'a>],
+    ) -> Vec<Value> {
         let id = |nth: usize| format!("call_{round}_{nth}");
         let tool_calls = calls.iter().enumerate().map(|(nth, call)| {
             let arguments = call.arguments.iter();
@@ -119,21 +155,34 @@ impl<'a> Texts<'a> {
         });
         let tool_calls: Vec<_> = tool_calls.collect();
         let role = "assistant";
-        // Not left out, because some templates ask for its length.
-        let content = "";
         if results == Results::Responses {
             let responses = calls
                 .iter()
                 .map(|call| context! { name => call.name.as_str(), response => self.result(call) });
             let tool_responses: Vec<_> = responses.collect();
+            // Not left out, because some templates ask for its length.
+            let content = self.words(words);
             return vec![context! { role, content, tool_calls, tool_responses }];
         }
-        let mut messages = vec![context! { role, content, tool_calls }];
+        let mut messages = vec![context! { role, content => "", tool_calls }];
         messages.extend(calls.iter().enumerate().map(|(nth, call)| {
             let content = self.result(call);
             context! { role => "tool", name => call.name.as_str(), tool_call_id => id(nth), content }
         }));
+        let content = self.words(words);
+        if !content.is_empty() {
+            messages.push(context! { role, content });
+        }
         messages
+    }
+
+    /// Texts as one.
+    fn words(&mut self, words: &[Content<'a>]) -> String {
+        let texts = words.iter().filter_map(|content| match content {
+            Content::Text(text) => Some(self.mark(text.trim())),
+            Content::Audio => None,
+        });
+        texts.collect::<Vec<_>>().join("\n\n")
     }
 
     /// The result of a call: a text, or a mapping that says what went wrong.

@@ -74,10 +74,7 @@ pub(super) fn manner(writer: &Writer) -> Result<Manner, EngineError> {
 }
 
 fn said(role: Role, text: &str) -> Message<'_> {
-    Message {
-        role,
-        content: vec![Content::Text(text)],
-    }
+    Message::new(role, vec![Content::Text(text)])
 }
 
 fn written(
@@ -119,13 +116,9 @@ fn tells_results(writer: &Writer, messages: &[Message<'_>], manner: Manner) -> b
         call(TOOLS[0], Ok(RESULTS[0].into())),
         call(TOOLS[1], Err(RESULTS[1].into())),
     ]];
-    let conversation = Conversation {
-        messages,
-        called: &called,
-        ..Conversation::default()
-    };
-    writer
-        .write(&conversation, manner)
+    let mut messages = messages.to_vec();
+    messages.push(Message::calling(&called));
+    written(writer, &messages, manner)
         .is_ok_and(|pieces| pieces.is_whole && names_results(&pieces.pieces))
 }
 

@@ -13,6 +13,9 @@ use crate::engine::EngineError;
 const RESULT_END: &str = "<tool_response|>";
 const CALL: &str = "<|tool_call>";
 
+/// What opens a turn in all of them.
+const TURN: &str = "<|turn>";
+
 /// A compiled template, and the texts of tokens that it may ask for.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -55,10 +58,11 @@ impl Writer {
             bos_token => self.bos.as_str(),
             eos_token => self.eos.as_str(),
         })?;
-        match conversation.called {
-            [] | [_] => texts.put_back(&rendered),
-            _ => texts.put_back(&in_one_turn(&rendered)),
+        let mut turns = conversation.messages.iter();
+        if turns.any(|turn| turn.called.len() > 1) {
+            return texts.put_back(&in_one_turn(&rendered));
         }
+        texts.put_back(&rendered)
     }
 }
 
@@ -69,7 +73,8 @@ fn in_one_turn(rendered: &str) -> String {
     let mut kept = ends.next().unwrap_or_default().to_owned();
     for part in ends {
         let between = part.find(CALL).map_or("", |at| &part[..at]);
-        let is_template = !is_marked(between);
+        // A person's turn opens one turn more.
+        let is_template = !is_marked(between) && between.matches(TURN).count() <= 1;
         kept.push_str(if is_template {
             &part[between.len()..]
         } else {

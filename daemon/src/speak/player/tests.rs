@@ -6,6 +6,7 @@ use proptest::sample::select;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::queue::Kind;
+use super::super::spoken::Spoken;
 use super::*;
 
 /// Samples a second of the loudspeaker and of all sounds.
@@ -95,7 +96,7 @@ impl Speaking {
             samples: vec![value; length],
         };
         // A speech that was stopped takes nothing.
-        let _ = pieces.try_send(Piece::Sentence);
+        let _ = pieces.try_send(Piece::Sentence(String::new()));
         let _ = pieces.try_send(Piece::Sound(sound));
     }
 
@@ -116,6 +117,7 @@ fn begin(player: &mut Player, id: u64, kind: Kind) -> Speaking {
         kind,
         volume: 1.0,
         pieces: received,
+        spoken: Spoken::default(),
         turn: watch::Sender::new(false),
         done,
         is_written: false,

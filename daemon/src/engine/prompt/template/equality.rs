@@ -342,33 +342,69 @@ fn model(draw: &mut Draw) -> Vec<Value> {
     messages
 }
 
+/// A turn of such a conversation.
+struct Turn {
+    role: Role,
+    called: Vec<Vec<ToolCall>>,
+    hears: bool,
+    text: Option<String>,
+}
+
 /// A conversation of ours, with texts of its own.
 struct Ours {
-    turns: Vec<(Role, bool, Option<String>)>,
-    called: Vec<Vec<ToolCall>>,
+    turns: Vec<Turn>,
     tools: Vec<Value>,
     thinking: bool,
 }
 
 impl Ours {
     fn new(draw: &mut Draw) -> Self {
+        let said = |role, text| Turn {
+            role,
+            called: Vec::new(),
+            hears: false,
+            text: Some(text),
+        };
         let mut turns = Vec::new();
         if draw.chance(40) {
-            turns.push((Role::System, false, Some(draw.text())));
+            turns.push(said(Role::System, draw.text()));
         }
         for _ in 0..draw.0.usize(0..4) {
-            turns.push((Role::User, false, Some(draw.text())));
-            turns.push((Role::Assistant, false, Some(draw.text())));
+            turns.push(said(Role::User, draw.text()));
+            turns.push(if draw.chance(70) {
+                said(Role::Assistant, draw.text())
+            } else {
+                Turn {
+                    called: Self::rounds(draw),
+                    // Words always follow calls.
+                    ..said(Role::Assistant, format!("{}.", draw.text()))
+                }
+            });
         }
         let hears = draw.chance(40);
-        let text = (!hears || draw.chance(50)).then(|| draw.text());
-        turns.push((Role::User, hears, text));
-        let rounds = if draw.chance(60) {
-            0
-        } else {
-            draw.0.usize(1..4)
-        };
-        let called = (0..rounds).map(|_| {
+        turns.push(Turn {
+            role: Role::User,
+            called: Vec::new(),
+            hears,
+            text: (!hears || draw.chance(50)).then(|| draw.text()),
+        });
+        if draw.chance(40) {
+            turns.push(Turn {
+                role: Role::Assistant,
+                called: Self::rounds(draw),
+                hears: false,
+                text: None,
+            });
+        }
+        Self {
+            turns,
+            tools: draw.tools(false),
+            thinking: draw.chance(30),
+        }
+    }
+
+    fn rounds(draw: &mut Draw) -> Vec<Vec<ToolCall>> {
+        let rounds = (0..draw.0.usize(1..4)).map(|_| {
             let calls = (0..draw.0.usize(1..4)).map(|_| ToolCall {
                 name: draw.name().into(),
                 arguments: draw.map(0).into_iter().collect(),
@@ -380,23 +416,18 @@ impl Ours {
             });
             calls.collect()
         });
-        Self {
-            turns,
-            called: called.collect(),
-            tools: draw.tools(false),
-            thinking: draw.chance(30),
-        }
+        rounds.collect()
     }
 
     fn messages(&self) -> Vec<Message<'_>> {
         let turns = self.turns.iter();
-        let turns = turns.map(|(role, hears, text)| {
-            let audio = hears.then_some(Content::Audio);
-            let text = text.as_deref().map(Content::Text);
-            let content = audio.into_iter().chain(text).collect();
+        let turns = turns.map(|turn| {
+            let audio = turn.hears.then_some(Content::Audio);
+            let text = turn.text.as_deref().map(Content::Text);
             Message {
-                role: *role,
-                content,
+                role: turn.role,
+                called: &turn.called,
+                content: audio.into_iter().chain(text).collect(),
             }
         });
         turns.collect()
@@ -405,23 +436,38 @@ impl Ours {
     /// The same as JSON, as a program would hand it to transformers.
     fn context(&self, manner: Manner) -> Value {
         assert_eq!(manner.system, System::Message);
-        let turns = self.turns.iter().map(|(role, hears, text)| {
-            let role = match role {
-                Role::System => "system",
-                Role::User => "user",
-                Role::Assistant => "assistant",
-            };
-            let text = text.as_deref().map(str::trim);
-            match (hears, text) {
-                (false, text) => json!({"role": role, "content": text}),
-                (true, None) => json!({"role": role, "content": [{"type": "audio"}]}),
-                (true, text) => {
-                    json!({"role": role, "content": [{"type": "audio"}, {"type": "text", "text": text}]})
-                }
+        let messages: Vec<_> = self.turns.iter().flat_map(|it| it.json(manner)).collect();
+        let tools = (!self.tools.is_empty()).then_some(&self.tools);
+        json!({
+            "messages": messages, "tools": tools, "bos_token": "<bos>", "eos_token": "<eos>",
+            "add_generation_prompt": true, "enable_thinking": self.thinking,
+        })
+    }
+}
+
+impl Turn {
+    fn json(&self, manner: Manner) -> Vec<Value> {
+        let role = match self.role {
+            Role::System => "system",
+            Role::User => "user",
+            Role::Assistant => "assistant",
+        };
+        let text = self.text.as_deref().map(str::trim);
+        if !self.called.is_empty() {
+            return self.calling(text.unwrap_or(""), manner);
+        }
+        vec![match (self.hears, text) {
+            (false, text) => json!({"role": role, "content": text}),
+            (true, None) => json!({"role": role, "content": [{"type": "audio"}]}),
+            (true, text) => {
+                json!({"role": role, "content": [{"type": "audio"}, {"type": "text", "text": text}]})
             }
-        });
-        let mut messages: Vec<_> = turns.collect();
-        for calls in &self.called {
+        }]
+    }
+
+    fn calling(&self, text: &str, manner: Manner) -> Vec<Value> {
+        let mut messages = Vec::new();
+        for (nth, calls) in self.called.iter().enumerate() {
             let tool_calls = calls.iter();
             let tool_calls = tool_calls
                 .map(|it| json!({"function": {"name": it.name, "arguments": it.arguments}}));
@@ -431,26 +477,29 @@ impl Ours {
                 Ok(found) => json!(found),
                 Err(why) => json!({"error": why}),
             };
+            let is_last = nth + 1 == self.called.len();
             if manner.results == Results::Responses {
                 let told = calls
                     .iter()
                     .map(|it| json!({"name": it.name, "response": response(it)}));
                 message["tool_responses"] = told.collect();
+                if is_last {
+                    message["content"] = json!(text);
+                }
                 messages.push(message);
-            } else {
-                messages.push(message);
-                messages.extend(
-                    calls.iter().map(
-                        |it| json!({"role": "tool", "name": it.name, "content": response(it)}),
-                    ),
-                );
+                continue;
+            }
+            messages.push(message);
+            messages.extend(
+                calls
+                    .iter()
+                    .map(|it| json!({"role": "tool", "name": it.name, "content": response(it)})),
+            );
+            if is_last && !text.is_empty() {
+                messages.push(json!({"role": "assistant", "content": text}));
             }
         }
-        let tools = (!self.tools.is_empty()).then_some(&self.tools);
-        json!({
-            "messages": messages, "tools": tools, "bos_token": "<bos>", "eos_token": "<eos>",
-            "add_generation_prompt": true, "enable_thinking": self.thinking,
-        })
+        messages
     }
 }
 
@@ -516,7 +565,6 @@ fn compare(many: u64, seed: u64) {
                 let messages = ours.messages();
                 let pieces = template.render(&Conversation {
                     messages: &messages,
-                    called: &ours.called,
                     tools: &ours.tools,
                     thinking: ours.thinking,
                 });
@@ -572,7 +620,6 @@ fn what_is_handed_to_the_two_generations_means_the_same_to_both() {
         let messages = ours.messages();
         let conversation = Conversation {
             messages: &messages,
-            called: &ours.called,
             // The generations write lists differently.
             tools: &[],
             thinking: ours.thinking,
@@ -584,11 +631,8 @@ fn what_is_handed_to_the_two_generations_means_the_same_to_both() {
             prompt.replacen("<|think|>\n", "<|think|>", 1)
         });
         // A null among arguments is "None" to the older generation; no command has such a value.
-        let arguments = ours
-            .called
-            .iter()
-            .flatten()
-            .map(|call| json!(call.arguments));
+        let calls = ours.turns.iter().flat_map(|it| it.called.iter().flatten());
+        let arguments = calls.map(|call| json!(call.arguments));
         if !arguments.collect::<Value>().to_string().contains("null") {
             assert_eq!(older, current);
         }

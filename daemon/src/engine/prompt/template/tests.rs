@@ -27,17 +27,11 @@ fn of<'a>(messages: &'a [Message<'a>]) -> Conversation<'a> {
 }
 
 fn user(content: Vec<Content<'_>>) -> Message<'_> {
-    Message {
-        role: Role::User,
-        content,
-    }
+    Message::new(Role::User, content)
 }
 
 fn system(text: &str) -> Message<'_> {
-    Message {
-        role: Role::System,
-        content: vec![Content::Text(text)],
-    }
+    Message::new(Role::System, vec![Content::Text(text)])
 }
 
 fn call(name: &str, result: Result<&str, &str>) -> ToolCall {
@@ -147,11 +141,8 @@ fn what_was_called_is_written_as_the_model_wrote_it_and_what_came_of_it_stays_te
         call("get_time", Ok(hostile)),
         call("look", Err("it is dark")),
     ]];
-    let messages = [user(vec![Content::Audio])];
-    let conversation = Conversation {
-        called: &called,
-        ..of(&messages)
-    };
+    let messages = [user(vec![Content::Audio]), Message::calling(&called)];
+    let conversation = of(&messages);
     let arguments = "{places:[<|\"|>in<|\"|>,2,true]}<tool_call|>";
     let expected = format!(
         "<bos><|turn>user\n<|audio|><turn|>\n<|turn>model\n\
@@ -175,14 +166,38 @@ fn what_was_called_is_written_as_the_model_wrote_it_and_what_came_of_it_stays_te
 }
 
 #[test]
+fn earlier_calls_are_followed_by_the_words_about_them() {
+    let called = [vec![call("get_time", Ok("ok"))]];
+    let told = Message {
+        content: vec![Content::Text("It is noon.")],
+        ..Message::calling(&called)
+    };
+    let asked = |text| user(vec![Content::Text(text)]);
+    let messages = [asked("What time is it?"), told, asked("And now?")];
+    let arguments = "{places:[<|\"|>in<|\"|>,2,true]}<tool_call|>";
+    let expected = format!(
+        "<bos><|turn>user\nWhat time is it?<turn|>\n<|turn>model\n<|tool_call>call:get_time{arguments}\
+         <|tool_response>response:get_time{{value:<|\"|>ok<|\"|>}}<tool_response|>It is noon.<turn|>\n\
+         <|turn>user\nAnd now?<turn|>\n<|turn>model\n"
+    );
+    for source in [NANO, CURRENT, OLDER] {
+        let prompt = prompt(source, &of(&messages));
+        let prompt = prompt.strip_suffix("<|channel>thought\n<channel|>");
+        assert_eq!(prompt, Some(expected.as_str()));
+    }
+}
+
+#[test]
 fn several_rounds_of_calls_are_one_turn() {
     let called = [
         vec![call("look", Ok("a cat"))],
         vec![call("get_time", Ok("12:30"))],
     ];
-    let messages = [user(vec![Content::Text("Look and tell the time.")])];
+    let messages = [
+        user(vec![Content::Text("Look and tell the time.")]),
+        Message::calling(&called),
+    ];
     let conversation = Conversation {
-        called: &called,
         thinking: true,
         ..of(&messages)
     };

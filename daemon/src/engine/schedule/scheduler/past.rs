@@ -87,9 +87,10 @@ impl Pasts {
         first.map(|(id, _)| id)
     }
 
-    /// Gives up those that begin with the rows of this prefix; returns their sequences.
-    pub(super) fn give_up_after(&mut self, prefix: SequenceId) -> Vec<SequenceId> {
-        self.take(|past| past.prefix.is_some_and(|(id, _)| id == prefix))
+    /// Gives up those that begin with more than `rows` rows of this prefix; returns their sequences.
+    pub(super) fn give_up_after(&mut self, prefix: SequenceId, rows: usize) -> Vec<SequenceId> {
+        let is_meant = |(id, shared)| id == prefix && shared > rows;
+        self.take(|past| past.prefix.is_some_and(is_meant))
     }
 
     fn take(&mut self, is_meant: impl Fn(&Past) -> bool) -> Vec<SequenceId> {
@@ -155,7 +156,8 @@ mod tests {
         pasts.add(5, after(0));
         pasts.add(6, after(1));
         assert_eq!(pasts.rows(), 120);
-        assert_eq!(pasts.give_up_after(0), [5]);
+        assert!(pasts.give_up_after(0, 40).is_empty());
+        assert_eq!(pasts.give_up_after(0, 39), [5]);
         assert_eq!(pasts.rows(), 60);
     }
 }

@@ -6,10 +6,12 @@
 //! it would have to read the same rows itself, and has room only if it shares them.
 
 use super::Scheduler;
-use super::prefixes::{KEPT, Prefix};
+use super::prefixes::KEPT;
 use crate::engine::EngineError;
 use crate::engine::llama::context::Row;
 use crate::engine::llama::mixed::SequenceId;
+use crate::engine::llama::model::Token;
+use crate::engine::prompt;
 use crate::engine::schedule::cells::Purse;
 
 impl Scheduler {
@@ -53,18 +55,19 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Replaces kept prefixes by their successors, as soon as there are cells for these. Requests that began with
-    /// the old rows keep them.
+    /// Replaces kept prefixes by their successors, as soon as there are cells for these. The rows of a common beginning
+    /// stay. Requests that began with the old rows keep them.
     pub(super) fn change_prefixes(&mut self) {
         for id in 0..KEPT {
             let Some(next) = self.prefixes.get(id).and_then(|it| it.next.take()) else {
                 continue;
             };
-            self.drop_prefix(id);
-            let rows = self.prefixes.rows() + next.len();
+            let common = self.cut_prefix(id, &next);
+            let rows = self.prefixes.rows() - common + next.len();
             let capacity = self.capacity();
             if rows >= capacity {
                 warn_not_kept(&EngineError::PromptTooLong { rows, capacity });
+                self.drop_prefix(id);
                 continue;
             }
             let cells = self.cells.take(next.len(), Purse::Prefixes);
@@ -76,22 +79,39 @@ impl Scheduler {
                     prefix.cells = Some(cells);
                     prefix.tokens = next;
                 }
-                None => prefix.next = Some(next),
+                None => {
+                    // Its rows are accounted for no longer.
+                    self.drop_prefix(id);
+                    if let Some(prefix) = self.prefixes.get(id) {
+                        prefix.next = Some(next);
+                    }
+                }
             }
         }
     }
 
-    fn drop_prefix(&mut self, id: SequenceId) {
-        self.context.forget(id);
-        // Its cells are accounted for no longer, but would stay in use.
-        for past in self.pasts.give_up_after(id) {
+    /// Forgets the rows of prefix `id` that a prefix of these tokens does not begin with, and gives up its cells. Returns
+    /// the number of rows that stay.
+    fn cut_prefix(&mut self, id: SequenceId, tokens: &[Token]) -> usize {
+        let Some(prefix) = self.prefixes.get(id) else {
+            return 0;
+        };
+        let common = prompt::common(tokens, &prefix.tokens[..prefix.read]);
+        prefix.tokens.truncate(common);
+        prefix.read = common;
+        prefix.cells = None;
+        self.context.truncate(id, common);
+        // Their cells are accounted for no longer, but would stay in use.
+        for past in self.pasts.give_up_after(id, common) {
             self.give_back(past);
         }
+        common
+    }
+
+    fn drop_prefix(&mut self, id: SequenceId) {
+        self.cut_prefix(id, &[]);
         if let Some(prefix) = self.prefixes.get(id) {
-            *prefix = Prefix {
-                change: prefix.change,
-                ..Prefix::default()
-            };
+            prefix.next = None;
         }
     }
 }
