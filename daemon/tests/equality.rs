@@ -161,8 +161,8 @@ async fn ten_turns_of_a_conversation_are_answered_as_llama_cpp_answers_the_whole
         "good night",
         "see you tomorrow",
     ] {
-        turns += &format!("<|turn>user\n{asked}<turn|>\n<|turn>model\n");
-        let expected = llama_cpp(&format!("{turns}<|channel>thought\n<channel|>"), None);
+        let asking = format!("{turns}<|turn>user\n{asked}<turn|>\n<|turn>model\n");
+        let expected = llama_cpp(&format!("{asking}<|channel>thought\n<channel|>"), None);
         let options = AskOptions {
             conversation: Some("ten".into()),
             max_tokens: Some(64),
@@ -175,6 +175,6 @@ async fn ten_turns_of_a_conversation_are_answered_as_llama_cpp_answers_the_whole
         assert_eq!(tokens[..both], expected[..both], "{asked}: {text}");
         // A call would be text in what was said, which the reference could not tell from one.
         assert!(!text.contains("<|"), "{asked}: {text}");
-        turns += &format!("{}<turn|>\n", text.trim());
+        turns = format!("{asking}{}<turn|>\n", text.trim());
     }
 }

@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn all_is_forgotten_when_nobody_has_spoken_for_long_enough() {
         let room = Shared::default();
-        let quiet = Duration::from_secs(60);
+        let quiet = Duration::from_mins(1);
         assert_eq!(room.lock().forgets_at(quiet), None);
         let before = Instant::now();
         turn(&room, 1, "one?", "Yes.", "Yes.").over();

@@ -102,16 +102,15 @@ fn recalled(invocation: &Invocation) -> ToolCall {
 /// The name and the arguments of a command as words: `set lock, door front, state locked`.
 fn words(invocation: &Invocation) -> String {
     let call = &invocation.call;
-    let mut words = call.name.replace('_', " ");
-    for (name, value) in &call.arguments {
+    let arguments = call.arguments.iter().map(|(name, value)| {
         let value = match value {
             Value::String(text) => text.replace('_', " "),
             Value::Array(items) => listed(items),
             other => other.to_string(),
         };
-        words += &format!(", {} {value}", name.replace('_', " "));
-    }
-    words
+        format!(", {} {value}", name.replace('_', " "))
+    });
+    call.name.replace('_', " ") + &arguments.collect::<String>()
 }
 
 fn listed(items: &[Value]) -> String {

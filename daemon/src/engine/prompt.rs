@@ -188,7 +188,7 @@ fn render_turn(
     let system = system.map(|text| Message::new(Role::System, vec![Content::Text(text)]));
     let history: Vec<_> = history.iter().map(Earlier::of).collect();
     // Some templates join messages of the model that follow each other, others make a turn of each.
-    let turns = history.chunk_by(|one, next| one.goes_on_in(next));
+    let turns = history.chunk_by(Earlier::goes_on_in);
     let turns = turns.map(|turn| Message {
         // A turn is never empty.
         role: turn[0].role,

@@ -71,20 +71,15 @@ impl Scheduler {
                 continue;
             }
             let cells = self.cells.take(next.len(), Purse::Prefixes);
-            let Some(prefix) = self.prefixes.get(id) else {
-                continue;
-            };
-            match cells {
-                Some(cells) => {
-                    prefix.cells = Some(cells);
-                    prefix.tokens = next;
-                }
-                None => {
-                    // Its rows are accounted for no longer.
-                    self.drop_prefix(id);
-                    if let Some(prefix) = self.prefixes.get(id) {
-                        prefix.next = Some(next);
-                    }
+            if cells.is_none() {
+                // Its rows are accounted for no longer.
+                self.drop_prefix(id);
+            }
+            if let Some(prefix) = self.prefixes.get(id) {
+                if cells.is_some() {
+                    (prefix.cells, prefix.tokens) = (cells, next);
+                } else {
+                    prefix.next = Some(next);
                 }
             }
         }
