@@ -415,6 +415,7 @@ mod tests {
             thinking: Some(true),
             protocol: Some(true),
             conversation: Some("garden".into()),
+            commands: Some(true),
         };
         let bytes = to_bytes(Context::new(LE, 0), &all).unwrap();
         let (options, _): (Options<AskOptions>, _) = bytes.deserialize().unwrap();
