@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use gemmad_api::{AskOptions, Error, Event, ManagerProxy, Stats};
+use gemmad_api::{AskOptions, CommandsProxy, Error, Event, ManagerProxy, Stats};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::unix::pipe::{Receiver, pipe},
@@ -24,6 +24,9 @@ use crate::{
 /// Longest line, in bytes, that is taken for a command without an option that says so. What is longer was hardly typed.
 const LONGEST_COMMAND: usize = 200;
 
+/// The name of the model in the package, as its file gives it.
+const NANO: &str = "Nano";
+
 const GARBLED: Failure = Failure::Garbled("answer");
 
 /// Asks, and prints the answer.
@@ -35,7 +38,8 @@ pub async fn run(ask: Ask, way: &Way) -> Result<(), Failure> {
         question::read(&ask.text).await?
     };
     let mut options = options(&ask).await?;
-    options.commands = gives_commands(&ask, &question).then_some(true);
+    let wants_commands = gives_commands(&ask, &question);
+    options.commands = wants_commands.then_some(true);
     let connection = way.connect().await?;
     options.conversation = conversations::wanted(&ask.conversation, &connection).await?;
     if ask.show_prompt {
@@ -54,6 +58,11 @@ pub async fn run(ask: Ask, way: &Way) -> Result<(), Failure> {
     if let Some(forgotten) = forgotten(&stats) {
         terminal::note(&format!("gemmactl: {forgotten}"));
     }
+    if wants_commands && lacks_commands(&ask, &connection).await? {
+        terminal::note(
+            "gemmactl: commands are switched off, so none was carried out. Set `enabled = true` under [commands] in gemmad.toml, and `gemmactl reload`",
+        );
+    }
     if ask.verbose {
         terminal::note(&summary(&stats));
     }
@@ -71,6 +80,16 @@ fn gives_commands(ask: &Ask, question: &str) -> bool {
     let is_typed = std::io::stdin().is_terminal() && !question::is_piped(&ask.text);
     let is_line = question.len() <= LONGEST_COMMAND && !question.contains('\n');
     is_typed && is_line && is_plain(ask)
+}
+
+/// Whether there are no commands although the person may have meant one: they were asked for, or the model knows little else.
+async fn lacks_commands(ask: &Ask, connection: &Connection) -> Result<bool, Failure> {
+    let commands = CommandsProxy::new(connection).await?;
+    if commands.enabled().await? {
+        return Ok(false);
+    }
+    let manager = ManagerProxy::new(connection).await?;
+    Ok(ask.commands || manager.model().await? == NANO)
 }
 
 /// Whether the question has no option that commands do not go with.

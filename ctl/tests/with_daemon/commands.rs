@@ -88,6 +88,17 @@ async fn a_question_that_asks_for_a_command_has_it_carried_out_if_commands_are_w
 }
 
 #[tokio::test]
+async fn where_commands_are_switched_off_a_question_that_wants_them_says_so() {
+    let bus = Bus::start().await.unwrap();
+    let daemon = Daemon::setup(&bus).start().await.unwrap();
+    let ended = Gemmactl::run(&daemon, &["ask", "--commands", "turn on the kitchen light"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(!ended.stdout.contains('<'), "{}", ended.stdout);
+    let stderr = ended.stderr;
+    assert!(stderr.contains("commands are switched off"), "{stderr}");
+}
+
+#[tokio::test]
 async fn a_catalogue_is_listed_checked_and_tested() {
     let bus = Bus::start().await.unwrap();
     let daemon = daemon(&bus).await;

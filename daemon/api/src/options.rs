@@ -376,7 +376,7 @@ mod tests {
                 "audio is an integer (u) but must be a file descriptor (h)",
                 "schema is of type `ay` but must be a boolean, a number, a string or a file descriptor",
                 "there is no option `colour`; there are system, audio, max_tokens, min_tokens, temperature, \
-                 top_k, top_p, seed, schema, thinking, protocol, conversation",
+                 top_k, top_p, seed, schema, thinking, protocol, conversation, commands",
                 "colour is of type `as` but must be a boolean, a number, a string or a file descriptor",
             ]
         );

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::conversation::{Conversation, Exchange};
-use crate::engine::{Message, ToolCall};
+use crate::engine::ToolCall;
 use crate::speak::Spoken;
 
 /// Bytes of speech in a token, as a guess that is seldom too many: a Chinese character has three and is a token, a word of a
@@ -32,14 +32,24 @@ pub struct Room {
     said: String,
 }
 
+/// How far an answer has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd)]
+enum Progress {
+    #[default]
+    Begun,
+    /// It is written to its end.
+    Whole,
+    /// It was heard to its end, or was not to be heard.
+    Over,
+}
+
 /// A turn under way, as far as it has come.
 #[derive(Debug, Default)]
 struct Turn {
     asked: String,
     called: Vec<ToolCall>,
     answered: String,
-    /// Whether the answer was heard to its end, or was not to be heard.
-    is_over: bool,
+    progress: Progress,
     is_foreign: bool,
     is_forgotten: bool,
     spoken: Spoken,
@@ -48,16 +58,15 @@ struct Turn {
 impl Turn {
     /// The answer, as far as it was heard.
     fn heard(&self) -> String {
-        if self.is_over {
+        if self.progress == Progress::Over {
             self.answered.clone()
         } else {
             self.spoken.words()
         }
     }
 
-    /// The exchange so far; `None` if there is none yet.
-    fn exchange(&self) -> Option<Exchange> {
-        let mut answered = self.heard();
+    /// The exchange with this answer; `None` if there is none yet.
+    fn exchange(&self, mut answered: String) -> Option<Exchange> {
         if answered.trim().is_empty() && !self.called.is_empty() {
             answered = DONE.into();
         }
@@ -78,24 +87,29 @@ impl Turn {
 }
 
 impl Room {
-    /// The messages so far, the oldest first, with those of turns under way.
-    pub fn messages(&self) -> Vec<Message> {
-        self.all().messages()
+    /// What was said so far, with the turns under way.
+    pub fn conversation(&self) -> Conversation {
+        self.with(|turn| turn.exchange(turn.heard()))
     }
 
-    /// The same without the words that a stranger may be the author of.
-    pub fn trusted_messages(&self) -> Vec<Message> {
-        self.all().trusted_messages()
+    /// What will have been said, if nobody interrupts the answers that are being spoken.
+    pub fn foreseen(&self) -> Conversation {
+        let whole = |turn: &Turn| turn.exchange(turn.answered.clone());
+        self.with(|turn| {
+            Some(turn)
+                .filter(|it| it.progress >= Progress::Whole)
+                .and_then(whole)
+        })
+    }
+
+    fn with(&self, exchange: impl Fn(&Turn) -> Option<Exchange>) -> Conversation {
+        let under_way = self.under_way.values().filter_map(exchange);
+        under_way.fold(self.conversation.clone(), Conversation::with)
     }
 
     /// The assistant's last words; empty if there are none.
     pub fn said(&self) -> &str {
         &self.said
-    }
-
-    fn all(&self) -> Conversation {
-        let under_way = self.under_way.values().filter_map(Turn::exchange);
-        under_way.fold(self.conversation.clone(), Conversation::with)
     }
 
     /// Forgets the oldest exchanges if there are more than `room` tokens.
@@ -127,9 +141,9 @@ impl Room {
         };
         let said = turn.heard();
         if !said.is_empty() && !turn.is_forgotten {
-            self.said = said;
+            self.said.clone_from(&said);
         }
-        if let Some(exchange) = turn.exchange() {
+        if let Some(exchange) = turn.exchange(said) {
             self.conversation = std::mem::take(&mut self.conversation).with(exchange);
         }
         self.last = Some(now);
@@ -183,6 +197,11 @@ impl Part {
         });
     }
 
+    /// The answer is written to its end.
+    pub fn whole(&self) {
+        self.change(|turn| turn.progress = Progress::Whole);
+    }
+
     /// Nothing of it is to be remembered.
     pub fn forget(&self) {
         self.change(|turn| turn.is_forgotten = true);
@@ -190,7 +209,7 @@ impl Part {
 
     /// The answer was heard to its end, or was not to be heard.
     pub fn over(&self) {
-        self.change(|turn| turn.is_over = true);
+        self.change(|turn| turn.progress = Progress::Over);
     }
 
     fn change(&self, change: impl FnOnce(&mut Turn)) {
@@ -211,9 +230,10 @@ impl Drop for Part {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Message;
 
     fn texts(room: &Shared) -> Vec<String> {
-        let messages = room.lock().messages();
+        let messages = room.lock().conversation().messages();
         messages.iter().map(|it| it.text().to_owned()).collect()
     }
 
@@ -250,6 +270,13 @@ mod tests {
         assert_eq!(texts(&room), ["one?", "Yes. It is.", "two?", "No."]);
         drop(next);
         assert_eq!(texts(&room).len(), 4, "nothing was said");
+        let spoken = turn(&room, 4, "three?", "Who knows. Nobody.", "");
+        assert_eq!(room.lock().foreseen().exchanges().len(), 2);
+        spoken.whole();
+        let foreseen = room.lock().foreseen().messages();
+        assert_eq!(foreseen[5].text(), "Who knows. Nobody.");
+        assert_eq!(texts(&room).len(), 4, "it was not heard yet");
+        drop(spoken);
         assert_eq!(room.lock().said(), "No.");
     }
 
@@ -268,7 +295,8 @@ mod tests {
                 .filter(|it| it.bytes() > it.text().len())
                 .count()
         };
-        let (all, trusted) = (room.messages(), room.trusted_messages());
+        let said = room.conversation();
+        let (all, trusted) = (said.messages(), said.trusted_messages());
         assert_eq!([called(&all), called(&trusted)], [2, 2]);
         assert_eq!([all[1].text(), all[3].text()], ["A cat.", "A cat."]);
         assert_eq!(trusted[1].text(), "A cat.");

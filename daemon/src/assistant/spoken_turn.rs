@@ -331,6 +331,7 @@ impl SpokenTurn {
         let utterance = self.utterance;
         if let Ok((text, _)) = &outcome {
             self.part.answers(text, aloud.spoken());
+            self.part.whole();
         }
         self.tell(match outcome {
             Ok((text, stats)) => reply_event(utterance, text, stats),

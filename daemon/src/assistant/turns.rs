@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::conversation::Conversation;
 use super::event::Event;
 use super::problem::{Unheard, Unspeakable, failure, show};
 use super::ringing::ring;
@@ -71,7 +72,13 @@ impl Turns {
                 biased;
                 Some(heard) = heard.recv() => self.hear(heard),
                 Some(order) = orders.recv() => self.step(Input::Order(order)),
-                Some(event) = events.recv() => self.step(Input::Turn(event)),
+                Some(event) = events.recv() => {
+                    let is_reply = matches!(event, Event::Reply { .. });
+                    self.step(Input::Turn(event));
+                    if is_reply {
+                        self.keep_what_was_said();
+                    }
+                }
                 Some(said) = said.recv() => self.follow_speech(said),
                 Ok(rung) = rung.recv() => self.ring(rung),
                 Some(_) = self.ringing.join_next() => {}
@@ -248,27 +255,25 @@ impl Turns {
         if let Some(memory) = memory {
             room.shorten(memory);
         }
-        let trusted = room.trusted_messages();
+        let said = room.conversation();
         Recalled {
             remembers: true,
-            // Where nothing is read twice, words of an unknown author must not give a command.
-            history: if config.commands.certainty == Certainty::One {
-                trusted.clone()
-            } else {
-                room.messages()
-            },
-            trusted,
+            history: history(&said, config),
+            trusted: said.trusted_messages(),
             now,
         }
     }
 
-    /// Has what was said read ahead of the next utterance.
+    /// Has what was said, or is being said, read ahead of the next utterance.
     fn keep_what_was_said(&mut self) {
         let config = self.settings.current();
-        if self.memory(&config) == Some(0) {
-            self.room.lock().shorten(0);
+        if let Some(memory) = self.memory(&config) {
+            self.room.lock().shorten(memory);
         }
-        let Recalled { history, .. } = self.recall(&config);
+        let history = match self.memory(&config) {
+            Some(0) => Vec::new(),
+            _ => history(&self.room.lock().foreseen(), &config),
+        };
         if history == self.kept {
             return;
         }
@@ -327,6 +332,15 @@ impl Turns {
             status.state = state;
             changed
         });
+    }
+}
+
+/// What the model is told of a conversation. Where nothing is read twice, words of an unknown author must not give a command.
+fn history(said: &Conversation, config: &Config) -> Vec<Message> {
+    if config.commands.certainty == Certainty::One {
+        said.trusted_messages()
+    } else {
+        said.messages()
     }
 }
 
