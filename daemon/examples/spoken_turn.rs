@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use gemmad::config::{self, Bounded, Config, Temperature};
-use gemmad::engine::{Answer, Clip, Engine, Event, Request};
+use gemmad::engine::{Answer, Clip, Engine, Event, Kept, Message, Preamble, Request};
 use gemmad::sound::SAMPLE_RATE;
 use gemmad_api::Stats;
 use rustix::time::{ClockId, clock_gettime};
@@ -50,6 +50,9 @@ struct Args {
     /// Hold the encoder's matrices in 8 bits.
     #[arg(long)]
     q8: bool,
+    /// Questions and answers before the turn, of some 40 tokens each, which are kept in the cache.
+    #[arg(long, default_value_t = 0)]
+    history: u32,
     /// How the sound is pushed.
     #[arg(long, value_enum, default_value_t)]
     pace: Pace,
@@ -74,7 +77,9 @@ async fn main() -> anyhow::Result<()> {
     let engine = Engine::start(&config, None)?;
     engine.load();
     let sounds = sounds(&args)?;
-    // A first turn, not measured, builds the encoder's graphs and reads the weights into memory.
+    engine.loaded().await?;
+    engine.keep(Kept::Answers, Some(&preamble(args.history)));
+    // A first turn, not measured, reads what was said before, builds the encoder's graphs and reads the weights into memory.
     turn(&args, &config, &engine, &vec![0.0; 48_000], Pace::AtOnce).await?;
     for samples in sounds {
         let line = match args.pace {
@@ -94,7 +99,7 @@ async fn turn(
     samples: &[f32],
     pace: Pace,
 ) -> anyhow::Result<serde_json::Value> {
-    let turn = engine.listen("").await?;
+    let turn = engine.listen(preamble(args.history)).await?;
     let (started, cpu) = (Instant::now(), cpu_time());
     for (nth, piece) in samples.chunks(PUSH).enumerate() {
         if pace == Pace::Speech {
@@ -155,6 +160,24 @@ fn request(args: &Args, config: &Config) -> Request {
         max_tokens: args.max_tokens,
         min_tokens: if args.ignore_end { args.max_tokens } else { 0 },
         ..Request::reply(&config.answer)
+    }
+}
+
+/// What was said before: so many questions and answers.
+fn preamble(exchanges: u32) -> Preamble {
+    let history = (0..exchanges).flat_map(|nth| {
+        [
+            Message::User(format!(
+                "What did I say about part number {nth} of the garden, and when was that?"
+            )),
+            Message::assistant(format!(
+                "You said that part {nth} gets the roses, the day before yesterday."
+            )),
+        ]
+    });
+    Preamble {
+        history: history.collect(),
+        ..Preamble::default()
     }
 }
 

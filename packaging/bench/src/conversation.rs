@@ -1,11 +1,11 @@
 //! Conversations: the rows that are read again, and the first token of a late turn.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use gemmad_testbed::{Bus, Daemon, Model};
 use serde::Deserialize;
 use tokio::process::Command;
 
-use crate::{ask, figure::Figure, setting::Bench};
+use crate::{ask, figure::Figure, setting::Bench, turn};
 
 /// The output of `conversation`.
 #[derive(Deserialize)]
@@ -19,9 +19,33 @@ const TURNS: usize = 10;
 const CONVERSATIONS: usize = 5;
 const TOKENS: u32 = 32;
 
+/// Questions and answers that have 2,000 tokens together.
+const EXCHANGES: u32 = 60;
+
 /// Measures the rows that are read again, and how long the first token of the last turn takes.
 pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
-    Ok([rows(bench).await?, vec![last_turn(bench).await?]].concat())
+    let late = vec![last_turn(bench).await?, spoken_turn(bench).await?];
+    Ok([rows(bench).await?, late].concat())
+}
+
+/// Measures a spoken turn after a long conversation beside one without any.
+async fn spoken_turn(bench: &Bench) -> Result<Figure> {
+    let without = turn::after_history(bench, 0).await?;
+    let with = turn::after_history(bench, EXCHANGES).await?;
+    let cached = with.iter().map(|(_, cached)| *cached).min();
+    ensure!(
+        cached >= Some(2000),
+        "only {cached:?} tokens were said before"
+    );
+    let pairs = with.iter().zip(&without);
+    let ratios = pairs.map(|((with, _), (without, _))| with / without);
+    let name = "speech_to_token_with_history";
+    Ok(Figure::new(name, "", ratios.collect(), &bench.shape)?
+        .goal("≤ 1.1")
+        .meaning(
+            "From the last sample of speech to the first token after 2,000 tokens of earlier turns, over the same after \
+             none. What was said is in the cache before the turn begins.",
+        ))
 }
 
 /// Measures the first token of turn 10 beside that of turn 1, each after the daemon had time to read ahead.

@@ -270,6 +270,30 @@ async fn spoken(
     lines(command).await
 }
 
+/// First tokens, in ms, and rows in the cache, of turns after so many questions and answers.
+///
+/// # Errors
+/// When the turns fail.
+pub async fn after_history(bench: &Bench, exchanges: u32) -> Result<Vec<(f64, u32)>> {
+    let sound = std::env::temp_dir().join(format!("gemmad-history-{}.wav", std::process::id()));
+    speech::write_wav(&sound, &story(4)?)?;
+    let mut command = Command::new(program(bench));
+    hearing(&mut command, &bench.shape, THREADS, "4");
+    command.args([
+        "--ignore-end",
+        "--history",
+        &exchanges.to_string(),
+        "--audio",
+    ]);
+    command
+        .arg(&sound)
+        .args(["--seconds", "3", "3.1", "3.2", "3.3", "3.4"]);
+    let turns: Result<Vec<Turn>> = lines(command).await;
+    std::fs::remove_file(&sound)?;
+    let each = |it: Turn| (it.stats.first_token_ms, it.stats.cached_tokens);
+    Ok(turns?.into_iter().map(each).collect())
+}
+
 /// Share of held-out commands with equal answers, heard piece by piece and as whole clips.
 async fn same_as_whole(bench: &Bench) -> Result<Figure> {
     let nano = Model::nano();
