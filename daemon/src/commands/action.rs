@@ -8,7 +8,7 @@
 //! | `http` | makes a request of a server on this machine |
 //! | `timer` | sets, cancels or reads timers and alarms |
 //! | `clock` | tells the time or the date |
-//! | `conversing` | repeats or forgets what was said, or changes the volume of the assistant's voice |
+//! | `talk` | repeats or forgets what was said, or changes the volume of the assistant's voice |
 //!
 //! | file | owns |
 //! |---|---|
@@ -26,7 +26,6 @@
 mod absolute;
 mod address;
 mod clock;
-mod conversing;
 mod error;
 mod http;
 mod job;
@@ -34,6 +33,7 @@ mod method;
 mod program;
 mod shape;
 mod socket;
+mod talk;
 mod text;
 mod timer;
 mod token;
@@ -47,12 +47,12 @@ use serde::Deserialize;
 
 use super::{Name, Parameter};
 use clock::Clock;
-use conversing::Conversing;
 use http::Http;
 use job::Timeout;
 use method::Method;
 use program::Program;
 use socket::Socket;
+use talk::OfTalk;
 use timer::OfTimer;
 
 pub use error::ActionError;
@@ -76,7 +76,7 @@ pub enum Action {
     /// Tells the time or the date.
     Clock(Clock),
     /// Repeats or forgets what was said, or changes the volume of the assistant's voice.
-    Talk(Conversing),
+    Talk(OfTalk),
 }
 
 impl Action {

@@ -1,6 +1,7 @@
-//! Shows a spoken turn from speech to answer, then a typed question: `cargo xtask demo`.
+//! Shows a spoken command from speech to reply, then a typed one: `cargo xtask demo`.
 
 use std::{
+    path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -13,9 +14,12 @@ use gemmad_testbed::{Bus, Daemon, Microphone, speech};
 use tokio::time::timeout;
 use xtask::say;
 
-/// The speech for the virtual microphone, and the typed question. The nano model understands both.
+/// The speech for the virtual microphone, and the typed command. The nano model understands both.
 const SPOKEN: &str = "turn on the kitchen light";
 const TYPED: &str = "what time is it";
+
+/// The shipped commands.
+const COMMANDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/commands");
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,7 +51,8 @@ async fn show() -> Result<()> {
     let bus = Bus::start().await?;
     let microphone = Microphone::alsa()?;
     let begin = Instant::now();
-    let mut daemon = Daemon::setup(&bus).microphone(&microphone).start().await?;
+    let setup = Daemon::setup(&bus).microphone(&microphone);
+    let mut daemon = setup.commands(Path::new(COMMANDS)).start().await?;
     ready(&mut daemon, begin).await?;
 
     say::step(&format!("Saying “{SPOKEN}” into the microphone"));
@@ -60,9 +65,12 @@ async fn show() -> Result<()> {
     let turn = timeout(PATIENCE, turn).await;
     turn.context("nothing was heard or answered")??.show()?;
 
-    say::step(&format!("$ gemmactl ask \"{TYPED}\""));
+    say::step(&format!("$ gemmactl ask --commands \"{TYPED}\""));
     let mut gemmactl = tokio::process::Command::from(daemon.gemmactl()?);
-    let asked = gemmactl.args(["ask", TYPED]).kill_on_drop(true).status();
+    let asked = gemmactl
+        .args(["ask", "--commands", TYPED])
+        .kill_on_drop(true)
+        .status();
     let status = timeout(PATIENCE, asked)
         .await
         .context("gemmactl did not answer")??;
@@ -77,7 +85,8 @@ async fn listen() -> Result<()> {
     );
     let bus = Bus::start().await?;
     let begin = Instant::now();
-    let mut daemon = Daemon::setup(&bus).real_microphone().start().await?;
+    let setup = Daemon::setup(&bus).real_microphone();
+    let mut daemon = setup.commands(Path::new(COMMANDS)).start().await?;
     ready(&mut daemon, begin).await?;
     say::step(&format!("Say something such as “{SPOKEN}”; Ctrl-C ends"));
     let mut turns = Turns::of(&daemon).await?;

@@ -18,7 +18,7 @@ const QUIETEST: f32 = 0.05;
 /// What becomes of the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Conversing {
+pub enum OfTalk {
     /// The last words are said again.
     Repeat,
     /// All that was said is forgotten.
@@ -31,7 +31,7 @@ pub enum Conversing {
     Volume,
 }
 
-impl Conversing {
+impl OfTalk {
     /// Checks that there are the parameters that it needs, and no others.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ mod tests {
     use crate::commands::{Call, Origin};
     use crate::platform::environment::Environment;
 
-    fn run(what: Conversing, level: u32, talk: &Said) -> String {
+    fn run(what: OfTalk, level: u32, talk: &Said) -> String {
         let call = Call {
             name: "talk".into(),
             arguments: serde_json::from_value(json!({ "level": level })).unwrap(),
@@ -113,31 +113,25 @@ mod tests {
     fn the_voice_gets_louder_and_quieter_within_bounds() {
         let talk = Said::nothing();
         for (what, percent) in [
-            (Conversing::Louder, "70"),
-            (Conversing::Louder, "98"),
-            (Conversing::Louder, "100"),
-            (Conversing::Quieter, "71"),
-            (Conversing::Volume, "30"),
+            (OfTalk::Louder, "70"),
+            (OfTalk::Louder, "98"),
+            (OfTalk::Louder, "100"),
+            (OfTalk::Quieter, "71"),
+            (OfTalk::Volume, "30"),
         ] {
             let told = format!("My voice is at {percent} percent.");
             assert_eq!(run(what, 30, &talk), told);
         }
-        run(Conversing::Volume, 0, &talk);
-        assert_eq!(
-            run(Conversing::Quieter, 0, &talk),
-            "My voice is at 5 percent."
-        );
+        run(OfTalk::Volume, 0, &talk);
+        assert_eq!(run(OfTalk::Quieter, 0, &talk), "My voice is at 5 percent.");
     }
 
     #[test]
     fn the_last_words_are_said_again_unless_they_are_forgotten() {
         let talk = Said(Mutex::new((Some("It is noon.".into()), 1.0)));
-        assert_eq!(run(Conversing::Repeat, 0, &talk), "It is noon.");
-        run(Conversing::Forget, 0, &talk);
-        assert_eq!(
-            run(Conversing::Repeat, 0, &talk),
-            "I have not said anything."
-        );
+        assert_eq!(run(OfTalk::Repeat, 0, &talk), "It is noon.");
+        run(OfTalk::Forget, 0, &talk);
+        assert_eq!(run(OfTalk::Repeat, 0, &talk), "I have not said anything.");
     }
 
     #[test]
