@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::conversation::{Conversation, Exchange};
-use crate::engine::ToolCall;
+use crate::engine::{Message, ToolCall};
 use crate::speak::Spoken;
 
-/// Bytes of speech in a token, as a guess that is seldom too many: a Chinese character has three and is a token, a word of a
+/// Bytes of text in a token, as a guess that is seldom too many. A Chinese character has three and is a token, a word of a
 /// European language has more.
-const TOKEN: usize = 3;
+const TOKEN: usize = 2;
 
-/// Tokens of the protocol around an exchange.
+/// Tokens of the protocol around an exchange, as a guess.
 const AROUND: usize = 24;
 
 /// The model's words where it called something and then was interrupted: no template ends a turn without words.
@@ -53,6 +53,8 @@ struct Turn {
     is_foreign: bool,
     is_forgotten: bool,
     spoken: Spoken,
+    /// Tokens of the whole exchange, once they were counted.
+    tokens: Option<usize>,
 }
 
 impl Turn {
@@ -81,8 +83,11 @@ impl Turn {
             is_foreign: self.is_foreign,
             tokens: 0,
         };
-        let tokens = exchange.bytes() / TOKEN + AROUND;
-        Some(Exchange { tokens, ..exchange })
+        let guess = || exchange.bytes() / TOKEN + AROUND;
+        Some(Exchange {
+            tokens: self.tokens.unwrap_or_else(guess),
+            ..exchange
+        })
     }
 }
 
@@ -202,6 +207,20 @@ impl Part {
         self.change(|turn| turn.progress = Progress::Whole);
     }
 
+    /// The messages so far; none if there is nothing to be remembered.
+    pub fn messages(&self) -> Vec<Message> {
+        let room = self.room.lock();
+        let turn = room.under_way.get(&self.utterance);
+        let exchange = turn.and_then(|turn| turn.exchange(turn.heard()));
+        let conversation = exchange.map(|it| Conversation::default().with(it));
+        conversation.map_or_else(Vec::new, |it| it.messages())
+    }
+
+    /// They take so many tokens.
+    pub fn takes(&self, tokens: usize) {
+        self.change(|turn| turn.tokens = Some(tokens));
+    }
+
     /// Nothing of it is to be remembered.
     pub fn forget(&self) {
         self.change(|turn| turn.is_forgotten = true);
@@ -230,7 +249,6 @@ impl Drop for Part {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Message;
 
     fn texts(room: &Shared) -> Vec<String> {
         let messages = room.lock().conversation().messages();

@@ -87,7 +87,10 @@ impl SpokenTurn {
     pub async fn follow(self, mut utterance: Utterance) {
         let mut hearing = Hearing::new();
         match self.hear(&mut hearing, &mut utterance).await {
-            Ok((turn, answers)) => self.answer(turn, answers).await,
+            Ok((turn, answers)) => {
+                self.answer(turn, answers).await;
+                self.measure().await;
+            }
             Err(EngineError::Cancelled) => self.cancel(),
             Err(error) => {
                 // The failure is that of the whole utterance, so it is told once that has ended.
@@ -103,6 +106,17 @@ impl SpokenTurn {
                 }
                 self.fail(error);
             }
+        }
+    }
+
+    /// Counts the tokens of what is to be remembered. A turn that is interrupted is remembered with a guess.
+    async fn measure(&self) {
+        let messages = self.part.messages();
+        if self.recalled.remembers
+            && !messages.is_empty()
+            && let Some(tokens) = self.engine.tokens_of(messages).await
+        {
+            self.part.takes(tokens);
         }
     }
 

@@ -21,7 +21,7 @@ use super::probe::files::Files;
 use super::prompt;
 use super::prompt::rendering::{self, Passage};
 use super::prompt::stretches::Bounds;
-use super::request::{Preamble, Priority, Question, Request};
+use super::request::{Message, Preamble, Priority, Question, Request};
 use super::requests::Requests;
 use super::scarcity::{Change, Pace, Scarcity, Watch};
 use super::stats::Health;
@@ -243,6 +243,19 @@ impl Engine {
             Phase::Ready(ready) => Some(ready.capacity / 4),
             _ => None,
         }
+    }
+
+    /// Tokens that these messages take in a prompt, with a little of what comes around them; `None` if there is no model, or its
+    /// template refuses them.
+    pub async fn tokens_of(&self, history: Vec<Message>) -> Option<usize> {
+        let model = Arc::clone(&self.lease().await?.model);
+        let preamble = Preamble {
+            history,
+            ..Preamble::default()
+        };
+        // Not through `work`, where speech would queue behind the texts of questions.
+        let prefix = tokio::task::spawn_blocking(move || prompt::prefix(&model, &preamble));
+        Some(prefix.await.ok()?.ok()?.len())
     }
 
     /// Takes a place for a request, before anything of it is parsed, decoded or kept.

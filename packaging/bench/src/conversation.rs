@@ -20,7 +20,7 @@ const CONVERSATIONS: usize = 5;
 const TOKENS: u32 = 32;
 
 /// Questions and answers that have 2,000 tokens together.
-const EXCHANGES: u32 = 60;
+const EXCHANGES: u32 = 18;
 
 /// Measures the rows that are read again, and how long the first token of the last turn takes.
 pub async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
