@@ -178,7 +178,7 @@ pub struct Ask {
     pub schema: Option<PathBuf>,
 
     /// Carry out commands that the question asks for, if commands are switched on. Without this option that is done for one
-    /// line that was typed at a terminal: other text may hold the words of a stranger
+    /// line that was typed at a terminal whose answer is shown there: other text may hold the words of a stranger
     #[arg(long, conflicts_with_all = [
         "no_commands", "audio", "system_prompt", "min_tokens", "temperature", "top_k", "top_p", "seed", "think", "protocol",
         "schema",

@@ -69,6 +69,12 @@ pub async fn run(ask: Ask, way: &Way) -> Result<(), Failure> {
     if !reads_input {
         question::tell_unread();
     }
+    if stats.undone {
+        terminal::note(
+            "gemmactl: not done; `gemmactl command` asks where a command must be confirmed",
+        );
+        return Err(Failure::NotDone);
+    }
     whole(&stats)
 }
 
@@ -77,8 +83,10 @@ fn gives_commands(ask: &Ask, question: &str) -> bool {
     if ask.commands || ask.no_commands {
         return ask.commands;
     }
-    let is_typed = std::io::stdin().is_terminal() && !question::is_piped(&ask.text);
-    let is_line = question.len() <= LONGEST_COMMAND && !question.contains('\n');
+    // A script that uses the answer reads it.
+    let is_shown = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let is_typed = is_shown && !question::is_piped(&ask.text);
+    let is_line = question.len() <= LONGEST_COMMAND && !question.contains(char::is_control);
     is_typed && is_line && is_plain(ask)
 }
 

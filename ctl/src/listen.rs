@@ -87,7 +87,7 @@ async fn show(
             }
             None
         }
-        Notice::Transcript { .. } => None,
+        Notice::Transcript { .. } | Notice::Failed { .. } => None,
         _ => *growing,
     };
     Ok(())

@@ -99,6 +99,9 @@ pub struct Stats {
     /// Whether the sound file is truncated or damaged, and only its readable part was heard. Left out if false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cut_short: bool,
+    /// Whether a command that the answer gave was not carried out, or waits to be confirmed. Left out if false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub undone: bool,
     /// Why it ended.
     pub finish: Finish,
 }

@@ -1,21 +1,22 @@
 //! A typed question whose answer may consist of commands: these are carried out, and the person is told in words.
 
 use crate::commands::{Dialogue, Told, may_be_call};
-use crate::engine::{Engine, EngineError, Piece, Question};
+use crate::engine::{Engine, EngineError, Piece, Request};
 
 /// The answer to such a question, as far as it has come.
 #[derive(Debug)]
 pub struct Acting {
     engine: Engine,
     dialogue: Dialogue,
-    asked: String,
+    /// The request that is answered.
+    request: Request,
     /// What came of the answer, as long as it may be commands.
     held: Option<Piece>,
 }
 
 impl Acting {
-    /// The beginning of an answer to `asked`.
-    pub fn new(engine: Engine, dialogue: Dialogue, asked: String) -> Self {
+    /// The beginning of an answer to `request`.
+    pub fn new(engine: Engine, dialogue: Dialogue, request: Request) -> Self {
         let held = Piece {
             text: String::new(),
             tokens: Vec::new(),
@@ -23,7 +24,7 @@ impl Acting {
         Self {
             engine,
             dialogue,
-            asked,
+            request,
             held: Some(held),
         }
     }
@@ -59,6 +60,7 @@ impl Acting {
                     return Told {
                         text: error.to_string(),
                         called: Vec::new(),
+                        is_done: false,
                         is_foreign: false,
                     };
                 }
@@ -68,7 +70,12 @@ impl Acting {
 
     /// Asks again, with the results of commands.
     async fn ask_again(&self) -> Result<String, EngineError> {
-        let request = self.dialogue.request(Question::Text(self.asked.clone()));
+        let question = self.request.question.clone();
+        let request = Request {
+            preamble: self.request.preamble.clone(),
+            max_tokens: self.request.max_tokens,
+            ..self.dialogue.request(question)
+        };
         let answer = self.engine.submit(request).await?;
         answer.text().await.map(|(text, _)| text)
     }

@@ -75,6 +75,9 @@ pub struct Exchange {
     /// The tools that the model called for the answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub called: Vec<ToolCall>,
+    /// Whether the question is a person's own words: it was spoken, or asked as something that may give commands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_personal: bool,
     /// Whether the answer has words of an unknown author: those that a tool found.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_foreign: bool,
@@ -90,6 +93,7 @@ impl Exchange {
         Self {
             asked,
             called: Vec::new(),
+            is_personal: false,
             is_foreign: false,
             answered,
             tokens,
@@ -137,10 +141,10 @@ impl Conversation {
         self.0.iter().flat_map(|it| it.messages(None)).collect()
     }
 
-    /// The same without words of an unknown author.
+    /// The same without words of an unknown author. Text that was typed or piped in without leave to give commands is such.
     #[must_use]
     pub fn trusted_messages(&self) -> Vec<Message> {
-        let all = self.0.iter();
+        let all = self.0.iter().filter(|it| it.is_personal);
         all.flat_map(|it| it.messages(Some(FOUND))).collect()
     }
 
@@ -170,6 +174,12 @@ impl Conversation {
             self.0.pop_front();
         }
         self
+    }
+
+    /// Whether an answer has words of an unknown author.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.0.iter().any(|it| it.is_foreign)
     }
 
     /// Forgets the oldest exchanges if there are more than `room` tokens. Then half of the room is freed, because all that

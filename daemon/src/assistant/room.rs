@@ -79,6 +79,7 @@ impl Turn {
         let exchange = Exchange {
             asked: self.asked.clone(),
             called: self.called.clone(),
+            is_personal: true,
             answered,
             is_foreign: self.is_foreign,
             tokens: 0,
@@ -191,7 +192,15 @@ impl Part {
 
     /// These commands were given. `is_foreign`: the answer has words of an unknown author.
     pub fn called(&self, called: Vec<ToolCall>, is_foreign: bool) {
-        self.change(|turn| (turn.called, turn.is_foreign) = (called, is_foreign));
+        self.change(|turn| {
+            turn.called = called;
+            turn.is_foreign |= is_foreign;
+        });
+    }
+
+    /// The answer may repeat words of an unknown author.
+    pub fn is_foreign(&self) {
+        self.change(|turn| turn.is_foreign = true);
     }
 
     /// The answer is this. Until [`Self::over`] it counts as far as it was `spoken`.

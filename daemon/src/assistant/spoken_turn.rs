@@ -69,6 +69,8 @@ pub struct Recalled {
     /// The same, for the second reading of commands: without words of an unknown author, so that these alone never give a
     /// command.
     pub trusted: Vec<Message>,
+    /// Whether these two differ.
+    pub is_foreign: bool,
     /// The date and the time.
     pub now: Option<String>,
 }
@@ -344,6 +346,9 @@ impl SpokenTurn {
     async fn conclude(&self, outcome: Result<(String, Stats), EngineError>, aloud: Aloud) {
         let utterance = self.utterance;
         if let Ok((text, _)) = &outcome {
+            if self.recalled.is_foreign {
+                self.part.is_foreign();
+            }
             self.part.answers(text, aloud.spoken());
             self.part.whole();
         }
@@ -519,6 +524,7 @@ impl SpokenTurn {
             text,
             called,
             is_foreign,
+            ..
         } = told;
         self.part.called(called, is_foreign);
         match self.choice() {

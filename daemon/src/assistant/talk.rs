@@ -1,5 +1,9 @@
 //! What commands can do with the conversation of the spoken turns, and with the voice that answers in it.
 
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
 use super::room::Shared;
 use crate::commands;
 use crate::config::Settings;
@@ -10,6 +14,8 @@ use crate::speak::Volume;
 pub struct Talk {
     pub(super) room: Shared,
     pub(super) volume: Volume,
+    /// Told when all is to be forgotten.
+    pub(super) forgotten: Arc<Notify>,
     settings: Settings,
 }
 
@@ -20,6 +26,7 @@ impl Talk {
         Self {
             room: Shared::default(),
             volume: Volume::default(),
+            forgotten: Arc::default(),
             settings,
         }
     }
@@ -34,6 +41,7 @@ impl commands::Talk for Talk {
 
     fn forget(&self) {
         self.room.lock().forget();
+        self.forgotten.notify_one();
     }
 
     fn volume(&self) -> f32 {

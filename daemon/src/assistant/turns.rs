@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::conversation::Conversation;
@@ -43,8 +43,10 @@ pub struct Turns {
     pub events: broadcast::Sender<Event>,
     /// What was said.
     pub room: Shared,
-    /// The messages that are kept in the cache.
-    pub kept: Vec<Message>,
+    /// Somebody asked to forget it.
+    pub forgotten: Arc<Notify>,
+    /// The messages that are kept in the cache, by kind of request.
+    pub kept: [Vec<Message>; 2],
     /// The timers that ring.
     pub ringing: JoinSet<()>,
     /// The spoken turns under way; each returns the number of its utterance.
@@ -86,6 +88,7 @@ impl Turns {
                     self.step(Input::Over(ended.ok()));
                     self.keep_what_was_said();
                 }
+                () = self.forgotten.notified() => self.keep_what_was_said(),
                 () = quiet(&self.settings, &self.room) => {
                     self.room.lock().forget();
                     self.keep_what_was_said();
@@ -256,10 +259,12 @@ impl Turns {
             room.shorten(memory);
         }
         let said = room.conversation();
+        let (history, trusted) = (history(&said, config), said.trusted_messages());
         Recalled {
             remembers: true,
-            history: history(&said, config),
-            trusted: said.trusted_messages(),
+            is_foreign: said.is_foreign() && history != trusted,
+            history,
+            trusted,
             now,
         }
     }
@@ -274,15 +279,27 @@ impl Turns {
             Some(0) => Vec::new(),
             _ => history(&self.room.lock().foreseen(), &config),
         };
-        if history == self.kept {
-            return;
+        let force = self.commands.force();
+        let of_commands = force.is_some();
+        let bases = [
+            (Kept::Answers, Some(config.answer.system.as_str().into())),
+            (Kept::Commands, force.map(|it| it.preamble.clone())),
+        ];
+        for (kept, base) in bases {
+            // One kind of requests begins with what was said; the other forgets it.
+            let is_spoken = (kept == Kept::Commands) == of_commands;
+            let history = if is_spoken {
+                history.clone()
+            } else {
+                Vec::new()
+            };
+            let before = &mut self.kept[kept as usize];
+            if *before != history {
+                before.clone_from(&history);
+                let preamble = base.map(|base| Preamble { history, ..base });
+                self.engine.keep(kept, preamble.as_ref());
+            }
         }
-        self.kept.clone_from(&history);
-        let (kept, base) = match self.commands.force() {
-            Some(force) => (Kept::Commands, force.preamble.clone()),
-            None => (Kept::Answers, config.answer.system.as_str().into()),
-        };
-        self.engine.keep(kept, Some(&Preamble { history, ..base }));
     }
 
     /// Begins the turn of an utterance.
@@ -347,6 +364,9 @@ fn history(said: &Conversation, config: &Config) -> Vec<Message> {
 /// Returns when nobody has spoken for so long that what was said is forgotten.
 async fn quiet(settings: &Settings, room: &Shared) {
     let quiet = settings.current().conversation.quiet_ms.get();
+    if quiet == 0 {
+        return std::future::pending().await;
+    }
     let at = room.lock().forgets_at(Duration::from_millis(quiet.into()));
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,

@@ -14,6 +14,9 @@ use crate::engine::{
 /// Least bytes of a token, as a guess that is seldom too few tokens.
 const TOKEN: usize = 2;
 
+/// Tokens of calls and of the protocol in an exchange, as a guess.
+const CALLS: usize = 64;
+
 /// The answer to a typed question. Dropping it cancels the request; what was given of it until then is remembered.
 #[derive(Debug)]
 pub struct TypedAnswer {
@@ -24,6 +27,8 @@ pub struct TypedAnswer {
     memory: Option<Memory>,
     /// Exchanges of the conversation that had to be forgotten for it.
     pub forgotten: usize,
+    /// Whether a command that it consists of was not carried out.
+    pub is_undone: bool,
 }
 
 /// What is to be remembered.
@@ -38,6 +43,8 @@ struct Memory {
     preamble: Preamble,
     owner: Option<Arc<str>>,
     asked: String,
+    /// Whether the question may give commands.
+    acts: bool,
     called: Vec<ToolCall>,
     is_foreign: bool,
     answered: String,
@@ -52,7 +59,11 @@ pub fn recall(
     acts: bool,
 ) -> usize {
     let asked = request.question.text().map_or(0, str::len) / TOKEN;
-    let needed = asked.saturating_add(request.max_tokens as usize);
+    let mut needed = asked.saturating_add(request.max_tokens as usize);
+    if acts {
+        // The declarations of commands.
+        needed = needed.saturating_add(engine.preambles());
+    }
     // Without a model nothing is known of the room.
     let room = engine.room(needed);
     let forgotten = room.map_or(0, |room| conversation.shorten(room));
@@ -77,11 +88,11 @@ pub async fn ask(
     dialogue: Option<Dialogue>,
 ) -> Result<TypedAnswer, EngineError> {
     let asked = request.question.text().unwrap_or_default().to_owned();
-    let acting = dialogue.map(|it| Acting::new(engine.clone(), it, asked.clone()));
+    let acts = dialogue.is_some();
     let mut forgotten = 0;
     let memory = under_way.map(|mut under_way| {
         let conversation = under_way.conversation();
-        forgotten = recall(engine, &mut request, conversation, acting.is_some());
+        forgotten = recall(engine, &mut request, conversation, acts);
         Memory {
             engine: engine.clone(),
             before: under_way.conversation().tokens(),
@@ -90,17 +101,20 @@ pub async fn ask(
             preamble: request.preamble.clone(),
             owner: request.owner.clone(),
             asked,
+            acts,
             called: Vec::new(),
             is_foreign: false,
             answered: String::new(),
         }
     });
+    let acting = dialogue.map(|it| Acting::new(engine.clone(), it, request.clone()));
     Ok(TypedAnswer {
         answer: engine.submit_at(place, request).await?,
         acting,
         end: None,
         memory,
         forgotten,
+        is_undone: false,
     })
 }
 
@@ -130,6 +144,7 @@ impl TypedAnswer {
                 Event::Done(stats) if acting.holds() => {
                     self.end = Some(Event::Done(stats));
                     let told = acting.carry_out().await;
+                    self.is_undone = !told.is_done;
                     let text = told.text.clone();
                     if let Some(memory) = &mut self.memory {
                         (memory.called, memory.is_foreign) = (told.called, told.is_foreign);
@@ -164,7 +179,7 @@ impl TypedAnswer {
     ///
     /// # Errors
     /// When the request fails.
-    pub async fn text(mut self) -> Result<(String, Stats), EngineError> {
+    pub async fn text(&mut self) -> Result<(String, Stats), EngineError> {
         let mut whole = Whole::default();
         loop {
             if let Some(end) = whole.take(self.next().await) {
@@ -193,6 +208,7 @@ impl Memory {
             preamble,
             owner,
             asked,
+            acts,
             called,
             is_foreign,
             answered,
@@ -201,6 +217,8 @@ impl Memory {
             return;
         }
         let tokens = match stats {
+            // The prompt has declarations too, which are no part of the exchange.
+            _ if acts => (asked.len() + answered.len()) / TOKEN + CALLS,
             Some(stats) => {
                 let all = stats.prompt_tokens + stats.output_tokens;
                 (all as usize).saturating_sub(before)
@@ -209,6 +227,7 @@ impl Memory {
         };
         let exchange = Exchange {
             called,
+            is_personal: acts,
             is_foreign,
             ..Exchange::in_words(asked, answered, tokens)
         };

@@ -270,13 +270,10 @@ impl Manager {
     ) -> Result<(String, Dict), Error> {
         let hold = Arc::new(hold);
         let answering = async {
-            let answer = self.answer(question, under_way, dialogue, &hold).await?;
-            let forgotten = answer.forgotten;
-            let (text, stats) = answer
-                .text()
-                .await
-                .map_err(|error| refusal::engine(&error))?;
-            Ok((text, to_dict(&terms::stats(stats, forgotten))))
+            let mut answer = self.answer(question, under_way, dialogue, &hold).await?;
+            let answered = answer.text().await;
+            let (text, stats) = answered.map_err(|error| refusal::engine(&error))?;
+            Ok((text, to_dict(&terms::stats(stats, &answer))))
         };
         hold.while_there(answering).await
     }

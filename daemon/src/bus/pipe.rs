@@ -70,7 +70,7 @@ impl Pipe {
     pub(super) async fn carry(self, mut answer: TypedAnswer, patience: Duration) {
         loop {
             let event = tokio::select! {
-                event = answer.next() => translate(event, answer.forgotten),
+                event = answer.next() => translate(event, &answer),
                 () = self.closed() => return,
             };
             let last = !matches!(event, Event::Text { .. });
@@ -179,13 +179,13 @@ fn unfit(why: &dyn Display) -> Error {
     ))
 }
 
-fn translate(event: engine::Event, forgotten: usize) -> Event {
+fn translate(event: engine::Event, answer: &TypedAnswer) -> Event {
     match event {
         engine::Event::Text(piece) => Event::Text {
             text: piece.text,
             tokens: piece.tokens,
         },
-        engine::Event::Done(stats) => Event::Done(terms::stats(stats, forgotten)),
+        engine::Event::Done(stats) => Event::Done(terms::stats(stats, answer)),
         engine::Event::Failed(error) => {
             let (name, message) = refusal::name_and_message(&refusal::engine(&error));
             Event::Error { name, message }

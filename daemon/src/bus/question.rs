@@ -58,7 +58,13 @@ impl Question {
         if let Some(system) = options.system {
             request.preamble = system.as_str().into();
         }
-        request.preamble.now = engine::now(&config.answer);
+        // Such answers are to be repeated, or measured.
+        let is_repeated = options.seed.is_some()
+            || options.min_tokens.is_some()
+            || options.protocol == Some(true);
+        if !is_repeated {
+            request.preamble.now = engine::now(&config.answer);
+        }
         if let Some(tokens) = options.max_tokens {
             request.max_tokens = at_least_one("max_tokens", tokens)?;
         }

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use crate::assistant::typed::TypedAnswer;
 use crate::{assistant, commands, engine};
 
 /// The contract promises what the engine takes.
 const _: () = assert!(engine::LONGEST_SCHEMA == gemmad_api::AskOptions::LONGEST_SCHEMA);
 
-/// The statistics of an answer for which so many exchanges of its conversation were forgotten.
-pub(super) fn stats(stats: engine::Stats, forgotten: usize) -> gemmad_api::Stats {
+/// The statistics of a typed answer that has ended.
+pub(super) fn stats(stats: engine::Stats, answer: &TypedAnswer) -> gemmad_api::Stats {
     gemmad_api::Stats {
-        forgotten: u32::try_from(forgotten).unwrap_or(u32::MAX),
+        forgotten: u32::try_from(answer.forgotten).unwrap_or(u32::MAX),
+        undone: answer.is_undone,
         ..stats.into()
     }
 }
@@ -40,6 +42,7 @@ impl From<engine::Stats> for gemmad_api::Stats {
             end_prefill_ms: sound.map(|it| milliseconds(it.end_prefill)),
             speech_to_token_ms: stats.speech_to_token.map(milliseconds),
             cut_short: stats.cut_short,
+            undone: false,
             finish: match stats.finish {
                 engine::Finish::Stop => gemmad_api::Finish::Stop,
                 engine::Finish::Length => gemmad_api::Finish::Length,

@@ -102,6 +102,12 @@ impl Action {
         matches!(self, Self::Timer(_) | Self::Clock(_) | Self::Talk(_))
     }
 
+    /// Whether its output is made of words of this program and of the person who asks. The last words of the assistant may
+    /// be those of a stranger.
+    pub(super) fn is_ours(&self) -> bool {
+        self.speaks() && *self != Self::Talk(OfTalk::Repeat)
+    }
+
     /// Runs the action to its end and returns its output, unless its timeout or `halted` comes first. While `halted`
     /// is ready no step of the work is made, not even the first.
     ///

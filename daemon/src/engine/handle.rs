@@ -235,14 +235,24 @@ impl Engine {
     }
 
     /// Tokens that spoken turns may spend on what was said before: a quarter of a question's, because they stay in the cache
-    /// between turns. 0: the model takes bare questions alone. `None` while there is no model.
+    /// between turns, and no more than a third of what the kept preambles leave. 0: the model takes bare questions alone.
+    /// `None` while there is no model.
     #[must_use]
     pub fn recalls(&self) -> Option<usize> {
         match &*self.phase.borrow() {
             Phase::Ready(ready) if ready.is_bare() => Some(0),
-            Phase::Ready(ready) => Some(ready.capacity / 4),
+            Phase::Ready(ready) => {
+                let left = ready.capacity.saturating_sub(self.keeping.counted());
+                Some((ready.capacity / 4).min(left / 3))
+            }
             _ => None,
         }
+    }
+
+    /// Tokens of the kept preambles, without what was said before.
+    #[must_use]
+    pub fn preambles(&self) -> usize {
+        self.keeping.counted()
     }
 
     /// Tokens that these messages take in a prompt, with a little of what comes around them; `None` if there is no model, or its
@@ -497,8 +507,18 @@ impl Engine {
                 return;
             };
             let model = Arc::clone(&lease.model);
+            let keeping = engine.keeping.clone();
             let prefix = work::run(move || {
-                preamble.map_or(Ok(Vec::new()), |it| prompt::prefix(&model, &it))
+                let Some(preamble) = preamble else {
+                    keeping.count(kept, 0);
+                    return Ok(Vec::new());
+                };
+                let base = Preamble {
+                    history: Vec::new(),
+                    ..preamble.clone()
+                };
+                keeping.count(kept, prompt::prefix(&model, &base)?.len());
+                prompt::prefix(&model, &preamble)
             });
             match prefix.await.map_err(EngineError::from).flatten() {
                 Ok(tokens) => engine.send_keep(kept, change, tokens),

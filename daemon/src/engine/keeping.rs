@@ -1,5 +1,6 @@
 //! What outlives a model: which is to be loaded next, and the preambles that each keeps in its KV cache.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Preamble;
@@ -11,7 +12,7 @@ pub(super) type Change = (u64, Option<Preamble>);
 
 /// What is to be kept. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Keeping(Arc<Mutex<[Change; 2]>>);
+pub(super) struct Keeping(Arc<Mutex<[Change; 2]>>, Arc<[AtomicUsize; 2]>);
 
 impl Keeping {
     /// Keeps `change` for requests of this kind, unless a later one is there already.
@@ -21,6 +22,16 @@ impl Keeping {
         if change.0 >= held.0 {
             *held = change;
         }
+    }
+
+    /// The system text and the declarations of requests of this kind take so many tokens.
+    pub(super) fn count(&self, kept: Kept, tokens: usize) {
+        self.1[kept as usize].store(tokens, Ordering::Relaxed);
+    }
+
+    /// Tokens of the system text and the declarations of all requests.
+    pub(super) fn counted(&self) -> usize {
+        self.1.iter().map(|it| it.load(Ordering::Relaxed)).sum()
     }
 
     /// What is kept for requests of this kind.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::job::Job;
-use crate::commands::{Kind, Name, Need, Parameter};
+use crate::commands::{Kind, Name, Need, Origin, Parameter};
 
 /// Factor of a step of the volume: about 3 dB.
 const STEP: f32 = 1.4;
@@ -62,10 +62,19 @@ impl OfTalk {
                 .unwrap_or_else(|| "I have not said anything.".into()),
             Self::Forget => {
                 talk.forget();
-                "I have forgotten what we said.".into()
+                match job.origin {
+                    Origin::Text { .. } => {
+                        "I have forgotten what was said aloud. `gemmactl conversations forget` forgets what was typed."
+                    }
+                    Origin::Voice { .. } | Origin::Daemon => "I have forgotten what we said.",
+                }
+                .into()
             }
-            Self::Louder => set(job, talk.volume() * STEP),
-            Self::Quieter => set(job, (talk.volume() / STEP).max(QUIETEST)),
+            Self::Louder => set(job, (talk.volume() * STEP).max(QUIETEST)),
+            Self::Quieter => {
+                let volume = talk.volume();
+                set(job, (volume / STEP).max(QUIETEST.min(volume)))
+            }
             Self::Volume => {
                 let level = job.call.arguments.get("level").and_then(Value::as_u64);
                 let percent = u8::try_from(level.unwrap_or(100)).unwrap_or(100);
@@ -89,9 +98,9 @@ mod tests {
 
     use super::super::testing::action;
     use super::*;
+    use crate::commands::Call;
     use crate::commands::talk::testing::Said;
     use crate::commands::timers::Timers;
-    use crate::commands::{Call, Origin};
     use crate::platform::environment::Environment;
 
     fn run(what: OfTalk, level: u32, talk: &Said) -> String {

@@ -59,7 +59,7 @@ impl Scheduler {
     /// stay. Requests that began with the old rows keep them.
     pub(super) fn change_prefixes(&mut self) {
         for id in 0..KEPT {
-            let Some(next) = self.prefixes.get(id).and_then(|it| it.next.take()) else {
+            let Some(mut next) = self.prefixes.get(id).and_then(|it| it.next.take()) else {
                 continue;
             };
             let common = self.cut_prefix(id, &next);
@@ -67,8 +67,8 @@ impl Scheduler {
             let capacity = self.capacity();
             if rows >= capacity {
                 warn_not_kept(&EngineError::PromptTooLong { rows, capacity });
-                self.drop_prefix(id);
-                continue;
+                // Its beginning is still of use.
+                next.truncate(common);
             }
             let cells = self.cells.take(next.len(), Purse::Prefixes);
             if cells.is_none() {
