@@ -132,7 +132,10 @@ mod tests {
             assert_eq!(run(what, 30, &talk), told);
         }
         run(OfTalk::Volume, 0, &talk);
-        assert_eq!(run(OfTalk::Quieter, 0, &talk), "My voice is at 5 percent.");
+        for (what, percent) in [(OfTalk::Quieter, "0"), (OfTalk::Louder, "5")] {
+            let told = format!("My voice is at {percent} percent.");
+            assert_eq!(run(what, 0, &talk), told);
+        }
     }
 
     #[test]
