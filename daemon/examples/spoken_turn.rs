@@ -163,7 +163,7 @@ fn request(args: &Args, config: &Config) -> Request {
     }
 }
 
-/// What was said before: so many questions and answers.
+/// The questions and answers before the turn, `exchanges` of each.
 fn preamble(exchanges: u32) -> Preamble {
     let history = (0..exchanges).flat_map(|nth| {
         [

@@ -51,7 +51,7 @@ pub struct AskOptions {
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub conversation: Option<String>,
     /// Carries out commands that the prompt asks for, as `Commands.Invoke` does, and tells in words what became of them;
-    /// while commands are switched off it changes nothing. Set it for words of a person alone: whoever wrote the prompt
+    /// while commands are switched off it changes nothing. Set it for words of a person alone: the author of the prompt
     /// gives commands. Excludes all options but `conversation` and `max_tokens`.
     #[serde(with = "as_variant::optional", skip_serializing_if = "Option::is_none")]
     pub commands: Option<bool>,

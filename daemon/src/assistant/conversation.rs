@@ -11,6 +11,10 @@ use crate::engine::{Message, ToolCall};
 /// Longest conversation, in bytes of text: half of what a request may have. One that is longer loses its oldest exchanges.
 const LONGEST: usize = 1 << 19;
 
+/// Bytes of text in a token, as a guess that is seldom too many. A Chinese character has three and is a token, a word of a
+/// European language has more.
+pub const TOKEN: usize = 2;
+
 /// Stands for words of an unknown author.
 const FOUND: &str = "I said what I found.";
 
@@ -107,7 +111,7 @@ impl Exchange {
     }
 
     /// Its messages; `foreign` stands for words of an unknown author, if they are to be left out.
-    fn messages(&self, foreign: Option<&str>) -> [Message; 2] {
+    pub fn messages(&self, foreign: Option<&str>) -> [Message; 2] {
         let Self {
             asked,
             called,

@@ -7,13 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::conversation::{Conversation, Exchange};
+use super::conversation::{Conversation, Exchange, TOKEN};
 use crate::engine::{Message, ToolCall};
 use crate::speak::Spoken;
-
-/// Bytes of text in a token, as a guess that is seldom too many. A Chinese character has three and is a token, a word of a
-/// European language has more.
-const TOKEN: usize = 2;
 
 /// Tokens of the protocol around an exchange, as a guess.
 const AROUND: usize = 24;
@@ -100,11 +96,10 @@ impl Room {
 
     /// What will have been said, if nobody interrupts the answers that are being spoken.
     pub fn foreseen(&self) -> Conversation {
-        let whole = |turn: &Turn| turn.exchange(turn.answered.clone());
         self.with(|turn| {
-            Some(turn)
-                .filter(|it| it.progress >= Progress::Whole)
-                .and_then(whole)
+            let is_whole = turn.progress >= Progress::Whole;
+            let answered = is_whole.then(|| turn.answered.clone());
+            turn.exchange(answered?)
         })
     }
 
@@ -199,7 +194,7 @@ impl Part {
     }
 
     /// The answer may repeat words of an unknown author.
-    pub fn is_foreign(&self) {
+    pub fn foreign(&self) {
         self.change(|turn| turn.is_foreign = true);
     }
 
@@ -221,8 +216,7 @@ impl Part {
         let room = self.room.lock();
         let turn = room.under_way.get(&self.utterance);
         let exchange = turn.and_then(|turn| turn.exchange(turn.heard()));
-        let conversation = exchange.map(|it| Conversation::default().with(it));
-        conversation.map_or_else(Vec::new, |it| it.messages())
+        exchange.map_or_else(Vec::new, |it| it.messages(None).into())
     }
 
     /// They take so many tokens.

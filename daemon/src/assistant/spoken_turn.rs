@@ -347,7 +347,7 @@ impl SpokenTurn {
         let utterance = self.utterance;
         if let Ok((text, _)) = &outcome {
             if self.recalled.is_foreign {
-                self.part.is_foreign();
+                self.part.foreign();
             }
             self.part.answers(text, aloud.spoken());
             self.part.whole();

@@ -272,13 +272,16 @@ impl Turns {
     /// Has what was said, or is being said, read ahead of the next utterance.
     fn keep_what_was_said(&mut self) {
         let config = self.settings.current();
-        if let Some(memory) = self.memory(&config) {
-            self.room.lock().shorten(memory);
+        let memory = self.memory(&config);
+        let mut room = self.room.lock();
+        if let Some(memory) = memory {
+            room.shorten(memory);
         }
-        let history = match self.memory(&config) {
+        let history = match memory {
             Some(0) => Vec::new(),
-            _ => history(&self.room.lock().foreseen(), &config),
+            _ => history(&room.foreseen(), &config),
         };
+        drop(room);
         let force = self.commands.force();
         let of_commands = force.is_some();
         let bases = [

@@ -4,15 +4,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::acting::Acting;
-use super::conversation::{Conversation, Exchange};
+use super::conversation::{Conversation, Exchange, TOKEN};
 use super::conversations::UnderWay;
 use crate::commands::Dialogue;
 use crate::engine::{
     Answer, Engine, EngineError, Event, Piece, Place, Preamble, Request, Stats, ToolCall, Whole,
 };
-
-/// Least bytes of a token, as a guess that is seldom too few tokens.
-const TOKEN: usize = 2;
 
 /// Tokens of calls and of the protocol in an exchange, as a guess.
 const CALLS: usize = 64;

@@ -513,12 +513,22 @@ impl Engine {
                     keeping.count(kept, 0);
                     return Ok(Vec::new());
                 };
-                let base = Preamble {
-                    history: Vec::new(),
-                    ..preamble.clone()
+                let prefix = prompt::prefix(&model, &preamble)?;
+                let base = if preamble.history.is_empty() {
+                    prefix.len()
+                } else {
+                    let history = Vec::new();
+                    prompt::prefix(
+                        &model,
+                        &Preamble {
+                            history,
+                            ..preamble
+                        },
+                    )?
+                    .len()
                 };
-                keeping.count(kept, prompt::prefix(&model, &base)?.len());
-                prompt::prefix(&model, &preamble)
+                keeping.count(kept, base);
+                Ok(prefix)
             });
             match prefix.await.map_err(EngineError::from).flatten() {
                 Ok(tokens) => engine.send_keep(kept, change, tokens),

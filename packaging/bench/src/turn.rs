@@ -270,7 +270,7 @@ async fn spoken(
     lines(command).await
 }
 
-/// First tokens, in ms, and rows in the cache, of turns after so many questions and answers.
+/// Times to the first token, in ms, and rows in the cache, of turns after `exchanges` questions and their answers.
 ///
 /// # Errors
 /// When the turns fail.
